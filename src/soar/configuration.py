@@ -1,0 +1,75 @@
+"""YAML files under `soar/configs` become validated dataclasses; errors name the file, the key and the valid choices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from soar.errors import ConfigError, UnknownNameError
+
+CONFIGS = Path(__file__).parent / "configs"
+T = TypeVar("T")
+
+
+def names(kind: str) -> list[str]:
+    """Return the names of all configs of a kind (`scenes`, `robots`, `presets`, …)."""
+    return sorted(path.stem for path in (CONFIGS / kind).glob("*.yaml"))
+
+
+def find(kind: str, name: str) -> Path:
+    """Return the path of a named config, or of the YAML file that `name` points at.
+
+    Raises:
+        UnknownNameError: There is neither; the message lists the names that exist.
+    """
+    as_path = Path(name)
+    if as_path.suffix in (".yaml", ".yml") and as_path.is_file():
+        return as_path
+    path = CONFIGS / kind / f"{name}.yaml"
+    if not path.is_file():
+        raise UnknownNameError(kind.rstrip("s"), name, names(kind), f"Or pass the path of a YAML file ({kind}).")
+    return path
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file whose top level is a mapping.
+
+    Raises:
+        ConfigError: The file cannot be read, is not YAML, or is not a mapping.
+    """
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys to values, got {type(data).__name__}")
+    return data
+
+
+def validate(cls: type[T], data: Mapping[str, Any], where: str) -> T:
+    """Build the dataclass `cls` from a mapping.
+
+    Raises:
+        ConfigError: A key is unknown, missing or of the wrong kind; the message names `where` and the key.
+    """
+    known = list(getattr(cls, "__dataclass_fields__", {}))
+    for key in data:
+        if known and key not in known:
+            raise UnknownNameError("key", str(key), known, f"In {where}.")
+    try:
+        return TypeAdapter(cls).validate_python(dict(data))
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(part) for part in e['loc']) or '(top)'}: {e['msg']}" for e in error.errors()]
+        raise ConfigError(f"{where}: " + "; ".join(lines)) from error
+
+
+def load(cls: type[T], kind: str, name: str) -> T:
+    """Load the named config of a kind as the dataclass `cls`."""
+    path = find(kind, name)
+    return validate(cls, read_yaml(path), str(path))

@@ -1,0 +1,57 @@
+"""Every exception that SOAR raises on purpose.
+
+A message says what is wrong, where, what the valid choices are, and what to do next. The command line prints the message
+of a `SoarError` without a traceback and exits with status 2; anything else is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SoarError(Exception):
+    """Base of all errors that a user can act on."""
+
+
+class ConfigError(SoarError):
+    """A configuration file or value is invalid; the message names the file, the key and the valid choices."""
+
+
+class UnknownNameError(ConfigError):
+    """A scene, task, robot, preset or backend was asked for by a name that does not exist."""
+
+    def __init__(self, kind: str, name: str, choices: Iterable[str], hint: str = "") -> None:
+        valid = sorted(choices)
+        close = difflib.get_close_matches(name, valid, n=1)
+        message = f"unknown {kind} {name!r}"
+        if close:
+            message += f"; did you mean {close[0]!r}?"
+        message += f" Valid choices: {', '.join(valid) or 'none'}."
+        super().__init__(f"{message} {hint}".strip())
+        self.kind, self.name, self.choices = kind, name, valid
+
+
+class CheckpointError(SoarError):
+    """A checkpoint is missing, foreign, damaged, or does not fit the configuration that it is loaded with."""
+
+
+class StoreError(SoarError):
+    """An episode store cannot be read or written (missing, foreign, read-only, full disk)."""
+
+
+class RenderingError(SoarError):
+    """No headless rendering library was found; the message prints the command that installs it."""
+
+
+class RobotFault(SoarError):
+    """The robot failed while it was used: motor failure, frozen camera, lost connection (paper §G).
+
+    Args:
+        kind: One of `motor`, `camera`, `connection`, `unrecoverable`.
+        detail: What was seen.
+    """
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(f"robot fault ({kind}): {detail}")
+        self.kind, self.detail = kind, detail

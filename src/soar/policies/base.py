@@ -1,0 +1,29 @@
+"""The protocol of policies: actions that bring an observation closer to a goal image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soar.types import Image, Observation
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """A goal-conditioned policy, batched over robots; `id` is what provenance records."""
+
+    @property
+    def id(self) -> str:
+        """Name and version of the policy."""
+        ...
+
+    def act(self, observations: Sequence[Observation], goals: Sequence[Image]) -> NDArray[np.float32]:
+        """Return actions (B, 7) in physical units, see `soar.types.Action`."""
+        ...
+
+    def reset(self) -> None:
+        """Forget the last episode."""
+        ...

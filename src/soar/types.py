@@ -1,0 +1,171 @@
+"""The vocabulary: observations, actions, tasks, scenes and episodes.
+
+Time axis. The robot is controlled at 5 Hz. `observation[t]` is what the robot sees before `action[t]` is executed; one
+action takes `STEP_S` seconds. An episode of T actions has T + 1 observations: the last one has no action, and it is the one
+that the success detector sees.
+
+Images are uint8, HWC, RGB everywhere outside the networks. Shape suffixes: H height, W width, C channels, T time, B batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+STEP_S = 0.2
+"""Duration of one action in seconds (5 Hz, paper §C)."""
+SUBGOAL_STEPS = 20
+"""Steps that the policy has to reach one subgoal (paper §B.4)."""
+SUBGOALS_PER_EPISODE = 5
+"""Subgoals in one autonomous episode (paper §B.4)."""
+STATE_DIM = 7
+ACTION_DIM = 7
+
+Image: TypeAlias = NDArray[np.uint8]
+"""(H, W, 3) uint8 RGB."""
+Action: TypeAlias = NDArray[np.float32]
+"""(7,) float32: dx dy dz [m], droll dpitch dyaw [rad] in the base frame, gripper target (1 open, 0 closed)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What the robot perceives at one instant.
+
+    Attributes:
+        image_HWC: Third-person camera image, uint8 RGB.
+        state: (7,) float32: gripper x y z [m], roll pitch yaw [rad] in the base frame, opening 0..1.
+    """
+
+    image_HWC: Image
+    state: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """An instruction, and how a vision-language model is asked about it (paper Table 3).
+
+    Attributes:
+        instruction: The language command.
+        question: Yes/no question about the workspace.
+        feasible_answer: The answer that means that the task is feasible; the opposite one means that it is done (§B.1.2).
+        objects: Names of the objects that must be present.
+    """
+
+    instruction: str
+    question: str
+    feasible_answer: bool
+    objects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceBox:
+    """The axis-aligned box [m], in the base frame, that the gripper never leaves, whatever the policy says."""
+
+    low: tuple[float, float, float]
+    high: tuple[float, float, float]
+
+    def clip(self, position: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the point of the box that is nearest to `position` (3,) [m]."""
+        return np.clip(np.asarray(position, np.float64), self.low, self.high)
+
+    def contains(self, position: NDArray[np.floating], margin_m: float = 0.0) -> bool:
+        """Whether `position` (3,) [m] is inside the box grown by `margin_m`."""
+        p = np.asarray(position, np.float64)
+        return bool(np.all(p >= np.array(self.low) - margin_m) and np.all(p <= np.array(self.high) + margin_m))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A robot, the objects in front of it, and the tasks that it may practise (paper Table 5)."""
+
+    name: str
+    robot: str
+    objects: tuple[str, ...]
+    tasks: tuple[Task, ...]
+    workspace: WorkspaceBox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subgoal:
+    """An image that the policy was asked to reach.
+
+    Attributes:
+        step: Index of the first action that was taken towards it.
+        image_HWC: uint8 RGB.
+    """
+
+    step: int
+    image_HWC: Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """One judgement of an episode's success. An episode can have several; a person's outranks a model's.
+
+    Attributes:
+        success: The verdict. None when the answer was undecidable.
+        probability: Probability of success, or None when the judge gives none.
+        source: Who said so: a model id, `person:NAME`, or `simulator` (ground truth; never used for training).
+        question: What was asked; empty for a person or the simulator.
+        answer: The raw answer.
+        time_s: Seconds since the Unix epoch.
+    """
+
+    success: bool | None
+    probability: float | None
+    source: str
+    question: str = ""
+    answer: str = ""
+    time_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Which models, which robot and which run made an episode."""
+
+    policy: str
+    vlm: str = ""
+    subgoal_model: str = ""
+    robot: str = ""
+    run: str = ""
+    round: int = 0
+    seed: int = 0
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """T actions and T + 1 observations of one attempt at one task.
+
+    Attributes:
+        id: Unique in a store.
+        scene: Name of the scene.
+        instruction: The task's language command.
+        images_THWC: (T + 1, H, W, 3) uint8 RGB.
+        states_TD: (T + 1, 7) float32, see `Observation.state`.
+        actions_TD: (T, 7) float32, as executed, see `Action`.
+        subgoals: In the order in which they were commanded; empty for demonstrations.
+        labels: Judgements of success, oldest first.
+        provenance: Who made it.
+    """
+
+    id: str
+    scene: str
+    instruction: str
+    images_THWC: NDArray[np.uint8]
+    states_TD: NDArray[np.float32]
+    actions_TD: NDArray[np.float32]
+    subgoals: tuple[Subgoal, ...] = ()
+    labels: tuple[Label, ...] = ()
+    provenance: Provenance = field(default_factory=lambda: Provenance(policy=""))
+
+    def __post_init__(self) -> None:
+        steps = len(self.actions_TD)
+        if len(self.images_THWC) != steps + 1 or len(self.states_TD) != steps + 1:
+            raise ValueError(
+                f"episode {self.id}: {steps} actions need {steps + 1} images and states, "
+                f"got {len(self.images_THWC)} and {len(self.states_TD)}"
+            )
