@@ -1,0 +1,1 @@
+"""Training: one resumable loop, image augmentation, and the trainer of goal-conditioned policies."""
