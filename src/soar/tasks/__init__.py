@@ -1,0 +1,27 @@
+"""Tasks: which one to practise next, and whether it worked (paper components 1 and 3, §B.1).
+
+    image ─► PresenceChecker ─► tasks off limits ─┐
+    image ─► TaskProposer (one batched VLM call) ─┴─► feasible tasks ─► UCBSelector ─► the task
+    final image ─► SuccessDetector ─► Label(success=True | False | None)
+
+The vision-language model is frozen and only ever answers yes/no questions; `soar.grammar` writes them.
+"""
+
+from soar.grammar import parse_instruction, parse_question, presence_question, task_from_instruction
+from soar.tasks.answers import decide
+from soar.tasks.detection import PresenceChecker, SuccessDetector
+from soar.tasks.proposal import Proposal, TaskProposer
+from soar.tasks.selection import UCBSelector
+
+__all__ = [
+    "PresenceChecker",
+    "Proposal",
+    "SuccessDetector",
+    "TaskProposer",
+    "UCBSelector",
+    "decide",
+    "parse_instruction",
+    "parse_question",
+    "presence_question",
+    "task_from_instruction",
+]
