@@ -1,0 +1,89 @@
+"""The folder of a small model: what it is, its weights, and where they come from. Nothing in it runs code when it is read.
+
+config.json        {"schema_version", "kind", "config"}: enough to build the network
+model.safetensors  the weights; float32 ones are stored as float16
+lineage.json       data, seed and metrics of its training; for people and provenance, never needed to load
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import nn
+
+from soar.configuration import validate
+from soar.errors import CheckpointError, ConfigError
+from soar.files import replacing, write_json
+
+SCHEMA_VERSION = 1
+T = TypeVar("T")
+
+
+def save_model(folder: Path, kind: str, config: Any, network: nn.Module, lineage: Mapping[str, Any]) -> None:
+    """Write a model to a folder; the weights last, so that a folder without them is one whose writing was interrupted.
+
+    Args:
+        folder: Made when it does not exist.
+        kind: What the network is; `read_config` refuses another.
+        config: Dataclass from which the network can be built again.
+        network: Holds the weights.
+        lineage: JSON values.
+    """
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    half = {name: value.half() if value.dtype == torch.float32 else value for name, value in tensors.items()}
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    write_json(folder / "config.json", {"schema_version": SCHEMA_VERSION, "kind": kind, "config": dataclasses.asdict(config)})
+    write_json(folder / "lineage.json", dict(lineage))
+    with replacing(folder / "model.safetensors") as path:
+        path.write_bytes(save(half))
+
+
+def read_config(folder: Path, kind: str, cls: type[T]) -> T:
+    """Return the configuration of the model in a folder.
+
+    Raises:
+        CheckpointError: There is none, or it is of another kind or schema version, or damaged.
+    """
+    path = folder / "config.json"
+    try:
+        description = json.loads(path.read_text())
+        found, version, config = description["kind"], description["schema_version"], description["config"]
+    except FileNotFoundError as error:
+        raise CheckpointError(f"no {kind} in {folder}: {path.name} is missing. Train one or name another folder.") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}). Train the {kind} again or restore the file.") from error
+    if found != kind:
+        raise CheckpointError(f"{folder} holds a {found}, not a {kind}. Name the folder of a {kind}.")
+    if version != SCHEMA_VERSION:
+        raise CheckpointError(f"{path}: schema version {version}, this SOAR reads {SCHEMA_VERSION}. Train the {kind} again.")
+    try:
+        return validate(cls, config, str(path))
+    except ConfigError as error:
+        raise CheckpointError(f"{path} is damaged: {error}. Train the {kind} again or restore the file.") from error
+
+
+def read_weights(folder: Path, network: nn.Module) -> str:
+    """Load the weights of a folder into a network, and return a short digest that tells them from all others.
+
+    Raises:
+        CheckpointError: They are missing, damaged, or of another network.
+    """
+    path = folder / "model.safetensors"
+    try:
+        data = path.read_bytes()
+        network.load_state_dict({k: v.float() if v.dtype == torch.float16 else v for k, v in load(data).items()})
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing: its training was not finished. Run the same command again.") from error
+    except (OSError, SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}). Train the model again or restore the file.") from error
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} does not fit its config.json: {error}") from error
+    return hashlib.sha256(data).hexdigest()[:8]
