@@ -1,0 +1,30 @@
+"""The dataset: a store of episodes, hindsight sampling, co-training mixtures, relabelling and statistics."""
+
+from soar.episodes.arrays import StepArrays, concatenate, load_arrays, train_validation_split
+from soar.episodes.hindsight import HindsightPairs, HindsightSampler, balanced_by_instruction
+from soar.episodes.mixture import HindsightBatch, Mixture, co_training_weights
+from soar.episodes.relabel import ActionStatistics, action_statistics, drop_idle, sum_actions
+from soar.episodes.schema import EpisodeRecord
+from soar.episodes.statistics import dataset_statistics
+from soar.episodes.store import EpisodeStore, StepRows
+
+__all__ = [
+    "ActionStatistics",
+    "EpisodeRecord",
+    "EpisodeStore",
+    "HindsightBatch",
+    "HindsightPairs",
+    "HindsightSampler",
+    "Mixture",
+    "StepArrays",
+    "StepRows",
+    "action_statistics",
+    "balanced_by_instruction",
+    "co_training_weights",
+    "concatenate",
+    "dataset_statistics",
+    "drop_idle",
+    "load_arrays",
+    "sum_actions",
+    "train_validation_split",
+]

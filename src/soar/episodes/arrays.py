@@ -1,0 +1,162 @@
+"""Episodes decoded into memory, as the trainer reads them.
+
+All observations of all episodes stand in one axis N. Episode e owns the rows `starts_E[e]` to `starts_E[e] + lengths_E[e]`,
+T + 1 of them; the last one has no action (NaN) and can only be a goal.
+
+Shape suffixes: N observations, E episodes, D dimensions, H height, W width, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soar.episodes import frames, schema
+from soar.episodes.store import EpisodeStore
+from soar.errors import StoreError
+from soar.seeding import generator
+from soar.types import ACTION_DIM, STATE_DIM
+
+_CHUNK = 4096
+"""Rows read at once: enough for speed, little enough that their JPEGs never weigh against the decoded images."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepArrays:
+    """E episodes with N observations in all.
+
+    Attributes:
+        images_NHWC: uint8 RGB.
+        states_ND: (N, 7) float32, see `soar.types.Observation`.
+        actions_ND: (N, 7) float32, see `soar.types.Action`; NaN at the last observation of an episode.
+        starts_E: Row of the first observation of each episode.
+        lengths_E: T, the number of actions of each episode.
+        ids: Of the episodes.
+        instructions: Of the episodes.
+        successes_E: Whether the resolved label says that the episode succeeded; False where there is none.
+    """
+
+    images_NHWC: NDArray[np.uint8]
+    states_ND: NDArray[np.float32]
+    actions_ND: NDArray[np.float32]
+    starts_E: NDArray[np.int64]
+    lengths_E: NDArray[np.int64]
+    ids: tuple[str, ...]
+    instructions: tuple[str, ...]
+    successes_E: NDArray[np.bool_]
+
+    @property
+    def episode_N(self) -> NDArray[np.int64]:
+        """The episode of each row."""
+        return np.repeat(np.arange(len(self.lengths_E)), self.lengths_E + 1)
+
+    @property
+    def has_action_N(self) -> NDArray[np.bool_]:
+        """Which rows have an action: all but the last of each episode."""
+        mask = np.ones(len(self.states_ND), bool)
+        mask[self.starts_E + self.lengths_E] = False
+        return mask
+
+    def select(self, episode_mask: NDArray[np.bool_]) -> StepArrays:
+        """Return the episodes where `episode_mask` (E,) is true."""
+        chosen = np.flatnonzero(episode_mask)
+        rows = np.repeat(episode_mask, self.lengths_E + 1)
+        lengths_E = self.lengths_E[chosen]
+        return StepArrays(
+            images_NHWC=self.images_NHWC[rows],
+            states_ND=self.states_ND[rows],
+            actions_ND=self.actions_ND[rows],
+            starts_E=_starts(lengths_E),
+            lengths_E=lengths_E,
+            ids=tuple(self.ids[index] for index in chosen),
+            instructions=tuple(self.instructions[index] for index in chosen),
+            successes_E=self.successes_E[chosen],
+        )
+
+
+def load_arrays(store: EpisodeStore, where: str | None = None) -> StepArrays:
+    """Decode the episodes that match an SQL filter (see `EpisodeStore.episodes`) into memory.
+
+    Raises:
+        StoreError: No episode matches, the SQL is invalid, or the frames differ in size.
+    """
+    records = store.episodes(where)
+    if not records:
+        raise StoreError(
+            f"{store.uri} has no episode" + (f" where {where}" if where else "") + "; collect some, or widen the filter"
+        )
+    lengths_E = np.array([record.length for record in records], np.int64)
+    starts_E = _starts(lengths_E)
+    count = int(lengths_E.sum()) + len(lengths_E)
+    first_rows = np.array([record.first_row for record in records], np.int64)
+    rows = np.arange(count) + np.repeat(first_rows - starts_E, lengths_E + 1)
+
+    images_NHWC: NDArray[np.uint8] | None = None
+    states_ND = np.empty((count, STATE_DIM), np.float32)
+    actions_ND = np.empty((count, ACTION_DIM), np.float32)
+    for start in range(0, count, _CHUNK):
+        chunk = slice(start, min(start + _CHUNK, count))
+        table = store.table(rows[chunk], ["frame", "state", "action"])
+        jpegs = table["frame"].to_pylist()
+        if images_NHWC is None:
+            images_NHWC = np.empty((count, *frames.decode(jpegs[0]).shape), np.uint8)
+        frames.decode_into(jpegs, images_NHWC[chunk])
+        states_ND[chunk] = schema.states(table)
+        actions_ND[chunk] = schema.actions(table)
+    if images_NHWC is None:
+        raise StoreError(f"{store.uri} has no frames")
+    return StepArrays(
+        images_NHWC=images_NHWC,
+        states_ND=states_ND,
+        actions_ND=actions_ND,
+        starts_E=starts_E,
+        lengths_E=lengths_E,
+        ids=tuple(record.id for record in records),
+        instructions=tuple(record.instruction for record in records),
+        successes_E=np.array([record.success is True for record in records]),
+    )
+
+
+def concatenate(parts: Sequence[StepArrays]) -> StepArrays:
+    """Return the episodes of all parts, in order.
+
+    Raises:
+        StoreError: There are no parts, or their images differ in size.
+    """
+    sizes = sorted({part.images_NHWC.shape[1:] for part in parts})
+    if len(sizes) != 1:
+        raise StoreError(f"cannot join {len(parts)} sets of episodes with image sizes {sizes}; all must have one size")
+    arrays = {field.name: [getattr(part, field.name) for part in parts] for field in fields(StepArrays)}
+    joined = {name: np.concatenate(values) for name, values in arrays.items() if isinstance(values[0], np.ndarray)}
+    return StepArrays(
+        **joined | {"starts_E": _starts(joined["lengths_E"])},
+        ids=tuple(id for part in parts for id in part.ids),
+        instructions=tuple(instruction for part in parts for instruction in part.instructions),
+    )
+
+
+def train_validation_split(arrays: StepArrays, fraction: float, seed: int) -> tuple[StepArrays, StepArrays]:
+    """Split by episode, so that no episode is in both.
+
+    Args:
+        arrays: Two episodes or more.
+        fraction: Share of the episodes that validate; at least one episode is on either side.
+        seed: Which episodes they are.
+
+    Raises:
+        ValueError: The fraction is not between 0 and 1, or there are fewer than two episodes.
+    """
+    count = len(arrays.lengths_E)
+    if not 0 < fraction < 1 or count < 2:
+        raise ValueError(f"a split needs 0 < fraction < 1 and at least 2 episodes, got {fraction} and {count}")
+    held_out = min(max(round(fraction * count), 1), count - 1)
+    validates = np.zeros(count, bool)
+    validates[generator(seed, "train-validation-split").permutation(count)[:held_out]] = True
+    return arrays.select(~validates), arrays.select(validates)
+
+
+def _starts(lengths_E: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.cumsum(lengths_E + 1) - (lengths_E + 1)

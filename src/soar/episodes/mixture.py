@@ -1,0 +1,106 @@
+"""Co-training: batches drawn from several sources by weight (paper §B.2.2).
+
+Shape suffixes: B batch, H height, W width, C channels, D dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soar.episodes.hindsight import HindsightSampler
+from soar.errors import StoreError
+from soar.types import ACTION_DIM, STATE_DIM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HindsightBatch:
+    """What one training step sees.
+
+    Attributes:
+        observation_BHWC: uint8 RGB.
+        goal_BHWC: uint8 RGB.
+        actions_BD: (B, 7) float32 in physical units.
+        observation_states_BD: (B, 7) float32.
+        goal_states_BD: (B, 7) float32.
+        source_B: Index into `Mixture.names` of where each sample is from.
+    """
+
+    observation_BHWC: NDArray[np.uint8]
+    goal_BHWC: NDArray[np.uint8]
+    actions_BD: NDArray[np.float32]
+    observation_states_BD: NDArray[np.float32]
+    goal_states_BD: NDArray[np.float32]
+    source_B: NDArray[np.int64]
+
+
+class Mixture:
+    """Samplers with weights; each sample of a batch comes from one of them, drawn by weight.
+
+    Args:
+        sources: (name, sampler, weight); weights are normalised to a sum of one.
+
+    Raises:
+        ValueError: There are no sources, or the weights are negative or all zero.
+        StoreError: The sources have images of different sizes.
+    """
+
+    def __init__(self, sources: Sequence[tuple[str, HindsightSampler, float]]) -> None:
+        weights = np.array([weight for _, _, weight in sources], np.float64)
+        if len(weights) == 0 or not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() == 0:
+            raise ValueError(
+                f"a mixture needs sources with weights that are not negative and not all zero, got {weights.tolist()}"
+            )
+        self.names = tuple(name for name, _, _ in sources)
+        self.samplers = tuple(sampler for _, sampler, _ in sources)
+        self.weights = weights / weights.sum()
+        sizes = {sampler.arrays.images_NHWC.shape[1:] for sampler in self.samplers}
+        if len(sizes) > 1:
+            raise StoreError(
+                f"sources {', '.join(self.names)} have images of different sizes, {sorted(sizes)}; make them equal"
+            )
+        (self._image_HWC,) = sizes
+
+    def sample(self, rng: np.random.Generator, batch_size: int) -> HindsightBatch:
+        """Draw a batch, with its images."""
+        source_B = rng.choice(len(self.samplers), size=batch_size, p=self.weights)
+        batch = HindsightBatch(
+            observation_BHWC=np.empty((batch_size, *self._image_HWC), np.uint8),
+            goal_BHWC=np.empty((batch_size, *self._image_HWC), np.uint8),
+            actions_BD=np.empty((batch_size, ACTION_DIM), np.float32),
+            observation_states_BD=np.empty((batch_size, STATE_DIM), np.float32),
+            goal_states_BD=np.empty((batch_size, STATE_DIM), np.float32),
+            source_B=source_B,
+        )
+        for index, sampler in enumerate(self.samplers):
+            slots = np.flatnonzero(source_B == index)
+            pairs = sampler.sample(rng, len(slots))
+            arrays = sampler.arrays
+            batch.observation_BHWC[slots] = arrays.images_NHWC[pairs.observation_indices]
+            batch.goal_BHWC[slots] = arrays.images_NHWC[pairs.goal_indices]
+            batch.actions_BD[slots] = pairs.actions_BD
+            batch.observation_states_BD[slots] = arrays.states_ND[pairs.observation_indices]
+            batch.goal_states_BD[slots] = arrays.states_ND[pairs.goal_indices]
+        return batch
+
+
+def co_training_weights(
+    pretraining_steps: int, autonomous_steps: int, upsampling: float = 10.0, cap: float = 0.5
+) -> tuple[float, float]:
+    """Return the weights of pre-training and of autonomous data (paper §B.2.2).
+
+    Autonomous data is up-sampled with respect to its proportion to the pre-training data: 3 % as many steps are drawn 30 % of
+    the time. `cap` bounds its share, so that much autonomous data does not displace what the policy was pre-trained on.
+
+    Raises:
+        ValueError: A number of steps is negative or both are zero, or the cap is not in 0..1.
+    """
+    if pretraining_steps < 0 or autonomous_steps < 0 or pretraining_steps + autonomous_steps == 0 or not 0 <= cap <= 1:
+        raise ValueError(f"no weights for {pretraining_steps} and {autonomous_steps} steps with cap {cap}")
+    if pretraining_steps == 0:
+        return 0.0, 1.0
+    autonomous = min(cap, upsampling * autonomous_steps / pretraining_steps)
+    return 1.0 - autonomous, autonomous

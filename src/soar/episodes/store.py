@@ -1,0 +1,400 @@
+"""The store: every episode that was ever recorded, in two Lance tables under one folder.
+
+Time axis. An episode of T actions is T + 1 rows of `steps`; the last one has no action.
+
+Ownership. Any number of processes and threads may append and read at once. An append writes the steps first; the row in
+`episodes` is the commit. A writer that dies in between leaves steps that no reader ever sees.
+
+Versions. Every write makes a new version of a table. A reader that opens `version=` sees that state for ever; any other one
+looks at the newest state whenever it is asked for episodes. Lance is not safe under fork: start processes with spawn and
+give them the uri.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import lance
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from soar.episodes import frames, schema
+from soar.episodes.schema import EpisodeRecord
+from soar.errors import StoreError
+from soar.types import Episode, Label, Subgoal
+
+Mode = Literal["open", "create", "open_or_create"]
+_TABLES = {"steps": schema.STEPS, "episodes": schema.EPISODES}
+_LABEL_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRows:
+    """N rows of a store.
+
+    Attributes:
+        images_NHWC: uint8 RGB.
+        states_ND: (N, 7) float32, see `soar.types.Observation`.
+        actions_ND: (N, 7) float32; NaN at the last observation of an episode.
+    """
+
+    images_NHWC: NDArray[np.uint8]
+    states_ND: NDArray[np.float32]
+    actions_ND: NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class _Snapshot:
+    """One state of the `episodes` table, in the order of insertion.
+
+    Attributes:
+        row_ids: Lance's stable row ids; they grow with insertion and survive updates and compaction.
+        attempts: (E,) what joins them to their steps.
+        first_rows: (E + 1,) where each episode begins among the rows, and the number of rows.
+        positions: Where each row is in the `steps` table; found when it is first needed.
+    """
+
+    row_ids: NDArray[np.int64]
+    attempts: NDArray[np.int64]
+    first_rows: NDArray[np.int64]
+    positions: NDArray[np.int64] | None = None
+
+
+class EpisodeStore:
+    """Episodes on disk: append, read, filter by SQL, label, pin a version.
+
+    Args:
+        uri: Folder of the store.
+        mode: `open` an existing store, `create` a new one, or `open_or_create`.
+        version: What `EpisodeStore.version` once returned: read that state, and never write.
+
+    Raises:
+        StoreError: There is no store, or already one, or the folder holds something else, was written by a newer SOAR, or
+            cannot be written.
+    """
+
+    def __init__(self, uri: str | Path, *, mode: Mode = "open", version: Mapping[str, int] | None = None) -> None:
+        self.uri = str(uri)
+        self._pinned = version is not None
+        self._snapshot: _Snapshot | None = None
+        if mode != "open":
+            self._create(exist_ok=mode == "open_or_create")
+        self._check_is_store()
+        pins = version or {}
+        self._steps = self._open("steps", pins.get("steps"))
+        self._episodes = self._open("episodes", pins.get("episodes"))
+
+    @property
+    def version(self) -> dict[str, int]:
+        """The state that a reader sees now; pass it as `version=` to see it again."""
+        self._refresh()
+        return {"steps": self._steps.version, "episodes": self._episodes.version}
+
+    def append(self, episodes: Episode | Sequence[Episode]) -> None:
+        """Append one or several episodes; when this returns they are on disk, and when it raises none of them is visible.
+
+        Raises:
+            StoreError: An episode is malformed or its id is taken, the store is pinned or read-only, or the disk is full.
+        """
+        batch = [episodes] if isinstance(episodes, Episode) else list(episodes)
+        self._check_writable()
+        for episode in batch:
+            schema.check(episode)
+        self._check_new([episode.id for episode in batch])
+        if not batch:
+            return
+        attempts = [secrets.randbits(62) for _ in batch]
+        created_s = time.time()
+        steps = pa.concat_tables([schema.steps_table(e, a) for e, a in zip(batch, attempts, strict=True)])
+        rows = [schema.episode_row(e, a, created_s) for e, a in zip(batch, attempts, strict=True)]
+        with self._explain("append to"):
+            lance.write_dataset(steps, self._path("steps"), mode="append")
+            lance.write_dataset(pa.Table.from_pylist(rows, schema.EPISODES), self._path("episodes"), mode="append")
+
+    def episodes(self, where: str | None = None) -> list[EpisodeRecord]:
+        """Return the records of the episodes that match, in the order of insertion, without reading images.
+
+        Args:
+            where: SQL over the columns of `episodes`, for example `success and scene = '1' and probability > 0.8`.
+
+        Raises:
+            StoreError: The SQL is invalid; the message names the columns.
+        """
+        snapshot = self._refresh()
+        with self._explain("read"), self._explain_filter(where):
+            scanner = self._episodes.scanner(columns=schema.METADATA_COLUMNS, filter=where, with_row_id=True)
+            rows = sorted(scanner.to_table().to_pylist(), key=lambda row: int(row["_rowid"]))
+        indices = np.searchsorted(snapshot.row_ids, [row["_rowid"] for row in rows])
+        return [schema.record(row, int(snapshot.first_rows[index])) for row, index in zip(rows, indices, strict=True)]
+
+    def count(self, where: str | None = None) -> int:
+        """Return the number of episodes that match.
+
+        Raises:
+            StoreError: The SQL is invalid; the message names the columns.
+        """
+        self._refresh()
+        with self._explain("read"), self._explain_filter(where):
+            return int(self._episodes.count_rows(where))
+
+    def read(self, id: str) -> Episode:
+        """Return one episode with its images.
+
+        Raises:
+            StoreError: There is no such episode (the message names a similar one), or its steps are missing.
+        """
+        row, _ = self._row(id)
+        with self._explain("read"):
+            table = self._steps.to_table(filter=f"attempt = {row['attempt']}").sort_by("step")
+        if table["step"].to_pylist() != list(range(row["length"] + 1)):
+            raise StoreError(f"{self.uri}: episode {id!r} lacks steps; the store is damaged, restore it from a copy")
+        goals = zip(row["subgoal_steps"], row["subgoal_frames"], strict=True)
+        record = schema.record(row, first_row=0)
+        return Episode(
+            id=id,
+            scene=record.scene,
+            instruction=record.instruction,
+            images_THWC=frames.decode_all(table["frame"].to_pylist()),
+            states_TD=schema.states(table),
+            actions_TD=schema.actions(table)[:-1],
+            subgoals=tuple(Subgoal(step=step, image_HWC=frames.decode(jpeg)) for step, jpeg in goals),
+            labels=record.labels,
+            provenance=record.provenance,
+        )
+
+    def rows(self, indices: NDArray[np.integer] | Sequence[int]) -> StepRows:
+        """Return rows in any order, repetitions allowed.
+
+        Row i counts the observations of all episodes in the order of insertion: episode `record` owns the rows
+        `record.first_row` to `record.first_row + record.length`. It sees what the last call of `episodes` saw.
+
+        Raises:
+            StoreError: An index is out of range, or the frames differ in size.
+        """
+        table = self.table(indices, ["frame", "state", "action"])
+        return StepRows(
+            images_NHWC=frames.decode_all(table["frame"].to_pylist()),
+            states_ND=schema.states(table),
+            actions_ND=schema.actions(table),
+        )
+
+    def table(self, indices: NDArray[np.integer] | Sequence[int], columns: Sequence[str]) -> pa.Table:
+        """Return columns of the `steps` table at `indices` (see `rows`), undecoded."""
+        snapshot = self._snapshot or self._refresh()
+        if snapshot.positions is None:
+            snapshot.positions = self._find_rows(snapshot)
+        wanted = np.asarray(indices, np.int64)
+        count = len(snapshot.positions)
+        if len(wanted) == 0 or wanted.min() < 0 or wanted.max() >= count:
+            raise StoreError(f"{self.uri} has rows 0 to {count - 1}; asked for {_range(wanted)}")
+        # Lance drops repetitions in some versions, so it is asked for each row once.
+        unique, inverse = np.unique(snapshot.positions[wanted], return_inverse=True)
+        with self._explain("read"):
+            table = self._steps.take(unique.tolist(), columns=list(columns))
+        return table if np.array_equal(inverse, np.arange(len(unique))) else table.take(pa.array(inverse))
+
+    def add_label(self, id: str, label: Label) -> None:
+        """Add a judgement to an episode; earlier ones are kept. Safe when several processes label at once.
+
+        Raises:
+            StoreError: There is no such episode, or the store is pinned or cannot be written.
+        """
+        self._check_writable()
+        for _ in range(_LABEL_TRIES):
+            row, labels = self._row(id)
+            new = pa.Table.from_pylist([row | schema.label_columns((*labels, label))], schema.EPISODES)
+            with self._explain("label in"):
+                # Only when nobody else labelled it since it was read; else it is read and tried again.
+                merge = self._episodes.merge_insert("id").when_matched_update_all(f"target.label_count = {len(labels)}")
+                if merge.execute(new)["num_updated_rows"]:
+                    return
+        raise StoreError(f"{self.uri}: episode {id!r} is being labelled by too many processes at once; try again")
+
+    def compact(self) -> None:
+        """Merge the small files that many appends left; reading is faster afterwards, and pinned versions stay readable."""
+        self._check_writable()
+        self._refresh()
+        with self._explain("compact"):
+            for dataset in (self._steps, self._episodes):
+                dataset.optimize.compact_files()
+        self._snapshot = None
+
+    def _refresh(self) -> _Snapshot:
+        """Look at the newest state, unless pinned. Episodes first: whatever is committed there has its steps."""
+        with self._explain("read"):
+            if not self._pinned:
+                before = (self._episodes.version, self._steps.version)
+                self._episodes.checkout_latest()
+                self._steps.checkout_latest()
+                if before != (self._episodes.version, self._steps.version):
+                    self._snapshot = None
+            if self._snapshot is None:
+                table = self._episodes.scanner(columns=["attempt", "length"], with_row_id=True).to_table().sort_by("_rowid")
+                rows = np.asarray(table["length"], np.int64) + 1
+                self._snapshot = _Snapshot(
+                    row_ids=np.asarray(table["_rowid"]).astype(np.int64),
+                    attempts=np.asarray(table["attempt"], np.int64),
+                    first_rows=np.concatenate([[0], np.cumsum(rows)]),
+                )
+        return self._snapshot
+
+    def _find_rows(self, snapshot: _Snapshot) -> NDArray[np.int64]:
+        """Return the positions in the `steps` table of the rows of all committed episodes."""
+        with self._explain("read"):
+            table = self._steps.scanner(columns=["attempt", "step"], scan_in_order=True).to_table()
+        attempts, steps = np.asarray(table["attempt"], np.int64), np.asarray(table["step"], np.int64)
+        known = np.argsort(snapshot.attempts)
+        place = np.searchsorted(snapshot.attempts[known], attempts).clip(max=max(len(known) - 1, 0))
+        committed = np.flatnonzero(snapshot.attempts[known][place] == attempts) if len(known) else np.empty(0, np.int64)
+        rows = snapshot.first_rows[known[place[committed]]] + steps[committed]
+        positions = np.full(snapshot.first_rows[-1], -1, np.int64)
+        if len(rows) != len(positions) or (rows >= len(positions)).any():
+            raise StoreError(self._damaged(len(positions), len(rows)))
+        positions[rows] = committed
+        if (positions < 0).any():
+            raise StoreError(self._damaged(len(positions), int((positions >= 0).sum())))
+        return positions
+
+    def _damaged(self, expected: int, found: int) -> str:
+        return (
+            f"{self.uri}: the episodes have {expected} rows, {found} were found; the store is damaged, restore it from a copy"
+        )
+
+    def _row(self, id: str) -> tuple[dict[str, Any], tuple[Label, ...]]:
+        """Return the row of `episodes` of one episode, and its labels."""
+        self._refresh()
+        with self._explain("read"):
+            rows = self._episodes.to_table(filter=f"id = {_quote(id)}").to_pylist()
+            if not rows:
+                ids = self._episodes.to_table(columns=["id"])["id"].to_pylist()
+                raise StoreError(f"{self.uri} has no episode {id!r}{_similar(id, ids)}; it holds {len(ids)} episodes")
+        return rows[0], tuple(Label(**label) for label in rows[0]["labels"])
+
+    def _check_new(self, ids: list[str]) -> None:
+        taken = sorted({id for id in ids if ids.count(id) > 1}) if len(set(ids)) < len(ids) else []
+        if ids and not taken:
+            self._refresh()
+            with self._explain("read"):
+                where = f"id in ({', '.join(map(_quote, ids))})"
+                taken = self._episodes.to_table(columns=["id"], filter=where)["id"].to_pylist()
+        if taken:
+            raise StoreError(f"{self.uri}: duplicate episode id {taken[0]!r}; an id names one episode for ever, choose another")
+
+    def _check_writable(self) -> None:
+        if self._pinned:
+            raise StoreError(f"{self.uri} was opened at a pinned version and is read-only; open it without `version` to write")
+
+    def _path(self, table: str) -> str:
+        return f"{self.uri.rstrip('/')}/{table}.lance"
+
+    def _is_local(self) -> bool:
+        return "://" not in self.uri
+
+    def _create(self, *, exist_ok: bool) -> None:
+        """Create the tables that are missing; another process may be doing the same."""
+        if self._is_local():
+            folder = Path(self.uri)
+            if folder.is_dir() and any(folder.iterdir()) and not any(Path(self._path(table)).is_dir() for table in _TABLES):
+                raise StoreError(f"{self.uri} is not empty and not an episode store; choose an empty folder or a new one")
+            with self._explain("create"):
+                folder.mkdir(parents=True, exist_ok=True)
+        for table, columns in _TABLES.items():
+            with self._explain("create"):
+                try:
+                    lance.write_dataset(
+                        columns.empty_table(), self._path(table), schema=columns, mode="create", enable_stable_row_ids=True
+                    )
+                except OSError as error:
+                    if "already exists" not in str(error):
+                        raise
+                    if not exist_ok:
+                        raise StoreError(
+                            f"{self.uri} already holds an episode store; open it with mode='open', or choose another folder"
+                        ) from error
+
+    def _check_is_store(self) -> None:
+        if not self._is_local():
+            return
+        folder = Path(self.uri)
+        if not folder.exists():
+            raise StoreError(f"no episode store at {self.uri}; `soar collect` makes one, as does mode='create'")
+        missing = [f"{table}.lance" for table in _TABLES if not Path(self._path(table)).is_dir()]
+        if missing:
+            raise StoreError(
+                f"{self.uri} is not an episode store ({' and '.join(missing)} missing); pass the folder that holds them"
+            )
+
+    def _open(self, table: str, version: int | None) -> Any:
+        with self._explain("open"):
+            dataset = lance.dataset(self._path(table), version=version)
+        found = (dataset.schema.metadata or {}).get(schema.VERSION_KEY, b"").decode()
+        if not re.fullmatch(r"\d+\.\d+", found):
+            raise StoreError(
+                f"{self._path(table)} is a Lance table that SOAR did not write; pass the folder of an episode store"
+            )
+        if int(found.split(".")[0]) != schema.VERSION[0]:
+            raise StoreError(
+                f"{self._path(table)} has format {found}, this SOAR reads format {schema.VERSION[0]}.x; "
+                "install the SOAR that wrote it"
+            )
+        return dataset
+
+    @contextmanager
+    def _explain(self, action: str) -> Iterator[None]:
+        """Turn what Lance and the file system raise into a `StoreError` that says what to do."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            raise StoreError(f"cannot {action} the episode store {self.uri}: {_reason(error)}") from error
+
+    @contextmanager
+    def _explain_filter(self, where: str | None) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            if where is None or "Invalid user input" not in str(error):
+                raise
+            columns = ", ".join(schema.METADATA_COLUMNS)
+            raise StoreError(f"invalid filter {where!r}: {_first_sentence(error)}. Columns: {columns}.") from error
+
+
+def _reason(error: OSError | ValueError) -> str:
+    text = str(error)
+    number = re.search(r"os error (\d+)", text)
+    code = int(number.group(1)) if number else getattr(error, "errno", None)
+    if code is not None:
+        why = os.strerror(code)
+        return f"{why}. Nothing that was stored is changed. Free some space, or choose a folder that you may write to."
+    if "was not found" in text:
+        return "it, or the version that was asked for, does not exist."
+    return _first_sentence(error)
+
+
+def _first_sentence(error: Exception) -> str:
+    """Return Lance's message without its prefix and the places in its own source code."""
+    text = re.sub(r",? (?:location: )?/\S+\.rs:\d+:\d+", "", str(error))
+    text = text.removeprefix("Invalid user input: ")
+    return text.split(" Valid fields are")[0].rstrip(". ")
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _similar(id: str, ids: list[str]) -> str:
+    close = difflib.get_close_matches(id, ids, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _range(indices: NDArray[np.int64]) -> str:
+    return f"{indices.min()} to {indices.max()}" if len(indices) else "none"
