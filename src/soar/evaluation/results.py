@@ -1,0 +1,85 @@
+"""Results files: `results/NAME.json`, the source of every figure that the README and the docs state.
+
+{"name", "command", "revision", "date", "machine", "rows": [...]}
+success rates   row: {"arm", "scene", "task", "successes", "trials"}
+benchmarks      row: {"metric", "ours", "peer", "theirs", "ratio", "limit"}
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from soar.errors import SoarError
+from soar.evaluation.statistics import Rate
+from soar.evaluation.trials import Evaluation, read_json_object
+from soar.files import write_json
+
+
+def success_rows(evaluations: Iterable[Evaluation]) -> list[dict[str, Any]]:
+    """Return one row an arm, scene and task."""
+    rows = []
+    for evaluation in evaluations:
+        rates: dict[tuple[str, str], Rate] = {}
+        for trial in evaluation.trials:
+            key = trial.scene, trial.task
+            rates[key] = rates.get(key, Rate(successes=0, trials=0)) + Rate(successes=trial.success, trials=1)
+        for (scene, task), rate in rates.items():
+            rows.append(
+                {"arm": evaluation.arm, "scene": scene, "task": task, "successes": rate.successes, "trials": rate.trials}
+            )
+    return rows
+
+
+def write_results(path: Path, command: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a results file atomically; its name is the file's stem.
+
+    Args:
+        path: `results/NAME.json`.
+        command: What regenerates it.
+        rows: See the module's docstring.
+    """
+    write_json(
+        path,
+        {
+            "name": path.stem,
+            "command": command,
+            "revision": revision(path.parent),
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+            "rows": [dict(row) for row in rows],
+        },
+    )
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Read a results file.
+
+    Raises:
+        SoarError: It is missing, not JSON, or has no rows.
+    """
+    data = read_json_object(path)
+    if not isinstance(data.get("rows"), list) or not all(isinstance(row, dict) for row in data["rows"]):
+        raise SoarError(f"{path}: a results file needs `rows`, a list of objects. Run its command again: {data.get('command')}")
+    return data
+
+
+def revision(folder: Path) -> str:
+    """Return the git revision that `folder` is at, with `+` when it has uncommitted changes; `unknown` outside of git."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+            cwd=folder if folder.is_dir() else None,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return described.stdout.strip()

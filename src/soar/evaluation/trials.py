@@ -1,0 +1,130 @@
+"""What an evaluation found: one file, every trial in it, so that it can be resumed, pooled and compared start by start.
+
+A trial is identified by (scene, task, seed); the seed alone decides the start, so equal keys are paired across policies.
+The file is rewritten whole and atomically; `missing` says what a resumed evaluation still has to run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from soar.configuration import validate
+from soar.errors import SoarError
+from soar.evaluation.statistics import Rate
+from soar.files import write_json
+
+SCHEMA = "1.0"
+"""Version of the file; a reader refuses another major number."""
+TrialKey: TypeAlias = tuple[str, str, int]
+"""(scene, task, seed)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One attempt from one seeded start.
+
+    Attributes:
+        scene: Name of the scene.
+        task: The instruction.
+        seed: What the start and every random draw of the trial derive from.
+        success: Ground truth at the end of the episode, not a model's opinion.
+        steps: Actions taken.
+    """
+
+    scene: str
+    task: str
+    seed: int
+    success: bool
+    steps: int
+
+    @property
+    def key(self) -> TrialKey:
+        """What pairs this trial with another policy's."""
+        return self.scene, self.task, self.seed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Trials of one policy.
+
+    Attributes:
+        arm: What the policy is in the comparison at hand (`pretrained`, `improved`, …).
+        policy: Its id.
+        subgoal_model: Id of the model that made its subgoals; empty for a policy that needs none.
+        trials: In any order, one a (scene, task, seed).
+    """
+
+    arm: str
+    policy: str
+    subgoal_model: str = ""
+    trials: tuple[Trial, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len({trial.key for trial in self.trials}) != len(self.trials):
+            raise ValueError(f"evaluation {self.arm!r}: a (scene, task, seed) occurs more than once")
+
+    def rate(self) -> Rate:
+        """Return the success rate over all trials."""
+        return Rate(successes=sum(trial.success for trial in self.trials), trials=len(self.trials))
+
+    def by_task(self) -> dict[str, Rate]:
+        """Return the success rate of each task, in the order in which tasks first occur."""
+        rates: dict[str, Rate] = {}
+        for trial in self.trials:
+            rates[trial.task] = rates.get(trial.task, Rate(successes=0, trials=0)) + Rate(successes=trial.success, trials=1)
+        return rates
+
+    def outcomes(self) -> dict[TrialKey, bool]:
+        """Return the success of each start, for paired comparisons."""
+        return {trial.key: trial.success for trial in self.trials}
+
+    def missing(self, wanted: Iterable[TrialKey]) -> list[TrialKey]:
+        """Return those of the wanted trials that were not run yet, in their order."""
+        done = {trial.key for trial in self.trials}
+        return [key for key in wanted if key not in done]
+
+    def extended(self, trials: Iterable[Trial]) -> Evaluation:
+        """Return this evaluation with more trials."""
+        return replace(self, trials=(*self.trials, *trials))
+
+
+def write_evaluation(path: Path, evaluation: Evaluation) -> None:
+    """Write an evaluation as JSON, atomically."""
+    write_json(path, {"schema": SCHEMA, **asdict(evaluation)})
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """Read an evaluation.
+
+    Raises:
+        SoarError: The file is missing, not JSON, not an evaluation, or of an unknown major version.
+    """
+    data = read_json_object(path)
+    major = str(data.pop("schema", "none")).partition(".")[0]
+    if major != SCHEMA.partition(".")[0]:
+        raise SoarError(
+            f"{path}: evaluations of schema {major} cannot be read, only {SCHEMA.partition('.')[0]}. "
+            "Update soar, or move the file away and evaluate again."
+        )
+    return validate(Evaluation, data, str(path))
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file whose top level is an object.
+
+    Raises:
+        SoarError: It is missing, unreadable, not JSON, or not an object.
+    """
+    try:
+        data = json.loads(path.read_text())
+    except OSError as error:
+        raise SoarError(f"{path}: cannot be read ({error.strerror}). Run the command that writes it first.") from error
+    except ValueError as error:
+        raise SoarError(f"{path}: not valid JSON ({error}). Move it away and run the command that writes it again.") from error
+    if not isinstance(data, dict):
+        raise SoarError(f"{path}: expected a JSON object, got {type(data).__name__}. Is it the right file?")
+    return data

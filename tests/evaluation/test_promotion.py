@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from soar.errors import SoarError
+from soar.evaluation import not_worse
+
+from .examples import evaluation
+
+
+def judged(candidate: list[int], deployed: list[int]):
+    return not_worse(evaluation(candidate, "candidate", "policy-001"), evaluation(deployed, "deployed", "policy-000"))
+
+
+def test_an_equal_or_better_candidate_is_promoted() -> None:
+    assert judged([1, 0] * 10, [1, 0] * 10).promote
+    verdict = judged([1] * 20, [1, 0] * 10)
+    assert verdict.promote
+    assert verdict.sentence.startswith("Promoted policy-001: it is not worse than policy-000. Candidate 20/20 = 1.00 [")
+
+
+def test_a_significantly_worse_candidate_is_refused() -> None:
+    verdict = judged([0] * 5 + [1] * 195, [1] * 200)
+    assert verdict.p_worse == pytest.approx(1 / 32)
+    assert not verdict.promote
+    assert "Kept policy-000: policy-001 is significantly worse" in verdict.sentence
+
+
+def test_a_loss_beyond_the_margin_is_refused_without_significance() -> None:
+    verdict = judged([1, 0, 0, 0] * 4, [1, 0, 0, 0] * 3 + [1, 1, 0, 0])
+    assert verdict.p_worse == 0.5
+    assert not verdict.promote
+    assert "more than the tolerated .05" in verdict.sentence
+
+
+def test_a_loss_of_the_margin_is_tolerated() -> None:
+    assert judged([1, 0] * 9 + [0, 0], [1, 0] * 10).promote
+
+
+def test_nothing_is_promoted_without_trials() -> None:
+    assert not judged([], []).promote
+
+
+def test_different_starts_are_refused() -> None:
+    with pytest.raises(SoarError, match="equal starts"):
+        judged([1, 1], [1])
