@@ -100,8 +100,8 @@ class SmallEncoder(Encoder):
         """Return features (B, F)."""
         if image_BCHW.shape[-2:] != (SMALL_IMAGE_SIZE, SMALL_IMAGE_SIZE):
             raise ConfigError(
-                f"the small encoder takes {SMALL_IMAGE_SIZE}×{SMALL_IMAGE_SIZE} images, got "
-                f"{image_BCHW.shape[-2]}×{image_BCHW.shape[-1]}. Resize them, or choose the encoder resnet34."
+                f"the small encoder takes {SMALL_IMAGE_SIZE} x {SMALL_IMAGE_SIZE} images, got "
+                f"{image_BCHW.shape[-2]} x {image_BCHW.shape[-1]}. Resize them, or choose the encoder resnet34."
             )
         features_BF: Tensor = self.body(image_BCHW)
         return features_BF

@@ -3,13 +3,14 @@
 The observation and the goal are stacked on the channels, so that the first convolution can compare them. A fixed standard
 deviation makes the log-likelihood a weighted squared error: a small one for the gripper makes its error count for more.
 
-All actions here are normalised: the motion by its mean and standard deviation, the gripper target not at all (0 closed, 1 open).
+All actions here are normalised: the motion by its mean and standard deviation, the gripper target not (0 closed, 1 open).
 
 Shape suffixes: B batch, C channels, H height, W width, D action or state dimensions.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field
 
@@ -74,10 +75,7 @@ class GCBCNetwork(nn.Module):
         self.config = config
         self.encoder = build_encoder(config.encoder, channels=6)
         sizes = [self.encoder.features, HIDDEN, HIDDEN, HIDDEN]
-        hidden = [
-            nn.Sequential(nn.Linear(a, b), nn.Dropout(config.dropout), nn.SiLU())
-            for a, b in zip(sizes, sizes[1:], strict=False)
-        ]
+        hidden = [nn.Sequential(nn.Linear(a, b), nn.Dropout(config.dropout), nn.SiLU()) for a, b in itertools.pairwise(sizes)]
         self.head = nn.Sequential(*hidden, nn.Linear(HIDDEN, ACTION_DIM))
         for module in self.head.modules():
             if isinstance(module, nn.Linear):
@@ -152,11 +150,6 @@ def _mean(value_B: Tensor, weight_B: Tensor | None) -> Tensor:
     return value_B.mean() if weight_B is None else (value_B * weight_B).mean()
 
 
-def normalize_images(image_BCHW: Tensor) -> Tensor:
-    """Map 0..255 to -1..1."""
-    return image_BCHW / 127.5 - 1
-
-
-def to_BCHW(image_BHWC: NDArray[np.uint8], device: torch.device | None = None) -> Tensor:
-    """Return uint8 images as floats 0..255, channels first (channels last in memory, which costs no copy)."""
-    return torch.from_numpy(image_BHWC).to(device).permute(0, 3, 1, 2).float()
+def images_to_tensor(image_BHWC: NDArray[np.uint8]) -> Tensor:
+    """Return uint8 images as floats in -1..1, channels first (channels last in memory, which costs no copy)."""
+    return torch.from_numpy(image_BHWC).permute(0, 3, 1, 2).float() / 127.5 - 1

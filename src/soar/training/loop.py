@@ -22,12 +22,12 @@ import math
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -134,7 +134,7 @@ def fit(
         CheckpointError: The checkpoint in the folder is damaged or belongs to another model.
         SoarError: The loss is no longer finite, or the disk is full.
     """
-    _claim(folder, config)
+    claim(folder / "fit.json", dataclasses.asdict(config))
     if config.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
@@ -236,22 +236,38 @@ def _validated(state: TrainingState, validate: Callable[[nn.Module], dict[str, f
     return values
 
 
-def _claim(folder: Path, config: FitConfig) -> None:
-    """Write the configuration into the folder, or refuse a folder that was begun with another."""
-    path, mine = folder / "fit.json", dataclasses.asdict(config)
+def claim(path: Path, configuration: Mapping[str, Any]) -> None:
+    """Write the configuration of a run to a JSON file, or refuse a folder that was begun with another one.
+
+    Raises:
+        ConfigError: The file holds another configuration; the message names the fields.
+        CheckpointError: The file is damaged or something else.
+    """
+    mine = json.loads(json.dumps(configuration))  # As it reads back: tuples are lists.
     if not path.exists():
         write_json(path, mine)
         return
     try:
         theirs = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}). Remove {folder} to train from the start.") from error
+        raise CheckpointError(f"{path} cannot be read ({error}). Train in another folder.") from error
     if not isinstance(theirs, dict):
-        raise CheckpointError(f"{path} is not the configuration of a training run. Choose another folder.")
-    different = [name for name in mine | theirs if mine.get(name) != theirs.get(name)]
-    if different:
-        fields = ", ".join(f"{name} ({theirs.get(name)} there, {mine.get(name)} now)" for name in different)
-        raise ConfigError(f"{folder} holds a training run with another fit configuration: {fields}. Use another folder.")
+        raise CheckpointError(f"{path} is not the configuration of a training run. Train in another folder.")
+    then, now = _flat(theirs), _flat(mine)
+    fields = [f"{name} ({then.get(name)} there, {now.get(name)} now)" for name in then | now if then.get(name) != now.get(name)]
+    if fields:
+        raise ConfigError(
+            f"{path.parent} holds a training run with another configuration: {', '.join(fields)}. "
+            "Restore it to resume that run, or train in another folder."
+        )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
 
 
 @contextmanager

@@ -1,0 +1,58 @@
+"""From episodes to batches: which goals, which actions and which steps each kind of data contributes (paper §B.2.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from soar.episodes import (
+    HindsightSampler,
+    Mixture,
+    StepArrays,
+    balanced_by_instruction,
+    co_training_weights,
+    drop_idle,
+    sum_actions,
+)
+from soar.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceConfig:
+    """How one source of episodes is sampled.
+
+    Attributes:
+        goal_window: Smallest and largest distance of a hindsight goal, in steps.
+        sum_actions: Imitate the sum of two consecutive actions, against the slowness of a policy that averages modes.
+        drop_idle: Leave out the steps at which nothing moved.
+        balance_instructions: Draw every instruction equally often, however often it was attempted.
+    """
+
+    goal_window: tuple[int, int] = (0, 24)
+    sum_actions: bool = False
+    drop_idle: bool = False
+    balance_instructions: bool = False
+
+    def __post_init__(self) -> None:
+        low, high = self.goal_window
+        if not 0 <= low <= high:
+            raise ConfigError(f"goal_window must be [low, high] with 0 <= low <= high, got [{low}, {high}]")
+
+
+def make_sampler(arrays: StepArrays, config: SourceConfig) -> HindsightSampler:
+    """Return the sampler of one source."""
+    # Idle steps are judged by the motion that was executed, before the actions are summed.
+    kept = drop_idle(arrays) if config.drop_idle else None
+    weights = balanced_by_instruction(arrays) if config.balance_instructions else None
+    if config.sum_actions:
+        arrays = sum_actions(arrays)
+    return HindsightSampler(arrays, window=config.goal_window, kept=kept, episode_weights=weights)
+
+
+def co_training_mixture(
+    pretraining: HindsightSampler, autonomous: HindsightSampler | None, *, upsampling: float = 10.0, cap: float = 0.5
+) -> Mixture:
+    """Return the mixture of sources `pretraining` and `autonomous`, the latter up-sampled but at most a share of `cap`."""
+    if autonomous is None:
+        return Mixture([("pretraining", pretraining, 1.0)])
+    weights = co_training_weights(len(pretraining), len(autonomous), upsampling, cap)
+    return Mixture([("pretraining", pretraining, weights[0]), ("autonomous", autonomous, weights[1])])

@@ -1,0 +1,198 @@
+"""Training of goal-conditioned policies: from nothing, or improving one with the data that it collected (paper §B.2.2).
+
+    folder/model.safetensors, config.json, lineage.json   the policy, see `soar.policies.gcbc_policy`
+    folder/training/                                      checkpoints and metrics, see `soar.training.loop`
+    folder/training/run.json                              the configuration; another one in the same folder is refused
+
+Running it again resumes; a folder that already holds its policy is returned at once.
+
+Shape suffixes: B batch, H height, W width, C channels, D dimensions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from soar.episodes.mixture import HindsightBatch, Mixture
+from soar.episodes.relabel import ActionStatistics
+from soar.errors import CheckpointError, ConfigError
+from soar.policies.gcbc import GCBCConfig, GCBCNetwork
+from soar.policies.gcbc_policy import GCBCPolicy
+from soar.policies.lineage import Lineage
+from soar.seeding import derive_seed, generator
+from soar.training.augment import NO_AUGMENTATION, AugmentationConfig, augment
+from soar.training.data import SourceConfig
+from soar.training.loop import FitConfig, claim, fit
+
+VALIDATION_SAMPLES = 1024
+_STATE_SAMPLES = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyTrainingConfig:
+    """Everything about training a policy but its data.
+
+    Attributes:
+        fit: The optimisation.
+        network: Architecture and loss.
+        augmentation: Of the images.
+        pretraining: How the pre-training data is sampled.
+        autonomous: How the data that the policy collected itself is sampled.
+        upsampling: How many times its proportion autonomous data is drawn.
+        autonomous_cap: Largest share of autonomous data in a batch.
+    """
+
+    fit: FitConfig
+    network: GCBCConfig = field(default_factory=GCBCConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    pretraining: SourceConfig = field(default_factory=SourceConfig)
+    autonomous: SourceConfig = field(default_factory=lambda: SourceConfig(goal_window=(0, 12), sum_actions=True))
+    upsampling: float = 10.0
+    autonomous_cap: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.upsampling > 0:
+            raise ConfigError(f"upsampling must be positive, got {self.upsampling}")
+        if not 0 <= self.autonomous_cap <= 1:
+            raise ConfigError(f"autonomous_cap must lie between 0 and 1, got {self.autonomous_cap}")
+
+
+def train_policy(
+    config: PolicyTrainingConfig,
+    mixture: Mixture,
+    statistics: ActionStatistics,
+    folder: Path,
+    *,
+    validation: Mixture | None = None,
+    initial: Path | None = None,
+    lineage: Lineage | None = None,
+    on_step: Callable[[int, int, dict[str, float]], None] | None = None,
+    device: str = "cpu",
+) -> Path:
+    """Train a policy and write it to a folder.
+
+    Args:
+        config: How.
+        mixture: The data, see `soar.training.data.co_training_mixture`.
+        statistics: How actions are normalised. A policy that is continued keeps its own instead.
+        folder: Where the policy goes.
+        validation: Held-out data; losses are reported as `validation/SOURCE/…`.
+        initial: Folder of a policy to continue from; None to begin with a fresh network.
+        lineage: What to record; `parent` and `metrics` are filled in here.
+        on_step: Called after each step with (steps done, steps in all, last logged metrics).
+        device: Of torch.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        ConfigError: The folder holds a run with another configuration or other data; the message names the fields.
+        CheckpointError: `initial` is no policy, or its network is another one than the configuration's.
+        SoarError: Training diverged, or the disk is full.
+    """
+    parent = None if initial is None else _parent(initial, config.network)
+    if parent is not None:
+        statistics = parent.statistics
+    lineage = dataclasses.replace(lineage or Lineage(), parent="" if parent is None else parent.id)
+    sources = dict(zip(mixture.names, mixture.weights.tolist(), strict=True))
+    run = dataclasses.asdict(config) | {"parent": lineage.parent, "sources": sources, "data": lineage.data}
+    claim(folder / "training" / "run.json", run)
+    if (folder / "config.json").exists():
+        GCBCPolicy.load(folder)  # A damaged policy is an error, not a finished run.
+        return folder
+
+    network = _network(config, mixture, parent).to(device)
+    mean_D, std_D = (torch.as_tensor(value, device=device) for value in (statistics.mean, statistics.std))
+
+    def losses(model: nn.Module, batch: HindsightBatch, images: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        return cast(GCBCNetwork, model).losses(
+            *images,
+            (torch.from_numpy(batch.actions_BD).to(device) - mean_D) / std_D,
+            observation_state_BD=torch.from_numpy(batch.observation_states_BD).to(device),
+            goal_state_BD=torch.from_numpy(batch.goal_states_BD).to(device),
+        )
+
+    def tensors(batch: HindsightBatch) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(batch.observation_BHWC).to(device), torch.from_numpy(batch.goal_BHWC).to(device)
+
+    def training_loss(model: nn.Module, batch: HindsightBatch) -> dict[str, Tensor]:
+        return losses(model, batch, augment(*tensors(batch), config.augmentation))
+
+    def validation_loss(model: nn.Module, batch: HindsightBatch) -> dict[str, Tensor]:
+        return losses(model, batch, augment(*tensors(batch), NO_AUGMENTATION))
+
+    def validation_losses(model: nn.Module) -> dict[str, float]:
+        return {} if validation is None else _by_source(validation, config.fit, partial(validation_loss, model))
+
+    metrics = fit(
+        network,
+        lambda rng: mixture.sample(rng, config.fit.batch_size),
+        training_loss,
+        config.fit,
+        folder / "training",
+        validate=validation_losses,
+        on_step=on_step,
+    )
+    GCBCPolicy.save(folder, network, statistics, dataclasses.replace(lineage, metrics=metrics))
+    return folder
+
+
+def _parent(folder: Path, network: GCBCConfig) -> GCBCPolicy:
+    """Load the policy to continue from and check that its weights fit the configured network."""
+    parent = GCBCPolicy.load(folder)
+    theirs, mine = dataclasses.asdict(parent.network.config), dataclasses.asdict(network)
+    # Dropout, the deviations and the auxiliary weight change the loss, not the shapes: they may differ.
+    for config in (theirs, mine):
+        config["auxiliary_weight"] = "positive" if config["auxiliary_weight"] else "zero"
+    different = [
+        f"network.{name} ({theirs[name]} there, {mine[name]} now)"
+        for name in ("encoder", "image_size", "auxiliary_weight")
+        if theirs[name] != mine[name]
+    ]
+    if different:
+        raise CheckpointError(
+            f"cannot continue from {folder}: it has another network: {', '.join(different)}. Configure the network of the "
+            "policy that you continue from, or train from the start without one."
+        )
+    return parent
+
+
+def _network(config: PolicyTrainingConfig, mixture: Mixture, parent: GCBCPolicy | None) -> GCBCNetwork:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config.fit.seed, "network"))
+        network = GCBCNetwork(config.network)
+    if parent is not None:
+        network.load_state_dict(parent.network.state_dict())
+        return network
+    if config.network.auxiliary_weight:
+        batch = mixture.sample(generator(config.fit.seed, "state statistics"), _STATE_SAMPLES)
+        states_BD = np.concatenate([batch.observation_states_BD, batch.goal_states_BD]).astype(np.float64)
+        network.set_state_statistics(states_BD.mean(0), np.maximum(states_BD.std(0), 1e-3))
+    return network
+
+
+def _by_source(
+    validation: Mixture, fit_config: FitConfig, losses: Callable[[HindsightBatch], dict[str, Tensor]]
+) -> dict[str, float]:
+    """Return mean losses by source, on the same samples each time."""
+    values: dict[str, float] = {}
+    batch = validation.sample(generator(fit_config.seed, "validation"), VALIDATION_SAMPLES)
+    for source, name in enumerate(validation.names):
+        rows = np.flatnonzero(batch.source_B == source)
+        sums: dict[str, float] = {}
+        for chunk in np.array_split(rows, max(1, -(-len(rows) // fit_config.batch_size))):
+            if len(chunk):
+                part = HindsightBatch(**{f.name: getattr(batch, f.name)[chunk] for f in dataclasses.fields(batch)})
+                for key, value in losses(part).items():
+                    sums[key] = sums.get(key, 0.0) + float(value) * len(chunk) / len(rows)
+        values |= {f"{name}/{key}": value for key, value in sums.items()}
+    return values
