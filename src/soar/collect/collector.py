@@ -1,0 +1,246 @@
+"""One autonomous episode after another on one robot, without a person and without resets (§3, Fig. 2).
+
+    home → which objects are missing? → propose a task → 5 × (subgoal, 20 actions) → healthy? → success? → store → journal
+
+Failure. A `RobotFault` anywhere, or an action that the safety shell refuses, drops the episode: nothing of it reaches the
+store (§G). It is journaled, the robot is rebooted up to `reboots` times, and the next attempt starts. A robot that cannot be
+recovered ends the collection with `RobotFault("unrecoverable")`.
+
+Resume. What is finished is what is in the store: episodes of the same run, round and robot are counted, and collection goes
+on with the next index. Everything random in an episode derives from (seed, robot, index, attempt), so that no episode
+depends on what the process did before it was killed, and none is repeated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from soar.collect.journal import Journal
+from soar.collect.rollout import RolloutConfig, rollout
+from soar.episodes.store import EpisodeStore
+from soar.errors import ConfigError, RobotFault
+from soar.policies.base import Policy
+from soar.policies.exploration import ExplorationConfig, Explorer
+from soar.robots.safety import SafeRobot, SafetyError
+from soar.seeding import derive_seed
+from soar.subgoals.base import SubgoalModel
+from soar.tasks.detection import PresenceChecker, SuccessDetector
+from soar.tasks.proposal import TaskProposer
+from soar.types import Episode, Image, Label, Provenance, Scene, Task
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectConfig:
+    """How episodes are collected.
+
+    Attributes:
+        rollout: How long an episode is.
+        exploration: Noise on the policy's actions; None to act as the policy says.
+        reboots: Attempts at recovering the robot before giving up.
+        drops: Episodes dropped in a row before giving up.
+    """
+
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    exploration: ExplorationConfig | None = None
+    reboots: int = 10
+    drops: int = 20
+
+    def __post_init__(self) -> None:
+        if self.reboots < 1 or self.drops < 1:
+            raise ConfigError(f"collect: reboots and drops must be at least 1, got {self.reboots} and {self.drops}")
+
+
+class Collector:
+    """Collects episodes on one robot.
+
+    Args:
+        robot: In its safety shell.
+        scene: What is in front of it.
+        proposer: Chooses tasks; to resume, build it from the instructions that are in the store.
+        subgoal_model: Imagines subgoals.
+        policy: Reaches them.
+        detector: Judges the final frame.
+        store: Where episodes go.
+        journal: Where events go.
+        provenance: Template of every episode's; its `run`, `round` and `robot` say what is resumed, its `seed` seeds it all.
+        config: See `CollectConfig`.
+        presence: Finds objects that left the workspace; their tasks are then off limits. None: not asked.
+        truth: The simulator's verdict on a task at the end of an episode, stored beside the detector's and used for
+            nothing but measuring it. None outside simulation.
+    """
+
+    def __init__(
+        self,
+        *,
+        robot: SafeRobot,
+        scene: Scene,
+        proposer: TaskProposer,
+        subgoal_model: SubgoalModel,
+        policy: Policy,
+        detector: SuccessDetector,
+        store: EpisodeStore,
+        journal: Journal,
+        provenance: Provenance,
+        config: CollectConfig,
+        presence: PresenceChecker | None = None,
+        truth: Callable[[Task], bool | None] | None = None,
+    ) -> None:
+        self._robot, self._scene, self._proposer = robot, scene, proposer
+        self._subgoal_model, self._policy, self._detector = subgoal_model, policy, detector
+        self._store, self._journal, self._provenance = store, journal, provenance
+        self._config, self._presence, self._truth = config, presence, truth
+
+    def collected(self) -> int:
+        """Return the number of episodes in the store from this run, round and robot."""
+        key = self._provenance
+        run, robot = (text.replace("'", "''") for text in (key.run, key.robot))
+        return self._store.count(f"run = '{run}' AND round = {key.round} AND robot = '{robot}'")
+
+    def run(
+        self,
+        episodes: int,
+        *,
+        stopping: Callable[[], bool] = lambda: False,
+        on_episode: Callable[[Episode], None] | None = None,
+    ) -> int:
+        """Collect until the store holds `episodes` episodes of this run, round and robot.
+
+        Args:
+            episodes: How many in the end, those of earlier calls included.
+            stopping: Asked before each episode; True ends the collection early.
+            on_episode: Called with each episode once it is stored.
+
+        Returns:
+            How many the store holds.
+
+        Raises:
+            RobotFault: `unrecoverable`: the robot could not be recovered, or too many episodes in a row were dropped.
+        """
+        index, drops = self.collected(), 0
+        faults: list[str] = []
+        while index < episodes and not stopping():
+            episode = self.run_episode(index, attempt=drops, faults=faults)
+            if episode is not None:
+                index, drops = index + 1, 0
+                faults.clear()
+                if on_episode is not None:
+                    on_episode(episode)
+                continue
+            drops += 1
+            if drops >= self._config.drops:
+                fault = RobotFault("unrecoverable", f"{drops} episodes in a row were dropped: {faults[-1]}")
+                self._journal.append("unrecoverable", robot=self._provenance.robot, detail=fault.detail)
+                raise fault
+        return index
+
+    def run_episode(self, index: int, *, attempt: int = 0, faults: list[str] | None = None) -> Episode | None:
+        """Run one episode from home to store.
+
+        Args:
+            index: Number of the episode among those of this run, round and robot.
+            attempt: How often this episode was dropped before; another attempt draws other random numbers.
+            faults: What went wrong in those attempts; extended by what goes wrong in this one.
+
+        Returns:
+            The stored episode, or None when it was dropped and the robot works again.
+
+        Raises:
+            RobotFault: `unrecoverable`.
+        """
+        seed = derive_seed(self._provenance.seed, f"{self._provenance.robot}/{attempt}", index)
+        faults = faults if faults is not None else []
+        try:
+            episode = self._attempt(index, seed, tuple(faults))
+        except SafetyError as error:
+            self._drop("unsafe", index, str(error), faults)
+            return None
+        except RobotFault as fault:
+            self._drop(fault.kind, index, fault.detail, faults)
+            self._recover(fault)
+            return None
+        self._store.append(episode)
+        label = episode.labels[0]
+        self._journal.append(
+            "episode",
+            id=episode.id,
+            robot=self._provenance.robot,
+            instruction=episode.instruction,
+            success=label.success,
+            probability=label.probability,
+        )
+        return episode
+
+    def _attempt(self, index: int, seed: int, faults: tuple[str, ...]) -> Episode:
+        self._robot.home()
+        task = self._propose(index)
+        policy = self._policy
+        if self._config.exploration is not None:
+            policy = Explorer(policy, self._config.exploration, seed)
+        result = rollout(self._robot, task.instruction, self._subgoal_model, policy, seed=seed, config=self._config.rollout)
+        health = self._robot.health()
+        if not health.ok:
+            raise RobotFault(health.fault, health.detail)
+        # A dropped attempt does not count as one: the task is still as unknown as before.
+        self._proposer.record(task)
+        labels = [self._detector.detect(result.images_THWC[-1], task)]
+        if self._truth is not None:
+            labels.append(Label(success=self._truth(task), probability=None, source="simulator"))
+        key = self._provenance
+        return Episode(
+            id=f"{key.run}-{key.round:03d}-{key.robot}-{index:05d}",
+            scene=self._scene.name,
+            instruction=task.instruction,
+            images_THWC=result.images_THWC,
+            states_TD=result.states_TD,
+            actions_TD=result.actions_TD,
+            subgoals=result.subgoals,
+            labels=tuple(labels),
+            provenance=dataclasses.replace(key, seed=seed, faults=faults),
+        )
+
+    def _propose(self, index: int) -> Task:
+        image: Image = self._robot.observe().image_HWC
+        off_limits: frozenset[str] = frozenset()
+        if self._presence is not None:
+            missing = self._presence.missing
+            off_limits = self._presence.check(image)
+            if self._presence.missing != missing:
+                self._journal.append("missing", robot=self._provenance.robot, objects=sorted(self._presence.missing))
+        proposal = self._proposer.propose(image, off_limits)
+        self._journal.append(
+            "proposal",
+            robot=self._provenance.robot,
+            index=index,
+            instruction=proposal.task.instruction,
+            feasible=list(proposal.feasible),
+            random=proposal.random,
+        )
+        return proposal.task
+
+    def _drop(self, kind: str, index: int, detail: str, faults: list[str]) -> None:
+        log.warning("%s: episode %d dropped (%s: %s)", self._provenance.robot, index, kind, detail)
+        self._journal.append("fault", robot=self._provenance.robot, index=index, kind=kind, detail=detail)
+        faults.append(f"{kind}: {detail}")
+
+    def _recover(self, cause: RobotFault) -> None:
+        robot = self._provenance.robot
+        last = cause
+        for reboot in range(1, self._config.reboots + 1):
+            try:
+                self._robot.recover()
+            except RobotFault as fault:
+                last = fault
+                if fault.kind == "unrecoverable":
+                    break
+                continue
+            self._journal.append("recovered", robot=robot, kind=cause.kind, reboots=reboot)
+            return
+        self._journal.append("unrecoverable", robot=robot, kind=cause.kind, detail=last.detail)
+        raise RobotFault(
+            "unrecoverable", f"{robot}: {last.detail}; {self._config.reboots} reboots are allowed. Check the robot"
+        ) from cause

@@ -1,0 +1,214 @@
+"""The shell around every driver: whatever a policy says, the gripper stays in its box, and a failing robot is noticed at once.
+
+    policy ── action ──►  SafeRobot  ── bounded action ──►  driver
+                          checks shape and finiteness       (simulated, WidowX, any Gymnasium environment)
+                          limits the step, then the pose
+           ◄─ observation  or RobotFault(motor | camera | connection)
+
+Where the box is enforced. Drivers differ in what a delta is relative to: the measured pose, or the pose that was last
+commanded, which the arm lags behind. The shell follows both and bounds the delta so that neither leaves the box. A driver
+of the second kind lets its commanded pose run ahead by `lag_m` at most; where that may have happened, the shell no longer
+knows the commanded pose exactly, and bounds every pose that is possible. A driver of the first kind has a `lag_m` of 0.
+A gripper that is found outside (somebody pushed it) is drawn back in by steps of at most `translation_m`.
+
+What is refused. An action of the wrong shape or with NaN or infinity never reaches the driver: `SafetyError`. Nothing is sent
+instead, since under delta control silence means hold the position; the caller drops the episode. Holding quietly would
+fill the dataset with the stillness of a broken policy.
+
+What is noticed. `OSError` (timeouts included) from a driver is a lost connection; `health()` is asked after every action;
+`CameraWatchdog` sees every observation. A driver must bound the time of its own calls: nothing here can interrupt them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soar.errors import ConfigError, RobotFault, SoarError
+from soar.robots.base import Health, Robot
+from soar.robots.watchdog import CameraWatchdog
+from soar.types import ACTION_DIM, STATE_DIM, Action, Observation, WorkspaceBox
+
+log = logging.getLogger(__name__)
+
+
+class SafetyError(SoarError):
+    """An action or an observation breaks the contract so badly that nothing may be done with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SafetyLimits:
+    """How far one action may go.
+
+    Attributes:
+        translation_m: Longest step [m]. BridgeData's steps have a standard deviation of 9 to 13 mm an axis.
+        rotation_rad: Longest rotation of one step [rad].
+        lag_m: Distance from the measured pose beyond which the driver pulls its commanded pose back [m]; 0 when deltas are
+            relative to the measured pose.
+    """
+
+    translation_m: float = 0.05
+    rotation_rad: float = 0.35
+    lag_m: float = 0.06
+
+    def __post_init__(self) -> None:
+        if self.translation_m <= 0 or self.rotation_rad <= 0 or self.lag_m < 0:
+            raise ConfigError(f"safety limits: translation_m and rotation_rad must be positive, lag_m at least 0; got {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Interval:
+    """Where the driver's commanded position (3,) [m] can be."""
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    def after(self, step: NDArray[np.float64], measured: NDArray[np.float64], lag_m: float) -> _Interval:
+        """Return where it can be after a step that was commanded while the gripper was at `measured`."""
+        low, high = self.low + step, self.high + step
+        if float(np.linalg.norm(np.maximum(np.abs(low - measured), np.abs(high - measured)))) > lag_m:
+            # The driver may have pulled it back towards the measured position, along some line or axis by axis.
+            low, high = np.minimum(low, measured), np.maximum(high, measured)
+        return _Interval(np.clip(low, measured - lag_m, measured + lag_m), np.clip(high, measured - lag_m, measured + lag_m))
+
+
+class SafeRobot:
+    """A `Robot` around a driver that enforces the workspace box and detects faults; see the module's docstring."""
+
+    def __init__(self, robot: Robot, workspace: WorkspaceBox, limits: SafetyLimits | None = None) -> None:
+        self._robot = robot
+        self._low, self._high = np.array(workspace.low), np.array(workspace.high)
+        self._limits = limits or SafetyLimits()
+        self._watchdog = CameraWatchdog()
+        self._measured: NDArray[np.float64] | None = None
+        self._commanded: _Interval | None = None
+        self._last_action: Action = np.zeros(ACTION_DIM, np.float32)
+
+    @property
+    def last_action(self) -> Action:
+        """The action (7,) that the driver was last given: the one to record."""
+        return self._last_action
+
+    def observe(self) -> Observation:
+        """Return what the robot perceives now.
+
+        Raises:
+            RobotFault: The camera is frozen, the connection is lost, or the driver reports a fault.
+            SafetyError: The driver's observation is not what `soar.types.Observation` says.
+        """
+        with self._connection("observe"):
+            observation = self._robot.observe()
+        _check_observation(observation)
+        self._watchdog.check(observation)
+        self._measured = observation.state[:3].astype(np.float64)
+        if self._commanded is None:
+            self._commanded = _Interval(self._measured, self._measured)
+        return observation
+
+    def act(self, action: Action) -> None:
+        """Execute the nearest safe action; `last_action` says which one that was.
+
+        Raises:
+            RobotFault: The connection is lost, or the robot is not healthy afterwards.
+            SafetyError: The action is not seven finite numbers; the robot did not move.
+        """
+        values = np.asarray(action, np.float64)
+        if values.shape != (ACTION_DIM,) or not np.all(np.isfinite(values)):
+            raise SafetyError(
+                f"refused an action of shape {values.shape}: {np.array2string(values, threshold=ACTION_DIM)}; expected "
+                f"({ACTION_DIM},) finite numbers. The robot holds its position; check the policy that made it."
+            )
+        if self._measured is None:  # never move on a stale pose
+            self.observe()
+        assert self._measured is not None and self._commanded is not None  # noqa: PT018 - observe() sets both
+        safe = self._bound(values, self._measured, self._commanded)
+        with self._connection("act"):
+            self._robot.act(safe)
+        self._last_action = safe
+        self._commanded = self._commanded.after(safe[:3].astype(np.float64), self._measured, self._limits.lag_m)
+        self._measured = None
+        health = self.health()
+        if not health.ok:
+            raise RobotFault(health.fault, health.detail)
+
+    def home(self) -> None:
+        """Go to the pose from which every episode starts.
+
+        Raises:
+            RobotFault: The connection is lost, or the robot is not healthy afterwards.
+        """
+        self._forget()
+        with self._connection("home"):
+            self._robot.home()
+        health = self.health()
+        if not health.ok:
+            raise RobotFault(health.fault, health.detail)
+
+    def health(self) -> Health:
+        """Say whether the robot works; never raises."""
+        try:
+            return self._robot.health()
+        except OSError as error:
+            return Health(ok=False, fault="connection", detail=str(error) or type(error).__name__)
+
+    def recover(self) -> None:
+        """Reboot what failed and go home.
+
+        Raises:
+            RobotFault: It did not help; `unrecoverable` when trying again is pointless.
+        """
+        self._forget()
+        with self._connection("recover"):
+            self._robot.recover()
+        health = self.health()
+        if not health.ok:
+            raise RobotFault(health.fault, health.detail)
+
+    def _forget(self) -> None:
+        self._watchdog.reset()
+        self._measured = self._commanded = None
+
+    def _bound(self, values: NDArray[np.float64], measured: NDArray[np.float64], commanded: _Interval) -> Action:
+        """Return the nearest action that neither oversteps the limits nor leaves the box."""
+        lowest, highest = np.minimum(measured, commanded.low), np.maximum(measured, commanded.high)
+        step = _shorten(values[:3], self._limits.translation_m)
+        # The bounds of an axis cross only when the possible poses lie further apart than the box is wide: then hold.
+        low, high = self._low - lowest, self._high - highest
+        step = np.where(low <= high, np.clip(step, low, high), 0.0)
+        # Shortening keeps a point of the box in the box, and makes the way back from outside a gentle one.
+        step = _shorten(step, self._limits.translation_m)
+        rotation = _shorten(values[3:6], self._limits.rotation_rad)
+        return np.concatenate([step, rotation, np.clip(values[6:], 0.0, 1.0)]).astype(np.float32)
+
+    @contextmanager
+    def _connection(self, call: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RobotFault("connection", f"{call}: {error or type(error).__name__}") from error
+
+
+def _shorten(vector: NDArray[np.float64], longest: float) -> NDArray[np.float64]:
+    """Return the vector, scaled down to the length `longest` when it is longer."""
+    largest = float(np.max(np.abs(vector)))
+    if largest == 0.0:
+        return vector
+    length = largest * float(np.linalg.norm(vector / largest))  # no overflow, however large the policy's numbers
+    if length <= longest:
+        return vector
+    return vector / largest * (longest / float(np.linalg.norm(vector / largest)))
+
+
+def _check_observation(observation: Observation) -> None:
+    image, state = observation.image_HWC, observation.state
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise SafetyError(f"the driver's image is {image.dtype} of shape {image.shape}; expected uint8 (H, W, 3) RGB")
+    if state.shape != (STATE_DIM,):
+        raise SafetyError(f"the driver's state has shape {state.shape}; expected ({STATE_DIM},), see soar.types.Observation")
+    if not np.all(np.isfinite(state)):
+        raise RobotFault("motor", f"the joint readings are not finite: {state}")
