@@ -23,7 +23,6 @@ from soar.collect.rollout import RolloutConfig, rollout
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError, RobotFault
 from soar.policies.base import Policy
-from soar.policies.exploration import ExplorationConfig, Explorer
 from soar.robots.safety import SafeRobot, SafetyError
 from soar.seeding import derive_seed
 from soar.subgoals.base import SubgoalModel
@@ -40,13 +39,11 @@ class CollectConfig:
 
     Attributes:
         rollout: How long an episode is.
-        exploration: Noise on the policy's actions; None to act as the policy says.
         reboots: Attempts at recovering the robot before giving up.
         drops: Episodes dropped in a row before giving up.
     """
 
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
-    exploration: ExplorationConfig | None = None
     reboots: int = 10
     drops: int = 20
 
@@ -63,7 +60,8 @@ class Collector:
         scene: What is in front of it.
         proposer: Chooses tasks; to resume, build it from the instructions that are in the store.
         subgoal_model: Imagines subgoals.
-        policy: Reaches them.
+        policy: Makes an episode's policy from the episode's seed: `lambda seed: Explorer(policy, …, seed=seed)`, or without
+            exploration `lambda seed: policy`.
         detector: Judges the final frame.
         store: Where episodes go.
         journal: Where events go.
@@ -81,7 +79,7 @@ class Collector:
         scene: Scene,
         proposer: TaskProposer,
         subgoal_model: SubgoalModel,
-        policy: Policy,
+        policy: Callable[[int], Policy],
         detector: SuccessDetector,
         store: EpisodeStore,
         journal: Journal,
@@ -178,10 +176,9 @@ class Collector:
     def _attempt(self, index: int, seed: int, faults: tuple[str, ...]) -> Episode:
         self._robot.home()
         task = self._propose(index)
-        policy = self._policy
-        if self._config.exploration is not None:
-            policy = Explorer(policy, self._config.exploration, seed)
-        result = rollout(self._robot, task.instruction, self._subgoal_model, policy, seed=seed, config=self._config.rollout)
+        result = rollout(
+            self._robot, task.instruction, self._subgoal_model, self._policy(seed), seed=seed, config=self._config.rollout
+        )
         health = self._robot.health()
         if not health.ok:
             raise RobotFault(health.fault, health.detail)
