@@ -120,6 +120,7 @@ class EpisodeStore:
         with self._explain("append to"):
             lance.write_dataset(steps, self._path("steps"), mode="append")
             lance.write_dataset(pa.Table.from_pylist(rows, schema.EPISODES), self._path("episodes"), mode="append")
+        self._snapshot = None
 
     def episodes(self, where: str | None = None) -> list[EpisodeRecord]:
         """Return the records of the episodes that match, in the order of insertion, without reading images.
@@ -176,7 +177,8 @@ class EpisodeStore:
         """Return rows in any order, repetitions allowed.
 
         Row i counts the observations of all episodes in the order of insertion: episode `record` owns the rows
-        `record.first_row` to `record.first_row + record.length`. It sees what the last call of `episodes` saw.
+        `record.first_row` to `record.first_row + record.length`. It sees what the last call of another
+        method saw, so that a trainer's batches do not change while robots append.
 
         Raises:
             StoreError: An index is out of range, or the frames differ in size.

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soar.episodes import HindsightSampler, balanced_by_instruction
+from soar.errors import StoreError
+
+from .builders import make_arrays
+
+lengths = st.lists(st.integers(1, 30), min_size=1, max_size=8)
+windows = st.tuples(st.integers(0, 12), st.integers(0, 30)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+
+
+@given(lengths=lengths, window=windows, seed=st.integers(0, 2**32 - 1), data=st.data())
+def test_a_goal_never_leaves_its_episode_nor_precedes_its_observation(
+    lengths: list[int], window: tuple[int, int], seed: int, data: st.DataObject
+) -> None:
+    arrays = make_arrays(lengths)
+    kept = np.array(data.draw(st.lists(st.booleans(), min_size=len(arrays.states_ND), max_size=len(arrays.states_ND))))
+    weights = np.array(data.draw(st.lists(st.floats(0, 10), min_size=len(lengths), max_size=len(lengths))))
+    drawable = kept & arrays.has_action_N & (weights > 0)[arrays.episode_N]
+    if not drawable.any():
+        with pytest.raises(StoreError, match="no step"):
+            HindsightSampler(arrays, window=window, kept=kept, episode_weights=weights)
+        return
+    sampler = HindsightSampler(arrays, window=window, kept=kept, episode_weights=weights)
+    pairs = sampler.sample(np.random.default_rng(seed), 64)
+
+    episode = arrays.episode_N[pairs.observation_indices]
+    last = (arrays.starts_E + arrays.lengths_E)[episode]
+    ahead = pairs.goal_indices - pairs.observation_indices
+    assert (arrays.episode_N[pairs.goal_indices] == episode).all()
+    assert (ahead >= 0).all()
+    assert (ahead <= window[1]).all()
+    assert ((ahead >= window[0]) | (pairs.goal_indices == last)).all()
+    assert drawable[pairs.observation_indices].all()
+    assert len(sampler) == drawable.sum()
+    np.testing.assert_array_equal(pairs.actions_BD, arrays.actions_ND[pairs.observation_indices])
+
+
+def test_goals_are_uniform_over_the_window_and_pile_up_at_the_end() -> None:
+    pairs = HindsightSampler(make_arrays([10]), window=(0, 3)).sample(np.random.default_rng(0), 40_000)
+    ahead = pairs.goal_indices - pairs.observation_indices
+    early = ahead[pairs.observation_indices == 2]
+    np.testing.assert_allclose(np.bincount(early, minlength=4) / len(early), [0.25] * 4, atol=0.03)
+    late = ahead[pairs.observation_indices == 9]
+    np.testing.assert_allclose(np.bincount(late, minlength=2) / len(late), [0.25, 0.75], atol=0.03)
+
+
+def test_steps_are_uniform_and_the_last_observation_is_only_ever_a_goal() -> None:
+    arrays = make_arrays([4, 1])
+    pairs = HindsightSampler(arrays).sample(np.random.default_rng(0), 50_000)
+    share = np.bincount(pairs.observation_indices, minlength=7) / 50_000
+    np.testing.assert_allclose(share, [0.2, 0.2, 0.2, 0.2, 0, 0.2, 0], atol=0.01)
+    assert {4, 6} <= set(pairs.goal_indices.tolist())
+
+
+def test_weights_are_per_step_of_an_episode() -> None:
+    arrays = make_arrays([4, 1])
+    sampler = HindsightSampler(arrays, episode_weights=np.array([1.0, 4.0]))
+    observations = sampler.sample(np.random.default_rng(0), 50_000).observation_indices
+    assert (observations == 5).mean() == pytest.approx(0.5, abs=0.01)
+
+
+def test_balancing_draws_every_instruction_equally_often() -> None:
+    arrays = make_arrays([10, 10, 10, 5], instructions=("remove", "remove", "remove", "put"))
+    sampler = HindsightSampler(arrays, episode_weights=balanced_by_instruction(arrays))
+    observations = sampler.sample(np.random.default_rng(0), 50_000).observation_indices
+    assert (arrays.episode_N[observations] == 3).mean() == pytest.approx(0.5, abs=0.01)
+
+
+def test_equal_seeds_draw_equal_pairs() -> None:
+    sampler = HindsightSampler(make_arrays([20, 30]))
+    first, second = (sampler.sample(np.random.default_rng(5), 16) for _ in range(2))
+    np.testing.assert_array_equal(first.observation_indices, second.observation_indices)
+    np.testing.assert_array_equal(first.goal_indices, second.goal_indices)
+
+
+@pytest.mark.parametrize("window", [(-1, 3), (4, 3)])
+def test_an_impossible_window_is_refused(window: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="0 <= low <= high"):
+        HindsightSampler(make_arrays([3]), window=window)
+
+
+def test_masks_and_weights_of_the_wrong_kind_are_refused() -> None:
+    with pytest.raises(ValueError, match="one entry a row"):
+        HindsightSampler(make_arrays([3]), kept=np.ones(3, bool))
+    for weights in ([1.0, 1.0], [-1.0], [np.nan]):
+        with pytest.raises(ValueError, match="1 finite numbers, none negative"):
+            HindsightSampler(make_arrays([3]), episode_weights=np.array(weights))
