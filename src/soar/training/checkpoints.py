@@ -9,15 +9,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from soar.errors import CheckpointError, SoarError
+from soar.errors import CheckpointError, ConfigError, SoarError
+from soar.files import write_json
 
 SCHEMA_VERSION = 1
 KEPT = 2
@@ -52,6 +55,40 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     ema: Ema | None
     step: int = 0
+
+
+def claim(path: Path, configuration: Mapping[str, Any]) -> None:
+    """Write the configuration of a run to a JSON file, or refuse a folder that was begun with another one.
+
+    Raises:
+        ConfigError: The file holds another configuration; the message names the fields.
+        CheckpointError: The file is damaged or something else.
+    """
+    mine = json.loads(json.dumps(configuration))  # As it reads back: tuples are lists.
+    if not path.exists():
+        write_json(path, mine)
+        return
+    try:
+        theirs = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}). Train in another folder.") from error
+    if not isinstance(theirs, dict):
+        raise CheckpointError(f"{path} is not the configuration of a training run. Train in another folder.")
+    then, now = _flat(theirs), _flat(mine)
+    fields = [f"{name} ({then.get(name)} there, {now.get(name)} now)" for name in then | now if then.get(name) != now.get(name)]
+    if fields:
+        raise ConfigError(
+            f"{path.parent} holds a training run with another configuration: {', '.join(fields)}. "
+            "Restore it to resume that run, or train in another folder."
+        )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
 
 
 def _saved_steps(folder: Path) -> list[int]:

@@ -16,27 +16,25 @@ but the speed; `batch_fn` must draw from the generator that it is given and from
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import math
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from soar.errors import CheckpointError, ConfigError
-from soar.files import write_json
+from soar.errors import ConfigError
 from soar.seeding import derive_seed, generator
-from soar.training.checkpoints import Ema, TrainingState, restore, save
+from soar.training.checkpoints import Ema, TrainingState, claim, restore, save
 from soar.training.journal import Journal
 
 log = logging.getLogger(__name__)
@@ -234,40 +232,6 @@ def _validated(state: TrainingState, validate: Callable[[nn.Module], dict[str, f
         state.model.load_state_dict(raw)
     state.model.train()
     return values
-
-
-def claim(path: Path, configuration: Mapping[str, Any]) -> None:
-    """Write the configuration of a run to a JSON file, or refuse a folder that was begun with another one.
-
-    Raises:
-        ConfigError: The file holds another configuration; the message names the fields.
-        CheckpointError: The file is damaged or something else.
-    """
-    mine = json.loads(json.dumps(configuration))  # As it reads back: tuples are lists.
-    if not path.exists():
-        write_json(path, mine)
-        return
-    try:
-        theirs = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}). Train in another folder.") from error
-    if not isinstance(theirs, dict):
-        raise CheckpointError(f"{path} is not the configuration of a training run. Train in another folder.")
-    then, now = _flat(theirs), _flat(mine)
-    fields = [f"{name} ({then.get(name)} there, {now.get(name)} now)" for name in then | now if then.get(name) != now.get(name)]
-    if fields:
-        raise ConfigError(
-            f"{path.parent} holds a training run with another configuration: {', '.join(fields)}. "
-            "Restore it to resume that run, or train in another folder."
-        )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, with dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
 
 
 @contextmanager

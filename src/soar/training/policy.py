@@ -30,8 +30,9 @@ from soar.policies.gcbc_policy import GCBCPolicy
 from soar.policies.lineage import Lineage
 from soar.seeding import derive_seed, generator
 from soar.training.augment import NO_AUGMENTATION, AugmentationConfig, augment
+from soar.training.checkpoints import claim
 from soar.training.data import SourceConfig
-from soar.training.loop import FitConfig, claim, fit
+from soar.training.loop import FitConfig, fit
 
 VALIDATION_SAMPLES = 1024
 _STATE_SAMPLES = 1024
@@ -95,10 +96,17 @@ def train_policy(
         `folder`.
 
     Raises:
-        ConfigError: The folder holds a run with another configuration or other data; the message names the fields.
+        ConfigError: The folder holds a run with another configuration or other data (the message names the fields), or the
+            images of the episodes are not of the network's size.
         CheckpointError: `initial` is no policy, or its network is another one than the configuration's.
         SoarError: Training diverged, or the disk is full.
     """
+    sizes = mixture.samplers[0].arrays.images_NHWC.shape[1:3]
+    if sizes != (config.network.image_size, config.network.image_size):
+        raise ConfigError(
+            f"network.image_size is {config.network.image_size} px, but the episodes have images of {sizes[0]} x {sizes[1]}. "
+            "Set network.image_size to that, or record episodes of that size."
+        )
     parent = None if initial is None else _parent(initial, config.network)
     if parent is not None:
         statistics = parent.statistics

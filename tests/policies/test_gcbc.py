@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Normal
+
+from soar.errors import ConfigError
+from soar.policies.encoders import EncoderConfig
+from soar.policies.gcbc import GCBCConfig, GCBCNetwork, images_to_tensor
+
+CONFIG = GCBCConfig(encoder=EncoderConfig(name="small", width=4), image_size=64, dropout=0.0, gripper_std=0.3)
+IMAGES = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (2, 3, 3, 64, 64)).astype(np.float32))
+ACTIONS = torch.randn(3, 7, generator=torch.Generator().manual_seed(0))
+STATES = torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(1))
+
+
+def losses(network: GCBCNetwork, **more: torch.Tensor) -> dict[str, torch.Tensor]:
+    return network.losses(*IMAGES, ACTIONS, observation_state_BD=STATES[0], goal_state_BD=STATES[1], **more)
+
+
+def test_the_loss_is_minus_the_log_likelihood_of_a_gaussian() -> None:
+    network = GCBCNetwork(CONFIG).eval()
+    std = torch.tensor([1.0] * 6 + [0.3])
+    with torch.no_grad():
+        expected = -Normal(network(*IMAGES), std).log_prob(ACTIONS).sum(-1)
+    assert float(losses(network)["loss"].detach()) == pytest.approx(float(expected.mean()), rel=1e-5)
+    weights = torch.tensor([0.0, 3.0, 0.0])
+    assert float(losses(network, weight_B=weights)["loss"].detach()) == pytest.approx(float(expected[1]), rel=1e-5)
+
+
+def test_the_goal_changes_the_action() -> None:
+    network = GCBCNetwork(CONFIG).eval()
+    observation, goal = IMAGES
+    assert not torch.allclose(network(observation, goal), network(observation, observation), atol=1e-4)
+
+
+def test_the_auxiliary_loss_predicts_normalised_states_and_is_not_needed_to_act() -> None:
+    network = GCBCNetwork(dataclasses.replace(CONFIG, auxiliary_weight=0.5)).eval()
+    network.set_state_statistics(np.full(7, 0.5), np.full(7, 2.0))
+    terms = losses(network)
+    plain = float((terms["loss"] - 0.5 * terms["state_error"]).detach())
+    features = network.encoder(torch.cat(list(IMAGES), dim=1))
+    target = torch.cat([(STATES[0] - 0.5) / 2, (STATES[1] - 0.5) / 2], dim=-1)
+    assert float(terms["state_error"]) == pytest.approx(
+        float((network.state_head(features) - target).square().mean()), rel=1e-5
+    )
+    before = network(*IMAGES)
+    with torch.no_grad():
+        network.state_head.weight.add_(1.0)
+    assert torch.equal(network(*IMAGES), before)
+    assert float(losses(network)["loss"]) != pytest.approx(plain)
+
+
+def test_the_auxiliary_loss_trains_the_encoder() -> None:
+    network = GCBCNetwork(dataclasses.replace(CONFIG, auxiliary_weight=0.5))
+    losses(network)["state_error"].backward()  # type: ignore[no-untyped-call]
+    assert all(parameter.grad is not None for parameter in network.encoder.parameters())
+
+
+def test_the_loss_stays_float32_in_autocast() -> None:
+    network = GCBCNetwork(CONFIG).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        half = losses(network)["loss"]
+    assert half.dtype == torch.float32
+    assert float(half) == pytest.approx(float(losses(network)["loss"]), rel=0.05)
+
+
+def test_images_are_scaled_to_plus_and_minus_one() -> None:
+    image = np.zeros((1, 2, 3, 3), np.uint8)
+    image[0, 1, 2] = (255, 0, 255)
+    out = images_to_tensor(image)
+    assert out.shape == (1, 3, 2, 3)
+    assert out[0, :, 1, 2].tolist() == [1, -1, 1]
+    assert math.isclose(float(out.min()), -1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"image_size": 128}, "small encoder takes 64 px, got 128"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"gripper_std": 0.0}, "gripper_std"),
+        ({"auxiliary_weight": -1.0}, "auxiliary_weight"),
+    ],
+)
+def test_an_impossible_configuration_names_its_field(changes: dict[str, float], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        dataclasses.replace(CONFIG, **changes)  # type: ignore[arg-type]

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from soar.episodes import ActionStatistics
+from soar.errors import CheckpointError, SoarError
+from soar.policies import gcbc_policy
+from soar.policies.encoders import EncoderConfig
+from soar.policies.gcbc import GCBCConfig, GCBCNetwork
+from soar.policies.gcbc_policy import GCBCPolicy, read_lineage
+from soar.policies.lineage import Lineage, git_revision
+from soar.testing.contracts import check_policy
+from soar.types import Image, Observation
+
+STATISTICS = ActionStatistics(
+    mean=np.array([0.001, -0.002, 0.003, 0, 0, 0.01, 0], np.float32),
+    std=np.array([0.009, 0.012, 0.012, 0.02, 0.02, 0.07, 1], np.float32),
+)
+
+
+def make_network(seed: int = 0, width: int = 4) -> GCBCNetwork:
+    torch.manual_seed(seed)
+    return GCBCNetwork(GCBCConfig(encoder=EncoderConfig(name="small", width=width), image_size=64))
+
+
+def image(seed: int, size: int = 64) -> Image:
+    return np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8)
+
+
+def observe(seed: int, size: int = 64) -> Observation:
+    return Observation(image_HWC=image(seed, size), state=np.zeros(7, np.float32))
+
+
+def save(folder: Path, seed: int = 0) -> GCBCPolicy:
+    return GCBCPolicy.save(folder, make_network(seed), STATISTICS, Lineage(metrics={"loss": 0.5}))
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_policy_keeps_the_contract_of_policies(tmp_path: Path) -> None:
+    check_policy(save(tmp_path))
+
+
+def test_a_loaded_policy_acts_like_the_network_that_was_saved(tmp_path: Path) -> None:
+    network = make_network()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    GCBCPolicy.save(tmp_path, network, STATISTICS, Lineage())
+    policy = GCBCPolicy.load(tmp_path)
+    observations, goals = [observe(0), observe(1)], [image(2), image(3)]
+    actions = policy.act(observations, goals)
+    network.eval()
+    scale = lambda images: torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 127.5 - 1  # noqa: E731
+    with torch.no_grad():
+        normalized = network(scale([o.image_HWC for o in observations]), scale(goals)).numpy()
+    np.testing.assert_allclose(actions[:, :6], (normalized * STATISTICS.std + STATISTICS.mean)[:, :6], atol=1e-6)
+    np.testing.assert_array_equal(actions[:, 6], normalized[:, 6] >= 0.5)
+
+
+@pytest.mark.parametrize(("bias", "target"), [(-3.0, 0.0), (3.0, 1.0)])
+def test_the_gripper_target_is_open_or_closed(tmp_path: Path, bias: float, target: float) -> None:
+    network = make_network()
+    with torch.no_grad():
+        network.head[-1].bias[6] = bias
+    policy = GCBCPolicy.save(tmp_path, network, STATISTICS, Lineage())
+    assert policy.act([observe(0)], [image(1)])[0, 6] == target
+
+
+def test_images_of_another_size_are_resized_by_area(tmp_path: Path) -> None:
+    policy = save(tmp_path)
+    large, goal = observe(0, 128), image(1, 256)
+    small = Observation(
+        image_HWC=np.asarray(cv2.resize(large.image_HWC, (64, 64), interpolation=cv2.INTER_AREA)), state=large.state
+    )
+    small_goal = np.asarray(cv2.resize(goal, (64, 64), interpolation=cv2.INTER_AREA))
+    np.testing.assert_array_equal(policy.act([large], [goal]), policy.act([small], [small_goal]))
+
+
+def test_no_observations_get_no_actions(tmp_path: Path) -> None:
+    assert save(tmp_path).act([], []).shape == (0, 7)
+
+
+def test_equal_policies_have_equal_ids_wherever_they_lie(tmp_path: Path) -> None:
+    ids = [save(tmp_path / name, seed).id for name, seed in (("a", 0), ("b", 0), ("c", 1))]
+    assert ids[0] == ids[1] != ids[2]
+    assert re.fullmatch(r"gcbc-[0-9a-f]{8}", ids[0])
+
+
+def test_other_statistics_make_another_id(tmp_path: Path) -> None:
+    faster = ActionStatistics(mean=STATISTICS.mean, std=STATISTICS.std * 2)
+    assert GCBCPolicy.save(tmp_path / "b", make_network(), faster, Lineage()).id != save(tmp_path / "a").id
+
+
+def test_lineage_is_read_back(tmp_path: Path) -> None:
+    lineage = Lineage(parent="gcbc-1", data={"autonomous": {"episodes": 7}}, revision="abc", metrics={"loss": 0.25})
+    GCBCPolicy.save(tmp_path, make_network(), STATISTICS, lineage)
+    assert read_lineage(tmp_path) == lineage
+    (tmp_path / "lineage.json").unlink()
+    with pytest.raises(CheckpointError, match=r"lineage\.json cannot be read"):
+        read_lineage(tmp_path)
+
+
+def test_a_missing_folder_says_what_to_pass(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"there is no policy at .*nowhere.*soar train"):
+        GCBCPolicy.load(tmp_path / "nowhere")
+
+
+def test_a_folder_of_something_else_is_no_policy(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"config\.json is missing"):
+        GCBCPolicy.load(tmp_path)
+    (tmp_path / "config.json").write_text('{"kind": "vqa"}')
+    with pytest.raises(CheckpointError, match="does not describe a SOAR policy"):
+        GCBCPolicy.load(tmp_path)
+    (tmp_path / "config.json").write_text('{"kind"')
+    with pytest.raises(CheckpointError, match="damaged"):
+        GCBCPolicy.load(tmp_path)
+
+
+def test_an_unknown_schema_version_is_refused(tmp_path: Path) -> None:
+    save(tmp_path)
+    edit(tmp_path, schema_version=99)
+    with pytest.raises(CheckpointError, match="schema_version 99, this SOAR reads 1"):
+        GCBCPolicy.load(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
+def test_damaged_weights_are_refused(tmp_path: Path, damage: str) -> None:
+    save(tmp_path)
+    path = tmp_path / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data if damage == "changed" else data[:100])
+    if damage == "gone":
+        path.unlink()
+    with pytest.raises(CheckpointError, match=r"model\.safetensors (is damaged|cannot be read)"):
+        GCBCPolicy.load(tmp_path)
+
+
+def test_weights_that_do_not_fit_the_configuration_name_the_tensor(tmp_path: Path) -> None:
+    save(tmp_path)
+    network = json.loads((tmp_path / "config.json").read_text())["network"]
+    edit(tmp_path, network=network | {"encoder": {"name": "small", "width": 8}})
+    with pytest.raises(CheckpointError, match=r"body\.0\.bias is \(4,\) in the file, \(8,\) by config\.json"):
+        GCBCPolicy.load(tmp_path)
+
+
+def test_weights_with_a_missing_tensor_name_it(tmp_path: Path) -> None:
+    save(tmp_path)
+    tensors = make_network().state_dict()
+    del tensors["head.3.bias"]
+    save_file(tensors, tmp_path / "model.safetensors")
+    edit(tmp_path, sha256=gcbc_policy.hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest())
+    with pytest.raises(CheckpointError, match=r"head\.3\.bias is missing in the file"):
+        GCBCPolicy.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"network": {"depth": 3}}, "depth"),
+        ({"network": {"image_size": "big"}}, "image_size"),
+        ({"network": {"dropout": 2.0}}, "dropout"),
+        ({"actions": {"mean": [0.0] * 7}}, "std"),
+        ({"actions": {"mean": [0.0] * 7, "std": [1.0] * 6}}, "7 numbers"),
+    ],
+)
+def test_an_invalid_description_names_the_field(tmp_path: Path, changes: dict[str, Any], named: str) -> None:
+    save(tmp_path)
+    edit(tmp_path, **changes)
+    with pytest.raises(CheckpointError, match=named):
+        GCBCPolicy.load(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SoarError, match="cannot write"):
+        save(tmp_path / "file" / "000")
+
+
+def test_the_git_revision_is_a_hash_or_nothing() -> None:
+    assert re.fullmatch(r"([0-9a-f]{12,40}\+?)?", git_revision())
