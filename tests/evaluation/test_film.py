@@ -36,7 +36,7 @@ def test_an_episode_without_subgoals_is_one_row_of_frames() -> None:
 
 
 def test_large_frames_are_not_enlarged() -> None:
-    assert film_strip(episode(subgoals=0, size=300)).height < 330
+    assert film_strip(episode(subgoals=0, size=300)).height < 350
 
 
 def test_a_clip_plays_every_frame_in_real_time_beside_its_subgoal() -> None:

@@ -85,8 +85,8 @@ def test_text_is_escaped(tmp_path: Path) -> None:
 
 
 def test_the_p_values_compare_the_last_policy_with_every_other_arm(tmp_path: Path) -> None:
-    values = re.findall(r'<td class="n">(0\.\d{3}|-)</td></tr>', page(tmp_path, dataclasses.replace(REPORT, collected=())))
-    assert values == ["0.000", "0.000", "-"]
+    values = re.findall(r'<td class="n">([^<]*)</td></tr>', page(tmp_path, dataclasses.replace(REPORT, collected=())))
+    assert values == ["&lt; .001", "&lt; .001", "-"]
 
 
 def test_a_learned_system_gets_no_oracle_warning(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from soar.types import STEP_S, Episode, Image
 SHOWN_PX = 256
 """Smaller frames are enlarged by a whole factor, without smoothing, to at most this height."""
 _FRAMES = 6
-_BAND_PX = 22
+_BAND_PX = 34
 _GAP_PX = 4
 _PAPER, _INK = (24, 26, 30), (226, 228, 232)
 
@@ -36,7 +36,7 @@ def film_strip(episode: Episode) -> Pillow.Image:
     width, height = cell.width + _GAP_PX, cell.height + _BAND_PX
     strip = Pillow.new("RGB", (width * len(steps) - _GAP_PX, height * rows), _PAPER)
     draw = ImageDraw.Draw(strip)
-    font = ImageFont.load_default(13)
+    font = ImageFont.load_default(22)
     for column, step in enumerate(steps):
         draw.text((column * width + 4, 3), "start" if step == 0 else f"step {step}", _INK, font)
         strip.paste(_enlarged(episode.images_THWC[step]), (column * width, _BAND_PX))

@@ -67,5 +67,5 @@ def not_worse(candidate: Evaluation, deployed: Evaluation, level: float = LEVEL,
         p_worse=p_worse,
         sentence=f"{verdict}. Candidate {new}, deployed {old}; of the same starts, {comparison.only_first} succeeded only with "
         f"the candidate and {comparison.only_second} only with the deployed policy (McNemar's exact test for the candidate "
-        f"being worse, one-sided: p = {p_worse:.3f}; refused below {level:.2f}, or when lower by more than {short(margin)}).",
+        f"being worse, one-sided: p = {p_worse:.3f}; refused below {short(level)}, or if lower by more than {short(margin)}).",
     )

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from soar.evaluation.film import clip, data_uri, strip_bytes
 from soar.evaluation.promotion import Promotion
-from soar.evaluation.statistics import Rate, fisher_p, short
+from soar.evaluation.statistics import Rate, fisher_p, p_value, short
 from soar.evaluation.trials import Evaluation
 from soar.files import write_text
 from soar.types import Episode
@@ -117,7 +117,7 @@ def write_report(path: Path, report: Report) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"short": short, "duration": _duration}
+    environment.filters |= {"short": short, "duration": _duration, "p_value": p_value}
     none = Rate(successes=0, trials=0)
     old, new = report.before.by_task(), report.after.by_task()
     page = environment.get_template("report.html.j2").render(
@@ -126,6 +126,7 @@ def write_report(path: Path, report: Report) -> None:
         before=report.before.rate(),
         after=report.after.rate(),
         arms=[_arm(evaluation, report.after) for evaluation in report.arms],
+        true_successes=_total(report.collected),
         total_s=sum(report.phases_s.values()),
         longest_s=max(report.phases_s.values(), default=0.0),
         oracles=report.oracles(),
@@ -148,6 +149,11 @@ def _film(episode: Episode) -> dict[str, Any]:
         for label in episode.labels
     ]
     return {"episode": episode, "labels": labels, "strip": data_uri(strip_bytes(episode)), "clip": data_uri(clip(episode))}
+
+
+def _total(collected: tuple[Collected, ...]) -> int | None:
+    known = [line.successes for line in collected if line.successes is not None]
+    return sum(known) if len(known) == len(collected) else None
 
 
 def _duration(seconds: float) -> str:

@@ -81,6 +81,11 @@ def short(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.2f}".removeprefix("0")
 
 
+def p_value(p: float) -> str:
+    """Write a p-value with three decimals and no leading zero: `.013`, `< .001`."""
+    return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+
+
 def fisher_p(better: Rate, worse: Rate) -> float:
     """Return the one-sided p-value of Fisher's exact test for `better` having the higher success probability."""
     from scipy.stats import fisher_exact  # slow to import, and needed only here

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from soar.errors import SoarError
 from soar.evaluation.results import read_results
-from soar.evaluation.statistics import Rate, fisher_p, short
+from soar.evaluation.statistics import Rate, fisher_p, p_value, short
 from soar.evaluation.trials import Evaluation
 from soar.files import write_text
 
@@ -133,7 +133,7 @@ def _success_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         best = totals.get((scene, "improved"))
         line = [*([str(scene)] if len(scenes) > 1 else []), arm, str(total)]
         if tested:
-            line.append("-" if best is None or arm == "improved" else _p_value(fisher_p(best, total)))
+            line.append("-" if best is None or arm == "improved" else p_value(fisher_p(best, total)))
         none = Rate(successes=0, trials=0)
         line += [short(cells[scene, arm].get(task, none).value) for task in shown]
         lines.append(line)
@@ -149,10 +149,6 @@ def _plain(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _p_value(p: float) -> str:
-    return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
 
 
 def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
