@@ -223,6 +223,18 @@ def test_an_error_in_the_data_reaches_the_caller(tmp_path: Path) -> None:
         fit(make_model(), broken, squared_error, CONFIG, tmp_path)
 
 
+@pytest.mark.parametrize(("name", "is_folder"), [("checkpoints", False), ("metrics.jsonl", True)])
+def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path, name: str, is_folder: bool) -> None:
+    def occupy(step: int, _steps: int, _metrics: dict[str, float]) -> None:
+        if step == 2 and is_folder:
+            (tmp_path / name).mkdir()
+        elif step == 2:
+            (tmp_path / name).write_text("")
+
+    with pytest.raises(SoarError, match=rf"cannot write .*{name}.*run the same command again"):
+        run(tmp_path, on_step=occupy)
+
+
 def test_the_learning_rate_warms_up_linearly_and_decays_to_zero() -> None:
     config = FitConfig(steps=1000, warmup_steps=100, learning_rate=1.0)
     rates = [learning_rate(config, step) for step in range(1000)]

@@ -53,9 +53,19 @@ class Journal:
         return means
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """Write the values of one step."""
-        with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+        """Write the values of one step.
+
+        Raises:
+            SoarError: The folder is read-only or the disk is full.
+        """
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+        except OSError as error:
+            raise SoarError(
+                f"cannot write {self.path}: {error.strerror or error}. Free some space or choose a folder that you may write to, "
+                "then run the same command again: it resumes from the last checkpoint."
+            ) from error
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
 
