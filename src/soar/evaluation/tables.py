@@ -52,7 +52,7 @@ def results_to_markdown(results: Mapping[str, Any]) -> str:
     rows: list[dict[str, Any]] = results["rows"]
     lines = _success_table(rows) if rows and all("successes" in row for row in rows) else _plain_table(rows)
     source = ", ".join(str(results[key]) for key in ("revision", "date", "machine") if results.get(key))
-    return "\n".join([*lines, "", f"`{results.get('command', '')}` ({source})"]) + "\n"
+    return "\n".join([*lines, "", f"`{results.get('command', '')}`" + (f" ({source})" if source else "")]) + "\n"
 
 
 def regenerate(path: Path) -> bool:
