@@ -63,6 +63,7 @@ def test_the_auxiliary_loss_trains_the_encoder() -> None:
     assert all(parameter.grad is not None for parameter in network.encoder.parameters())
 
 
+@torch.no_grad()
 def test_the_loss_stays_float32_in_autocast() -> None:
     network = GCBCNetwork(CONFIG).eval()
     with torch.autocast("cpu", torch.bfloat16):

@@ -63,8 +63,8 @@ class Journal:
                 file.write(json.dumps({"step": step, **values}) + "\n")
         except OSError as error:
             raise SoarError(
-                f"cannot write {self.path}: {error.strerror or error}. Free some space or choose a folder that you may write to, "
-                "then run the same command again: it resumes from the last checkpoint."
+                f"cannot write {self.path}: {error.strerror or error}. Free some space or choose a folder that you may write "
+                "to, then run the same command again: it resumes from the last checkpoint."
             ) from error
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
