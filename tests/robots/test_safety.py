@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from soar.errors import ConfigError, RobotFault
 from soar.robots import Fault, FaultyRobot, SafeRobot, SafetyError, SafetyLimits
+from soar.seeding import generator
 from soar.testing import FakeRobot, check_robot
 from soar.testing.fakes import FAKE_WORKSPACE
 from soar.types import Action, Observation
@@ -57,6 +58,13 @@ def test_it_stays_there_when_the_arm_lags_behind_its_commands(
     sequence: list[list[float]], observe_each: bool, follow: float
 ) -> None:
     stays_in_the_box(LaggingRobot(follow), sequence, observe_each)
+
+
+@pytest.mark.parametrize("follow", [0.1, 0.3, 0.8])
+def test_it_stays_there_when_an_arm_that_is_held_back_is_pushed_about(follow: float) -> None:
+    rng = generator(0, "pushing")
+    pushes = np.repeat(rng.choice([-1.0, 0.0, 1.0], (300, 7)), rng.integers(1, 6, 300), axis=0)
+    stays_in_the_box(LaggingRobot(follow), pushes.tolist(), observe_each=False)
 
 
 def test_small_actions_inside_the_box_pass_unchanged() -> None:

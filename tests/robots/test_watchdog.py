@@ -6,7 +6,7 @@ from soar.errors import RobotFault
 from soar.robots import Fault, FaultyRobot, SafeRobot
 from soar.testing import FakeRobot
 from soar.testing.fakes import FAKE_WORKSPACE
-from soar.types import Action
+from soar.types import Action, Observation
 
 MOVE = np.array([0.01, 0, 0, 0, 0, 0, 1], np.float32)
 
@@ -38,6 +38,17 @@ def test_a_robot_that_stands_still_is_not_accused() -> None:
 
 def test_a_slow_robot_with_a_working_camera_is_not_accused() -> None:
     assert steps_until_camera_fault(SafeRobot(FakeRobot(), FAKE_WORKSPACE), 0.1 * MOVE) is None
+
+
+def test_a_camera_that_a_reboot_did_not_thaw_is_noticed_again() -> None:
+    class Frozen(FakeRobot):
+        def observe(self) -> Observation:
+            return Observation(image_HWC=np.zeros((8, 8, 3), np.uint8), state=super().observe().state)
+
+    robot = SafeRobot(Frozen(), FAKE_WORKSPACE)
+    assert steps_until_camera_fault(robot, MOVE) == 3
+    robot.recover()
+    assert steps_until_camera_fault(robot, MOVE) == 2  # the picture is still the old one
 
 
 def test_recovery_thaws_the_camera() -> None:

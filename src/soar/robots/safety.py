@@ -170,7 +170,6 @@ class SafeRobot:
             raise RobotFault(health.fault, health.detail)
 
     def _forget(self) -> None:
-        self._watchdog.reset()
         self._measured = self._commanded = None
 
     def _bound(self, values: NDArray[np.float64], measured: NDArray[np.float64], commanded: _Interval) -> Action:

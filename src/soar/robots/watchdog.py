@@ -24,10 +24,6 @@ class CameraWatchdog:
 
     def __init__(self, frames: int = 3, moved_m: float = 0.01, opening: float = 0.3) -> None:
         self._frames, self._moved_m, self._opening = frames, moved_m, opening
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget what was seen, after a pause or a reboot."""
         self._image = b""
         self._state: NDArray[np.float32] | None = None
         self._repeats = 0
