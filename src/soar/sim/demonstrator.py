@@ -45,16 +45,16 @@ class Style:
     mistake_probability: float = 0.0
 
     @staticmethod
-    def draw(rng: np.random.Generator) -> Style:
-        """Return a random style: pace, path, grasp and mistakes vary as between people."""
+    def draw(rng: np.random.Generator, *, mistakes: bool = False) -> Style:
+        """Return a random style: pace, path and grasp vary as between people, and with `mistakes` so do their mistakes."""
         return Style(
             pace_m=float(rng.uniform(0.010, 0.017)),
             hover_m=float(rng.uniform(0.045, 0.07)),
             carry_height_m=float(rng.uniform(0.075, 0.11)),
             tolerance_m=float(rng.uniform(0.005, 0.009)),
             aim_m=(float(rng.normal(0, 0.002)), float(rng.normal(0, 0.002))),
-            noise_m=float(rng.choice([0.0, 0.002, 0.004])),
-            mistake_probability=float(rng.choice([0.0, 0.0, 0.01, 0.02])),
+            noise_m=float(rng.choice([0.0, 0.002, 0.004])) if mistakes else 0.0,
+            mistake_probability=float(rng.choice([0.0, 0.01, 0.02, 0.04])) if mistakes else 0.0,
         )
 
 
@@ -125,7 +125,8 @@ class Demonstrator:
             # Rise a little with an open gripper after a missed grasp.
             return self._pace(np.array([0, 0, 0.02 if grip[2] < 0.05 else 0.0])), 0.0, 1.0
         self._spot = None
-        target = np.array([thing[0] + style.aim_m[0], thing[1] + style.aim_m[1], max(0.012, thing[2])])
+        floor = BOWL_FLOOR_M if any(is_contained(world, name, holder) for holder in world.containers) else 0.0
+        target = np.array([thing[0] + style.aim_m[0], thing[1] + style.aim_m[1], max(0.0125 + floor, thing[2])])
         target[:2] = self._clear_of_walls(target[:2], thing)
         if spec.shape in LONG:
             turn = self._align(name)

@@ -1,0 +1,234 @@
+"""Demonstrations in simulation: what stands in for BridgeData v2 and for the Internet.
+
+A *world* is one table with one look and a few objects; several demonstrations are recorded in each. Two kinds are made:
+
+- `demonstrations`: successful ones, on tables, with cameras and objects of the pre-training set only. The policy learns from these.
+- `pictures`: any object, any table, many cameras, mistakes included, with true answers to questions about some frames. The subgoal
+  model and the VQA model learn from these; their actions are never used. They stand in for Internet-scale pre-training.
+
+The scenes of the paper's Table 5 and their seeds are in neither: worlds are drawn from a stream of seeds of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from soar.configuration import load
+from soar.episodes.store import EpisodeStore
+from soar.errors import ConfigError
+from soar.files import replacing
+from soar.grammar import presence_question, task_from_instruction
+from soar.seeding import derive_seed, generator
+from soar.sim import catalogue
+from soar.sim.demonstrator import Demonstrator, Style
+from soar.sim.looks import Look, LookJitter
+from soar.sim.scene import SceneConfig
+from soar.sim.truth import answer, reset_for, succeeded
+from soar.sim.world import World
+from soar.types import Episode, Label, Provenance
+
+MAX_STEPS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemonstrationConfig:
+    """What to record, see `configs/demonstrations/*.yaml`.
+
+    Attributes:
+        pretraining_only: Draw tables and objects from those marked `pretraining` only.
+        jitter: Of camera, light and colours around `look`.
+        per_world: Episodes in one world.
+        mistakes: Whether demonstrators make mistakes, and failed attempts are kept.
+        answers: Record true answers to questions about some of the frames.
+        drawer_share: Share of worlds with a drawer.
+        image_size: Pixels.
+        disturbance_m: Largest standard deviation of the arm's execution error, per step.
+        bump_probability: Chance at each step that the arm is knocked off its way for a few steps.
+    """
+
+    pretraining_only: bool
+    look: Look = field(default_factory=Look)
+    jitter: LookJitter = field(default_factory=LookJitter)
+    per_world: int = 8
+    mistakes: bool = False
+    answers: bool = False
+    drawer_share: float = 0.08
+    image_size: int = 64
+    disturbance_m: float = 0.004
+    bump_probability: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.per_world < 1:
+            raise ConfigError(f"per_world is {self.per_world}; at least 1 episode a world is needed")
+
+
+def draw_world(config: DemonstrationConfig, seed: int, index: int) -> SceneConfig:
+    """Return the scene of world `index`: a container and one to three objects, or a drawer."""
+    rng = generator(seed, "world", index)
+    tables = [n for n, t in catalogue.tables().items() if t.pretraining or not config.pretraining_only]
+    things = {n: o for n, o in catalogue.objects().items() if o.pretraining or not config.pretraining_only}
+    if rng.random() < config.drawer_share:
+        objects, tasks = ["drawer"], ["open the drawer", "close the drawer"]
+    else:
+        container = str(rng.choice([n for n, o in things.items() if o.is_container]))
+        graspable = [n for n, o in things.items() if o.is_graspable]
+        short = [n for n in graspable if things[n].shape not in catalogue.LONG]
+        first = str(rng.choice(short if rng.random() < 0.6 else graspable))
+        count = int(rng.integers(1, 4)) - (things[first].shape in catalogue.LONG)
+        others = [str(n) for n in rng.permutation([n for n in short if n != first])[: max(0, count - 1)]]
+        objects = [container, first, *others]
+        word = "in" if things[container].shape == "bowl" else "on"
+        tasks = []
+        for name in objects[1:]:
+            tasks.append(f"put the {name} {word} the {container}")
+            where = "from inside" if word == "in" else rng.choice(["from", "out of"])
+            verb = "remove" if where != "out of" else "take"
+            tasks.append(f"{verb} the {name} {where} the {container} and put it on the table")
+        if rng.random() < (0.7 if things[first].shape in catalogue.LONG else 0.15):
+            ending = rng.choice(["", " side"])
+            tasks += [f"move the {first} to the left{ending}", f"move the {first} to the right{ending}"]
+    table = str(rng.choice(tables))
+    look = config.jitter.draw(config.look, rng)
+    fields = {name: getattr(look, name) for name in Look.__dataclass_fields__} | {"table": table}
+    return SceneConfig(name=f"world-{seed}-{index}", objects=tuple(objects), tasks=tuple(tasks), look=Look(**fields))
+
+
+def questions_about(scene: SceneConfig, rng: np.random.Generator) -> list[str]:
+    """Return every question that the scene's tasks raise, and presence questions about things that are there and are not."""
+    asked = [task.question for task in scene.parsed_tasks()]
+    for name in scene.objects:
+        if catalogue.objects()[name].is_graspable:
+            asked += [f"Is the {name} on the {side} side of the table?" for side in ("left", "right")]
+    absent = [n for n in catalogue.objects() if n not in scene.objects]
+    asked += [presence_question(str(n)) for n in [*rng.choice(absent, 2), rng.choice(list(scene.objects))]]
+    return list(dict.fromkeys(asked))
+
+
+def record_world(item: dict[str, Any], report: Any) -> dict[str, Any]:
+    """Record all demonstrations of one world (worker entry point); what is in the store already is not done again.
+
+    Args:
+        item: `config` (name), `folder`, `seed`, `index`, `kind`.
+        report: Called with `episodes=1` after each attempt.
+    """
+    config = load(DemonstrationConfig, "demonstrations", item["config"])
+    folder, seed, index = Path(item["folder"]), int(item["seed"]), int(item["index"])
+    store = EpisodeStore(folder / "episodes", mode="open_or_create")
+    done_file = folder / "worlds" / f"{index:06d}.parquet"
+    if done_file.exists():
+        return {"kept": 0, "resumed": True}
+    scene = draw_world(config, seed, index)
+    world = World(scene, image_size=config.image_size)
+    present = {record.id for record in store.episodes(f"scene = '{scene.name}'")}
+    kept: list[Episode] = []
+    answers: list[dict[str, Any]] = []
+    try:
+        for number in range(config.per_world):
+            for episode, rows in _record(config, world, derive_seed(seed, scene.name, number), number):
+                answers += rows
+                if episode.id not in present:
+                    kept.append(episode)
+            report(episodes=1)
+    finally:
+        world.close()
+    if kept:
+        store.append(kept)
+    # Written last: its presence says that the world is finished.
+    schema = pa.schema([("episode", pa.string()), ("step", pa.int32()), ("question", pa.string()), ("answer", pa.bool_())])
+    with replacing(done_file) as temporary:
+        pq.write_table(pa.Table.from_pylist(answers, schema), temporary)
+    return {"kept": len(kept), "resumed": False}
+
+
+def _record(
+    config: DemonstrationConfig, world: World, seed: int, number: int
+) -> Iterator[tuple[Episode, list[dict[str, Any]]]]:
+    rng = np.random.default_rng(seed)
+    scene = world.config
+    look = LookJitter(light=0.08, light_direction=0.2, camera_position_m=0.004, camera_target_m=0.003).draw(scene.look, rng)
+    world.apply_look(look)
+    instruction = str(rng.choice(scene.tasks))
+    reset_for(world, instruction, seed % 2**31)
+    _wander(world, rng)
+    style = Style.draw(rng, mistakes=config.mistakes)
+    demonstrator = Demonstrator(world, instruction, style, rng)
+    disturbance = float(rng.uniform(0, config.disturbance_m))
+    bump, bumps_left = np.zeros(3), 0
+    images, states, actions = [world.render()], [world.proprioception()], []
+    episode_id = f"{scene.name}-{number}"
+    rows = _ask(world, episode_id, 0, rng) if config.answers else []
+    rest, needed_rest = 0, int(rng.integers(4, 12))
+    for _ in range(MAX_STEPS):
+        action = demonstrator.act()
+        if bumps_left == 0 and rng.random() < config.bump_probability:
+            bump, bumps_left = rng.normal(0, 0.010, 3), int(rng.integers(1, 4))
+        push = rng.normal(0, disturbance, 3) + (bump if bumps_left else 0.0)
+        bumps_left = max(0, bumps_left - 1)
+        # The arm does not do quite what it is told; what is recorded is what it was told.
+        world.step(np.concatenate([action[:3] + push, action[3:]]).astype(np.float32))
+        actions.append(action)
+        images.append(world.render())
+        states.append(world.proprioception())
+        if config.answers and rng.random() < 0.12:
+            rows += _ask(world, episode_id, len(actions), rng)
+        rest = rest + 1 if succeeded(world, instruction) else 0
+        if rest >= needed_rest:
+            break
+    success = succeeded(world, instruction)
+    if not success and not config.mistakes:
+        return
+    if config.answers:
+        rows += _ask(world, episode_id, len(actions), rng)
+    yield (
+        Episode(
+            id=episode_id,
+            scene=scene.name,
+            instruction=task_from_instruction(instruction).instruction,
+            images_THWC=np.stack(images),
+            states_TD=np.stack(states),
+            actions_TD=np.stack(actions).astype(np.float32),
+            labels=(Label(success=success, probability=None, source="simulator"),),
+            provenance=Provenance(policy="demonstrator", robot="widowx-sim", run=scene.name, seed=seed),
+        ),
+        rows,
+    )
+    if config.answers and rng.random() < 0.5:
+        # What a proposer sees between episodes: the arm at home, the table as the last attempt left it.
+        world.home()
+        still, hold = f"{episode_id}-home", np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
+        before, state = world.render(), world.proprioception()
+        world.step(hold)
+        yield (
+            Episode(
+                id=still,
+                scene=scene.name,
+                instruction="",
+                images_THWC=np.stack([before, world.render()]),
+                states_TD=np.stack([state, world.proprioception()]),
+                actions_TD=hold[None],
+                provenance=Provenance(policy="none", robot="widowx-sim", run=scene.name, seed=seed),
+            ),
+            _ask(world, still, 1, rng),
+        )
+
+
+def _ask(world: World, episode: str, step: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [
+        {"episode": episode, "step": step, "question": question, "answer": answer(world, question)}
+        for question in questions_about(world.config, rng)
+    ]
+
+
+def _wander(world: World, rng: np.random.Generator) -> None:
+    """Start from somewhere near home, as people do."""
+    for _ in range(int(rng.integers(0, 7))):
+        move = rng.normal(0, 0.012, 3)
+        world.step(np.array([*move, 0, 0, rng.normal(0, 0.03), 1], np.float32))
+
