@@ -173,6 +173,25 @@ def test_an_open_store_sees_what_others_append(store: EpisodeStore) -> None:
     assert len(other.rows([0, 1, 2]).states_ND) == 3
 
 
+def test_many_appends_do_not_leave_as_many_files(store: EpisodeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("soar.episodes.store._SMALL_FILES", 4)
+    for index in range(9):
+        store.append(make_episode(str(index), steps=1, size=8, seed=index))
+    assert len(lance.dataset(f"{store.uri}/episodes.lance").get_fragments()) < 5
+    assert [record.id for record in store.episodes()] == list("012345678")
+    np.testing.assert_array_equal(store.rows([16]).states_ND[0], make_episode(steps=1, seed=8).states_TD[0])
+
+
+def test_rows_see_what_others_appended_before_a_label_was_added(store: EpisodeStore) -> None:
+    other = EpisodeStore(store.uri)
+    store.append(make_episode("a", steps=1))
+    assert len(store.rows([1]).states_ND) == 1
+    other.append(make_episode("b", steps=1))
+    store.add_label("a", judged(True))
+    assert len(store.rows([3]).states_ND) == 1
+    assert store.episodes("id = 'b'")[0].first_row == 2
+
+
 def _append_ten(uri: str, name: str) -> None:
     store = EpisodeStore(uri, mode="open_or_create")
     for index in range(10):

@@ -13,6 +13,7 @@ give them the uri.
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 import secrets
@@ -35,7 +36,11 @@ from soar.types import Episode, Label, Subgoal
 
 Mode = Literal["open", "create", "open_or_create"]
 _TABLES = {"steps": schema.STEPS, "episodes": schema.EPISODES}
-_LABEL_TRIES = 20
+_TRIES = 20
+"""How often a change is tried when another process changed the same rows first."""
+_SMALL_FILES = 64
+"""So many appends to `episodes` are merged into one file: reading a table costs time for each of its files."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +63,14 @@ class _Snapshot:
     """One state of the `episodes` table, in the order of insertion.
 
     Attributes:
+        versions: Of `steps` and `episodes`.
         row_ids: Lance's stable row ids; they grow with insertion and survive updates and compaction.
         attempts: (E,) what joins them to their steps.
         first_rows: (E + 1,) where each episode begins among the rows, and the number of rows.
         positions: Where each row is in the `steps` table; found when it is first needed.
     """
 
+    versions: tuple[int, int]
     row_ids: NDArray[np.int64]
     attempts: NDArray[np.int64]
     first_rows: NDArray[np.int64]
@@ -119,8 +126,14 @@ class EpisodeStore:
         rows = [schema.episode_row(e, a, created_s) for e, a in zip(batch, attempts, strict=True)]
         with self._explain("append to"):
             lance.write_dataset(steps, self._path("steps"), mode="append")
-            lance.write_dataset(pa.Table.from_pylist(rows, schema.EPISODES), self._path("episodes"), mode="append")
-        self._snapshot = None
+            committed = lance.write_dataset(pa.Table.from_pylist(rows, schema.EPISODES), self._path("episodes"), mode="append")
+        if len(committed.get_fragments()) % _SMALL_FILES == 0:
+            try:
+                committed.optimize.compact_files(target_rows_per_fragment=_SMALL_FILES)
+            except OSError as error:
+                # The episodes are stored; the next writer that finds many small files merges them.
+                _log.info("%s: small files are not merged now: %s", self.uri, _reason(error))
+        self._refresh()
 
     def episodes(self, where: str | None = None) -> list[EpisodeRecord]:
         """Return the records of the episodes that match, in the order of insertion, without reading images.
@@ -131,7 +144,8 @@ class EpisodeStore:
         Raises:
             StoreError: The SQL is invalid; the message names the columns.
         """
-        snapshot = self._refresh()
+        self._refresh()
+        snapshot = self._index()
         with self._explain("read"), self._explain_filter(where):
             scanner = self._episodes.scanner(columns=schema.METADATA_COLUMNS, filter=where, with_row_id=True)
             rows = sorted(scanner.to_table().to_pylist(), key=lambda row: int(row["_rowid"]))
@@ -192,7 +206,7 @@ class EpisodeStore:
 
     def table(self, indices: NDArray[np.integer] | Sequence[int], columns: Sequence[str]) -> pa.Table:
         """Return columns of the `steps` table at `indices` (see `rows`), undecoded."""
-        snapshot = self._snapshot or self._refresh()
+        snapshot = self._index()
         if snapshot.positions is None:
             snapshot.positions = self._find_rows(snapshot)
         wanted = np.asarray(indices, np.int64)
@@ -212,42 +226,57 @@ class EpisodeStore:
             StoreError: There is no such episode, or the store is pinned or cannot be written.
         """
         self._check_writable()
-        for _ in range(_LABEL_TRIES):
+        for _ in range(_TRIES):
             row, labels = self._row(id)
             new = pa.Table.from_pylist([row | schema.label_columns((*labels, label))], schema.EPISODES)
             with self._explain("label in"):
                 # Only when nobody else labelled it since it was read; else it is read and tried again.
                 merge = self._episodes.merge_insert("id").when_matched_update_all(f"target.label_count = {len(labels)}")
                 if merge.execute(new)["num_updated_rows"]:
+                    self._refresh()
                     return
         raise StoreError(f"{self.uri}: episode {id!r} is being labelled by too many processes at once; try again")
 
     def compact(self) -> None:
-        """Merge the small files that many appends left; reading is faster afterwards, and pinned versions stay readable."""
-        self._check_writable()
-        self._refresh()
-        with self._explain("compact"):
-            for dataset in (self._steps, self._episodes):
-                dataset.optimize.compact_files()
-        self._snapshot = None
+        """Merge the small files that many appends left; reading is faster afterwards, and pinned versions stay readable.
 
-    def _refresh(self) -> _Snapshot:
+        Raises:
+            StoreError: The store is pinned, cannot be written, or is changed by others all the time.
+        """
+        self._check_writable()
+        with self._explain("compact"):
+            for attempt in range(1, _TRIES + 1):
+                self._refresh()
+                try:
+                    for dataset in (self._steps, self._episodes):
+                        dataset.optimize.compact_files()
+                    self._refresh()
+                    return
+                except OSError as error:
+                    if "Retryable commit conflict" not in str(error) or attempt == _TRIES:
+                        raise
+
+    def _refresh(self) -> None:
         """Look at the newest state, unless pinned. Episodes first: whatever is committed there has its steps."""
+        if self._pinned:
+            return
         with self._explain("read"):
-            if not self._pinned:
-                before = (self._episodes.version, self._steps.version)
-                self._episodes.checkout_latest()
-                self._steps.checkout_latest()
-                if before != (self._episodes.version, self._steps.version):
-                    self._snapshot = None
-            if self._snapshot is None:
+            self._episodes.checkout_latest()
+            self._steps.checkout_latest()
+
+    def _index(self) -> _Snapshot:
+        """Return the order of the episodes in the state that was last looked at."""
+        versions = (self._steps.version, self._episodes.version)
+        if self._snapshot is None or self._snapshot.versions != versions:
+            with self._explain("read"):
                 table = self._episodes.scanner(columns=["attempt", "length"], with_row_id=True).to_table().sort_by("_rowid")
-                rows = np.asarray(table["length"], np.int64) + 1
-                self._snapshot = _Snapshot(
-                    row_ids=np.asarray(table["_rowid"]).astype(np.int64),
-                    attempts=np.asarray(table["attempt"], np.int64),
-                    first_rows=np.concatenate([[0], np.cumsum(rows)]),
-                )
+            rows = np.asarray(table["length"], np.int64) + 1
+            self._snapshot = _Snapshot(
+                versions=versions,
+                row_ids=np.asarray(table["_rowid"]).astype(np.int64),
+                attempts=np.asarray(table["attempt"], np.int64),
+                first_rows=np.concatenate([[0], np.cumsum(rows)]),
+            )
         return self._snapshot
 
     def _find_rows(self, snapshot: _Snapshot) -> NDArray[np.int64]:
