@@ -87,8 +87,15 @@ def tokenize(config: TextConfig, texts: Sequence[str]) -> NDArray[np.int64]:
     return tokens_BL
 
 
+def empty_texts(tokens_BL: Tensor) -> Tensor:
+    """Return tokens of the empty text, of the same shape."""
+    empty_BL = torch.full_like(tokens_BL, PADDING)
+    empty_BL[:, 0] = START
+    return empty_BL
+
+
 class TextEncoder(nn.Module):
-    """A small transformer over words; the first position summarises the text."""
+    """A small transformer over words."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -106,3 +113,9 @@ class TextEncoder(nn.Module):
         for block in self.blocks:
             x = block(x, mask_BL)
         return self.norm(x), mask_BL
+
+
+def mean_word(words_BLD: Tensor, mask_BL: Tensor) -> Tensor:
+    """Return the mean (B, D) of the features of a text's tokens."""
+    weight_BL1 = mask_BL[:, :, None].to(words_BLD.dtype)
+    return (words_BLD * weight_BL1).sum(1) / weight_BL1.sum(1)

@@ -27,8 +27,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from soar.errors import ConfigError
-from soar.language import TextConfig, TextEncoder, tokenize, unknown_words
-from soar.layers import ResidualBlock, TransformerBlock
+from soar.language import TextConfig, TextEncoder, empty_texts, mean_word, tokenize, unknown_words
+from soar.layers import Attention, ResidualBlock, TransformerBlock
 from soar.model_files import read_config, read_weights
 from soar.seeding import generator
 from soar.types import Image
@@ -101,7 +101,8 @@ class FlowNetwork(nn.Module):
         self.position = nn.Parameter(torch.zeros(1, width, side, side))
         self.stem = nn.Conv2d(2 * pixels, width, 3, padding=1)
         self.down = nn.ModuleList(ResidualBlock(width, width, condition) for _ in range(2))
-        self.down_attention = TransformerBlock(width, config.heads, text)
+        self.down_norm = nn.LayerNorm(width)
+        self.down_attention = Attention(width, config.heads, text)
         self.shrink = nn.Conv2d(width, wide, 3, stride=2, padding=1)
         self.middle = nn.ModuleList(ResidualBlock(wide, wide, condition) for _ in range(3))
         self.middle_attention = nn.ModuleList(TransformerBlock(wide, config.heads, text) for _ in range(2))
@@ -112,26 +113,29 @@ class FlowNetwork(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
-    def forward(self, noisy_BCHW: Tensor, time_B: Tensor, observation_BCHW: Tensor, tokens_BL: Tensor) -> Tensor:
+    def forward(
+        self, noisy_BCHW: Tensor, time_B: Tensor, observation_BCHW: Tensor, words_BLD: Tensor, mask_BL: Tensor
+    ) -> Tensor:
         """Return the predicted goal (B, 3, H, W) in float32.
 
         Args:
             noisy_BCHW: x_t.
             time_B: t in [0, 1].
             observation_BCHW: In [-1, 1]; zeros when it is dropped.
-            tokens_BL: The instruction, see `soar.language.tokenize`; that of the empty text when it is dropped.
+            words_BLD: What the text encoder (`text`) returns for the instruction, or for the empty text when it is dropped.
+            mask_BL: The mask that it returns.
         """
-        words_BLD, mask_BL = self.text(tokens_BL)
-        condition_BF = F.silu(self.time(_waves(time_B)) + self.summary(words_BLD[:, 0]))
+        condition_BF = F.silu(self.time(_waves(time_B)) + self.summary(mean_word(words_BLD, mask_BL)))
         patch = self.config.patch
         pixels = F.pixel_unshuffle(torch.cat([noisy_BCHW, observation_BCHW], dim=1), patch)
         x = self.stem(pixels.contiguous(memory_format=torch.channels_last)) + self.position
         for block in self.down:
             x = block(x, condition_BF)
-        x = fine = _attend(self.down_attention, x, words_BLD, mask_BL)
+        x_BLD = _positions(x)
+        x = fine = x + _image(self.down_attention(self.down_norm(x_BLD), words_BLD, mask_BL), x)
         x = self.middle[0](self.shrink(x), condition_BF)
         for attention, block in zip(self.middle_attention, list(self.middle)[1:], strict=True):
-            x = block(_attend(attention, x, words_BLD, mask_BL), condition_BF)
+            x = block(_image(attention(_positions(x), None, words_BLD, mask_BL), x), condition_BF)
         x = torch.cat([F.pixel_shuffle(self.grow(x), 2), fine], dim=1).contiguous(memory_format=torch.channels_last)
         for block in self.up:
             x = block(x, condition_BF)
@@ -145,10 +149,13 @@ def _waves(time_B: Tensor) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
-def _attend(block: TransformerBlock, x_BCHW: Tensor, words_BLD: Tensor, mask_BL: Tensor) -> Tensor:
-    height = x_BCHW.shape[2]
-    x_BLD = x_BCHW.flatten(2).transpose(1, 2)
-    return torch.as_tensor(block(x_BLD, None, words_BLD, mask_BL).transpose(1, 2).unflatten(2, (height, -1)))
+def _positions(x_BCHW: Tensor) -> Tensor:
+    return x_BCHW.flatten(2).transpose(1, 2)
+
+
+def _image(x_BLD: Tensor, like_BCHW: Tensor) -> Tensor:
+    batch, _, height, width = like_BCHW.shape
+    return x_BLD.transpose(1, 2).reshape(batch, -1, height, width)
 
 
 def to_float(images_BHWC: Tensor) -> Tensor:
@@ -165,20 +172,19 @@ def sample(
     network: FlowNetwork, observation_BCHW: Tensor, tokens_BL: Tensor, noise_BCHW: Tensor, config: SamplingConfig
 ) -> Tensor:
     """Return goals (B, 3, H, W) in [-1, 1] that the noise flows to; the predictions of a step are one call of the network."""
-    empty_BL = torch.zeros_like(tokens_BL)
-    empty_BL[:, 0] = tokens_BL[:, 0]
+    empty_BL = empty_texts(tokens_BL)
     nothing = torch.zeros_like(observation_BCHW)
     coefficients = (config.text_weight, config.image_weight - config.text_weight, 1 - config.image_weight)
     conditions = ((observation_BCHW, tokens_BL), (observation_BCHW, empty_BL), (nothing, empty_BL))
     branches = [(c, image, text) for c, (image, text) in zip(coefficients, conditions, strict=True) if c != 0]
     weights = torch.tensor([c for c, _, _ in branches], device=noise_BCHW.device).view(-1, 1, 1, 1, 1)
     images = torch.cat([image for _, image, _ in branches])
-    texts = torch.cat([text for _, _, text in branches])
+    words_BLD, mask_BL = network.text(torch.cat([text for _, _, text in branches]))
     count = len(branches)
     x = noise_BCHW
     for step in range(config.steps):
         time = torch.full((count * len(x),), step / config.steps, device=x.device)
-        predictions = network(x.repeat(count, 1, 1, 1), time, images, texts).unflatten(0, (count, -1))
+        predictions = network(x.repeat(count, 1, 1, 1), time, images, words_BLD, mask_BL).unflatten(0, (count, -1))
         goal = (weights * predictions).sum(0).clamp(-1, 1)
         x = x + (goal - x) / (config.steps - step)
     return x
@@ -241,6 +247,6 @@ class FlowSubgoalModel:
             goal_HWC: Image = to_uint8(goal_BCHW)[0].cpu().contiguous().numpy()
         if not resized:
             return goal_HWC
-        change = goal_HWC.astype(np.float32) - small_HWC.astype(np.float32)
-        change = cv2.resize(change, image_HWC.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-        return np.clip(np.rint(image_HWC + change), 0, 255).astype(np.uint8)
+        change_HWC = cv2.resize(goal_HWC.astype(np.float32) - small_HWC, image_HWC.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+        enlarged: Image = np.clip(np.rint(image_HWC + change_HWC), 0, 255).astype(np.uint8)
+        return enlarged

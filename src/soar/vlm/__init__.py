@@ -1,0 +1,1 @@
+"""Vision-language models: yes/no questions about images (paper §B.1)."""

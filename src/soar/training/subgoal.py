@@ -1,0 +1,248 @@
+"""Train the subgoal model: an observation, an instruction, and the frame 20 steps later in the same episode (paper §B.4).
+
+The goal of a frame closer to the end than the horizon is the last frame, and the goal of the last frame is itself: a finished
+task is left alone. Text is dropped in some samples, and the image with it in fewer, so that the network also learns the two
+predictions that guidance extrapolates from. Most pixels never change; those that do weigh more in the loss, or a small network
+would learn to copy.
+
+Whole episodes are held out. The metric is the mean absolute error of sampled goals on the pixels that change, in units of the
+error of copying the observation: 0 is perfect, 1 is no better than a copy.
+
+Shape suffixes: B batch, N frames, E episodes, K pairs, L tokens, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from soar.episodes.arrays import StepArrays
+from soar.errors import ConfigError
+from soar.files import replacing
+from soar.language import collect_vocabulary, empty_texts, tokenize
+from soar.model_files import save_model
+from soar.seeding import derive_seed, generator
+from soar.subgoals.flow import KIND, FlowConfig, FlowNetwork, SamplingConfig, sample, to_float, to_uint8
+from soar.training.augment import NO_AUGMENTATION, AugmentationConfig, augment
+from soar.training.loop import FitConfig, fit
+from soar.types import SUBGOAL_STEPS
+
+VALIDATION_PAIRS = 48
+PICTURED = 8
+CHANGED = 0.1
+"""A pixel has changed when one of its channels moved by more than this (of 2, the range of the values)."""
+
+
+def _fit_config() -> FitConfig:
+    return FitConfig(
+        steps=8000,
+        batch_size=64,
+        learning_rate=5e-4,
+        warmup_steps=300,
+        weight_decay=1e-2,
+        beta2=0.99,
+        ema=0.999,
+        bf16=True,
+        channels_last=True,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubgoalTrainingConfig:
+    """How the subgoal model is trained.
+
+    Attributes:
+        network: The network; its vocabulary is filled in from the instructions.
+        fit: The optimisation.
+        horizon: Steps from the observation to the goal (paper §B.4: 20).
+        horizon_jitter: Largest relative change of the horizon of a sample.
+        text_dropout: Share of samples without the instruction.
+        image_dropout: Share of samples without the image either; at most `text_dropout`.
+        changed_weight: Weight that a changed pixel has in the loss, on top of 1.
+        augmentation: Of both images alike.
+        held_out: Share of the episodes that is kept for the metric; at least one.
+        sampling: How the metric samples.
+    """
+
+    network: FlowConfig = field(default_factory=FlowConfig)
+    fit: FitConfig = field(default_factory=_fit_config)
+    horizon: int = SUBGOAL_STEPS
+    horizon_jitter: float = 0.0
+    text_dropout: float = 0.1
+    image_dropout: float = 0.02
+    changed_weight: float = 4.0
+    augmentation: AugmentationConfig = NO_AUGMENTATION
+    held_out: float = 0.05
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+    def __post_init__(self) -> None:
+        if self.horizon < 1:
+            raise ConfigError(f"horizon must be at least 1 step, got {self.horizon}")
+        if not 0 <= self.horizon_jitter < 1:
+            raise ConfigError(f"horizon_jitter must be in 0..1, 1 excluded; got {self.horizon_jitter}")
+        if not 0 <= self.image_dropout <= self.text_dropout < 1:
+            raise ConfigError(
+                f"0 <= image_dropout <= text_dropout < 1 must hold, got {self.image_dropout} and {self.text_dropout}"
+            )
+        if self.changed_weight < 0:
+            raise ConfigError(f"changed_weight must not be negative, got {self.changed_weight}")
+        if not 0 < self.held_out < 1:
+            raise ConfigError(f"held_out must be between 0 and 1, both excluded; got {self.held_out}")
+
+
+class Pairs(NamedTuple):
+    """Observations, goals (both uint8, BHWC) and tokens of instructions."""
+
+    observation_BHWC: Tensor
+    goal_BHWC: Tensor
+    tokens_BL: Tensor
+
+
+class PairSampler:
+    """Draws (observation, instruction, goal) from some of the episodes; every one of their frames is as likely."""
+
+    def __init__(
+        self,
+        arrays: StepArrays,
+        episodes_E: NDArray[np.int64],
+        tokens_EL: NDArray[np.int64],
+        horizon: int,
+        horizon_jitter: float,
+    ) -> None:
+        self._arrays, self._episodes_E, self._tokens_EL = arrays, episodes_E, tokens_EL
+        self._ends_E = np.cumsum(arrays.lengths_E[episodes_E] + 1)
+        self._horizon, self._jitter = horizon, horizon_jitter
+
+    def draw_rows(self, rng: np.random.Generator, count: int) -> tuple[NDArray[np.int64], ...]:
+        """Return the rows of `count` observations, of their goals, and their episodes."""
+        frame_B = rng.integers(self._ends_E[-1], size=count)
+        which_B = np.searchsorted(self._ends_E, frame_B, side="right")
+        episode_B = self._episodes_E[which_B]
+        last_B = self._arrays.starts_E[episode_B] + self._arrays.lengths_E[episode_B]
+        row_B = last_B - (self._ends_E[which_B] - 1 - frame_B)
+        factor_B = 1 + rng.uniform(-self._jitter, self._jitter, count)
+        ahead_B = np.maximum(1, np.rint(self._horizon * factor_B).astype(np.int64))
+        return row_B, np.minimum(row_B + ahead_B, last_B), episode_B
+
+    def draw(self, rng: np.random.Generator, count: int) -> Pairs:
+        """Return `count` pairs."""
+        row_B, goal_B, episode_B = self.draw_rows(rng, count)
+        images = self._arrays.images_NHWC
+        return Pairs(
+            torch.from_numpy(images[row_B]), torch.from_numpy(images[goal_B]), torch.from_numpy(self._tokens_EL[episode_B])
+        )
+
+
+def train_subgoal_model(
+    config: SubgoalTrainingConfig,
+    arrays: StepArrays,
+    folder: Path,
+    *,
+    lineage: Mapping[str, Any] | None = None,
+    on_step: Callable[[int, int, dict[str, float]], None] | None = None,
+    device: str = "cpu",
+) -> dict[str, float]:
+    """Train a subgoal model, or resume training it.
+
+    Args:
+        config: The recipe.
+        arrays: At least two episodes, whose images have the network's size.
+        folder: Gets config.json, model.safetensors and lineage.json (`FlowSubgoalModel.load`), samples.png (observation, true
+            goal and sample of held-out frames, one a column) and training/ (checkpoints and curves).
+        lineage: JSON values to keep with the model, such as the store's version.
+        on_step: See `soar.training.loop.fit`.
+        device: Where to train.
+
+    Returns:
+        The last metrics of `fit`, with `validation/changed_error` (see the module) and `validation/unchanged_error` (mean
+        absolute error, in grey levels, on the other pixels).
+
+    Raises:
+        ConfigError: The data do not fit the configuration.
+    """
+    size = config.network.image_size
+    if arrays.images_NHWC.shape[1:] != (size, size, 3):
+        raise ConfigError(f"image_size is {size}, but the images are {arrays.images_NHWC.shape[1:]}: change either.")
+    count = len(arrays.lengths_E)
+    if count < 2:
+        raise ConfigError(f"training a subgoal model takes at least 2 episodes, got {count}")
+    seed = config.fit.seed
+    text = dataclasses.replace(config.network.text, vocabulary=collect_vocabulary(arrays.instructions))
+    network_config = dataclasses.replace(config.network, text=text)
+    tokens_EL = tokenize(text, arrays.instructions)
+    order_E = generator(seed, "subgoal-held-out").permutation(count)
+    held_out = max(1, min(count - 1, round(config.held_out * count)))
+    training = PairSampler(arrays, np.sort(order_E[held_out:]), tokens_EL, config.horizon, config.horizon_jitter)
+    validation = PairSampler(arrays, np.sort(order_E[:held_out]), tokens_EL, config.horizon, 0.0)
+    pairs_K = validation.draw(generator(seed, "subgoal-validation"), VALIDATION_PAIRS)
+
+    torch.manual_seed(derive_seed(seed, "subgoal-network"))
+    network = FlowNetwork(network_config).to(device)
+    metrics = fit(
+        network,
+        lambda rng: training.draw(rng, config.fit.batch_size),
+        lambda model, batch: _loss(model, batch, config),
+        config.fit,
+        folder / "training",
+        validate=lambda model: _validate(model, pairs_K, config, folder / "samples.png"),
+        on_step=on_step,
+    )
+    own = {"episodes": count, "held_out": held_out, "frames": len(arrays.images_NHWC), "seed": seed, "metrics": metrics}
+    save_model(folder, KIND, network_config, network, {**own, **(lineage or {})})
+    return metrics
+
+
+def _loss(model: nn.Module, batch: Pairs, config: SubgoalTrainingConfig) -> dict[str, Tensor]:
+    """Weighted squared error of the predicted goal, at a uniformly random time of the flow."""
+    device = next(model.parameters()).device
+    observation, goal = augment(batch.observation_BHWC.to(device), batch.goal_BHWC.to(device), config.augmentation)
+    tokens_BL = batch.tokens_BL.to(device)
+    changed_B1HW = _changed(observation, goal)
+    weight_B1HW = 1 + config.changed_weight * changed_B1HW
+    dropped_B = torch.rand(len(goal)).to(device)
+    tokens_BL = torch.where((dropped_B < config.text_dropout)[:, None], empty_texts(tokens_BL), tokens_BL)
+    observation = observation * (dropped_B >= config.image_dropout)[:, None, None, None]
+    time_B = torch.rand(len(goal)).to(device)
+    time_B111 = time_B[:, None, None, None]
+    noise = torch.randn(goal.shape).to(device)
+    words_BLD, mask_BL = model.text(tokens_BL)  # type: ignore[operator]
+    predicted = model((1 - time_B111) * noise + time_B111 * goal, time_B, observation, words_BLD, mask_BL)
+    error = (predicted - goal).square()
+    return {
+        "loss": (weight_B1HW * error).mean() / weight_B1HW.mean(),
+        "changed_loss": (changed_B1HW * error).sum() / (3 * changed_B1HW.sum()).clamp(min=1),
+    }
+
+
+def _changed(observation_BCHW: Tensor, goal_BCHW: Tensor) -> Tensor:
+    return ((goal_BCHW - observation_BCHW).abs().amax(1, keepdim=True) > CHANGED).float()
+
+
+def _validate(model: nn.Module, pairs: Pairs, config: SubgoalTrainingConfig, picture: Path) -> dict[str, float]:
+    device = next(model.parameters()).device
+    observation, goal = to_float(pairs.observation_BHWC), to_float(pairs.goal_BHWC)
+    noise = generator(config.fit.seed, "subgoal-validation-noise").standard_normal(tuple(goal.shape), np.float32)
+    if not isinstance(model, FlowNetwork):
+        raise TypeError(f"expected a FlowNetwork, got {type(model).__name__}")
+    loader = DataLoader(TensorDataset(observation, pairs.tokens_BL, torch.from_numpy(noise)), batch_size=16)
+    sampled = torch.cat([sample(model, x.to(device), t.to(device), n.to(device), config.sampling).cpu() for x, t, n in loader])
+    rows = [to_uint8(images[:PICTURED]).permute(1, 0, 2, 3).flatten(1, 2) for images in (observation, goal, sampled)]
+    grid_HWC = torch.cat(rows).numpy()
+    with replacing(picture) as path:
+        path.write_bytes(cv2.imencode(".png", grid_HWC[:, :, ::-1])[1].tobytes())
+    changed = _changed(observation, goal)
+    error, copied = (sampled - goal).abs(), (observation - goal).abs()
+    return {
+        "changed_error": float((changed * error).sum() / (changed * copied).sum().clamp(min=1e-6)),
+        "unchanged_error": 127.5 * float(((1 - changed) * error).sum() / (3 * (1 - changed).sum()).clamp(min=1)),
+    }
