@@ -3,8 +3,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import lance
@@ -190,6 +192,20 @@ def test_rows_see_what_others_appended_before_a_label_was_added(store: EpisodeSt
     store.add_label("a", judged(True))
     assert len(store.rows([3]).states_ND) == 1
     assert store.episodes("id = 'b'")[0].first_row == 2
+
+
+def test_two_that_create_a_store_at_once_get_the_same_one(tmp_path: Path) -> None:
+    for index in range(10):
+        uri, start = str(tmp_path / str(index)), Barrier(2)
+
+        def create_and_append(id: str, uri: str = uri, start: Barrier = start) -> None:
+            start.wait()
+            EpisodeStore(uri, mode="open_or_create").append(make_episode(id, steps=1, size=8))
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(create_and_append, "ab"))
+        assert sorted(record.id for record in EpisodeStore(uri).episodes()) == ["a", "b"]
+        assert sorted(os.listdir(uri)) == ["episodes.lance", "steps.lance"], "nothing is left aside"
 
 
 def _append_ten(uri: str, name: str) -> None:

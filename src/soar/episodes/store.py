@@ -13,10 +13,12 @@ give them the uri.
 from __future__ import annotations
 
 import difflib
+import errno
 import logging
 import os
 import re
 import secrets
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -332,26 +334,35 @@ class EpisodeStore:
         return "://" not in self.uri
 
     def _create(self, *, exist_ok: bool) -> None:
-        """Create the tables that are missing; another process may be doing the same."""
-        if self._is_local():
-            folder = Path(self.uri)
-            if folder.is_dir() and any(folder.iterdir()) and not any(Path(self._path(table)).is_dir() for table in _TABLES):
-                raise StoreError(f"{self.uri} is not empty and not an episode store; choose an empty folder or a new one")
-            with self._explain("create"):
-                folder.mkdir(parents=True, exist_ok=True)
-        for table, columns in _TABLES.items():
-            with self._explain("create"):
-                try:
-                    lance.write_dataset(
-                        columns.empty_table(), self._path(table), schema=columns, mode="create", enable_stable_row_ids=True
-                    )
-                except OSError as error:
-                    if "already exists" not in str(error):
-                        raise
-                    if not exist_ok:
-                        raise StoreError(
-                            f"{self.uri} already holds an episode store; open it with mode='open', or choose another folder"
-                        ) from error
+        """Create the tables that are missing.
+
+        Another process may be doing the same, and Lance would let the slower one empty the table of the faster one. So each
+        table is made aside and renamed, which fails when the table is there already.
+        """
+        folder = Path(self.uri)
+        if not self._is_local():
+            raise StoreError(f"{self.uri}: a store can only be created in a local folder; create it there and copy it")
+        # Hidden entries are what another process is just making.
+        visible = [path.name for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
+        if visible and not any(f"{table}.lance" in visible for table in _TABLES):
+            raise StoreError(f"{self.uri} is not empty and not an episode store; choose an empty folder or a new one")
+        made = 0
+        with self._explain("create"):
+            folder.mkdir(parents=True, exist_ok=True)
+            for table, columns in _TABLES.items():
+                if Path(self._path(table)).exists():
+                    continue
+                with tempfile.TemporaryDirectory(prefix=".", dir=folder) as aside:
+                    path = f"{aside}/{table}.lance"
+                    lance.write_dataset(columns.empty_table(), path, schema=columns, enable_stable_row_ids=True)
+                    try:
+                        Path(path).rename(self._path(table))
+                        made += 1
+                    except OSError as error:
+                        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                            raise
+        if not made and not exist_ok:
+            raise StoreError(f"{self.uri} already holds an episode store; open it with mode='open', or choose another folder")
 
     def _check_is_store(self) -> None:
         if not self._is_local():
