@@ -13,15 +13,11 @@ give them the uri.
 from __future__ import annotations
 
 import difflib
-import errno
 import logging
-import os
-import re
 import secrets
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,13 +27,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from soar.episodes import frames, schema
+from soar.episodes import frames, schema, tables
+from soar.episodes.explaining import explaining, explaining_filter, reason
 from soar.episodes.schema import EpisodeRecord
 from soar.errors import StoreError
 from soar.types import Episode, Label, Subgoal
 
 Mode = Literal["open", "create", "open_or_create"]
-_TABLES = {"steps": schema.STEPS, "episodes": schema.EPISODES}
 _TRIES = 20
 """How often a change is tried when another process changed the same rows first."""
 _SMALL_FILES = 64
@@ -97,11 +93,11 @@ class EpisodeStore:
         self._pinned = version is not None
         self._snapshot: _Snapshot | None = None
         if mode != "open":
-            self._create(exist_ok=mode == "open_or_create")
-        self._check_is_store()
+            tables.create(self.uri, exist_ok=mode == "open_or_create")
+        tables.check_exist(self.uri)
         pins = version or {}
-        self._steps = self._open("steps", pins.get("steps"))
-        self._episodes = self._open("episodes", pins.get("episodes"))
+        self._steps = tables.open_table(self.uri, "steps", pins.get("steps"))
+        self._episodes = tables.open_table(self.uri, "episodes", pins.get("episodes"))
 
     @property
     def version(self) -> dict[str, int]:
@@ -127,14 +123,16 @@ class EpisodeStore:
         steps = pa.concat_tables([schema.steps_table(e, a) for e, a in zip(batch, attempts, strict=True)])
         rows = [schema.episode_row(e, a, created_s) for e, a in zip(batch, attempts, strict=True)]
         with self._explain("append to"):
-            lance.write_dataset(steps, self._path("steps"), mode="append")
-            committed = lance.write_dataset(pa.Table.from_pylist(rows, schema.EPISODES), self._path("episodes"), mode="append")
+            lance.write_dataset(steps, tables.path(self.uri, "steps"), mode="append")
+            committed = lance.write_dataset(
+                pa.Table.from_pylist(rows, schema.EPISODES), tables.path(self.uri, "episodes"), mode="append"
+            )
         if len(committed.get_fragments()) % _SMALL_FILES == 0:
             try:
                 committed.optimize.compact_files(target_rows_per_fragment=_SMALL_FILES)
             except OSError as error:
                 # The episodes are stored; the next writer that finds many small files merges them.
-                _log.info("%s: small files are not merged now: %s", self.uri, _reason(error))
+                _log.info("%s: small files are not merged now: %s", self.uri, reason(error))
         self._refresh()
 
     def episodes(self, where: str | None = None) -> list[EpisodeRecord]:
@@ -148,7 +146,7 @@ class EpisodeStore:
         """
         self._refresh()
         snapshot = self._index()
-        with self._explain("read"), self._explain_filter(where):
+        with self._explain("read"), explaining_filter(where):
             scanner = self._episodes.scanner(columns=schema.METADATA_COLUMNS, filter=where, with_row_id=True)
             rows = sorted(scanner.to_table().to_pylist(), key=lambda row: int(row["_rowid"]))
         indices = np.searchsorted(snapshot.row_ids, [row["_rowid"] for row in rows])
@@ -161,7 +159,7 @@ class EpisodeStore:
             StoreError: The SQL is invalid; the message names the columns.
         """
         self._refresh()
-        with self._explain("read"), self._explain_filter(where):
+        with self._explain("read"), explaining_filter(where):
             return int(self._episodes.count_rows(where))
 
     def read(self, id: str) -> Episode:
@@ -327,106 +325,8 @@ class EpisodeStore:
         if self._pinned:
             raise StoreError(f"{self.uri} was opened at a pinned version and is read-only; open it without `version` to write")
 
-    def _path(self, table: str) -> str:
-        return f"{self.uri.rstrip('/')}/{table}.lance"
-
-    def _is_local(self) -> bool:
-        return "://" not in self.uri
-
-    def _create(self, *, exist_ok: bool) -> None:
-        """Create the tables that are missing.
-
-        Another process may be doing the same, and Lance would let the slower one empty the table of the faster one. So each
-        table is made aside and renamed, which fails when the table is there already.
-        """
-        folder = Path(self.uri)
-        if not self._is_local():
-            raise StoreError(f"{self.uri}: a store can only be created in a local folder; create it there and copy it")
-        # Hidden entries are what another process is just making.
-        visible = [path.name for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
-        if visible and not any(f"{table}.lance" in visible for table in _TABLES):
-            raise StoreError(f"{self.uri} is not empty and not an episode store; choose an empty folder or a new one")
-        made = 0
-        with self._explain("create"):
-            folder.mkdir(parents=True, exist_ok=True)
-            for table, columns in _TABLES.items():
-                if Path(self._path(table)).exists():
-                    continue
-                with tempfile.TemporaryDirectory(prefix=".", dir=folder) as aside:
-                    path = f"{aside}/{table}.lance"
-                    lance.write_dataset(columns.empty_table(), path, schema=columns, enable_stable_row_ids=True)
-                    try:
-                        Path(path).rename(self._path(table))
-                        made += 1
-                    except OSError as error:
-                        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                            raise
-        if not made and not exist_ok:
-            raise StoreError(f"{self.uri} already holds an episode store; open it with mode='open', or choose another folder")
-
-    def _check_is_store(self) -> None:
-        if not self._is_local():
-            return
-        folder = Path(self.uri)
-        if not folder.exists():
-            raise StoreError(f"no episode store at {self.uri}; `soar collect` makes one, as does mode='create'")
-        missing = [f"{table}.lance" for table in _TABLES if not Path(self._path(table)).is_dir()]
-        if missing:
-            raise StoreError(
-                f"{self.uri} is not an episode store ({' and '.join(missing)} missing); pass the folder that holds them"
-            )
-
-    def _open(self, table: str, version: int | None) -> Any:
-        with self._explain("open"):
-            dataset = lance.dataset(self._path(table), version=version)
-        found = (dataset.schema.metadata or {}).get(schema.VERSION_KEY, b"").decode()
-        if not re.fullmatch(r"\d+\.\d+", found):
-            raise StoreError(
-                f"{self._path(table)} is a Lance table that SOAR did not write; pass the folder of an episode store"
-            )
-        if int(found.split(".")[0]) != schema.VERSION[0]:
-            raise StoreError(
-                f"{self._path(table)} has format {found}, this SOAR reads format {schema.VERSION[0]}.x; "
-                "install the SOAR that wrote it"
-            )
-        return dataset
-
-    @contextmanager
-    def _explain(self, action: str) -> Iterator[None]:
-        """Turn what Lance and the file system raise into a `StoreError` that says what to do."""
-        try:
-            yield
-        except (OSError, ValueError) as error:
-            raise StoreError(f"cannot {action} the episode store {self.uri}: {_reason(error)}") from error
-
-    @contextmanager
-    def _explain_filter(self, where: str | None) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError) as error:
-            if where is None or "Invalid user input" not in str(error):
-                raise
-            columns = ", ".join(schema.METADATA_COLUMNS)
-            raise StoreError(f"invalid filter {where!r}: {_first_sentence(error)}. Columns: {columns}.") from error
-
-
-def _reason(error: OSError | ValueError) -> str:
-    text = str(error)
-    number = re.search(r"os error (\d+)", text)
-    code = int(number.group(1)) if number else getattr(error, "errno", None)
-    if code is not None:
-        why = os.strerror(code)
-        return f"{why}. Nothing that was stored is changed. Free some space, or choose a folder that you may write to."
-    if "was not found" in text:
-        return "it, or the version that was asked for, does not exist."
-    return _first_sentence(error)
-
-
-def _first_sentence(error: Exception) -> str:
-    """Return Lance's message without its prefix and the places in its own source code."""
-    text = re.sub(r",? (?:location: )?/\S+\.rs:\d+:\d+", "", str(error))
-    text = text.removeprefix("Invalid user input: ")
-    return text.split(" Valid fields are")[0].rstrip(". ")
+    def _explain(self, action: str) -> AbstractContextManager[None]:
+        return explaining(action, self.uri)
 
 
 def _quote(text: str) -> str:

@@ -1,0 +1,52 @@
+"""What Lance and the file system raise becomes a `StoreError` that says what to do."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from soar.episodes import schema
+from soar.errors import StoreError
+
+
+@contextmanager
+def explaining(action: str, uri: str) -> Iterator[None]:
+    """Explain any failure to `action` ("read", "append to", …) the store at `uri`."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise StoreError(f"cannot {action} the episode store {uri}: {reason(error)}") from error
+
+
+@contextmanager
+def explaining_filter(where: str | None) -> Iterator[None]:
+    """Explain an SQL filter that Lance refuses, with the columns that there are; let any other failure pass."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if where is None or "Invalid user input" not in str(error):
+            raise
+        columns = ", ".join(schema.METADATA_COLUMNS)
+        raise StoreError(f"invalid filter {where!r}: {_first_sentence(error)}. Columns: {columns}.") from error
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Return what went wrong in the words of the operating system, and what to do."""
+    text = str(error)
+    number = re.search(r"os error (\d+)", text)
+    code = int(number.group(1)) if number else getattr(error, "errno", None)
+    if code is not None:
+        why = os.strerror(code)
+        return f"{why}. Nothing that was stored is changed. Free some space, or choose a folder that you may write to."
+    if "was not found" in text:
+        return "it, or the version that was asked for, does not exist."
+    return _first_sentence(error)
+
+
+def _first_sentence(error: Exception) -> str:
+    """Return Lance's message without its prefix and the places in its own source code."""
+    text = re.sub(r",? (?:location: )?/\S+\.rs:\d+:\d+", "", str(error))
+    text = text.removeprefix("Invalid user input: ")
+    return text.split(" Valid fields are")[0].rstrip(". ")
