@@ -1,0 +1,66 @@
+"""Progress bars with the time that is left; on a log (no terminal) one line now and then instead."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+_LOG_EVERY_S = 20.0
+
+
+class Report(Protocol):
+    """What long work calls as it goes on."""
+
+    def __call__(self, phase: str, done: int, total: int, note: str = "") -> None:
+        """Say that `done` of `total` of a phase are done."""
+        ...
+
+
+class _Bars:
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, phase: str, done: int, total: int, note: str = "") -> None:
+        if phase not in self._tasks:
+            # What an earlier call had finished takes no time now: the clock starts here.
+            self._tasks[phase] = self._progress.add_task(phase, total=total, note=note, completed=done)
+        self._progress.update(self._tasks[phase], completed=done, total=total, note=note)
+
+
+class _Lines:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last: dict[str, float] = {}
+
+    def __call__(self, phase: str, done: int, total: int, note: str = "") -> None:
+        now = time.monotonic()
+        if done < total and now - self._last.get(phase, -_LOG_EVERY_S) < _LOG_EVERY_S:
+            return
+        self._last[phase] = now
+        self._console.print(f"{phase}: {done}/{total} {note}".rstrip(), highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Report]:
+    """Yield the function that long work reports to; the bars stand as long as the context."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines(console)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, refresh_per_second=4) as progress:
+        yield _Bars(progress)

@@ -1,0 +1,50 @@
+"""What commands print when they are done: results on standard output, nothing else there."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from soar.evaluation import Evaluation, Rate
+
+
+def say(text: str) -> None:
+    """Print a sentence."""
+    sys.stdout.write(text + "\n")
+
+
+def print_rates(evaluations: Sequence[Evaluation]) -> None:
+    """Print success rates with 95 % intervals: a row a task, a column an evaluation."""
+    table = Table("task", *(evaluation.arm for evaluation in evaluations), title="success [95 % interval]")
+    rates = [evaluation.by_task() for evaluation in evaluations]
+    none = Rate(successes=0, trials=0)
+    for task in dict.fromkeys(task for by_task in rates for task in by_task):
+        table.add_row(task, *(str(by_task.get(task, none)) for by_task in rates))
+    table.add_section()
+    table.add_row("all tasks", *(str(evaluation.rate()) for evaluation in evaluations))
+    _print(table)
+
+
+def print_statistics(statistics: dict[str, Any], *, as_json: bool) -> None:
+    """Print what a store holds, see `soar.episodes.dataset_statistics`."""
+    if as_json:
+        say(json.dumps(statistics, indent=1))
+        return
+    table = Table("", "attempts", "labelled", "successes", "failures", "steps")
+    for name in ("by_task", "by_scene", "by_policy"):
+        for key, counts in statistics[name].items():
+            table.add_row(key or "(none)", *(str(value) for value in counts.values()))
+        table.add_section()
+    table.add_row("total", *(str(value) for value in statistics["total"].values()))
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    console = Console()
+    # Without a terminal nothing limits the width: a log or a file can hold long lines.
+    (console if console.is_terminal else Console(width=200)).print(table)

@@ -1,0 +1,106 @@
+"""From stores of episodes to a trained policy: pre-training data, and what the policy collected itself, mixed (§B.2.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from soar.episodes import EpisodeStore, StepArrays, action_statistics, load_arrays
+from soar.errors import ConfigError
+from soar.policies.lineage import Lineage, git_revision
+from soar.training.data import co_training_mixture, make_sampler
+from soar.training.policy import PolicyTrainingConfig, train_policy
+
+Judge = Literal["vlm", "simulator"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutonomousData:
+    """Which autonomous episodes are learned from.
+
+    Attributes:
+        store: Folder of the store.
+        version: Of the store; None for the newest.
+        success_only: Leave out what was not judged a success.
+        label: Whose judgement counts; the simulator's is for ablations.
+        threshold: Least probability of success; 0 leaves it to the label.
+        where: SQL that the episodes match besides.
+    """
+
+    store: Path
+    version: Mapping[str, int] | None = None
+    success_only: bool = True
+    label: Judge = "vlm"
+    threshold: float = 0.0
+    where: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold < 1:
+            raise ConfigError(f"the threshold on the probability of success must be in 0..1, 1 excluded; got {self.threshold}")
+        if self.threshold and (self.label == "simulator" or not self.success_only):
+            raise ConfigError("a threshold filters what the VLM judged successes: use it with --label vlm and --success-only")
+
+    def filter(self) -> str | None:
+        """Return the SQL that selects the episodes, None for all."""
+        parts = [f"({self.where})"] if self.where else []
+        if self.success_only:
+            parts.append("success" if self.label == "vlm" else "simulator_success")
+        if self.threshold:
+            parts.append(f"probability >= {self.threshold}")
+        return " AND ".join(parts) or None
+
+
+def cotrain(
+    config: PolicyTrainingConfig,
+    folder: Path,
+    *,
+    pretraining: Path,
+    pretraining_where: str | None = None,
+    autonomous: AutonomousData | None = None,
+    initial: Path | None = None,
+    device: str = "cpu",
+    on_step: Callable[[int, int, dict[str, float]], None] | None = None,
+) -> Path:
+    """Train a policy on pre-training data, and on autonomous data if there is any, and write it to a folder; resumes.
+
+    Args:
+        config: How.
+        folder: Where the policy goes.
+        pretraining: Folder of the store of demonstrations.
+        pretraining_where: SQL that selects some of them.
+        autonomous: What the policy collected itself.
+        initial: Folder of the policy to continue from; None to begin with a fresh network.
+        device: Of torch.
+        on_step: See `soar.training.loop.fit`.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        StoreError: A store is missing, or no episode is left to learn from.
+        ConfigError: The folder holds a training run of another kind.
+        CheckpointError: `initial` is no policy, or of another network.
+    """
+    demonstrations = EpisodeStore(pretraining)
+    data = {"pretraining": demonstrations.version}
+    base: StepArrays = load_arrays(demonstrations, pretraining_where)
+    own = None
+    if autonomous is not None:
+        store = EpisodeStore(autonomous.store, version=autonomous.version)
+        data["autonomous"] = store.version
+        own = make_sampler(load_arrays(store, autonomous.filter()), config.autonomous)
+    mixture = co_training_mixture(
+        make_sampler(base, config.pretraining), own, upsampling=config.upsampling, cap=config.autonomous_cap
+    )
+    return train_policy(
+        config,
+        mixture,
+        action_statistics(base),
+        folder,
+        initial=initial,
+        lineage=Lineage(data=data, revision=git_revision()),
+        device=device,
+        on_step=on_step,
+    )

@@ -1,0 +1,128 @@
+"""Presets: every number of pre-training and improvement, in one YAML file under `configs/presets`.
+
+`laptop` fits the simulator on two cores; `paper` and `upstream` hold what the paper and its released code say of the training
+of policies, for larger machines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from soar.configuration import load
+from soar.errors import ConfigError
+from soar.policies.exploration import ExplorationConfig
+from soar.training.policy import PolicyTrainingConfig
+from soar.training.subgoal import SubgoalTrainingConfig
+from soar.training.vqa import VQATrainingConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainingConfig:
+    """How the base models are made from nothing.
+
+    Attributes:
+        demonstration_worlds: Worlds in which the demonstrations of the policy are recorded.
+        picture_worlds: Worlds in which the pictures and answers of the subgoal and VQA models are recorded.
+        demonstration_seed: Of the worlds.
+        picture_seed: Of the worlds.
+        policy: Training of the policy.
+        subgoal: Training of the subgoal model.
+        vqa: Training of the VQA model.
+        validation_share: Of the demonstrations, held out of the policy's training.
+    """
+
+    policy: PolicyTrainingConfig
+    subgoal: SubgoalTrainingConfig = field(default_factory=SubgoalTrainingConfig)
+    vqa: VQATrainingConfig = field(default_factory=VQATrainingConfig)
+    demonstration_worlds: int = 420
+    picture_worlds: int = 500
+    demonstration_seed: int = 1
+    picture_seed: int = 2
+    validation_share: float = 0.03
+
+    def __post_init__(self) -> None:
+        if min(self.demonstration_worlds, self.picture_worlds) < 1:
+            raise ConfigError("pretraining: demonstration_worlds and picture_worlds must be at least 1")
+        if not 0 < self.validation_share < 1:
+            raise ConfigError(f"pretraining.validation_share must lie between 0 and 1, got {self.validation_share}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionConfig:
+    """How a round of autonomous episodes is collected.
+
+    Attributes:
+        episodes: Of all robots together.
+        exploration: How far actions stray from the policy's.
+        threshold: Least probability at which the success detector says success.
+        watch_objects: Ask before each episode whether the objects are still there.
+    """
+
+    episodes: int = 300
+    exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
+    threshold: float = 0.5
+    watch_objects: bool = True
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise ConfigError(f"collection.episodes must be at least 1, got {self.episodes}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImprovementConfig:
+    """One round of self-improvement, and how it is judged.
+
+    Attributes:
+        policy: Co-training, continued from the deployed policy.
+        collection: What the robots do.
+        cotraining_worlds: Worlds of the base's demonstrations that are recorded again to co-train on.
+        success_only: Learn only from what was judged a success.
+        rounds: Of collection and training.
+        trials: Of each task, in each evaluation.
+    """
+
+    policy: PolicyTrainingConfig
+    collection: CollectionConfig = field(default_factory=CollectionConfig)
+    cotraining_worlds: int = 60
+    success_only: bool = True
+    rounds: int = 1
+    trials: int = 25
+
+    def __post_init__(self) -> None:
+        for name in ("cotraining_worlds", "rounds", "trials"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"improvement.{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """Everything; see the attributes' types.
+
+    Attributes:
+        pretraining: From nothing to the base models.
+        improvement: From a base policy to a better one.
+        workers: Processes that simulate.
+    """
+
+    pretraining: PretrainingConfig
+    improvement: ImprovementConfig
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ConfigError(f"workers must be at least 1, got {self.workers}")
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of all camera images [px]: the policy's."""
+        return self.improvement.policy.network.image_size
+
+
+def load_preset(name: str) -> Preset:
+    """Load a preset by name or by the path of a YAML file.
+
+    Raises:
+        UnknownNameError: There is no such preset.
+        ConfigError: A value is invalid; the message names the file and the key.
+    """
+    return load(Preset, "presets", name)
