@@ -1,6 +1,6 @@
 """The folder of a small model: what it is, its weights, and where they come from. Nothing in it runs code when it is read.
 
-config.json        {"schema_version", "kind", "config"}: enough to build the network
+config.json        {"schema_version", "kind", "config", "weights"}: enough to build the network, and the SHA-256 of its weights
 model.safetensors  the weights; float32 ones are stored as float16
 lineage.json       data, seed and metrics of its training; for people and provenance, never needed to load
 """
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 def save_model(folder: Path, kind: str, config: Any, network: nn.Module, lineage: Mapping[str, Any]) -> None:
-    """Write a model to a folder; the weights last, so that a folder without them is one whose writing was interrupted.
+    """Write a model to a folder; config.json last, so that one that was interrupted is never taken for whole.
 
     Args:
         folder: Made when it does not exist.
@@ -36,14 +36,18 @@ def save_model(folder: Path, kind: str, config: Any, network: nn.Module, lineage
         config: Dataclass from which the network can be built again.
         network: Holds the weights.
         lineage: JSON values.
+
+    Raises:
+        SoarError: The folder is read-only or the disk is full.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     half = {name: value.half() if value.dtype == torch.float32 else value for name, value in tensors.items()}
-    (folder / "model.safetensors").unlink(missing_ok=True)
-    write_json(folder / "config.json", {"schema_version": SCHEMA_VERSION, "kind": kind, "config": dataclasses.asdict(config)})
-    write_json(folder / "lineage.json", dict(lineage))
+    data = save(half)
     with replacing(folder / "model.safetensors") as path:
-        path.write_bytes(save(half))
+        path.write_bytes(data)
+    write_json(folder / "lineage.json", dict(lineage))
+    description = {"schema_version": SCHEMA_VERSION, "kind": kind, "config": dataclasses.asdict(config)}
+    write_json(folder / "config.json", {**description, "weights": hashlib.sha256(data).hexdigest()})
 
 
 def read_config(folder: Path, kind: str, cls: type[T]) -> T:
@@ -78,12 +82,16 @@ def read_weights(folder: Path, network: nn.Module) -> str:
     """
     path = folder / "model.safetensors"
     try:
+        expected = json.loads((folder / "config.json").read_text())["weights"]
         data = path.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != expected:
+            raise ValueError("these are not the weights that its config.json belongs to")
         network.load_state_dict({k: v.float() if v.dtype == torch.float16 else v for k, v in load(data).items()})
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing: its training was not finished. Run the same command again.") from error
-    except (OSError, SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path} is missing. Train the model again or restore the file.") from error
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path} is damaged ({error}). Train the model again or restore the file.") from error
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit its config.json: {error}") from error
-    return hashlib.sha256(data).hexdigest()[:8]
+    return digest[:8]
