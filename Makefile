@@ -1,0 +1,39 @@
+# Every target makes .venv first when it is missing or out of date; see scripts/setup.sh for the variables.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+BIN := .venv/bin
+PYTHON_FILES := src tests benchmarks scripts
+export PYTHON TORCH_INDEX
+
+.PHONY: help setup demo test lint types tables format clean
+
+help: ## say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/ready ## make .venv with everything in it
+
+.venv/ready: pyproject.toml constraints.txt scripts/setup.sh scripts/check_rendering.py
+	@bash scripts/setup.sh
+
+demo: .venv/ready ## a simulated robot improves itself on scene 1; run it again to resume
+	$(BIN)/soar improve --scene scene1 --preset laptop --run runs/demo
+
+test: .venv/ready ## run the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+lint: .venv/ready ## check style and formatting
+	$(BIN)/ruff check $(PYTHON_FILES)
+	$(BIN)/ruff format --check $(PYTHON_FILES)
+
+types: .venv/ready ## check the types, strictly
+	$(BIN)/mypy src
+
+tables: .venv/ready ## regenerate the tables of README and docs from results/
+	$(BIN)/python -m soar.evaluation.tables README.md $(wildcard docs/*.md)
+
+format: .venv/ready ## format the code and fix what can be fixed
+	$(BIN)/ruff check --fix $(PYTHON_FILES)
+	$(BIN)/ruff format $(PYTHON_FILES)
+
+clean: ## remove .venv and caches, but no run
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,133 @@
+"""The rules of docs/design.md that a reviewer would otherwise have to remember."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "soar"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+# From the top down. A room imports from itself, from rooms after it, and from the vocabulary: the modules directly under soar.
+ROOMS = (
+    ["cli", "improve", "dashboard", "reproduce", "baselines", "evaluation", "fleet", "collect", "training"]
+    + ["policies", "tasks", "subgoals", "vlm", "episodes", "sim", "robots"]
+)  # fmt: skip
+LONGEST_MODULE = 350
+
+modules = pytest.mark.parametrize("module", MODULES, ids=[str(path.relative_to(PACKAGE)) for path in MODULES])
+
+
+def room_of(module: Path) -> str:
+    """The folder under soar that holds a module; empty for the vocabulary."""
+    parts = module.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def imported_by(module: Path) -> Iterator[str]:
+    """Full names of what a module imports; of `from a import b`, both `a` and `a.b`."""
+    package = ("soar", *module.relative_to(PACKAGE).parent.parts)
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            name = ".".join(filter(None, (base, node.module)))
+            yield name
+            yield from (f"{name}.{alias.name}" for alias in node.names)
+
+
+def distribution(requirement: str) -> str:
+    """The name of the package in a requirement such as `torch>=2.6`, normalised."""
+    found = re.match(r"[\w.-]+", requirement)
+    assert found, requirement
+    return found[0].lower().replace("_", "-")
+
+
+def test_every_room_has_a_place_in_the_order() -> None:
+    rooms = {room_of(module) for module in MODULES} - {"", "testing"}
+    assert rooms <= set(ROOMS)
+
+
+@modules
+def test_imports_point_down(module: Path) -> None:
+    room = room_of(module)
+    below = ROOMS[ROOMS.index(room) :] if room in ROOMS else []
+    for name in imported_by(module):
+        parts = name.split(".")
+        if parts[0] != "soar" or len(parts) < 2 or not (PACKAGE / parts[1]).is_dir():
+            continue
+        target = parts[1]
+        if room == "testing":
+            # Its contracts are those of the protocols, wherever those are.
+            assert target == "testing" or parts[2:3] == ["base"] or name == f"soar.{target}", name
+        else:
+            assert target in below or (target == "testing" and room == "testing"), f"{room or 'the vocabulary'} imports {name}"
+
+
+@modules
+def test_modules_hold_one_idea(module: Path) -> None:
+    assert len(module.read_text().splitlines()) <= LONGEST_MODULE
+
+
+@modules
+def test_nothing_is_pickled(module: Path) -> None:
+    tree = ast.parse(module.read_text())
+    calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not calls & {"torch.load", "torch.save", "np.load", "np.save"}
+    assert not {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"} & {n.split(".")[0] for n in imported_by(module)}
+
+
+def test_a_robots_computer_needs_neither_torch_nor_diffusers() -> None:
+    script = (
+        "import sys, soar.robots, soar.robots.gymnasium, soar.types, soar.sim, soar.sim.robot, soar.testing, soar.collect.workers\n"
+        "sys.exit(', '.join({'torch', 'diffusers', 'transformers', 'tensorflow'} & set(sys.modules)) or 0)"
+    )
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert process.stderr.strip() == ""
+    assert process.returncode == 0
+
+
+def test_every_import_is_of_a_declared_dependency() -> None:
+    provided = packages_distributions()
+    declared = {distribution(requirement) for requirement in PYPROJECT["dependencies"]}
+    for module in MODULES:
+        for top in {name.split(".")[0] for name in imported_by(module)} - sys.stdlib_module_names - {"soar", "_typeshed"}:
+            owners = {distribution(owner) for owner in provided.get(top, [])}
+            assert owners & declared, f"{module.relative_to(ROOT)} imports {top}; declare it in pyproject.toml"
+
+
+def test_every_declared_dependency_is_imported() -> None:
+    provided = packages_distributions()
+    parts = {part for module in MODULES for name in imported_by(module) for part in name.split(".")}
+    used = {distribution(owner) for part in parts for owner in provided.get(part, [])}
+    assert {distribution(requirement) for requirement in PYPROJECT["dependencies"]} <= used
+
+
+def test_every_dependency_has_a_line_that_says_why() -> None:
+    lines = set(re.findall(r"^\| `([\w.-]+)` \| \w", (ROOT / "docs" / "dependencies.md").read_text(), re.MULTILINE))
+    declared = [*PYPROJECT["dependencies"], *(r for extra in PYPROJECT["optional-dependencies"].values() for r in extra)]
+    assert {distribution(requirement) for requirement in declared} == {line.lower() for line in lines}
+
+
+def test_every_dependency_is_pinned() -> None:
+    pins = {distribution(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
+    declared = [*PYPROJECT["dependencies"], *PYPROJECT["optional-dependencies"]["dev"]]
+    assert {distribution(requirement) for requirement in declared} <= pins
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=[str(path.relative_to(ROOT)) for path in DOCUMENTS])
+def test_links_in_documents_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", document.read_text()):
+        assert (document.parent / target).exists(), f"{document.name} links to {target}"
