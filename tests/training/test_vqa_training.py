@@ -18,7 +18,7 @@ from soar.vlm.vqa import VQAConfig, VQAModel
 SIZE = 16
 CONFIG = VQATrainingConfig(
     network=VQAConfig(image_size=SIZE, width=16, heads=2, layers=1, text=TextConfig(width=16, heads=2, layers=1, max_words=6)),
-    fit=FitConfig(steps=120, batch_size=32, learning_rate=4e-3, warmup_steps=10, ema=0.9, checkpoint_every=120, log_every=40),
+    fit=FitConfig(steps=80, batch_size=32, learning_rate=4e-3, warmup_steps=10, ema=0.9, checkpoint_every=80, log_every=40),
     held_out=0.25,
 )
 QUESTIONS = ("Is it on the left?", "Is it on the right?")
