@@ -2,9 +2,10 @@
 
 A *world* is one table with one look and a few objects; several demonstrations are recorded in each. Two kinds are made:
 
-- `demonstrations`: successful ones, on tables, with cameras and objects of the pre-training set only. The policy learns from these.
-- `pictures`: any object, any table, many cameras, mistakes included, with true answers to questions about some frames. The subgoal
-  model and the VQA model learn from these; their actions are never used. They stand in for Internet-scale pre-training.
+- `demonstrations`: successful ones, on tables, with cameras and objects of the pre-training set only. The policy learns from
+  these.
+- `pictures`: any object, any table, many cameras, mistakes included, with true answers to questions about some frames. The
+  subgoal model and the VQA model learn from these; their actions are never used. They stand in for Internet-scale pre-training.
 
 The scenes of the paper's Table 5 and their seeds are in neither: worlds are drawn from a stream of seeds of their own.
 """
@@ -231,4 +232,3 @@ def _wander(world: World, rng: np.random.Generator) -> None:
     for _ in range(int(rng.integers(0, 7))):
         move = rng.normal(0, 0.012, 3)
         world.step(np.array([*move, 0, 0, rng.normal(0, 0.03), 1], np.float32))
-
