@@ -13,7 +13,7 @@ The scenes of the paper's Table 5 and their seeds are in neither: worlds are dra
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from soar.seeding import derive_seed, generator
 from soar.sim import catalogue
 from soar.sim.demonstrator import Demonstrator, Style
 from soar.sim.looks import Look, LookJitter
-from soar.sim.scene import SceneConfig
+from soar.sim.scene import SceneConfig, load_scene
 from soar.sim.truth import answer, reset_for, succeeded
 from soar.sim.world import World
 from soar.types import Episode, Label, Provenance
@@ -44,7 +44,9 @@ class DemonstrationConfig:
 
     Attributes:
         pretraining_only: Draw tables and objects from those marked `pretraining` only.
-        jitter: Of camera, light and colours around `look`.
+        scene: Name of a scene to record in instead of random worlds; looks are the scene's own then.
+        jitter: Of camera, light and colours around `look`, drawn for each world.
+        episode_jitter: Drawn for each episode in a world.
         per_world: Episodes in one world.
         mistakes: Whether demonstrators make mistakes, and failed attempts are kept.
         answers: Record true answers to questions about some of the frames.
@@ -55,7 +57,11 @@ class DemonstrationConfig:
     """
 
     pretraining_only: bool
+    scene: str = ""
     look: Look = field(default_factory=Look)
+    episode_jitter: LookJitter = field(
+        default_factory=lambda: LookJitter(light=0.08, light_direction=0.2, camera_position_m=0.004, camera_target_m=0.003)
+    )
     jitter: LookJitter = field(default_factory=LookJitter)
     per_world: int = 8
     mistakes: bool = False
@@ -97,8 +103,14 @@ def draw_world(config: DemonstrationConfig, seed: int, index: int) -> SceneConfi
             tasks += [f"move the {first} to the left{ending}", f"move the {first} to the right{ending}"]
     table = str(rng.choice(tables))
     look = config.jitter.draw(config.look, rng)
-    fields = {name: getattr(look, name) for name in Look.__dataclass_fields__} | {"table": table}
-    return SceneConfig(name=f"world-{seed}-{index}", objects=tuple(objects), tasks=tuple(tasks), look=Look(**fields))
+    return SceneConfig(
+        name=f"world-{seed}-{index}", objects=tuple(objects), tasks=tuple(tasks), look=replace(look, table=table)
+    )
+
+
+def named_world(config: DemonstrationConfig, seed: int, index: int) -> SceneConfig:
+    """Return the configured scene under the name of world `index`, so that its episodes have ids of their own."""
+    return replace(load_scene(config.scene), name=f"world-{seed}-{index}")
 
 
 def questions_about(scene: SceneConfig, rng: np.random.Generator) -> list[str]:
@@ -125,7 +137,7 @@ def record_world(item: dict[str, Any], report: Any) -> dict[str, Any]:
     done_file = folder / "worlds" / f"{index:06d}.parquet"
     if done_file.exists():
         return {"kept": 0, "resumed": True}
-    scene = draw_world(config, seed, index)
+    scene = named_world(config, seed, index) if config.scene else draw_world(config, seed, index)
     world = World(scene, image_size=config.image_size)
     present = {record.id for record in store.episodes(f"scene = '{scene.name}'")}
     kept: list[Episode] = []
@@ -153,8 +165,8 @@ def _record(
 ) -> Iterator[tuple[Episode, list[dict[str, Any]]]]:
     rng = np.random.default_rng(seed)
     scene = world.config
-    look = LookJitter(light=0.08, light_direction=0.2, camera_position_m=0.004, camera_target_m=0.003).draw(scene.look, rng)
-    world.apply_look(look)
+    if not config.scene:
+        world.apply_look(config.episode_jitter.draw(scene.look, rng))
     instruction = str(rng.choice(scene.tasks))
     reset_for(world, instruction, seed % 2**31)
     _wander(world, rng)
