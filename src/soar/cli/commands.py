@@ -18,6 +18,123 @@ Switch = Literal["on", "off"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Improve:
+    """Let a simulated robot improve itself: evaluate, collect without resets, co-train, evaluate, promote or keep, report.
+
+    Ctrl-C stops it; the same command goes on where it stopped. With more --rounds a finished run goes on, too.
+
+    Example: soar improve --scene scene1
+    """
+
+    scene: str = "scene1"
+    """Name of a scene, or path of its YAML file."""
+    run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
+    """Folder of the run; runs/SCENE by default."""
+    policy: Path | None = None
+    """Folder of the policy to improve; the base policy that comes with SOAR by default."""
+    subgoals: str | None = None
+    """Folder of the subgoal model, or `oracle`; the one that comes with SOAR by default."""
+    vlm: str | None = None
+    """Folder of the VQA model, or `oracle` (true answers with the paper's noise); the one that comes with SOAR by default."""
+    rounds: int | None = None
+    """Of collection and training, in all; the preset's number by default."""
+    episodes: int | None = None
+    """Of each round; the preset's number by default."""
+    trials: int | None = None
+    """Of each task, in each evaluation; the preset's number by default."""
+    preset: str = "laptop"
+    """Name of a preset, or path of its YAML file."""
+    workers: int | None = None
+    """Processes; the preset's number by default."""
+    seed: int = 0
+    """Of collection and training; evaluation has seeds of its own."""
+    device: str = "cpu"
+    """Of torch, for training."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.cli.progress import progress_bars
+        from soar.cli.tables import print_rates, say
+        from soar.improve.collecting import Models
+        from soar.improve.loop import ImproveConfig, improve
+        from soar.improve.preset import load_preset
+        from soar.improve.weights import default_weights
+
+        preset = load_preset(self.preset)
+        collection = _changed(preset.improvement.collection, episodes=self.episodes)
+        improvement = _changed(preset.improvement, collection=collection, rounds=self.rounds, trials=self.trials)
+        config = ImproveConfig(
+            run=self.run_folder or Path("runs") / Path(self.scene).stem,
+            scene=self.scene,
+            models=Models(
+                policy=str(self.policy or default_weights("policy")),
+                subgoals=self.subgoals or str(default_weights("subgoal")),
+                vlm=self.vlm or str(default_weights("vqa")),
+            ),
+            preset=_changed(preset, improvement=improvement, workers=self.workers),
+            seed=self.seed,
+            device=self.device,
+        )
+        with progress_bars() as report:
+            result = improve(config, report)
+        # One column would say it all when nothing was promoted, but a run that did not help should look like one.
+        before, after = (
+            dataclasses.replace(evaluation, arm=arm) for evaluation, arm in ((result.before, "before"), (result.after, "after"))
+        )
+        print_rates([before, after])
+        say(f"report:  {result.report.resolve()}\ndataset: {result.dataset.resolve()}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain:
+    """Make the base models from nothing: record demonstrations and pictures in simulation, train policy, subgoals and VQA.
+
+    Stages that are finished are skipped; DATA/manifest.json says what each made and saw. Hours on two cores.
+
+    Example: soar pretrain --preset laptop --out data --weights src/soar/weights
+    """
+
+    preset: str = "laptop"
+    """Name of a preset, or path of its YAML file."""
+    out: Path = Path("data")
+    """Folder of recordings, training runs and the manifest."""
+    weights: Path = Path("data/weights")
+    """Folder that gets the finished models: policy, subgoal, vqa."""
+    stages: tuple[Literal["demonstrations", "pictures", "policy", "subgoal", "vqa"], ...] = (
+        "demonstrations",
+        "pictures",
+        "policy",
+        "subgoal",
+        "vqa",
+    )
+    """Which stages; all by default."""
+    workers: int | None = None
+    """Processes that record; the preset's number by default."""
+    device: str = "cpu"
+    """Of torch."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.cli.progress import progress_bars
+        from soar.cli.tables import say
+        from soar.improve.preset import load_preset
+        from soar.improve.pretrain import pretrain
+
+        preset = load_preset(self.preset)
+        with progress_bars() as report:
+            pretrain(
+                preset,
+                self.out,
+                self.weights,
+                stages=self.stages,
+                workers=self.workers,
+                device=self.device,
+                on_progress=report,
+            )
+        say(f"models: {self.weights}, what they saw: {self.out / 'manifest.json'}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """Measure a policy: seeded trials in simulation, judged by the simulator's state, the same starts for every policy.
 
@@ -304,7 +421,9 @@ class Data:
 
 
 Command = (
-    Annotated[Collect, tyro.conf.subcommand("collect", prefix_name=False)]
+    Annotated[Improve, tyro.conf.subcommand("improve", prefix_name=False)]
+    | Annotated[Pretrain, tyro.conf.subcommand("pretrain", prefix_name=False)]
+    | Annotated[Collect, tyro.conf.subcommand("collect", prefix_name=False)]
     | Annotated[Train, tyro.conf.subcommand("train", prefix_name=False)]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
     | Annotated[Data, tyro.conf.subcommand("data", prefix_name=False)]

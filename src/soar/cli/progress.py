@@ -5,20 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from soar.improve.progress import Progress as ProgressReport
+
 _LOG_EVERY_S = 20.0
-
-
-class Report(Protocol):
-    """What long work calls as it goes on."""
-
-    def __call__(self, phase: str, done: int, total: int, note: str = "") -> None:
-        """Say that `done` of `total` of a phase are done."""
-        ...
 
 
 class _Bars:
@@ -47,7 +40,7 @@ class _Lines:
 
 
 @contextmanager
-def progress_bars() -> Iterator[Report]:
+def progress_bars() -> Iterator[ProgressReport]:
     """Yield the function that long work reports to; the bars stand as long as the context."""
     console = Console(stderr=True)
     if not console.is_terminal:

@@ -12,11 +12,15 @@ from soar.cli.commands import Command
 from soar.errors import SoarError
 
 RESUME = "Interrupted. Everything that was finished is kept: run the same command again to resume."
+DESCRIPTION = (
+    "SOAR: robots that improve their instruction-following policy from data that they collect on their own. "
+    "Begin with `soar improve --scene scene1`. Every command resumes when it is run again."
+)
 
 
 def run(arguments: Sequence[str] | None) -> int:
     """Run one command; see the package's docstring for the exit status."""
-    command = tyro.cli(Command, args=arguments, prog="soar", description=__doc_top__)
+    command = tyro.cli(Command, args=arguments, prog="soar", description=DESCRIPTION, config=(tyro.conf.OmitArgPrefixes,))
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("soar.collect.workers").addFilter(_without_tracebacks)
     try:
@@ -28,12 +32,6 @@ def run(arguments: Sequence[str] | None) -> int:
         sys.stderr.write(f"\n{RESUME}\n")
         return 130
     return 0
-
-
-__doc_top__ = (
-    "SOAR: robots that improve their instruction-following policy from data that they collect on their own. "
-    "Begin with `soar improve --scene scene1`. Every command resumes when it is run again."
-)
 
 
 def _without_tracebacks(record: logging.LogRecord) -> bool:

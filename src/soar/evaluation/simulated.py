@@ -58,17 +58,32 @@ def open_world(scene: str, image_size: int) -> World:
     return World(load_scene(scene), image_size=image_size)
 
 
+def check_rendering(scene: str, image_size: int) -> None:
+    """Draw a scene once, so that what is wrong with it shows before any work begins.
+
+    Raises:
+        ConfigError: The scene is invalid.
+        RenderingError: Nothing can be drawn here.
+    """
+    world = World(load_scene(scene), image_size=image_size)
+    try:
+        world.render()
+    finally:
+        world.close()
+
+
 def open_subgoals(name: str, robot: SimRobot) -> SubgoalModel:
     """Return the subgoal model in a folder, or with `oracle` the simulator's own imagination.
 
     Raises:
         CheckpointError: The folder holds no subgoal model.
     """
-    return OracleSubgoals(robot.imagine) if name == ORACLE else _flow(name)
+    return OracleSubgoals(robot.imagine) if name == ORACLE else open_flow(name)
 
 
 @functools.cache
-def _flow(folder: str) -> FlowSubgoalModel:
+def open_flow(folder: str) -> FlowSubgoalModel:
+    """Return the subgoal model in a folder, loaded once a process."""
     return FlowSubgoalModel.load(Path(folder))
 
 
@@ -121,12 +136,10 @@ def evaluate(
         if task not in known:
             raise UnknownNameError("task", task, known, f"In scene {config.name!r}.")
     # Everything that can be wrong is opened here first: an error in a worker is a worse message.
-    world = open_world(scene, image_size)
-    world.render()
-    subgoal_model = open_subgoals(subgoals, SimRobot(world))
+    subgoal_id = ORACLE if subgoals == ORACLE else open_flow(subgoals).id
     item = {"policy": str(policy), "subgoals": subgoals, "scene": scene, "action_scale": action_scale, "image_size": image_size}
     item |= {"arm": arm, "films": str(out.with_name(f"{out.stem}-films"))}
-    evaluation = Evaluation(arm=arm, policy=_policy(item).id, subgoal_model=subgoal_model.id)
+    evaluation = Evaluation(arm=arm, policy=_policy(item).id, subgoal_model=subgoal_id)
     if out.exists():
         found = read_evaluation(out)
         if (found.arm, found.policy, found.subgoal_model) != (arm, evaluation.policy, evaluation.subgoal_model):
@@ -141,6 +154,8 @@ def evaluate(
     wanted = [(config.name, task, trial_seed(config.name, task, i)) for i in range(trials) for task in chosen]
     missing = evaluation.missing(wanted)
     total = len(wanted)
+    if missing:
+        check_rendering(scene, image_size)
     write_evaluation(out, evaluation)  # fails now rather than after the first trials
     done = {trial.key: trial for trial in evaluation.trials}
     relevant = set(wanted)

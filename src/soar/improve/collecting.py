@@ -18,7 +18,7 @@ from soar.collect.workers import Reporter, run_workers
 from soar.configuration import validate
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError
-from soar.evaluation.simulated import ORACLE, open_policy, open_subgoals, open_world
+from soar.evaluation.simulated import ORACLE, check_rendering, open_flow, open_policy, open_subgoals, open_world
 from soar.improve.preset import CollectionConfig
 from soar.policies.base import Policy
 from soar.policies.exploration import Explorer
@@ -53,11 +53,25 @@ def open_vlm(name: str, robot: SimRobot, seed: int = 0) -> VisionLanguageModel:
     Raises:
         CheckpointError: The folder holds no VQA model.
     """
-    return OracleVLM(robot.answer, seed=seed) if name == ORACLE else _vqa(name)
+    return OracleVLM(robot.answer, seed=seed) if name == ORACLE else open_vqa(name)
+
+
+def check_models(models: Models) -> None:
+    """Load all models once, so that what is wrong with them shows before any work begins.
+
+    Raises:
+        CheckpointError: One of them is missing, foreign or damaged.
+    """
+    open_policy(models.policy)
+    if models.subgoals != ORACLE:
+        open_flow(models.subgoals)
+    if models.vlm != ORACLE:
+        open_vqa(models.vlm)
 
 
 @functools.cache
-def _vqa(folder: str) -> VQAModel:
+def open_vqa(folder: str) -> VQAModel:
+    """Return the VQA model in a folder, loaded once a process."""
     return VQAModel.load(Path(folder))
 
 
@@ -100,18 +114,16 @@ def collect(
     """
     if workers < 1:
         raise ConfigError(f"collect: workers must be at least 1, got {workers}")
-    world = open_world(scene, image_size)
-    world.render()
-    robot = SimRobot(world)
-    open_policy(models.policy)
-    open_subgoals(models.subgoals, robot)
-    open_vlm(models.vlm, robot)
+    # What can be wrong is opened here first: an error in a worker is a worse message.
+    check_models(models)
 
     episodes = EpisodeStore(store, mode="open_or_create")
     mine = episodes.episodes(f"run = {_quoted(run)} AND round = {round}")
     names = [f"sim-{number}" for number in range(workers)]
     have = {name: sum(record.provenance.robot == name for record in mine) for name in names}
     # Robots of an earlier call with more workers keep what they have done; the rest is shared out.
+    if len(mine) < config.episodes:
+        check_rendering(scene, image_size)
     left = max(0, config.episodes - len(mine))
     quotas = {name: have[name] + left // workers + (number < left % workers) for number, name in enumerate(names)}
     done = len(mine)

@@ -1,0 +1,218 @@
+"""The base models, from nothing: record, then train, stage by stage.
+
+    demonstrations   successful ones on pre-training tables      → DATA/demonstrations/episodes
+    pictures         anything, mistakes included, with answers   → DATA/pictures/episodes, DATA/pictures/worlds
+    policy           from the demonstrations                     → DATA/models/policy,  WEIGHTS/policy
+    subgoal          from the pictures                           → DATA/models/subgoal, WEIGHTS/subgoal
+    vqa              from the pictures and answers               → DATA/models/vqa,     WEIGHTS/vqa
+
+Each stage resumes, and is skipped once it is finished. `DATA/manifest.json` says what each one made and saw, and for how long.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from soar.episodes import EpisodeStore, action_statistics, load_arrays, train_validation_split
+from soar.errors import SoarError, StoreError
+from soar.files import write_json
+from soar.improve.preset import Preset
+from soar.improve.progress import Progress
+from soar.improve.recording import looks_and_objects, record
+from soar.improve.run_folder import copy_model
+from soar.policies.lineage import Lineage, git_revision
+from soar.training.data import co_training_mixture, make_sampler
+from soar.training.policy import train_policy
+from soar.training.subgoal import train_subgoal_model
+from soar.training.vqa import train_vqa
+
+Stage = Literal["demonstrations", "pictures", "policy", "subgoal", "vqa"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+
+def pretrain(
+    preset: Preset,
+    data: Path,
+    weights: Path,
+    *,
+    stages: Sequence[Stage] = STAGES,
+    workers: int | None = None,
+    demonstrations: str = "demonstrations",
+    pictures: str = "pictures",
+    device: str = "cpu",
+    on_progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run the stages that are not finished, in their order.
+
+    Args:
+        preset: How much of everything.
+        data: Where recordings, training runs and the manifest go.
+        weights: Where the finished models go.
+        stages: Which ones.
+        workers: Processes that record; the preset's number by default.
+        demonstrations: Configuration of the demonstrations, see `soar.improve.recording.record`.
+        pictures: Configuration of the pictures.
+        device: Of torch.
+        on_progress: Called as the work goes on.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        StoreError: A stage needs recordings that were not made.
+        ConfigError: A folder holds a training run of another configuration.
+        SoarError: A folder cannot be written; what was finished is kept.
+    """
+    path = data / "manifest.json"
+    manifest = _read(path)
+    config = preset.pretraining
+    processes = workers or preset.workers
+    kinds = {"demonstrations": demonstrations, "pictures": pictures}
+    amounts = {"demonstrations": config.demonstration_worlds, "pictures": config.picture_worlds}
+    seeds = {"demonstrations": config.demonstration_seed, "pictures": config.picture_seed}
+
+    def tell(stage: str) -> Callable[[int, int, dict[str, float]], None]:
+        def on_step(done: int, total: int, metrics: dict[str, float]) -> None:
+            if on_progress is not None:
+                on_progress(stage, done, total, f"loss {metrics['loss']:.3f}" if "loss" in metrics else "")
+
+        return on_step
+
+    for stage in STAGES:
+        if stage not in stages:
+            continue
+        recipe = _plain(getattr(config, stage)) if stage not in kinds else {"worlds": amounts[stage], "seed": seeds[stage]}
+        if manifest.get(stage, {}).get("recipe") == recipe:
+            continue
+        begun = time.monotonic()
+        if stage in kinds:
+            record(
+                kinds[stage],
+                data / stage,
+                worlds=amounts[stage],
+                seed=seeds[stage],
+                workers=processes,
+                on_world=lambda done, total, stage=stage: on_progress(stage, done, total) if on_progress else None,  # type: ignore[misc]
+            )
+            made = _recorded(data / stage, kinds[stage], amounts[stage], seeds[stage])
+        else:
+            folder = data / "models" / stage
+            made = {"policy": _policy, "subgoal": _subgoal, "vqa": _vqa}[stage](preset, data, folder, device, tell(stage))
+            copy_model(folder, weights / stage)
+        manifest[stage] = {**made, "seconds": round(time.monotonic() - begun, 1), "recipe": recipe}
+        manifest["revision"] = git_revision()
+        write_json(path, manifest)
+    return manifest
+
+
+def _recorded(folder: Path, kind: str, worlds: int, seed: int) -> dict[str, Any]:
+    records = EpisodeStore(folder / "episodes").episodes("instruction <> ''")
+    made = {
+        "worlds": worlds,
+        "seed": seed,
+        "episodes": len(records),
+        "transitions": sum(record.length for record in records),
+        "successes": sum(record.simulator_success is True for record in records),
+        "answers": sum(pq.read_metadata(path).num_rows for path in (folder / "worlds").glob("*.parquet")),
+    }
+    return made | looks_and_objects(kind, worlds=worlds, seed=seed)
+
+
+def _policy(
+    preset: Preset, data: Path, folder: Path, device: str, on_step: Callable[[int, int, dict[str, float]], None]
+) -> dict[str, Any]:
+    config = preset.pretraining.policy
+    store = EpisodeStore(data / "demonstrations" / "episodes")
+    arrays = load_arrays(store)
+    training, validation = train_validation_split(arrays, preset.pretraining.validation_share, config.fit.seed)
+    episodes, frames = len(arrays.lengths_E), len(arrays.states_ND)
+    del arrays  # the split is a copy
+    train_policy(
+        config,
+        co_training_mixture(make_sampler(training, config.pretraining), None),
+        action_statistics(training),
+        folder,
+        validation=co_training_mixture(make_sampler(validation, config.pretraining), None),
+        lineage=Lineage(data={"demonstrations": store.version}, revision=git_revision()),
+        on_step=on_step,
+        device=device,
+    )
+    return {"episodes": episodes, "frames": frames, "samples": config.fit.steps * config.fit.batch_size}
+
+
+def _subgoal(
+    preset: Preset, data: Path, folder: Path, device: str, on_step: Callable[[int, int, dict[str, float]], None]
+) -> dict[str, Any]:
+    config = preset.pretraining.subgoal
+    store = EpisodeStore(data / "pictures" / "episodes")
+    # A failed attempt shows what should not be imagined.
+    arrays = load_arrays(store, "simulator_success")
+    metrics = train_subgoal_model(
+        config,
+        arrays,
+        folder,
+        lineage={"data": {"pictures": store.version}, "revision": git_revision()},
+        on_step=on_step,
+        device=device,
+    )
+    samples = config.fit.steps * config.fit.batch_size
+    return {"episodes": len(arrays.lengths_E), "frames": len(arrays.states_ND), "samples": samples, "metrics": metrics}
+
+
+def _vqa(
+    preset: Preset, data: Path, folder: Path, device: str, on_step: Callable[[int, int, dict[str, float]], None]
+) -> dict[str, Any]:
+    config = preset.pretraining.vqa
+    store = EpisodeStore(data / "pictures" / "episodes")
+    files = sorted((data / "pictures" / "worlds").glob("*.parquet"))
+    answers = pa.concat_tables([pq.read_table(path) for path in files]) if files else pa.table({})
+    if not answers.num_rows:
+        raise StoreError(f"{data / 'pictures' / 'worlds'} holds no answers; run `soar pretrain --stages pictures` first")
+    records = {record.id: record for record in store.episodes()}
+    # A world whose recording was cut off and begun again can have answered about episodes that were then left out.
+    known = np.array([id in records for id in answers["episode"].to_pylist()])
+    answers = answers.filter(pa.array(known))
+    asked = [records[id] for id in answers["episode"].to_pylist()]
+    rows_Q = np.array([record.first_row for record in asked]) + np.asarray(answers["step"], np.int64)
+    rows_N, frame_index_Q = np.unique(rows_Q, return_inverse=True)
+    # Whole worlds are held out: episodes of one world look alike.
+    _, groups_Q = np.unique(np.array([record.scene for record in asked]), return_inverse=True)
+    metrics = train_vqa(
+        config,
+        store.rows(rows_N).images_NHWC,
+        frame_index_Q.astype(np.int64),
+        answers["question"].to_pylist(),
+        np.array(answers["answer"].to_pylist(), bool),
+        folder,
+        groups_Q=groups_Q.astype(np.int64),
+        lineage={"data": {"pictures": store.version}, "revision": git_revision()},
+        on_step=on_step,
+        device=device,
+    )
+    samples = config.fit.steps * config.fit.batch_size
+    return {"answers": len(rows_Q), "frames": len(rows_N), "samples": samples, "metrics": metrics}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        manifest = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise SoarError(f"{path} cannot be read ({error}); move it away and run the same command again") from error
+    return dict(manifest) if isinstance(manifest, dict) else {}
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """Return a configuration as JSON reads it back."""
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return values

@@ -1,0 +1,74 @@
+"""Demonstrations by the scripted demonstrator, in several processes; what was recorded already is not recorded again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from soar.collect.demonstrations import DemonstrationConfig, draw_world, record_world
+from soar.collect.workers import run_workers
+from soar.configuration import load
+from soar.episodes.store import EpisodeStore
+from soar.sim.world import World
+
+
+def record(
+    kind: str,
+    folder: Path,
+    *,
+    worlds: int,
+    seed: int,
+    workers: int,
+    on_world: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Record all demonstrations of worlds 0 to `worlds` - 1.
+
+    Args:
+        kind: Name of a configuration under `configs/demonstrations`, or path of a YAML file.
+        folder: Gets `episodes` (the store) and `worlds` (one file a finished world, with the answers if the kind has any).
+        worlds: How many.
+        seed: Of the worlds.
+        workers: Processes.
+        on_world: Called with (worlds done, worlds in all).
+
+    Returns:
+        The folder of the store.
+
+    Raises:
+        RenderingError: Nothing can be drawn here.
+        SoarError: The folder cannot be written.
+    """
+    config = load(DemonstrationConfig, "demonstrations", kind)
+    missing = [index for index in range(worlds) if not (folder / "worlds" / f"{index:06d}.parquet").exists()]
+    if on_world is not None:
+        on_world(worlds - len(missing), worlds)
+    if not missing:
+        return folder / "episodes"
+    world = World(draw_world(config, seed, missing[0]), image_size=config.image_size)
+    try:
+        world.render()
+    finally:
+        world.close()
+    EpisodeStore(folder / "episodes", mode="open_or_create")
+    attempts = dict.fromkeys(missing, 0)
+
+    def receive(index: int, _report: dict[str, Any]) -> None:
+        attempts[missing[index]] += 1
+        finished = sum(count >= config.per_world for count in attempts.values())
+        if on_world is not None:
+            on_world(worlds - len(missing) + finished, worlds)
+
+    items = [{"config": kind, "folder": str(folder), "seed": seed, "index": index} for index in missing]
+    run_workers(record_world, items, workers=workers, on_report=receive)
+    return folder / "episodes"
+
+
+def looks_and_objects(kind: str, *, worlds: int, seed: int) -> dict[str, list[str]]:
+    """Return the names of all `tables` and `objects` that the worlds of a recording show."""
+    config = load(DemonstrationConfig, "demonstrations", kind)
+    scenes = [draw_world(config, seed, index) for index in range(worlds)]
+    return {
+        "tables": sorted({scene.look.table for scene in scenes}),
+        "objects": sorted({name for scene in scenes for name in scene.objects}),
+    }

@@ -1,0 +1,156 @@
+"""The folder of a run: its configuration, its policies, which one is deployed, and what happened.
+
+What is finished is what the folder says: nothing is remembered elsewhere, so that a run that was killed at any point goes on.
+The journal decides; `current` is a convenience for people and robots, and is put right when a run goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from soar.collect.journal import Journal, read_journal
+from soar.configuration import read_yaml
+from soar.errors import ConfigError, SoarError
+from soar.files import replacing, write_text
+
+MODEL_FILES = ("lineage.json", "model.safetensors", "config.json")
+"""What makes a model's folder; the order in which they are copied."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The files of one run under `path`."""
+
+    path: Path
+
+    @property
+    def episodes(self) -> Path:
+        """The dataset."""
+        return self.path / "episodes"
+
+    @property
+    def pretraining(self) -> Path:
+        """Demonstrations that are co-trained on."""
+        return self.path / "pretraining"
+
+    @property
+    def report(self) -> Path:
+        """The page for people."""
+        return self.path / "report.html"
+
+    @property
+    def journal_file(self) -> Path:
+        """What happened."""
+        return self.path / "events.jsonl"
+
+    @property
+    def journal(self) -> Journal:
+        """Appends to what happened."""
+        return Journal(self.journal_file)
+
+    def policy(self, number: int) -> Path:
+        """Return the folder of policy `number`; 0 is the one that the run began with."""
+        return self.path / "policies" / f"{number:03d}"
+
+    def evaluation(self, number: int) -> Path:
+        """Return the file of policy `number`'s evaluation."""
+        return self.path / "evaluations" / f"{number:03d}.json"
+
+    def events(self, event: str) -> list[dict[str, Any]]:
+        """Return the events of one name, oldest first."""
+        return read_journal(self.journal_file, event)
+
+    def claim(self, config: Mapping[str, Any], changeable: tuple[str, ...]) -> None:
+        """Write the run's configuration, or refuse a folder whose run has another one.
+
+        Args:
+            config: Plain values, nested.
+            changeable: Dotted names of what may differ from call to call.
+
+        Raises:
+            ConfigError: The folder's configuration differs; the message names the keys.
+            SoarError: The folder cannot be written.
+        """
+        path = self.path / "config.yaml"
+        mine: dict[str, Any] = json.loads(json.dumps(config))
+        if path.exists():
+            then, now = _flat(read_yaml(path)), _flat(mine)
+            fields = [
+                f"{name} ({then.get(name)} there, {now.get(name)} now)"
+                for name in sorted(then | now)
+                if name not in changeable and then.get(name) != now.get(name)
+            ]
+            if fields:
+                raise ConfigError(
+                    f"{self.path} holds a run with another configuration: {', '.join(fields)}. "
+                    "Use the same flags to resume it, or name another folder with --run."
+                )
+        write_text(path, yaml.safe_dump(mine, sort_keys=False))
+
+    def deployed(self, before_round: int) -> int:
+        """Return the number of the policy that is deployed when a round begins."""
+        promoted = [
+            event["candidate"] for event in self.events("promotion") if event["promote"] and event["round"] < before_round
+        ]
+        return int(promoted[-1]) if promoted else 0
+
+    def point_at(self, number: int) -> None:
+        """Let `current` name a policy, atomically."""
+        link = self.path / "policies" / "current"
+        target = self.policy(number).name
+        if link.is_symlink() and os.readlink(link) == target:
+            return
+        aside = link.with_name(".current")
+        try:
+            aside.unlink(missing_ok=True)
+            aside.symlink_to(target)
+            aside.replace(link)
+        except OSError as error:
+            raise SoarError(
+                f"cannot write {link}: {error.strerror}. Run the same command again when it can be written."
+            ) from error
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Journal how long a phase took; parts of one that was interrupted add up."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.journal.append("phase", name=phase, seconds=time.monotonic() - begun)
+
+    def phases(self) -> dict[str, float]:
+        """Return the seconds of each phase."""
+        seconds: dict[str, float] = {}
+        for event in self.events("phase"):
+            seconds[event["name"]] = seconds.get(event["name"], 0.0) + float(event["seconds"])
+        return seconds
+
+
+def copy_model(source: Path, target: Path) -> None:
+    """Copy a model; its description last, so that a copy that was cut off is not taken for a model.
+
+    Raises:
+        SoarError: A file cannot be read or written.
+    """
+    if source.resolve() == target.resolve():
+        return
+    for name in MODEL_FILES:
+        with replacing(target / name) as temporary:
+            temporary.write_bytes((source / name).read_bytes())
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
