@@ -53,7 +53,8 @@ def arm_body() -> str:
       {_joint(1, "0 1 0", "0 0 0")}
       <inertial pos="0.02 0 0.15" mass="0.75" diaginertia="4e-3 4e-3 6e-4"/>
       <geom type="capsule" fromto="0 0 0 0 0 {k.ELBOW_UP_M}" size="0.022" rgba="{ARM_RGBA}" {_EYE}/>
-      <geom type="capsule" fromto="0 0 {k.ELBOW_UP_M} {k.ELBOW_FORWARD_M} 0 {k.ELBOW_UP_M}" size="0.022" rgba="{ARM_RGBA}" {_EYE}/>
+      <geom type="capsule" fromto="0 0 {k.ELBOW_UP_M} {k.ELBOW_FORWARD_M} 0 {k.ELBOW_UP_M}" size="0.022" rgba="{ARM_RGBA}"
+        {_EYE}/>
       <body name="forearm_link" pos="{k.ELBOW_FORWARD_M} 0 {k.ELBOW_UP_M}" gravcomp="1">
         {_joint(2, "0 -1 0", "0 0 0")}
         <inertial pos="0.1 0 0" mass="0.32" diaginertia="3e-4 1e-3 1e-3"/>

@@ -1,8 +1,9 @@
 """A scripted demonstrator: it looks at the simulator's state and does what a person with a joystick would do.
 
-It is reactive (the next action depends on the state alone, not on a plan), so it recovers from a slipped grasp and can be started in
-the middle of an attempt. Its pace is BridgeData's (10 to 17 mm a step), so that 20 steps are about one phase: approach, grasp and lift,
-carry, release. A faster one would put subgoals past the grasp, where the policy cannot see how to get there.
+It is reactive (the next action depends on the state alone, not on a plan), so it recovers from a slipped grasp and can be
+started in the middle of an attempt. Its pace is BridgeData's (10 to 17 mm a step), so that 20 steps are about one phase:
+approach, grasp and lift, carry, release. A faster one would put subgoals past the grasp, where the policy cannot see how to get
+there.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from soar.grammar import Instruction, parse_instruction
 from soar.sim.catalogue import LONG
 from soar.sim.scene import BARRIER_HIGH, BARRIER_LOW, BOWL_FLOOR_M
-from soar.sim.truth import SIDE_MARGIN_M, is_contained, is_on_table, succeeded
+from soar.sim.truth import SIDE_MARGIN_M, is_contained, succeeded
 from soar.sim.world import HOME_POSITION, World
 from soar.types import Action
 
@@ -92,9 +93,9 @@ class Demonstrator:
         noise = self._rng.normal(0, self._style.noise_m, 3) if self._style.noise_m else np.zeros(3)
         return np.array([*(move + noise), 0, 0, turn, gripper], np.float32)
 
-    # --- skills: each returns (move (3,) [m], turn [rad], gripper target) ------------------------------------------------------
+    # --- skills: each returns (move (3,) [m], turn [rad], gripper target) --------------------------------------------------
 
-    def _pick_and_place(self) -> tuple[FloatArray, float, float]:
+    def _pick_and_place(self) -> tuple[FloatArray, float, float]:  # noqa: PLR0911, PLR0912 (one case after another, by urgency)
         world, style, name = self._world, self._style, self._task.object
         grip, thing = world.grip_position, world.object_position(name)
         spec = world.specs[name]
@@ -128,10 +129,7 @@ class Demonstrator:
         floor = BOWL_FLOOR_M if any(is_contained(world, name, holder) for holder in world.containers) else 0.0
         target = np.array([thing[0] + style.aim_m[0], thing[1] + style.aim_m[1], max(0.0125 + floor, thing[2])])
         target[:2] = self._clear_of_walls(target[:2], thing)
-        if spec.shape in LONG:
-            turn = self._align(name)
-        else:
-            turn = float(np.clip(-world.grip_rpy[2], -0.15, 0.15))
+        turn = self._align(name) if spec.shape in LONG else float(np.clip(-world.grip_rpy[2], -0.15, 0.15))
         error = target - grip
         across = float(np.hypot(*error[:2]))
         if across > style.tolerance_m * 1.6 or (across > style.tolerance_m and error[2] < -0.02) or abs(turn) > 0.12:
@@ -146,7 +144,7 @@ class Demonstrator:
             return self._pace(np.array([error[0], error[1], error[2]])), turn, 1.0
         return np.array([*(0.3 * error[:2]), 0.0]), 0.0, 0.0
 
-    def _drawer(self) -> tuple[FloatArray, float, float]:
+    def _drawer(self) -> tuple[FloatArray, float, float]:  # noqa: PLR0911 (likewise)
         world, style = self._world, self._style
         grip, knob = world.grip_position, world.object_position("drawer")
         done = world.drawer_opening() > 0.9 if self._task.kind == "open" else world.drawer_opening() < 0.06
@@ -175,7 +173,7 @@ class Demonstrator:
         back = 0.35 * (HOME_POSITION[:2] - grip[:2]) if up < 0.05 else np.zeros(2)
         return self._pace(np.array([*back, max(0.0, up)])), 0.0, 1.0
 
-    # --- helpers -----------------------------------------------------------------------------------------------------------------
+    # --- helpers ---------------------------------------------------------------------------------------------------------
 
     def _pace(self, move: FloatArray) -> FloatArray:
         distance = float(np.linalg.norm(move))

@@ -51,7 +51,8 @@ def rpy_from_rotation(rotation: FloatArray) -> FloatArray:
 
 def gripper_rotation(rpy: FloatArray) -> FloatArray:
     """Return the orientation (3, 3) of the gripper frame in the base frame."""
-    return rotation_from_rpy(rpy) @ POINTING_DOWN
+    rotation: FloatArray = rotation_from_rpy(rpy) @ POINTING_DOWN
+    return rotation
 
 
 def inverse(position: FloatArray, rpy: FloatArray) -> FloatArray:
@@ -81,7 +82,5 @@ def inverse(position: FloatArray, rpy: FloatArray) -> FloatArray:
     forearm = rotation_from_rpy(np.array([0.0, forearm_pitch, waist]))
     m = forearm.T @ rotation
     bend = math.acos(max(-1.0, min(1.0, m[0, 0])))
-    joints = np.array(
-        [waist, shoulder, elbow, math.atan2(m[1, 0], -m[2, 0]), -bend, math.atan2(m[0, 1], m[0, 2])]
-    )
-    return np.clip(joints, LOWER_RAD, UPPER_RAD)
+    joints = np.array([waist, shoulder, elbow, math.atan2(m[1, 0], -m[2, 0]), -bend, math.atan2(m[0, 1], m[0, 2])])
+    return np.asarray(np.clip(joints, LOWER_RAD, UPPER_RAD))

@@ -1,4 +1,7 @@
-"""What the camera sees besides the objects: table, wall, camera pose, light, barriers. These are the knobs of distribution shift."""
+"""What the camera sees besides the objects: table, wall, camera pose, light, barriers.
+
+These are the knobs of distribution shift; none of them changes the physics.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
+from soar.errors import ConfigError
 from soar.sim.catalogue import TableSpec
 
 
@@ -40,6 +44,19 @@ class Look:
     object_tint: float = 0.0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        sideways = np.subtract(self.camera_target, self.camera_position)[:2]
+        if not np.hypot(*sideways) > 1e-3:
+            raise ConfigError(f"look: camera_target {self.camera_target} must not be straight below or above camera_position")
+        if not 0 < self.field_of_view_deg < 180:
+            raise ConfigError(f"look: field_of_view_deg is {self.field_of_view_deg}; it must be between 0 and 180")
+        if not np.linalg.norm(self.light_direction) > 1e-6:
+            raise ConfigError("look: light_direction is zero; give the direction towards which the light shines")
+        if not (self.light >= 0 and 0 <= self.barrier_opacity <= 1):
+            raise ConfigError(
+                f"look: light is {self.light} and barrier_opacity {self.barrier_opacity}; at least 0, and in 0..1"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookJitter:
@@ -70,7 +87,9 @@ class LookJitter:
             light_direction=near(nominal.light_direction, self.light_direction),
             tint=near(nominal.tint, self.tint),
             object_tint=self.object_tint,
-            barrier_opacity=float(rng.uniform(0.05, 0.3)) if rng.random() < self.barrier_probability else nominal.barrier_opacity,
+            barrier_opacity=float(rng.uniform(0.05, 0.3))
+            if rng.random() < self.barrier_probability
+            else nominal.barrier_opacity,
             seed=int(rng.integers(2**31)),
         )
 

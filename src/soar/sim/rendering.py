@@ -1,14 +1,17 @@
 """Headless rendering: chooses a GL library before MuJoCo is imported, and keeps the cheapest good settings.
 
 EGL works without a GPU (Mesa draws on the processor); OSMesa is the fallback. `MUJOCO_GL` overrides the choice.
+
+A process can have several cameras; each frees its GL context when it is closed, garbage-collected, or when the process ends.
 """
 
 from __future__ import annotations
 
 import ctypes.util
 import os
+import weakref
 
-from soar.errors import RenderingError
+from soar.errors import ConfigError, RenderingError
 from soar.types import Image
 
 INSTALL_COMMAND = "sudo apt-get install -y libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0"
@@ -43,8 +46,14 @@ except RenderingError:
     os.environ["MUJOCO_GL"] = "disable"
 
 import cv2  # noqa: E402
-import mujoco  # noqa: E402
 import numpy as np  # noqa: E402
+
+try:
+    import mujoco
+except Exception as error:  # every GL binding raises its own
+    raise RenderingError(
+        f"MUJOCO_GL={os.environ['MUJOCO_GL']} does not work here ({error}). Unset it, or install a library: {INSTALL_COMMAND}"
+    ) from error
 
 __all__ = ["Camera", "choose_library", "mujoco"]
 
@@ -55,17 +64,27 @@ SUPERSAMPLED_BELOW = 160
 class Camera:
     """Draws the `front` camera of a model.
 
+    Args:
+        model: The compiled scene; its off-screen buffer is enlarged when the image needs it.
+        image_size: Height and width in pixels.
+
     Raises:
+        ConfigError: The image has no pixels.
         RenderingError: No headless rendering library works here.
     """
 
     def __init__(self, model: mujoco.MjModel, image_size: int) -> None:
+        if image_size < 1:
+            raise ConfigError(f"image_size is {image_size}; at least 1 pixel is needed")
         self._double = image_size < SUPERSAMPLED_BELOW
         size = image_size * 2 if self._double else image_size
+        buffer = model.vis.global_
+        buffer.offwidth, buffer.offheight = max(buffer.offwidth, size), max(buffer.offheight, size)
         try:
             self._renderer = mujoco.Renderer(model, height=size, width=size)
-        except Exception as error:  # noqa: BLE001 (every GL binding raises its own)
+        except Exception as error:  # every GL binding raises its own
             raise RenderingError(f"headless rendering failed ({error}). Install a library: {INSTALL_COMMAND}") from error
+        self._close = weakref.finalize(self, _close, self._renderer)
         flags = self._renderer.scene.flags
         for flag in ("SHADOW", "REFLECTION", "SKYBOX", "FOG", "HAZE"):
             flags[int(getattr(mujoco.mjtRndFlag, f"mjRND_{flag}"))] = 0
@@ -81,4 +100,10 @@ class Camera:
 
     def close(self) -> None:
         """Free the GL context."""
-        self._renderer.close()
+        self._close()
+
+
+def _close(renderer: mujoco.Renderer) -> None:
+    # Freeing deletes by number in whichever GL context is current, maybe another camera's; rendering makes this one current.
+    renderer.render()
+    renderer.close()

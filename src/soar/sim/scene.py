@@ -39,9 +39,7 @@ class SceneConfig:
     objects: tuple[str, ...]
     tasks: tuple[str, ...]
     robot: str = "widowx-sim"
-    workspace: WorkspaceBox = field(
-        default_factory=lambda: WorkspaceBox(low=(0.14, -0.18, 0.008), high=(0.40, 0.18, 0.20))
-    )
+    workspace: WorkspaceBox = field(default_factory=lambda: WorkspaceBox(low=(0.14, -0.18, 0.008), high=(0.40, 0.18, 0.20)))
     look: Look = field(default_factory=Look)
 
     def __post_init__(self) -> None:
@@ -73,6 +71,10 @@ def load_scene(name: str) -> SceneConfig:
     path = find("scenes", name)
     data = read_yaml(path)
     data.setdefault("name", path.stem)
+    # Nested mappings are validated on their own, so that an unknown key in them is an error too.
+    for key, cls in (("look", Look), ("workspace", WorkspaceBox)):
+        if isinstance(data.get(key), dict):
+            data[key] = validate(cls, data[key], f"{path}: {key}")
     return validate(SceneConfig, data, str(path))
 
 
@@ -87,9 +89,7 @@ def _rgba(spec: ObjectSpec, shade: float = 1.0) -> str:
 
 def _graspable(name: str, spec: ObjectSpec) -> str:
     body, rgba = body_name(name), _rgba(spec)
-    touch = (
-        f'contype="{arm.OBJECT_BIT}" conaffinity="{31}" condim="4" friction="0.9 0.02 0.001" solref="0.006 1"'
-    )
+    touch = f'contype="{arm.OBJECT_BIT}" conaffinity="{31}" condim="4" friction="0.9 0.02 0.001" solref="0.006 1"'
     eye = 'contype="0" conaffinity="0" mass="0"'
     half = spec.size[0]
     height = spec.half_height_m
@@ -103,8 +103,13 @@ def _graspable(name: str, spec: ObjectSpec) -> str:
         elif spec.shape == "disc":
             geoms += f'<geom type="cylinder" size="{half} {height}" rgba="{rgba}" {eye}/>'
         else:
-            geoms += f'<geom type="ellipsoid" pos="0 0 {0.3 * height}" size="{half} {half} {0.7 * height}" rgba="{rgba}" {eye}/>'
-            geoms += f'<geom type="cylinder" pos="0 0 {-0.4 * height}" size="{0.45 * half} {0.6 * height}" rgba="{_rgba(spec, 1.1)}" {eye}/>'
+            geoms += (
+                f'<geom type="ellipsoid" pos="0 0 {0.3 * height}" size="{half} {half} {0.7 * height}" rgba="{rgba}" {eye}/>'
+            )
+            geoms += (
+                f'<geom type="cylinder" pos="0 0 {-0.4 * height}" size="{0.45 * half} {0.6 * height}" '
+                f'rgba="{_rgba(spec, 1.1)}" {eye}/>'
+            )
     else:
         length = half - height if spec.shape == "bar" else half
         geoms = f'<geom type="box" size="{half} {height} {height}" rgba="0 0 0 0" mass="0.04" {touch}/>'
@@ -151,7 +156,8 @@ def _drawer(spec: ObjectSpec) -> str:
       <geom type="box" pos="{-half_x} 0 {height / 2}" size="0.002 {half_y} {height / 2}" rgba="{shell}" {touch}/>
       <geom type="box" pos="0 {-half_y} {height / 2}" size="{half_x} 0.002 {height / 2}" rgba="{shell}" {touch}/>
       <body name="drawer">
-        <joint name="drawer" type="slide" axis="0 1 0" range="0 {DRAWER_TRAVEL_M}" limited="true" frictionloss="5" damping="12"/>
+        <joint name="drawer" type="slide" axis="0 1 0" range="0 {DRAWER_TRAVEL_M}" limited="true" frictionloss="5"
+          damping="12"/>
         <geom type="box" pos="0 0 0.004" size="{half_x - 0.005} {half_y - 0.004} 0.002" rgba="{tray}" mass="0.2" {touch}/>
         <geom type="box" pos="{half_x - 0.006} 0 0.02" size="0.002 {half_y - 0.004} 0.018" rgba="{tray}" mass="0.02" {touch}/>
         <geom type="box" pos="{-half_x + 0.006} 0 0.02" size="0.002 {half_y - 0.004} 0.018" rgba="{tray}" mass="0.02" {touch}/>
@@ -207,7 +213,8 @@ def scene_xml(config: SceneConfig) -> str:
     <material name="table" texture="table" texrepeat="3 3" specular="0" shininess="0"/>
   </asset>
   <worldbody>
-    <light name="lamp" pos="0.3 0 1.5" dir="-0.4 0.2 -1" directional="true" diffuse="0.5 0.5 0.5" specular="0 0 0" castshadow="false"/>
+    <light name="lamp" pos="0.3 0 1.5" dir="-0.4 0.2 -1" directional="true" diffuse="0.5 0.5 0.5" specular="0 0 0"
+      castshadow="false"/>
     <camera name="front" pos="0.7 0 0.44" fovy="34"/>
     <geom type="plane" size="1 1 0.1" rgba="0 0 0 0" friction="0.9 0.02 0.001" {table_bits}/>
     <geom name="table_top" type="box" pos="0.25 0 -0.011" size="0.42 0.5 0.01" material="table" contype="0" conaffinity="0"/>

@@ -88,7 +88,7 @@ def reset_for(world: World, instruction: str, seed: int) -> None:
             world.reset(placement)
         if task.kind in ("left", "right"):
             y = world.object_position(task.object)[1]
-            if (y < 0.02 if task.kind == "left" else y > -0.02):
+            if y < 0.02 if task.kind == "left" else y > -0.02:
                 continue
         if task.kind == "remove" and not is_contained(world, task.object, str(task.target)):
             continue

@@ -1,9 +1,9 @@
 """The simulated tabletop: physics, control and rendering. Nothing here knows of policies or tasks.
 
-Time axis: one `step` is one action of 0.2 s, that is 50 physics steps of 4 ms. The commanded pose accumulates the actions' deltas
-(held within 6 cm of the real pose); the joint targets move to it in 5 chunks.
+Time axis: one `step` is one action of 0.2 s, that is 50 physics steps of 4 ms. The commanded pose accumulates the actions'
+deltas (held within 6 cm of the real pose); the joint targets move to it in 5 chunks.
 
-Ownership: one world and one renderer a process; set `MUJOCO_GL` before MuJoCo is imported (`soar.sim.rendering` does).
+Ownership: a world owns its renderer, made when the first picture is asked for; `close` frees it.
 """
 
 from __future__ import annotations
