@@ -2,7 +2,7 @@
 
 It keeps the contract of `soar.robots.gymnasium`: observations are a dictionary of image and state, actions are in physical
 units, and `reset(options={"home": True})` brings the gripper home and leaves the objects where they are. Any other reset draws
-a start from which the task is feasible and not done. The reward is 1.0 after every step at whose end the task is done, else 0.0.
+a start from which the task is feasible and not done. The reward is 1.0 after each step at whose end the task is done, else 0.0.
 """
 
 from __future__ import annotations

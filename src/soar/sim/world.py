@@ -8,6 +8,7 @@ Ownership: a world owns its renderer, made when the first picture is asked for; 
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,9 +50,13 @@ def _direction(rng: np.random.Generator) -> FloatArray:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The complete state of a world: restoring it and repeating the actions repeats the future bit by bit."""
+    """The complete state of a world: restoring it and repeating the actions repeats the future bit by bit.
 
-    physics: FloatArray
+    MuJoCo's data is kept whole: after a step, poses and contacts are those at which the last physics step began, so that
+    computing them anew from the joints would give a slightly different picture.
+    """
+
+    physics: mujoco.MjData
     position: FloatArray
     rpy: FloatArray
     finger_m: float
@@ -141,17 +146,13 @@ class World:
 
     def snapshot(self) -> Snapshot:
         """Return the complete state."""
-        size = mujoco.mj_stateSize(self.model, mujoco.mjtState.mjSTATE_INTEGRATION)
-        physics = np.empty(size)
-        mujoco.mj_getState(self.model, self.data, physics, mujoco.mjtState.mjSTATE_INTEGRATION)
-        return Snapshot(physics, self._position.copy(), self._rpy.copy(), self._finger_m, self._gripper_target)
+        return Snapshot(copy.copy(self.data), self._position.copy(), self._rpy.copy(), self._finger_m, self._gripper_target)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot of this world."""
-        mujoco.mj_setState(self.model, self.data, snapshot.physics, mujoco.mjtState.mjSTATE_INTEGRATION)
+        mujoco.mj_copyData(self.data, self.model, snapshot.physics)
         self._position, self._rpy = snapshot.position.copy(), snapshot.rpy.copy()
         self._finger_m, self._gripper_target = snapshot.finger_m, snapshot.gripper_target
-        mujoco.mj_forward(self.model, self.data)
 
     # --- control ---------------------------------------------------------------------------------------------------------
 
