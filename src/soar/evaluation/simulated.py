@@ -13,6 +13,7 @@ as episodes beside it, to look at:
 
 from __future__ import annotations
 
+import atexit
 import functools
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -55,7 +56,11 @@ def trial_seed(scene: str, task: str, index: int) -> int:
 @functools.cache
 def open_world(scene: str, image_size: int) -> World:
     """Return this process's world of a scene; compiling one and making its renderer takes a second."""
-    return World(load_scene(scene), image_size=image_size)
+    world = World(load_scene(scene), image_size=image_size)
+    world.render()
+    # Exit handlers run last in, first out: so the renderer is freed before the GL library that it needs.
+    atexit.register(world.close)
+    return world
 
 
 def check_rendering(scene: str, image_size: int) -> None:
