@@ -3,7 +3,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from soar.errors import ConfigError
@@ -107,6 +107,7 @@ def test_a_question_survives_its_own_wording(question: Question) -> None:
 
 
 @given(nouns)
+@example("in-tray")
 def test_presence_questions_are_understood(name: str) -> None:
     assert parse_question(presence_question(name)) == Question(kind="present", object=name)
 

@@ -106,7 +106,8 @@ class Question:
 
 RESERVED = ("a", "an", "and", "from", "in", "inside", "into", "is", "it", "of", "off", "on", "onto", "out", "the", "then", "to")
 """Words that structure a sentence; a noun phrase has none of them, so that a longer command is refused, not misread."""
-_WORD = rf"(?!(?:{'|'.join(RESERVED)})\b)[a-z0-9][a-z0-9_'-]*"
+_INNER = "[a-z0-9_'-]"
+_WORD = rf"(?!(?:{'|'.join(RESERVED)})(?!{_INNER}))[a-z0-9]{_INNER}*"
 _NOUN = rf"{_WORD}(?: {_WORD})*"
 _OBJECT = rf"(?:(?:the|a|an) )?(?P<object>{_NOUN})"
 _TARGET = rf"(?:(?:the|a|an) )?(?P<target>{_NOUN})"

@@ -395,8 +395,10 @@ def test_a_read_only_folder_is_one_clear_error_and_still_readable(tmp_path: Path
         os.chmod(folder, 0o555)
         for file in files:
             os.chmod(Path(folder, file), 0o444)
-    for parent in (tmp_path, *tmp_path.parents[:2]):
+    for parent in (tmp_path, *tmp_path.parents):
         os.chmod(parent, 0o755)
+        if parent.name.startswith("pytest-of-"):
+            break
     try:
         *errors, count = _run(_AS_NOBODY, store.uri)
     finally:
