@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from episodes.builders import judged, make_episode
+from improve.tiny import PRESET, SCENE, random_policy, write
+from soar.cli import main
+from soar.episodes import EpisodeStore
+from soar.policies.gcbc_policy import GCBCPolicy, read_lineage
+
+COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data")
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["data", "stats"], ["data", "films"]])
+def test_help_teaches_with_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main([*command, "--help"])
+    assert exit.value.code == 0
+    text = capsys.readouterr().out
+    assert "soar" in text
+    if command:
+        assert "Example:" in text
+    else:
+        assert all(name in text for name in COMMANDS)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = """
+import sys
+from soar.cli import main
+try:
+    main(["--help"])
+except SystemExit:
+    print(sorted({"torch", "lance", "mujoco", "cv2", "pyarrow", "numpy"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> tuple[Path, Path]:
+    """Demonstrations, and episodes of which one is judged a success."""
+    paths = tmp_path / "demonstrations", tmp_path / "autonomous"
+    for path in paths:
+        store = EpisodeStore(path, mode="create")
+        store.append([make_episode(name, steps=30, size=64, labels=(judged(name == "a"),)) for name in ("a", "b")])
+    return paths
+
+
+def test_train_from_nothing_then_improve_on_successes(tmp_path: Path, stores: tuple[Path, Path]) -> None:
+    preset = write(tmp_path, "tiny.yaml", PRESET)
+    base, better = tmp_path / "base", tmp_path / "better"
+    common = ["train", "--preset", preset, "--pretraining", str(stores[0])]
+    assert main([*common, "--out", str(base)]) == 0
+    flags = ["--autonomous", str(stores[1]), "--initial", str(base), "--goal-window", "0", "12", "--sum-actions", "on"]
+    assert main([*common, *flags, "--steps", "4", "--seed", "3", "--out", str(better)]) == 0
+    lineage = read_lineage(better)
+    assert lineage.parent == GCBCPolicy.load(base).id
+    assert lineage.data["autonomous"] == EpisodeStore(stores[1]).version
+    run = json.loads((better / "training" / "run.json").read_text())
+    assert run["autonomous"]["goal_window"] == [0, 12]
+    assert run["autonomous"]["sum_actions"] is True
+    assert (run["fit"]["steps"], run["fit"]["seed"]) == (4, 3)
+    # One episode of 30 steps against two, ten times up-sampled: the cap decides.
+    assert run["sources"] == {"pretraining": 0.5, "autonomous": 0.5}
+
+
+def test_training_on_successes_without_any_says_so(
+    tmp_path: Path, stores: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset = write(tmp_path, "tiny.yaml", PRESET)
+    flags = ["--autonomous", str(stores[1]), "--label", "simulator", "--out", str(tmp_path / "p")]
+    assert main(["train", "--preset", preset, "--pretraining", str(stores[0]), *flags]) == 2
+    assert "has no episode where simulator_success" in capsys.readouterr().err
+
+
+def test_stats_and_films_of_a_store(tmp_path: Path, stores: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "stats", str(stores[0]), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["total"]["successes"] == 1
+    assert main(["data", "stats", str(stores[0]), "--where", "success"]) == 0
+    assert "total" in capsys.readouterr().out
+    assert main(["data", "films", str(stores[0]), "--out", str(tmp_path / "films"), "--where", "not success"]) == 0
+    assert [path.name for path in (tmp_path / "films").iterdir()] == ["b.webp"]
+
+
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
+    run, scene = tmp_path / "run", write(tmp_path, "one.yaml", SCENE)
+    policy = random_policy(tmp_path / "policy")
+    command = [sys.executable, "-m", "soar.cli", "collect", "--run", str(run), "--scene", scene, "--policy", str(policy)]
+    command += ["--subgoals", "oracle", "--vlm", "oracle", "--workers", "1", "--episodes", "1000"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        assert first.startswith("episodes: 0/1000")
+        os.killpg(process.pid, signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert "run the same command again to resume" in rest
+    assert "Traceback" not in rest
+    assert np.isfinite(EpisodeStore(run / "episodes").count())

@@ -1,0 +1,117 @@
+"""The real loop: real simulator, generated subgoals, learned judge, real processes, really killed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from soar.collect.journal import read_journal
+from soar.episodes import EpisodeStore
+from soar.errors import ConfigError
+from soar.evaluation import read_evaluation
+from soar.improve.collecting import Models
+from soar.improve.loop import ImproveConfig, improve
+from soar.improve.preset import load_preset
+from soar.policies.gcbc_policy import GCBCPolicy, read_lineage
+
+from .conftest import Pretrained
+from .tiny import SCENE, write
+
+PARENT = """
+import json, sys
+from pathlib import Path
+from soar.improve.collecting import Models
+from soar.improve.loop import ImproveConfig, improve
+from soar.improve.preset import load_preset
+if __name__ == "__main__":
+    run, scene, weights, preset, demonstrations = sys.argv[1:]
+    config = ImproveConfig(
+        run=Path(run), scene=scene, preset=load_preset(preset), demonstrations=demonstrations,
+        models=Models(policy=f"{weights}/policy", subgoals=f"{weights}/subgoal", vlm=f"{weights}/vqa"),
+    )
+    improve(config, lambda phase, done, total, note="": print(f"{phase} {done}", flush=True))
+"""
+MOMENTS = ("collect, round 0 1", "train, round 0 7")
+
+
+def configured(tmp_path: Path, pretrained: Pretrained, seed: int = 0) -> ImproveConfig:
+    weights = pretrained.weights
+    return ImproveConfig(
+        run=tmp_path / "run",
+        scene=write(tmp_path, "one.yaml", SCENE),
+        preset=load_preset(pretrained.preset),
+        demonstrations=pretrained.demonstrations,
+        models=Models(policy=f"{weights}/policy", subgoals=f"{weights}/subgoal", vlm=f"{weights}/vqa"),
+        seed=seed,
+    )
+
+
+def killed_at(moment: str, config: ImproveConfig, pretrained: Pretrained) -> list[str]:
+    """Run the loop in a process that gets SIGKILL when it says `moment`; return what it said."""
+    script = write(config.run.parent, "parent.py", PARENT)
+    command = [sys.executable, script, str(config.run), config.scene, str(pretrained.weights), pretrained.preset]
+    with subprocess.Popen([*command, pretrained.demonstrations], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line.rstrip())
+            if said[-1] == moment:
+                process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    return said
+
+
+@pytest.mark.timeout(900)  # eight processes that each import torch, on whatever else the machine does
+def test_a_run_that_is_killed_again_and_again_repeats_nothing_that_was_finished(tmp_path: Path, pretrained: Pretrained) -> None:
+    config = configured(tmp_path, pretrained)
+    first, second = (killed_at(moment, config, pretrained) for moment in MOMENTS)
+    third: list[str] = []
+    result = improve(config, lambda phase, done, total, note="": third.append(f"{phase} {done}"))
+    run = config.run
+
+    # What earlier processes had done was found, not done again.
+    assert first[0] == "evaluate policy 0 1"
+    assert second[:3] == ["evaluate policy 0 1", "record demonstrations 1", "collect, round 0 1"]
+    assert third[:3] == ["evaluate policy 0 1", "record demonstrations 1", "collect, round 0 2"]
+    assert third[3] == "train, round 0 6", "from the checkpoint of step 5"
+    records = EpisodeStore(run / "episodes").episodes()
+    assert sorted(record.id for record in records) == [f"run-000-sim-0-{i:05d}" for i in range(2)]
+    assert len({record.provenance.seed for record in records}) == 2
+
+    # Every start was tried once by both policies.
+    before, after = (read_evaluation(run / "evaluations" / f"00{i}.json") for i in range(2))
+    assert [trial.key for trial in before.trials] == [trial.key for trial in after.trials]
+    assert (result.before, result.after, result.report, result.dataset) == (
+        before,
+        after,
+        run / "report.html",
+        run / "episodes",
+    )
+
+    # Lineage, both ways.
+    base, candidate = (GCBCPolicy.load(run / "policies" / f"00{i}") for i in range(2))
+    assert {record.provenance.policy for record in records} == {base.id}
+    assert all(record.provenance.vlm.startswith("vqa-") for record in records)
+    assert all(record.provenance.subgoal_model.startswith("flow-") for record in records)
+    lineage = read_lineage(run / "policies" / "001")
+    assert lineage.parent == base.id
+    assert EpisodeStore(run / "episodes", version=lineage.data["autonomous"]).count() == 2
+
+    # One verdict; nobody succeeds, so the candidate is not worse.
+    (verdict,) = read_journal(run / "events.jsonl", "promotion")
+    assert (verdict["promote"], after.policy) == (True, candidate.id)
+    assert (run / "policies" / "current").resolve().name == "001"
+    page = (run / "report.html").read_text()
+    assert base.id in page
+    assert candidate.id in page
+
+    # The same command once more changes nothing.
+    stamps = {path: path.stat().st_mtime_ns for path in (run / "policies").rglob("*") if path.is_file()}
+    assert improve(config) == result
+    assert stamps == {path: path.stat().st_mtime_ns for path in (run / "policies").rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match=r"another configuration: seed \(0 there, 1 now\).*--run"):
+        improve(configured(tmp_path, pretrained, seed=1))

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from soar.errors import StoreError
+from soar.improve.preset import load_preset
+from soar.improve.pretrain import pretrain
+from soar.policies.gcbc_policy import GCBCPolicy, read_lineage
+from soar.sim.catalogue import objects, tables
+from soar.subgoals.flow import FlowSubgoalModel
+from soar.vlm.vqa import VQAModel
+
+from .conftest import Pretrained
+
+IMAGE = np.zeros((64, 64, 3), np.uint8)
+
+
+def test_all_base_models_come_from_nothing_and_load(pretrained: Pretrained) -> None:
+    assert read_lineage(pretrained.weights / "policy").data["demonstrations"]["episodes"] > 1
+    assert GCBCPolicy.load(pretrained.weights / "policy").id.startswith("gcbc-")
+    goal = FlowSubgoalModel.load(pretrained.weights / "subgoal").generate([IMAGE], ["open the drawer"], [0])[0]
+    assert goal.shape == IMAGE.shape
+    answer = VQAModel.load(pretrained.weights / "vqa").answer([IMAGE], ["Is the drawer open?"])[0]
+    assert answer.p_yes is not None
+
+
+def test_shipped_models_have_no_training_state(pretrained: Pretrained) -> None:
+    for model in ("policy", "subgoal", "vqa"):
+        assert {path.name for path in (pretrained.weights / model).iterdir()} == {
+            "config.json",
+            "model.safetensors",
+            "lineage.json",
+        }
+
+
+def test_the_manifest_says_what_was_seen(pretrained: Pretrained) -> None:
+    manifest = json.loads((pretrained.data / "manifest.json").read_text())
+    assert manifest == json.loads(json.dumps(pretrained.manifest))
+    seen = manifest["demonstrations"]
+    assert seen["transitions"] > 0
+    assert all(tables()[name].pretraining for name in seen["tables"])
+    assert all(objects()[name].pretraining for name in seen["objects"] if name != "drawer")
+    assert manifest["pictures"]["answers"] > 0
+    assert manifest["policy"]["samples"] == 160
+
+
+def test_finished_stages_are_skipped(pretrained: Pretrained) -> None:
+    stamps = {path: path.stat().st_mtime_ns for path in pretrained.weights.rglob("*.safetensors")}
+    phases: list[str] = []
+    again = pretrain(
+        load_preset(pretrained.preset),
+        pretrained.data,
+        pretrained.weights,
+        demonstrations=pretrained.demonstrations,
+        pictures=pretrained.pictures,
+        on_progress=lambda phase, done, total, note="": phases.append(phase),
+    )
+    assert (phases, again) == ([], json.loads(json.dumps(pretrained.manifest)))
+    assert stamps == {path: path.stat().st_mtime_ns for path in pretrained.weights.rglob("*.safetensors")}
+
+
+def test_a_stage_without_its_recordings_says_so(tmp_path: Path, pretrained: Pretrained) -> None:
+    with pytest.raises(StoreError, match="no episode store"):
+        pretrain(load_preset(pretrained.preset), tmp_path / "data", tmp_path / "weights", stages=["policy"])
