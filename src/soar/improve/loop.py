@@ -26,7 +26,7 @@ from soar.improve.progress import Progress
 from soar.improve.recording import record
 from soar.improve.reporting import write_run_report
 from soar.improve.run_folder import RunFolder, copy_model
-from soar.policies.gcbc_policy import GCBCPolicy
+from soar.policies.gcbc_policy import GCBCPolicy, read_lineage
 from soar.sim.scene import load_scene
 
 CHANGEABLE = ("preset.improvement.rounds", "preset.workers")
@@ -93,6 +93,7 @@ def improve(config: ImproveConfig, on_progress: Progress = lambda phase, done, t
     load_scene(config.scene)
     check_models(config.models)
     base = GCBCPolicy.load(config.models.policy)
+    read_lineage(config.models.policy)  # the report needs it in the end
     folder = RunFolder(config.run)
     folder.claim(_plain(config) | {"base": base.id}, CHANGEABLE)
     if not (folder.policy(0) / "config.json").exists():

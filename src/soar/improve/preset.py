@@ -35,7 +35,7 @@ class PretrainingConfig:
     subgoal: SubgoalTrainingConfig = field(default_factory=SubgoalTrainingConfig)
     vqa: VQATrainingConfig = field(default_factory=VQATrainingConfig)
     demonstration_worlds: int = 420
-    picture_worlds: int = 500
+    picture_worlds: int = 240
     demonstration_seed: int = 1
     picture_seed: int = 2
     validation_share: float = 0.03
