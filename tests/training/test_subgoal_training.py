@@ -20,7 +20,7 @@ from soar.training.subgoal import PairSampler, SubgoalTrainingConfig, train_subg
 SIZE, LEFT, RIGHT = 16, 1, 11
 CONFIG = SubgoalTrainingConfig(
     network=FlowConfig(image_size=SIZE, patch=4, width=16, heads=2, text=TextConfig(width=16, heads=2, layers=1, max_words=4)),
-    fit=FitConfig(steps=80, batch_size=32, learning_rate=6e-3, warmup_steps=10, ema=0.95, checkpoint_every=80, log_every=40),
+    fit=FitConfig(steps=200, batch_size=32, learning_rate=4e-3, warmup_steps=10, ema=0.95, checkpoint_every=200, log_every=40),
     horizon=3,
     held_out=0.2,
     sampling=SamplingConfig(steps=2, text_weight=1.0),

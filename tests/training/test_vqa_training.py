@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from soar.errors import ConfigError
 from soar.language import TextConfig
 from soar.training.loop import FitConfig
-from soar.training.vqa import BalancedRows, VQATrainingConfig, fit_temperature, score, train_vqa
+from soar.training.vqa import FrameRows, VQATrainingConfig, fit_temperature, row_weights, score, train_vqa
 from soar.vlm.vqa import VQAConfig, VQAModel
 
 SIZE = 16
 CONFIG = VQATrainingConfig(
-    network=VQAConfig(image_size=SIZE, width=16, heads=2, layers=1, text=TextConfig(width=16, heads=2, layers=1, max_words=6)),
+    network=VQAConfig(
+        image_size=SIZE, width=16, pointers=2, blocks=1, text=TextConfig(width=16, heads=2, layers=1, max_words=6)
+    ),
     fit=FitConfig(steps=80, batch_size=32, learning_rate=4e-3, warmup_steps=10, ema=0.9, checkpoint_every=80, log_every=40),
     held_out=0.25,
 )
@@ -71,18 +73,25 @@ def test_the_folder_says_how_good_the_answers_are(trained: tuple[Path, dict[str,
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=30), st.data())
-def test_questions_are_drawn_alike_and_so_are_their_answers(table: list[tuple[int, bool]], data: st.DataObject) -> None:
-    chosen = np.array(sorted(data.draw(st.sets(st.integers(0, len(table) - 1), min_size=1))))
-    question, answer = np.array([q for q, _ in table]), np.array([a for _, a in table])
-    drawn = BalancedRows(chosen, question, answer).draw(np.random.default_rng(0), 2000)
-    assert set(drawn) <= set(chosen)
-    asked = np.unique(question[chosen])
-    for q in asked:
-        mine = drawn[question[drawn] == q]
-        assert len(mine) / 2000 == pytest.approx(1 / len(asked), abs=0.06)
-        both = len(set(answer[chosen][question[chosen] == q])) == 2
-        assert answer[mine].mean() == (pytest.approx(0.5, abs=0.1) if both else answer[mine][0])
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.data())
+def test_the_rows_of_a_line_are_about_one_frame(frames: list[int], data: st.DataObject) -> None:
+    chosen = np.array(sorted(data.draw(st.sets(st.integers(0, len(frames) - 1), min_size=1))))
+    frame = np.array(frames)
+    drawn = FrameRows(chosen, frame).draw(np.random.default_rng(0), 50, 4)
+    assert drawn.shape == (50, 4)
+    assert set(drawn.flatten()) <= set(chosen)
+    assert (frame[drawn] == frame[drawn[:, :1]]).all()
+    for line in drawn:
+        available = int((frame[chosen] == frame[line[0]]).sum())
+        assert len(set(line)) == min(4, available)
+
+
+def test_yes_and_no_weigh_the_same_in_every_question_up_to_a_limit() -> None:
+    question = np.array([0] * 4 + [1] * 10)
+    answers = np.array([True, False, False, False] + [True] + [False] * 9)
+    weights = row_weights(question, answers)
+    assert weights[:4].tolist() == pytest.approx([2.0, 2 / 3, 2 / 3, 2 / 3])
+    assert weights[4] == pytest.approx(4.0)  # 5 would be needed
 
 
 def test_scores_are_those_of_a_base_rate_of_one_half() -> None:

@@ -17,7 +17,7 @@ from soar.types import Image
 from soar.vlm.vqa import KIND, VQAConfig, VQAModel, VQANetwork
 
 TEXT = TextConfig(vocabulary=("drawer", "is", "open", "the"), width=16, heads=2, layers=1, max_words=10)
-CONFIG = VQAConfig(image_size=16, width=16, heads=2, layers=1, text=TEXT)
+CONFIG = VQAConfig(image_size=16, width=16, pointers=2, blocks=1, text=TEXT)
 QUESTION = "Is the drawer open?"
 
 
@@ -96,7 +96,7 @@ def test_the_default_network_is_small() -> None:
     [
         ({"image_size": 10}, "multiple of 4"),
         ({"width": 24}, "multiple of 16"),
-        ({"layers": 0}, "layers"),
+        ({"blocks": 0}, "blocks"),
         ({"temperature": 0.0}, "temp"),
     ],
 )

@@ -116,7 +116,8 @@ class Demonstrator:
                     # Rise before going sideways, or the object scrapes over walls.
                     move[:2] *= max(0.0, (height - 0.02) / max(carry - 0.045, 0.01)) if height > 0.02 else 0.0
                 return self._pace(move), 0.0, 0.0
-            blocked = world.commanded_position[2] < grip[2] - 0.02 or thing[2] > grip[2] + 0.012
+            slipped = thing[2] > grip[2] + 0.012 or grip[2] < world.config.workspace.low[2] + 0.002
+            blocked = slipped or world.commanded_position[2] < grip[2] - 0.02
             if height > drop + 0.004 and not blocked:
                 return self._pace(np.array([*(0.5 * (spot - thing[:2])), drop - height])), 0.0, 0.0
             return np.zeros(3), 0.0, 1.0

@@ -22,10 +22,18 @@ class SimRobot:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self._frames = 0
 
     def observe(self) -> Observation:
         """Return the camera image and the arm's own pose."""
-        return Observation(image_HWC=self.world.render(), state=self.world.proprioception())
+        self._frames += 1
+        image = self.world.render()
+        # A real sensor never gives the same frame twice, not even of a still table with the arm out of sight: one grey level
+        # in a few pixels keeps a frozen camera distinguishable.
+        rng = np.random.default_rng(self._frames)
+        rows, columns = rng.integers(image.shape[0], size=8), rng.integers(image.shape[1], size=8)
+        image[rows, columns] ^= 1
+        return Observation(image_HWC=image, state=self.world.proprioception())
 
     def act(self, action: Action) -> None:
         """Execute one action in 0.2 simulated seconds."""
@@ -47,6 +55,7 @@ class SimRobot:
 
     def reset_for(self, instruction: str, seed: int) -> None:
         """Put the scene into a random start from which the task is feasible."""
+        self._frames = 0
         reset_for(self.world, instruction, seed)
 
     def succeeded(self, instruction: str) -> bool:

@@ -1,14 +1,20 @@
-"""Subgoals by flow matching: noise flows, in a few steps, to the image that the camera would see 20 steps later (paper §B.4).
+"""Subgoals by latent flow matching: what the camera would see 20 steps later, as an edit of what it sees now (paper §B.4).
 
-Time runs from 0 (noise) to 1 (the goal); in between x_t = (1 − t) · noise + t · goal. The network sees x_t, the observation and
-the words, and predicts the goal itself, as a change of the observation: most pixels stay as they are. The velocity of the flow
-then is (prediction − x_t) / (1 − t), integrated in equal Euler steps, of which the last one lands on the prediction.
+    observation ─► trunk ──────────────┬──────────────► decoder ─► goal        one pass: paints where a gate opens
+                                       │                   ▲
+    instruction ─► words ─► reading ◄──┘    noise ─► flow ─┘ code              some cheap steps on a vector
+
+As in latent diffusion, an autoencoder comes first: an encoder that sees observation and goal says in a short code how they
+differ, and a decoder changes the observation accordingly. Where the arm goes is one decision, so it is one vector, and every
+code decodes to a whole arm. The generative model is a flow of that code, given the observation and the words. Time runs from
+0 (noise) to 1; in between x_t = (1 − t) · noise + t · code. The network predicts the code; the velocity then is (prediction −
+x_t) / (1 − t), integrated in equal Euler steps, of which the last one lands on the prediction.
 
 Guidance has two axes, as in InstructPix2Pix and SuSIE. With predictions N (neither condition), I (image only), T (image and
 text), the guided one is N + w_image · (I − N) + w_text · (T − I). A prediction whose coefficient is 0 is not computed: with
-both weights 1 only T is, with w_image = 1 only T and I. An absent text is the empty one, an absent image is mid-grey.
+both weights 1 only T is, with w_image = 1 only T and I.
 
-Shape suffixes: B batch, C channels, H height, W width, L tokens. Images inside are float in [-1, 1].
+Shape suffixes: B batch, C channels, H height, W width, L tokens, Z code, F condition. Images inside are float in [-1, 1].
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -28,7 +34,7 @@ from torch import Tensor, nn
 
 from soar.errors import ConfigError
 from soar.language import TextConfig, TextEncoder, empty_texts, mean_word, tokenize, unknown_words
-from soar.layers import Attention, ResidualBlock, TransformerBlock
+from soar.layers import ResidualBlock, TransformerBlock
 from soar.model_files import read_config, read_weights
 from soar.seeding import generator
 from soar.types import Image
@@ -36,6 +42,8 @@ from soar.types import Image
 log = logging.getLogger(__name__)
 
 KIND = "flow subgoal model"
+CONDITION = 256
+"""Width of what conditions blocks and flow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +55,7 @@ class FlowConfig:
         patch: Side of the square of pixels that becomes one position.
         width: Channels at full resolution (one position a patch); twice as many at half of it.
         heads: Attention heads.
+        latent: Length of the code of a change.
         text: The encoder of instructions.
     """
 
@@ -54,6 +63,7 @@ class FlowConfig:
     patch: int = 4
     width: int = 64
     heads: int = 4
+    latent: int = 24
     text: TextConfig = field(default_factory=TextConfig)
 
     def __post_init__(self) -> None:
@@ -74,8 +84,8 @@ class SamplingConfig:
             small model that has seen only robot images needs less.
     """
 
-    steps: int = 5
-    text_weight: float = 2.0
+    steps: int = 8
+    text_weight: float = 1.5
     image_weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -86,76 +96,119 @@ class SamplingConfig:
                 raise ConfigError(f"sampling.{name} must be 0 or more, got {getattr(self, name)}")
 
 
+class Seen(NamedTuple):
+    """What the network makes of an observation: itself, and features at one and at two patches a position."""
+
+    observation_BCHW: Tensor
+    fine_BCHW: Tensor
+    coarse_BCHW: Tensor
+
+
 class FlowNetwork(nn.Module):
-    """A two-level UNet over patches. Image positions attend to the words, so that "green block" finds the green block."""
+    """Trunk (of the observation), encoder (of the change), decoder (paints the change), and the flow of the latent."""
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
         self.config = config
-        pixels, width, wide, text = 3 * config.patch**2, config.width, 2 * config.width, config.text.width
-        condition = wide
+        pixels, width, wide, latent = 3 * config.patch**2, config.width, 2 * config.width, config.latent
         side = config.image_size // config.patch
-        self.text = TextEncoder(config.text)
-        self.time = nn.Sequential(nn.Linear(64, condition), nn.SiLU(), nn.Linear(condition, condition))
-        self.summary = nn.Linear(text, condition)
+        coarse = side // 2
+        self.coarse = coarse
+        # Trunk.
         self.position = nn.Parameter(torch.zeros(1, width, side, side))
-        self.stem = nn.Conv2d(2 * pixels, width, 3, padding=1)
-        self.down = nn.ModuleList(ResidualBlock(width, width, condition) for _ in range(2))
-        self.down_norm = nn.LayerNorm(width)
-        self.down_attention = Attention(width, config.heads, text)
+        self.stem = nn.Conv2d(pixels, width, 3, padding=1)
+        self.down = ResidualBlock(width, width, CONDITION)
         self.shrink = nn.Conv2d(width, wide, 3, stride=2, padding=1)
-        self.middle = nn.ModuleList(ResidualBlock(wide, wide, condition) for _ in range(3))
-        self.middle_attention = nn.ModuleList(TransformerBlock(wide, config.heads, text) for _ in range(2))
+        self.middle = ResidualBlock(wide, wide, CONDITION)
+        # Encoder.
+        self.compare = nn.Conv2d(2 * pixels, width, 3, padding=1)
+        self.compare_fine = ResidualBlock(width, width, CONDITION)
+        self.compare_shrink = nn.Conv2d(width, width, 3, stride=2, padding=1)
+        self.compare_coarse = ResidualBlock(width, width, CONDITION)
+        self.posterior = nn.Sequential(nn.Linear(width * coarse**2, CONDITION), nn.SiLU(), nn.Linear(CONDITION, 2 * latent))
+        # Decoder.
+        self.unfold = nn.Sequential(nn.Linear(latent, CONDITION), nn.SiLU(), nn.Linear(CONDITION, width * coarse**2))
+        self.code = nn.Linear(latent, CONDITION)
+        self.paint = nn.ModuleList([ResidualBlock(wide + width, wide, CONDITION), ResidualBlock(wide, wide, CONDITION)])
         self.grow = nn.Conv2d(wide, 4 * width, 1)
-        self.up = nn.ModuleList([ResidualBlock(2 * width, width, condition), ResidualBlock(width, width, condition)])
+        self.up = nn.ModuleList([ResidualBlock(2 * width, width, CONDITION), ResidualBlock(width, width, CONDITION)])
         self.norm = nn.GroupNorm(8, width)
-        self.head = nn.Conv2d(width, pixels, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        self.head = nn.Conv2d(width, 4 * config.patch**2, 3, padding=1)
+        # Flow.
+        self.text = TextEncoder(config.text)
+        self.token = nn.Linear(wide, wide)
+        self.place = nn.Parameter(0.02 * torch.randn(1, coarse**2, wide))
+        self.read = nn.ModuleList(TransformerBlock(wide, config.heads, config.text.width) for _ in range(2))
+        self.read_norm = nn.LayerNorm(wide)
+        self.squeeze = nn.Linear(wide, 32)
+        self.condition = nn.Linear(32 * coarse**2, CONDITION)
+        self.summary = nn.Linear(config.text.width, CONDITION)
+        self.time = nn.Linear(64, CONDITION)
+        self.enter = nn.Linear(latent, CONDITION)
+        self.mix = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(CONDITION), nn.Linear(CONDITION, 2 * CONDITION), nn.SiLU(), nn.Linear(2 * CONDITION, CONDITION)
+            )
+            for _ in range(3)
+        )
+        self.leave = nn.Linear(CONDITION, latent)
 
-    def forward(
-        self, noisy_BCHW: Tensor, time_B: Tensor, observation_BCHW: Tensor, words_BLD: Tensor, mask_BL: Tensor
-    ) -> Tensor:
-        """Return the predicted goal (B, 3, H, W) in float32.
+    def see(self, observation_BCHW: Tensor) -> Seen:
+        """Return the features of observations (B, 3, H, W) in [-1, 1]."""
+        nothing_BF = observation_BCHW.new_zeros(len(observation_BCHW), CONDITION)
+        x = self.stem(_patches(observation_BCHW, self.config.patch)) + self.position
+        fine = self.down(x, nothing_BF)
+        return Seen(observation_BCHW, fine, self.middle(self.shrink(fine), nothing_BF))
 
-        Args:
-            noisy_BCHW: x_t.
-            time_B: t in [0, 1].
-            observation_BCHW: In [-1, 1]; zeros when it is dropped.
-            words_BLD: What the text encoder (`text`) returns for the instruction, or for the empty text when it is dropped.
-            mask_BL: The mask that it returns.
-        """
-        condition_BF = F.silu(self.time(_waves(time_B)) + self.summary(mean_word(words_BLD, mask_BL)))
-        patch = self.config.patch
-        pixels = F.pixel_unshuffle(torch.cat([noisy_BCHW, observation_BCHW], dim=1), patch)
-        x = self.stem(pixels.contiguous(memory_format=torch.channels_last)) + self.position
-        for block in self.down:
-            x = block(x, condition_BF)
-        x_BLD = _positions(x)
-        x = fine = x + _image(self.down_attention(self.down_norm(x_BLD), words_BLD, mask_BL), x)
-        x = self.middle[0](self.shrink(x), condition_BF)
-        for attention, block in zip(self.middle_attention, list(self.middle)[1:], strict=True):
-            x = block(_image(attention(_positions(x), None, words_BLD, mask_BL), x), condition_BF)
-        x = torch.cat([F.pixel_shuffle(self.grow(x), 2), fine], dim=1).contiguous(memory_format=torch.channels_last)
+    def encode(self, observation_BCHW: Tensor, goal_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log variance (B, latent) of the code of the change from the observation to the goal."""
+        nothing_BF = observation_BCHW.new_zeros(len(observation_BCHW), CONDITION)
+        both = torch.cat([observation_BCHW, goal_BCHW], dim=1)
+        x = self.compare_fine(self.compare(_patches(both, self.config.patch)), nothing_BF)
+        x = self.compare_coarse(self.compare_shrink(x), nothing_BF)
+        mean, log_variance = self.posterior(x.flatten(1)).float().chunk(2, dim=1)
+        return mean, log_variance.clamp(-8, 4)
+
+    def decode(self, seen: Seen, code_BZ: Tensor) -> Tensor:
+        """Return goals (B, 3, H, W) in float32: the observation, changed as the code says."""
+        code_BF = F.silu(self.code(code_BZ))
+        unfolded = self.unfold(code_BZ).view(len(code_BZ), -1, self.coarse, self.coarse)
+        x = torch.cat([seen.coarse_BCHW, unfolded], dim=1).contiguous(memory_format=torch.channels_last)
+        for block in self.paint:
+            x = block(x, code_BF)
+        x = torch.cat([F.pixel_shuffle(self.grow(x), 2), seen.fine_BCHW], dim=1).contiguous(memory_format=torch.channels_last)
         for block in self.up:
-            x = block(x, condition_BF)
-        change = F.pixel_shuffle(self.head(F.silu(self.norm(x))), patch)
-        return observation_BCHW + change.float()
+            x = block(x, code_BF)
+        painted_BCHW, gate_B1HW = (
+            F.pixel_shuffle(self.head(F.silu(self.norm(x))), self.config.patch).float().split([3, 1], dim=1)
+        )
+        # What is painted replaces the observation where the gate opens: erasing the arm then takes no copy of its pixels.
+        return seen.observation_BCHW + torch.sigmoid(gate_B1HW - 2) * (painted_BCHW - seen.observation_BCHW)
+
+    def read_scene(self, seen: Seen, words_BLD: Tensor, mask_BL: Tensor, keep_B: Tensor) -> Tensor:
+        """Return the condition (B, F) of the flow: the observation (ignored where `keep_B` is 0) as the words ask for it."""
+        x = self.token(seen.coarse_BCHW.flatten(2).transpose(1, 2)) * keep_B[:, None, None] + self.place
+        for block in self.read:
+            x = block(x, None, words_BLD, mask_BL)
+        read_BF = self.condition(self.squeeze(self.read_norm(x)).flatten(1))
+        return torch.as_tensor(read_BF + self.summary(mean_word(words_BLD, mask_BL)))
+
+    def flow(self, noisy_BZ: Tensor, time_B: Tensor, condition_BF: Tensor) -> Tensor:
+        """Return the predicted code (B, latent) in float32, given x_t, t in [0, 1], and the condition."""
+        x = self.enter(noisy_BZ) + self.time(_waves(time_B)) + condition_BF
+        for block in self.mix:
+            x = x + block(x)
+        return torch.as_tensor(self.leave(x).float())
+
+
+def _patches(images_BCHW: Tensor, patch: int) -> Tensor:
+    return F.pixel_unshuffle(images_BCHW, patch).contiguous(memory_format=torch.channels_last)
 
 
 def _waves(time_B: Tensor) -> Tensor:
     """Return sines and cosines (B, 64) of a time in [0, 1]."""
     angle = time_B[:, None] * torch.exp(torch.linspace(0.0, math.log(256.0), 32, device=time_B.device))
     return torch.cat([angle.sin(), angle.cos()], dim=1)
-
-
-def _positions(x_BCHW: Tensor) -> Tensor:
-    return x_BCHW.flatten(2).transpose(1, 2)
-
-
-def _image(x_BLD: Tensor, like_BCHW: Tensor) -> Tensor:
-    batch, _, height, width = like_BCHW.shape
-    return x_BLD.transpose(1, 2).reshape(batch, -1, height, width)
 
 
 def to_float(images_BHWC: Tensor) -> Tensor:
@@ -169,25 +222,24 @@ def to_uint8(images_BCHW: Tensor) -> Tensor:
 
 
 def sample(
-    network: FlowNetwork, observation_BCHW: Tensor, tokens_BL: Tensor, noise_BCHW: Tensor, config: SamplingConfig
+    network: FlowNetwork, observation_BCHW: Tensor, tokens_BL: Tensor, noise_BZ: Tensor, config: SamplingConfig
 ) -> Tensor:
-    """Return goals (B, 3, H, W) in [-1, 1] that the noise flows to; the predictions of a step are one call of the network."""
-    empty_BL = empty_texts(tokens_BL)
-    nothing = torch.zeros_like(observation_BCHW)
+    """Return goals (B, 3, H, W) in [-1, 1]: the noise flows to a code, and the code is decoded."""
+    seen = network.see(observation_BCHW)
+    words = network.text(tokens_BL)
+    nothing = network.text(empty_texts(tokens_BL))
+    keep_B = torch.ones(len(noise_BZ), device=noise_BZ.device)
     coefficients = (config.text_weight, config.image_weight - config.text_weight, 1 - config.image_weight)
-    conditions = ((observation_BCHW, tokens_BL), (observation_BCHW, empty_BL), (nothing, empty_BL))
-    branches = [(c, image, text) for c, (image, text) in zip(coefficients, conditions, strict=True) if c != 0]
-    weights = torch.tensor([c for c, _, _ in branches], device=noise_BCHW.device).view(-1, 1, 1, 1, 1)
-    images = torch.cat([image for _, image, _ in branches])
-    words_BLD, mask_BL = network.text(torch.cat([text for _, _, text in branches]))
-    count = len(branches)
-    x = noise_BCHW
+    choices = ((words, keep_B), (nothing, keep_B), (nothing, 0 * keep_B))
+    branches = [
+        (c, network.read_scene(seen, *text, keep)) for c, (text, keep) in zip(coefficients, choices, strict=True) if c != 0
+    ]
+    x = noise_BZ
     for step in range(config.steps):
-        time = torch.full((count * len(x),), step / config.steps, device=x.device)
-        predictions = network(x.repeat(count, 1, 1, 1), time, images, words_BLD, mask_BL).unflatten(0, (count, -1))
-        goal = (weights * predictions).sum(0).clamp(-1, 1)
-        x = x + (goal - x) / (config.steps - step)
-    return x
+        time_B = torch.full((len(x),), step / config.steps, device=x.device)
+        code = torch.stack([c * network.flow(x, time_B, condition) for c, condition in branches]).sum(0)
+        x = x + (code - x) / (config.steps - step)
+    return network.decode(seen, x).clamp(-1, 1)
 
 
 class FlowSubgoalModel:
@@ -235,13 +287,13 @@ class FlowSubgoalModel:
         size = (config.image_size, config.image_size)
         resized = image_HWC.shape[:2] != size
         small_HWC = cv2.resize(image_HWC, size, interpolation=cv2.INTER_AREA) if resized else image_HWC
-        noise_CHW = generator(seed, "subgoal").standard_normal((3, *size), np.float32)
+        noise_Z = generator(seed, "subgoal").standard_normal(config.latent, np.float32)
         with torch.inference_mode():
             goal_BCHW = sample(
                 self.network,
                 to_float(torch.tensor(small_HWC, device=device)[None]),
                 torch.from_numpy(tokenize(config.text, [instruction])).to(device),
-                torch.from_numpy(noise_CHW).to(device)[None],
+                torch.from_numpy(noise_Z).to(device)[None],
                 self.sampling,
             )
             goal_HWC: Image = to_uint8(goal_BCHW)[0].cpu().contiguous().numpy()

@@ -39,6 +39,8 @@ from soar.types import SUBGOAL_STEPS
 
 VALIDATION_PAIRS = 48
 PICTURED = 8
+FLOW_DRAWS = 8
+"""Points of the flow that are learned from each pair."""
 CHANGED = 0.1
 """A pixel has changed when one of its channels moved by more than this (of 2, the range of the values)."""
 
@@ -69,6 +71,8 @@ class SubgoalTrainingConfig:
         text_dropout: Share of samples without the instruction.
         image_dropout: Share of samples without the image either; at most `text_dropout`.
         changed_weight: Weight that a changed pixel has in the loss, on top of 1.
+        code_weight: Of the divergence of codes from a standard normal, in the loss.
+        flow_weight: Of the flow's error, in the loss.
         augmentation: Of both images alike.
         held_out: Share of the episodes that is kept for the metric; at least one.
         sampling: How the metric samples.
@@ -81,6 +85,8 @@ class SubgoalTrainingConfig:
     text_dropout: float = 0.1
     image_dropout: float = 0.02
     changed_weight: float = 4.0
+    code_weight: float = 1e-4
+    flow_weight: float = 0.03
     augmentation: AugmentationConfig = NO_AUGMENTATION
     held_out: float = 0.05
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -203,25 +209,43 @@ def train_subgoal_model(
 
 
 def _loss(model: nn.Module, batch: Pairs, config: SubgoalTrainingConfig) -> dict[str, Tensor]:
-    """Weighted squared error of the predicted goal, at a uniformly random time of the flow."""
-    device = next(model.parameters()).device
+    """Reconstruction of the goal and size of the code (autoencoder), and squared error of the predicted code (flow)."""
+    network = _flow_network(model)
+    device = next(network.parameters()).device
     observation, goal = augment(batch.observation_BHWC.to(device), batch.goal_BHWC.to(device), config.augmentation)
     tokens_BL = batch.tokens_BL.to(device)
+    count = len(goal)
+    seen = network.see(observation)
+    mean_BZ, log_variance_BZ = network.encode(observation, goal)
+    code_BZ = mean_BZ + torch.randn(mean_BZ.shape).to(device) * (0.5 * log_variance_BZ).exp()
     changed_B1HW = _changed(observation, goal)
     weight_B1HW = 1 + config.changed_weight * changed_B1HW
-    dropped_B = torch.rand(len(goal)).to(device)
+    error = (network.decode(seen, code_BZ) - goal).square()
+    reconstruction = (weight_B1HW * error).mean() / weight_B1HW.mean()
+    divergence = 0.5 * (mean_BZ.square() + log_variance_BZ.exp() - 1 - log_variance_BZ).sum(1).mean()
+
+    dropped_B = torch.rand(count).to(device)
     tokens_BL = torch.where((dropped_B < config.text_dropout)[:, None], empty_texts(tokens_BL), tokens_BL)
-    observation = observation * (dropped_B >= config.image_dropout)[:, None, None, None]
-    time_B = torch.rand(len(goal)).to(device)
-    time_B111 = time_B[:, None, None, None]
-    noise = torch.randn(goal.shape).to(device)
-    words_BLD, mask_BL = model.text(tokens_BL)  # type: ignore[operator]
-    predicted = model((1 - time_B111) * noise + time_B111 * goal, time_B, observation, words_BLD, mask_BL)
-    error = (predicted - goal).square()
+    condition_BF = network.read_scene(seen, *network.text(tokens_BL), (dropped_B >= config.image_dropout).float())
+    # The flow learns to predict codes; the autoencoder does not bend them to make that easier. The flow is tiny beside the
+    # rest, so several times and noises are drawn for each code.
+    condition_BF = condition_BF.repeat(FLOW_DRAWS, 1)
+    target_BZ = code_BZ.detach().repeat(FLOW_DRAWS, 1)
+    time_B = torch.rand(FLOW_DRAWS * count).to(device)
+    noisy_BZ = (1 - time_B[:, None]) * torch.randn(target_BZ.shape).to(device) + time_B[:, None] * target_BZ
+    flow = (network.flow(noisy_BZ, time_B, condition_BF) - target_BZ).square().mean()
     return {
-        "loss": (weight_B1HW * error).mean() / weight_B1HW.mean(),
+        "loss": reconstruction + config.code_weight * divergence + config.flow_weight * flow,
         "changed_loss": (changed_B1HW * error).sum() / (3 * changed_B1HW.sum()).clamp(min=1),
+        "divergence": divergence,
+        "flow": flow,
     }
+
+
+def _flow_network(model: nn.Module) -> FlowNetwork:
+    if not isinstance(model, FlowNetwork):
+        raise TypeError(f"expected a FlowNetwork, got {type(model).__name__}")
+    return model
 
 
 def _changed(observation_BCHW: Tensor, goal_BCHW: Tensor) -> Tensor:
@@ -231,11 +255,13 @@ def _changed(observation_BCHW: Tensor, goal_BCHW: Tensor) -> Tensor:
 def _validate(model: nn.Module, pairs: Pairs, config: SubgoalTrainingConfig, picture: Path) -> dict[str, float]:
     device = next(model.parameters()).device
     observation, goal = to_float(pairs.observation_BHWC), to_float(pairs.goal_BHWC)
-    noise = generator(config.fit.seed, "subgoal-validation-noise").standard_normal(tuple(goal.shape), np.float32)
-    if not isinstance(model, FlowNetwork):
-        raise TypeError(f"expected a FlowNetwork, got {type(model).__name__}")
+    network = _flow_network(model)
+    codes = (len(goal), network.config.latent)
+    noise = generator(config.fit.seed, "subgoal-validation-noise").standard_normal(codes, np.float32)
     loader = DataLoader(TensorDataset(observation, pairs.tokens_BL, torch.from_numpy(noise)), batch_size=16)
-    sampled = torch.cat([sample(model, x.to(device), t.to(device), n.to(device), config.sampling).cpu() for x, t, n in loader])
+    sampled = torch.cat(
+        [sample(network, x.to(device), t.to(device), n.to(device), config.sampling).cpu() for x, t, n in loader]
+    )
     rows = [to_uint8(images[:PICTURED]).permute(1, 0, 2, 3).flatten(1, 2) for images in (observation, goal, sampled)]
     grid_HWC = torch.cat(rows).numpy()
     with replacing(picture) as path:

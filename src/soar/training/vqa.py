@@ -1,8 +1,9 @@
 """Train the small VQA model on frames, questions and true answers.
 
-Every question is as likely in a batch as every other, and yes as likely as no, whatever their shares in the data. Whole groups
-of rows (episodes) are held out; on them the temperature is fitted and every question is scored (report.json). Among them yes
-and no weigh the same too, so that precision, accuracy and thresholds are those of a base rate of one half.
+A batch is some frames and several questions about each, so that a frame is seen once for all of them; yes and no weigh the
+same in every question (up to a limit), whatever their shares in the data. Whole groups of rows (episodes) are held out; on
+them the temperature is fitted and every question is scored (report.json). Among them yes and no weigh the same too, so that
+precision, accuracy and thresholds are those of a base rate of one half.
 
 Shape suffixes: B batch, N images, Q rows (a frame, a question, an answer), L tokens, H height, W width, C channels.
 """
@@ -36,8 +37,8 @@ TEMPERATURES = np.geomspace(0.2, 10.0, 200)
 
 def _fit_config() -> FitConfig:
     return FitConfig(
-        steps=6000,
-        batch_size=128,
+        steps=4000,
+        batch_size=64,
         learning_rate=1e-3,
         warmup_steps=300,
         weight_decay=1e-2,
@@ -62,6 +63,7 @@ class VQATrainingConfig:
     Attributes:
         network: The network; vocabulary and temperature are filled in.
         fit: The optimisation; the batch size is even.
+        questions: About each image of a batch.
         augmentation: Of the images.
         held_out: Share of the groups that is kept for calibration and metrics; at least one.
         max_validation: Most held-out rows that are used, drawn at random.
@@ -70,6 +72,7 @@ class VQATrainingConfig:
 
     network: VQAConfig = field(default_factory=VQAConfig)
     fit: FitConfig = field(default_factory=_fit_config)
+    questions: int = 8
     augmentation: AugmentationConfig = field(default_factory=_augmentation)
     held_out: float = 0.1
     max_validation: int = 4000
@@ -85,30 +88,38 @@ class VQATrainingConfig:
 
 
 class QuestionBatch(NamedTuple):
-    """Images (uint8, BHWC), tokens of the questions, and answers (float, 1 is yes)."""
+    """Images (uint8, BHWC), tokens of K questions about each, answers (float, 1 is yes), and the weights of these rows."""
 
     images_BHWC: Tensor
-    tokens_BL: Tensor
-    answers_B: Tensor
+    tokens_BKL: Tensor
+    answers_BK: Tensor
+    weights_BK: Tensor
 
 
-class BalancedRows:
-    """Draws rows: any question first, then yes or no if it has both, then any of those rows."""
+class FrameRows:
+    """Draws frames, and for each some of the rows about it, with repetition when there are fewer."""
 
-    def __init__(self, rows_R: NDArray[np.int64], question_Q: NDArray[np.int64], answers_Q: NDArray[np.bool_]) -> None:
-        pool_R = 2 * question_Q[rows_R] + answers_Q[rows_R]
-        self._rows_R = rows_R[np.argsort(pool_R, kind="stable")]
-        self._sizes = np.bincount(pool_R, minlength=2 * (int(question_Q.max()) + 1))
-        self._starts = np.cumsum(self._sizes) - self._sizes
-        self._asked = np.flatnonzero(self._sizes.reshape(-1, 2).sum(1))
+    def __init__(self, rows_R: NDArray[np.int64], frame_Q: NDArray[np.int64]) -> None:
+        order = rows_R[np.argsort(frame_Q[rows_R], kind="stable")]
+        self._rows_R = order
+        _, self._starts, self._sizes = np.unique(frame_Q[order], return_index=True, return_counts=True)
 
-    def draw(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
-        """Return `count` rows."""
-        question_B = self._asked[rng.integers(len(self._asked), size=count)]
-        pool_B = 2 * question_B + rng.integers(2, size=count)
-        pool_B = np.where(self._sizes[pool_B] > 0, pool_B, pool_B ^ 1)
-        rows_B: NDArray[np.int64] = self._rows_R[self._starts[pool_B] + rng.integers(self._sizes[pool_B])]
-        return rows_B
+    def draw(self, rng: np.random.Generator, frames: int, questions: int) -> NDArray[np.int64]:
+        """Return rows (frames, questions); those of one line are about the same frame."""
+        chosen = rng.integers(len(self._starts), size=frames)
+        start = rng.integers(self._sizes[chosen])
+        # Consecutive rows from a random one on: no row twice before all of the frame were drawn.
+        offsets = (start[:, None] + np.arange(questions)) % self._sizes[chosen][:, None]
+        rows: NDArray[np.int64] = self._rows_R[self._starts[chosen][:, None] + offsets]
+        return rows
+
+
+def row_weights(question_Q: NDArray[np.int64], answers_Q: NDArray[np.bool_], largest: float = 4.0) -> NDArray[np.float32]:
+    """Return weights (Q,) by which yes and no weigh the same in every question, as far as a weight of `largest` does that."""
+    count = np.bincount(question_Q).astype(np.float64)
+    yes = np.bincount(question_Q, weights=answers_Q) / np.maximum(count, 1)
+    share = np.where(answers_Q, yes[question_Q], 1 - yes[question_Q])
+    return np.asarray(np.minimum(0.5 / np.maximum(share, 1e-6), largest), np.float32)
 
 
 def train_vqa(  # noqa: PLR0917
@@ -162,18 +173,20 @@ def train_vqa(  # noqa: PLR0917
 
     held_out = max(1, min(len(groups) - 1, round(config.held_out * len(groups))))
     is_held_out_Q = np.isin(groups_Q, generator(seed, "vqa-held-out").permutation(groups)[:held_out])
-    rows = BalancedRows(np.flatnonzero(~is_held_out_Q), question_Q, answers_Q)
+    rows = FrameRows(np.flatnonzero(~is_held_out_Q), frame_index_Q)
     rows_V = generator(seed, "vqa-validation").permutation(np.flatnonzero(is_held_out_Q))[: config.max_validation]
+    weights_Q = row_weights(question_Q, answers_Q)
 
-    def gather(rows_B: NDArray[np.int64]) -> QuestionBatch:
+    def gather(rows_BK: NDArray[np.int64]) -> QuestionBatch:
         return QuestionBatch(
-            torch.from_numpy(images_NHWC[frame_index_Q[rows_B]]),
-            torch.from_numpy(tokens_UL[question_Q[rows_B]]),
-            torch.from_numpy(answers_Q[rows_B].astype(np.float32)),
+            torch.from_numpy(images_NHWC[frame_index_Q[rows_BK[:, 0]]]),
+            torch.from_numpy(tokens_UL[question_Q[rows_BK]]),
+            torch.from_numpy(answers_Q[rows_BK].astype(np.float32)),
+            torch.from_numpy(weights_Q[rows_BK]),
         )
 
     def report_of(model: nn.Module, temperature: float) -> list[dict[str, Any]]:
-        p_V = 1 / (1 + np.exp(-_logits(model, gather(rows_V)) / temperature))
+        p_V = 1 / (1 + np.exp(-_logits(model, gather(rows_V[:, None])) / temperature))
         return [
             {"question": unique[u], **score(p_V[mask], answers_Q[rows_V][mask], config.target_precision)}
             for u in np.unique(question_Q[rows_V])
@@ -184,14 +197,14 @@ def train_vqa(  # noqa: PLR0917
     network = VQANetwork(network_config).to(device)
     metrics = fit(
         network,
-        lambda rng: gather(rows.draw(rng, config.fit.batch_size)),
+        lambda rng: gather(rows.draw(rng, config.fit.batch_size, config.questions)),
         lambda model, batch: _loss(model, batch, config.augmentation),
         config.fit,
         folder / "training",
         validate=lambda model: _means(report_of(model, 1.0)),
         on_step=on_step,
     )
-    temperature = fit_temperature(_logits(network, gather(rows_V)), answers_Q[rows_V], question_Q[rows_V])
+    temperature = fit_temperature(_logits(network, gather(rows_V[:, None])), answers_Q[rows_V], question_Q[rows_V])
     write_json(folder / "report.json", report_of(network, temperature))
     own = {"episodes": len(groups), "held_out": held_out, "rows": len(questions), "seed": seed, "metrics": metrics}
     calibrated = dataclasses.replace(network_config, temperature=temperature)
@@ -200,14 +213,27 @@ def train_vqa(  # noqa: PLR0917
 
 
 def _loss(model: nn.Module, batch: QuestionBatch, augmentation: AugmentationConfig) -> dict[str, Tensor]:
-    device = next(model.parameters()).device
+    network = _vqa_network(model)
+    device = next(network.parameters()).device
     # `augment` gives pairs of images the same draw: here each half of the batch gets the draws of the other.
-    half = len(batch.answers_B) // 2
-    images_BHWC, answers_B = batch.images_BHWC.to(device), batch.answers_B.to(device)
-    images_BCHW = torch.cat(augment(images_BHWC[:half], images_BHWC[half:], augmentation))
-    logits_B = model(images_BCHW, batch.tokens_BL.to(device))
-    right = ((logits_B > 0) == (answers_B > 0.5)).float().mean()
-    return {"loss": F.binary_cross_entropy_with_logits(logits_B, answers_B), "accuracy": right}
+    half = len(batch.answers_BK) // 2
+    images_BHWC = batch.images_BHWC.to(device)
+    features_BMD = network.see(torch.cat(augment(images_BHWC[:half], images_BHWC[half:], augmentation)))
+    tokens_UL, inverse_R = torch.unique(batch.tokens_BKL.flatten(0, 1).to(device), dim=0, return_inverse=True)
+    words_ULD, mask_UL = network.text(tokens_UL)
+    logits_R = network.answer(features_BMD, words_ULD[inverse_R], mask_UL[inverse_R])
+    answers_R, weights_R = batch.answers_BK.flatten().to(device), batch.weights_BK.flatten().to(device)
+    right_R = ((logits_R > 0) == (answers_R > 0.5)).float()
+    return {
+        "loss": (weights_R * F.binary_cross_entropy_with_logits(logits_R, answers_R, reduction="none")).mean(),
+        "accuracy": (weights_R * right_R).sum() / weights_R.sum(),
+    }
+
+
+def _vqa_network(model: nn.Module) -> VQANetwork:
+    if not isinstance(model, VQANetwork):
+        raise TypeError(f"expected a VQANetwork, got {type(model).__name__}")
+    return model
 
 
 def _logits(model: nn.Module, batch: QuestionBatch) -> NDArray[np.float64]:
@@ -215,7 +241,7 @@ def _logits(model: nn.Module, batch: QuestionBatch) -> NDArray[np.float64]:
     with torch.no_grad():
         parts = [
             model(images.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1, tokens.to(device))
-            for images, tokens in DataLoader(TensorDataset(batch.images_BHWC, batch.tokens_BL), batch_size=128)
+            for images, tokens in DataLoader(TensorDataset(batch.images_BHWC, batch.tokens_BKL[:, 0]), batch_size=128)
         ]
     return np.asarray(torch.cat(parts).cpu().double().numpy())
 

@@ -1,12 +1,14 @@
 """The small visual question answering model that comes with the simulator: yes/no questions about a 64-pixel image.
 
-A convolutional network keeps the image at 16×16 positions, so that small objects stay apart; the question modulates it (FiLM),
-and then each of its words attends to the positions ("green block", "wooden bowl"), and the words to each other ("in").
+A convolutional network keeps the image at 16×16 positions, so that small objects stay apart. The question is read as a few
+phrases ("green block", "wooden bowl"), and each phrase points at the positions that fit it; what is there, where it is and
+how well it fits decide the answer. The image is seen once for all questions about it.
 
 `p_yes` is calibrated on held-out episodes for questions whose answer is as often yes as no, whatever the share was in the data:
 divide the logit by a temperature. Shift it by log(b / (1 − b)) for a base rate b that is known.
 
-Shape suffixes: B batch, C channels, H height, W width, L tokens, D features.
+Shape suffixes: B images, R questions, C channels, H height, W width, L tokens, D features, P pointers, M positions of an image,
+S pointers of all questions about an image.
 """
 
 from __future__ import annotations
@@ -20,12 +22,11 @@ from typing import Self
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from soar.errors import ConfigError
 from soar.language import TextConfig, TextEncoder, mean_word, tokenize, unknown_words
-from soar.layers import ResidualBlock, TransformerBlock
+from soar.layers import ResidualBlock
 from soar.model_files import read_config, read_weights
 from soar.types import Image
 from soar.vlm.base import Answer
@@ -43,27 +44,27 @@ class VQAConfig:
 
     Attributes:
         image_size: Side of the images, in pixels; others are resized.
-        width: Features of an image position and of a word.
-        heads: Attention heads.
-        layers: Layers in which words attend to the image.
+        width: Features of an image position.
+        pointers: Phrases that a question is read as.
+        blocks: Residual blocks.
         text: The encoder of questions.
         temperature: Divides the logits; fitted after training.
     """
 
     image_size: int = 64
-    width: int = 96
-    heads: int = 4
-    layers: int = 2
+    width: int = 64
+    pointers: int = 4
+    blocks: int = 3
     text: TextConfig = field(default_factory=TextConfig)
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
         if self.image_size < 8 or self.image_size % 4:
             raise ConfigError(f"image_size must be a multiple of 4, at least 8; got {self.image_size}")
-        if self.width < 16 or self.width % 16 or self.heads < 1 or self.width % self.heads:
-            raise ConfigError(f"width must be a multiple of 16 and of heads ({self.heads}), got {self.width}")
-        if self.layers < 1:
-            raise ConfigError(f"layers must be at least 1, got {self.layers}")
+        if self.width < 16 or self.width % 16:
+            raise ConfigError(f"width must be a multiple of 16, got {self.width}")
+        if self.pointers < 1 or self.blocks < 1:
+            raise ConfigError(f"pointers and blocks must be positive, got {self.pointers} and {self.blocks}")
         if not self.temperature > 0:
             raise ConfigError(f"temperature must be positive, got {self.temperature}")
 
@@ -74,33 +75,51 @@ class VQANetwork(nn.Module):
     def __init__(self, config: VQAConfig) -> None:
         super().__init__()
         self.config = config
-        width, condition = config.width, config.text.width
+        width, words, pointers = config.width, config.text.width, config.pointers
         side = config.image_size // 4
         self.text = TextEncoder(config.text)
-        self.stem = nn.Conv2d(12, width // 2, 3, padding=1)
-        self.fine = ResidualBlock(width // 2, width // 2, condition)
-        self.shrink = nn.Conv2d(width // 2, width, 3, stride=2, padding=1)
-        self.coarse = nn.ModuleList(ResidualBlock(width, width, condition) for _ in range(2))
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, width // 2, 3, stride=2, padding=1), nn.SiLU(), nn.Conv2d(width // 2, width, 3, stride=2, padding=1)
+        )
+        self.blocks = nn.ModuleList(ResidualBlock(width, width, 1) for _ in range(config.blocks))
         self.position = nn.Parameter(0.02 * torch.randn(1, side * side, width))
-        self.norm_image = nn.LayerNorm(width)
-        self.words = nn.Linear(condition, width)
-        self.blocks = nn.ModuleList(TransformerBlock(width, config.heads, width) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, 1)
+        self.phrase = nn.Linear(words, pointers)
+        self.query = nn.Linear(words, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        axis = torch.linspace(-1, 1, side)
+        grid_M2 = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1).flatten(0, 1)
+        self.register_buffer("grid_M2", grid_M2, persistent=False)
+        self.head = nn.Sequential(
+            nn.Linear(pointers * (width + 3) + words, 256), nn.SiLU(), nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, 1)
+        )
+
+    def see(self, images_BCHW: Tensor) -> Tensor:
+        """Return the features (B, M, D) of the M positions of float images in [-1, 1]."""
+        x = self.stem(images_BCHW.contiguous(memory_format=torch.channels_last))
+        nothing_B1 = x.new_zeros(len(x), 1)
+        for block in self.blocks:
+            x = block(x, nothing_B1)
+        return torch.as_tensor(self.norm(x.flatten(2).transpose(1, 2) + self.position))
+
+    def answer(self, features_BMD: Tensor, words_RLD: Tensor, mask_RL: Tensor) -> Tensor:
+        """Return the logits (R,) in float32 of R questions, R / B about each image in turn."""
+        images, width, pointers = len(features_BMD), self.config.width, self.config.pointers
+        choice_RLP = self.phrase(words_RLD).float().masked_fill(~mask_RL[:, :, None], -1e4).softmax(1)
+        phrases_RPD = choice_RLP.transpose(1, 2) @ words_RLD.float()
+        query_BSD = self.query(phrases_RPD).reshape(images, -1, width)
+        scores_BSM = (query_BSD @ self.key(features_BMD).transpose(1, 2)).float() / width**0.5
+        where_BSM = scores_BSM.softmax(-1)
+        found_BSD = where_BSM @ self.value(features_BMD).float()
+        evidence_BS1 = scores_BSM.logsumexp(-1, keepdim=True)
+        pointed = torch.cat([found_BSD, where_BSM @ self.get_buffer("grid_M2"), evidence_BS1], dim=-1)
+        pointed = pointed.reshape(-1, pointers * (width + 3))
+        return torch.as_tensor(self.head(torch.cat([pointed, mean_word(words_RLD, mask_RL).float()], dim=1))[:, 0].float())
 
     def forward(self, images_BCHW: Tensor, tokens_BL: Tensor) -> Tensor:
-        """Return the logits (B,) in float32, of float images in [-1, 1]."""
-        words_BLD, mask_BL = self.text(tokens_BL)
-        condition_BF = mean_word(words_BLD, mask_BL)
-        x = F.pixel_unshuffle(images_BCHW, 2).contiguous(memory_format=torch.channels_last)
-        x = self.shrink(self.fine(self.stem(x), condition_BF))
-        for block in self.coarse:
-            x = block(x, condition_BF)
-        image_BMD = self.norm_image(x.flatten(2).transpose(1, 2) + self.position)
-        answer_BLD = self.words(words_BLD)
-        for block in self.blocks:
-            answer_BLD = block(answer_BLD, mask_BL, image_BMD)
-        return torch.as_tensor(self.head(self.norm(mean_word(answer_BLD, mask_BL)))[:, 0].float())
+        """Return the logits (B,) in float32, of float images in [-1, 1] and a question each."""
+        return self.answer(self.see(images_BCHW), *self.text(tokens_BL))
 
 
 class VQAModel:
