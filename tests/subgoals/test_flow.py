@@ -76,7 +76,7 @@ def test_a_single_step_is_the_guided_prediction(network: FlowNetwork) -> None:
         seen = network.see(observation)
 
         def predict(kept: float, text: torch.Tensor) -> torch.Tensor:
-            return network.flow(noise, torch.zeros(1), network.read_scene(seen, *network.text(text), torch.tensor([kept])))
+            return network.flow(noise, torch.zeros(1), network.read_scene(seen, network.text(text), torch.tensor([kept])))
 
         neither, only_image, both = predict(0, empty), predict(1, empty), predict(1, tokens)
         for w_text, w_image in ((7.5, 2.0), (2.0, 1.0), (1.0, 1.0), (3.0, 3.0)):

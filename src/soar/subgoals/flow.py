@@ -185,8 +185,15 @@ class FlowNetwork(nn.Module):
         # What is painted replaces the observation where the gate opens: erasing the arm then takes no copy of its pixels.
         return seen.observation_BCHW + torch.sigmoid(gate_B1HW - 2) * (painted_BCHW - seen.observation_BCHW)
 
-    def read_scene(self, seen: Seen, words_BLD: Tensor, mask_BL: Tensor, keep_B: Tensor) -> Tensor:
-        """Return the condition (B, F) of the flow: the observation (ignored where `keep_B` is 0) as the words ask for it."""
+    def read_scene(self, seen: Seen, text: tuple[Tensor, Tensor], keep_B: Tensor) -> Tensor:
+        """Return the condition (B, F) of the flow: the observation (ignored where `keep_B` is 0) as the words ask for it.
+
+        Args:
+            seen: The features of the observation.
+            text: Features (B, L, D) and mask (B, L) of the words.
+            keep_B: 1, or 0 where the observation is dropped.
+        """
+        words_BLD, mask_BL = text
         x = self.token(seen.coarse_BCHW.flatten(2).transpose(1, 2)) * keep_B[:, None, None] + self.place
         for block in self.read:
             x = block(x, None, words_BLD, mask_BL)
@@ -232,7 +239,7 @@ def sample(
     coefficients = (config.text_weight, config.image_weight - config.text_weight, 1 - config.image_weight)
     choices = ((words, keep_B), (nothing, keep_B), (nothing, 0 * keep_B))
     branches = [
-        (c, network.read_scene(seen, *text, keep)) for c, (text, keep) in zip(coefficients, choices, strict=True) if c != 0
+        (c, network.read_scene(seen, text, keep)) for c, (text, keep) in zip(coefficients, choices, strict=True) if c != 0
     ]
     x = noise_BZ
     for step in range(config.steps):

@@ -226,7 +226,7 @@ def _loss(model: nn.Module, batch: Pairs, config: SubgoalTrainingConfig) -> dict
 
     dropped_B = torch.rand(count).to(device)
     tokens_BL = torch.where((dropped_B < config.text_dropout)[:, None], empty_texts(tokens_BL), tokens_BL)
-    condition_BF = network.read_scene(seen, *network.text(tokens_BL), (dropped_B >= config.image_dropout).float())
+    condition_BF = network.read_scene(seen, network.text(tokens_BL), (dropped_B >= config.image_dropout).float())
     # The flow learns to predict codes; the autoencoder does not bend them to make that easier. The flow is tiny beside the
     # rest, so several times and noises are drawn for each code.
     condition_BF = condition_BF.repeat(FLOW_DRAWS, 1)
