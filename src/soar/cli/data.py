@@ -1,0 +1,76 @@
+"""Commands that look at datasets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stats:
+    """Count what a store of episodes holds, by task, scene and policy.
+
+    Example: soar data stats runs/scene1/episodes
+    """
+
+    store: Annotated[Path, tyro.conf.Positional]
+    """Folder of the store."""
+    where: str = ""
+    """SQL that selects some of the episodes, for example "success and scene = 'scene1'"."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.cli.tables import print_statistics
+        from soar.episodes import EpisodeStore, dataset_statistics
+
+        print_statistics(dataset_statistics(EpisodeStore(self.store), self.where or None), as_json=self.json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Films:
+    """Draw episodes: a strip of frames each, with the subgoals below the frames at which they were due.
+
+    Example: soar data films runs/scene1/episodes --where "success and not simulator_success" --out films
+    """
+
+    store: Annotated[Path, tyro.conf.Positional]
+    """Folder of the store."""
+    out: Path
+    """Folder of the pictures, EPISODE.webp."""
+    where: str = ""
+    """SQL that selects some of the episodes."""
+    count: int = 12
+    """At most so many, the newest."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.cli.tables import say
+        from soar.episodes import EpisodeStore
+        from soar.evaluation.film import strip_bytes
+        from soar.files import replacing
+
+        store = EpisodeStore(self.store)
+        records = store.episodes(self.where or None)[-self.count :]
+        for record in records:
+            with replacing(self.out / f"{record.id}.webp") as path:
+                path.write_bytes(strip_bytes(store.read(record.id)))
+        say(f"{len(records)} film strips in {self.out}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Look at datasets: count them, or draw them."""
+
+    command: (
+        Annotated[Stats, tyro.conf.subcommand("stats", prefix_name=False)]
+        | Annotated[Films, tyro.conf.subcommand("films", prefix_name=False)]
+    )
+
+    def run(self) -> None:
+        """Run it."""
+        self.command.run()

@@ -1,0 +1,129 @@
+"""The commands that do everything: make base models, and improve a policy."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from soar.cli.flags import changed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Improve:
+    """Let a simulated robot improve itself: evaluate, collect without resets, co-train, evaluate, promote or keep, report.
+
+    Ctrl-C stops it; the same command goes on where it stopped. With more --rounds a finished run goes on, too.
+
+    Example: soar improve --scene scene1
+    """
+
+    scene: str = "scene1"
+    """Name of a scene, or path of its YAML file."""
+    run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
+    """Folder of the run; runs/SCENE by default."""
+    policy: Path | None = None
+    """Folder of the policy to improve; the base policy that comes with SOAR by default."""
+    subgoals: str | None = None
+    """Folder of the subgoal model, or `oracle`; the one that comes with SOAR by default."""
+    vlm: str | None = None
+    """Folder of the VQA model, or `oracle` (true answers with the paper's noise); the one that comes with SOAR by default."""
+    rounds: int | None = None
+    """Of collection and training, in all; the preset's number by default."""
+    episodes: int | None = None
+    """Of each round; the preset's number by default."""
+    trials: int | None = None
+    """Of each task, in each evaluation; the preset's number by default."""
+    preset: str = "laptop"
+    """Name of a preset, or path of its YAML file."""
+    workers: int | None = None
+    """Processes; the preset's number by default."""
+    seed: int = 0
+    """Of collection and training; evaluation has seeds of its own."""
+    device: str = "cpu"
+    """Of torch, for training."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.cli.progress import progress_bars
+        from soar.cli.tables import print_rates, say
+        from soar.improve.collecting import Models
+        from soar.improve.loop import ImproveConfig, improve
+        from soar.improve.preset import load_preset
+        from soar.improve.weights import default_weights
+
+        preset = load_preset(self.preset)
+        collection = changed(preset.improvement.collection, episodes=self.episodes)
+        improvement = changed(preset.improvement, collection=collection, rounds=self.rounds, trials=self.trials)
+        config = ImproveConfig(
+            run=self.run_folder or Path("runs") / Path(self.scene).stem,
+            scene=self.scene,
+            models=Models(
+                policy=str(self.policy or default_weights("policy")),
+                subgoals=self.subgoals or str(default_weights("subgoal")),
+                vlm=self.vlm or str(default_weights("vqa")),
+            ),
+            preset=changed(preset, improvement=improvement, workers=self.workers),
+            seed=self.seed,
+            device=self.device,
+        )
+        with progress_bars() as report:
+            result = improve(config, report)
+        # One column would say it all when nothing was promoted, but a run that did not help should look like one.
+        before, after = (
+            dataclasses.replace(evaluation, arm=arm) for evaluation, arm in ((result.before, "before"), (result.after, "after"))
+        )
+        print_rates([before, after])
+        say(f"report:  {result.report.resolve()}\ndataset: {result.dataset.resolve()}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain:
+    """Make the base models from nothing: record demonstrations and pictures in simulation, train policy, subgoals and VQA.
+
+    Stages that are finished are skipped; DATA/manifest.json says what each made and saw. Hours on two cores.
+
+    Example: soar pretrain --preset laptop --out data --weights src/soar/weights
+    """
+
+    preset: str = "laptop"
+    """Name of a preset, or path of its YAML file."""
+    out: Path = Path("data")
+    """Folder of recordings, training runs and the manifest."""
+    weights: Path = Path("data/weights")
+    """Folder that gets the finished models: policy, subgoal, vqa."""
+    stages: tuple[Literal["demonstrations", "pictures", "policy", "subgoal", "vqa"], ...] = (
+        "demonstrations",
+        "pictures",
+        "policy",
+        "subgoal",
+        "vqa",
+    )
+    """Which stages; all by default."""
+    workers: int | None = None
+    """Processes that record; the preset's number by default."""
+    device: str = "cpu"
+    """Of torch."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.cli.progress import progress_bars
+        from soar.cli.tables import say
+        from soar.improve.preset import load_preset
+        from soar.improve.pretrain import pretrain
+
+        preset = load_preset(self.preset)
+        with progress_bars() as report:
+            pretrain(
+                preset,
+                self.out,
+                self.weights,
+                stages=self.stages,
+                workers=self.workers,
+                device=self.device,
+                on_progress=report,
+            )
+        say(f"models: {self.weights}, what they saw: {self.out / 'manifest.json'}")

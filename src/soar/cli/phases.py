@@ -1,0 +1,231 @@
+"""The phases of the loop as commands of their own: evaluate, collect, train."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from soar.cli.flags import Switch, changed, on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Measure a policy: seeded trials in simulation, judged by the simulator's state, the same starts for every policy.
+
+    Example: soar evaluate --scene scene1 --policy runs/scene1/policies/001 --trials 50 --out runs/scene1/evaluations/mine.json
+    """
+
+    scene: str = "scene1"
+    """Name of a scene, or path of its YAML file."""
+    policy: Path | None = None
+    """Folder of the policy; the base policy that comes with SOAR by default."""
+    subgoals: str | None = None
+    """Folder of the subgoal model, or `oracle`; the one that comes with SOAR by default."""
+    trials: int = 50
+    """Of each task."""
+    out: Path
+    """The JSON file of the evaluation; what it holds already is not run again."""
+    arm: str = ""
+    """What the policy is in a comparison; the file's name by default."""
+    task: tuple[str, ...] = ()
+    """Some of the scene's instructions; all by default."""
+    action_scale: float = 1.0
+    """Factor on the policy's motions."""
+    image_size: int = 64
+    """Of the camera [px]."""
+    workers: int = 2
+    """Processes."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.cli.progress import progress_bars
+        from soar.cli.tables import print_rates
+        from soar.evaluation.simulated import evaluate
+        from soar.improve.weights import default_weights
+
+        with progress_bars() as report:
+            evaluation = evaluate(
+                self.policy or default_weights("policy"),
+                scene=self.scene,
+                subgoals=self.subgoals or str(default_weights("subgoal")),
+                trials=self.trials,
+                out=self.out,
+                arm=self.arm or self.out.stem,
+                tasks=self.task,
+                workers=self.workers,
+                action_scale=self.action_scale,
+                image_size=self.image_size,
+                on_trial=lambda done, total, rate: report("trials", done, total, f"success {rate:.2f}"),
+            )
+        print_rates([evaluation])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collect:
+    """Let simulated robots practise on their own: propose a task, attempt it, judge it, store it, without resets.
+
+    Example: soar collect --scene scene1 --run runs/mine --episodes 100
+    """
+
+    run_folder: Annotated[Path, tyro.conf.arg(name="run")]
+    """Folder of the run: RUN/episodes is the dataset, RUN/events.jsonl the journal."""
+    scene: str = "scene1"
+    """Name of a scene, or path of its YAML file."""
+    episodes: int | None = None
+    """How many this round shall have in the end; the preset's number by default."""
+    round: int = 0
+    """Number of the round."""
+    policy: Path | None = None
+    """Folder of the policy; the base policy that comes with SOAR by default."""
+    subgoals: str | None = None
+    """Folder of the subgoal model, or `oracle`; the one that comes with SOAR by default."""
+    vlm: str | None = None
+    """Folder of the VQA model, or `oracle` (true answers with the paper's noise); the one that comes with SOAR by default."""
+    sigma: float | None = None
+    """Exploration: standard deviation of the noise, in units of the action's; the preset's by default."""
+    threshold: float | None = None
+    """Least probability at which an episode is judged a success; the preset's by default."""
+    preset: str = "laptop"
+    """Name of a preset, or path of its YAML file."""
+    workers: int | None = None
+    """Robots, each in a process; the preset's number by default."""
+    seed: int = 0
+    """Of everything random."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.cli.progress import progress_bars
+        from soar.cli.tables import say
+        from soar.improve.collecting import Models, collect
+        from soar.improve.preset import load_preset
+        from soar.improve.weights import default_weights
+
+        preset = load_preset(self.preset)
+        config = preset.improvement.collection
+        if self.sigma is not None:
+            config = dataclasses.replace(config, exploration=dataclasses.replace(config.exploration, sigma=self.sigma))
+        if self.threshold is not None:
+            config = dataclasses.replace(config, threshold=self.threshold)
+        if self.episodes is not None:
+            config = dataclasses.replace(config, episodes=self.episodes)
+        with progress_bars() as report:
+            count = collect(
+                Models(
+                    policy=str(self.policy or default_weights("policy")),
+                    subgoals=self.subgoals or str(default_weights("subgoal")),
+                    vlm=self.vlm or str(default_weights("vqa")),
+                ),
+                scene=self.scene,
+                store=self.run_folder / "episodes",
+                journal=self.run_folder / "events.jsonl",
+                run=self.run_folder.name,
+                round=self.round,
+                seed=self.seed,
+                config=config,
+                workers=preset.workers if self.workers is None else self.workers,
+                image_size=preset.image_size,
+                on_episode=lambda done, total, last: report("episodes", done, total, last.get("instruction", "")),
+            )
+        say(f"{count} episodes of round {self.round} in {self.run_folder / 'episodes'}; `soar data stats` counts them.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a policy on demonstrations, or improve one: co-train it on what it collected itself.
+
+    Without --autonomous it is trained on demonstrations alone. With --initial it continues from a policy.
+
+    Example: soar train --pretraining data/demonstrations/episodes --autonomous runs/mine/episodes
+    --initial src/soar/weights/policy --out runs/mine/policies/001
+    """
+
+    out: Path
+    """Folder of the new policy."""
+    pretraining: Path = Path("data/demonstrations/episodes")
+    """Folder of the store of demonstrations."""
+    pretraining_where: str = ""
+    """SQL that selects some of them, for example "scene < 'world-1-2'"."""
+    autonomous: Path | None = None
+    """Folder of the store of episodes that the policy collected itself."""
+    where: str = ""
+    """SQL that selects some of those, for example "round = 0"."""
+    success_only: bool = True
+    """Learn only from what was judged a success, or from all autonomous episodes."""
+    label: Literal["vlm", "simulator"] = "vlm"
+    """Whose judgement counts; the simulator's is for ablations."""
+    threshold: float = 0.0
+    """Least probability of success; 0 leaves it to the label."""
+    goal_window: tuple[int, int] | None = None
+    """Smallest and largest distance of hindsight goals in autonomous data, in steps."""
+    sum_actions: Switch | None = None
+    """Imitate the sum of two consecutive autonomous actions."""
+    idle_filter: Switch | None = None
+    """Leave out autonomous steps at which nothing moved."""
+    balance: Switch | None = None
+    """Draw every instruction of the autonomous data equally often."""
+    upsampling: float | None = None
+    """How many times its proportion autonomous data is drawn."""
+    cap: float | None = None
+    """Largest share of autonomous data in a batch."""
+    initial: Path | None = None
+    """Folder of the policy to continue from; a fresh network by default."""
+    steps: int | None = None
+    """Gradient steps."""
+    batch_size: int | None = None
+    """Samples a step."""
+    learning_rate: float | None = None
+    """Peak learning rate."""
+    seed: int = 0
+    """Of everything random."""
+    preset: str = "laptop"
+    """Name of a preset, or path of its YAML file. What no flag says is in its `improvement.policy` (with --initial or
+    --autonomous) or `pretraining.policy`."""
+    device: str = "cpu"
+    """Of torch."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.cli.progress import progress_bars
+        from soar.cli.tables import say
+        from soar.improve.cotraining import AutonomousData, cotrain
+        from soar.improve.preset import load_preset
+
+        preset = load_preset(self.preset)
+        improving = self.autonomous is not None or self.initial is not None
+        config = preset.improvement.policy if improving else preset.pretraining.policy
+        fit = changed(
+            config.fit, steps=self.steps, batch_size=self.batch_size, learning_rate=self.learning_rate, seed=self.seed
+        )
+        own = changed(
+            config.autonomous,
+            goal_window=self.goal_window,
+            sum_actions=on(self.sum_actions),
+            drop_idle=on(self.idle_filter),
+            balance_instructions=on(self.balance),
+        )
+        config = changed(config, fit=fit, autonomous=own, upsampling=self.upsampling, autonomous_cap=self.cap)
+        data = None
+        if self.autonomous is not None:
+            data = AutonomousData(
+                store=self.autonomous,
+                success_only=self.success_only,
+                label=self.label,
+                threshold=self.threshold,
+                where=self.where,
+            )
+        with progress_bars() as report:
+            cotrain(
+                config,
+                self.out,
+                pretraining=self.pretraining,
+                pretraining_where=self.pretraining_where or None,
+                autonomous=data,
+                initial=self.initial,
+                device=self.device,
+                on_step=lambda done, total, metrics: report("training", done, total, f"loss {metrics.get('loss', 0):.3f}"),
+            )
+        say(f"the policy is in {self.out}; measure it with `soar evaluate --policy {self.out} --out …`")
