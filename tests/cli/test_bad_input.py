@@ -87,7 +87,7 @@ def test_base_models_that_are_not_there_say_how_to_make_them(fails: Fails, tmp_p
         return
     message = fails("evaluate", "--out", tmp_path / "e.json")
     assert "has no base policy model" in message
-    assert "`soar pretrain`" in message
+    assert "`soar pretrain --weights" in message
 
 
 def test_a_run_folder_that_cannot_be_written(tmp_path: Path, policy: Path) -> None:

@@ -20,7 +20,7 @@ def default_weights(kind: Kind) -> Path:
     folder = WEIGHTS / kind
     if not (folder / "model.safetensors").is_file():
         raise CheckpointError(
-            f"this installation has no base {kind} model ({folder}). Train one with `soar pretrain`, "
+            f"this installation has no base {kind} model ({folder}). Train one with `soar pretrain --weights {WEIGHTS}`, "
             "or pass the folder of another one."
         )
     return folder
