@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -58,15 +59,33 @@ def validate(cls: type[T], data: Mapping[str, Any], where: str) -> T:
     Raises:
         ConfigError: A key is unknown, missing or of the wrong kind; the message names `where` and the key.
     """
-    known = list(getattr(cls, "__dataclass_fields__", {}))
-    for key in data:
-        if known and key not in known:
-            raise UnknownNameError("key", str(key), known, f"In {where}.")
+    _check_keys(cls, data, where)
     try:
         return TypeAdapter(cls).validate_python(dict(data))
     except ValidationError as error:
         lines = [f"{'.'.join(str(part) for part in e['loc']) or '(top)'}: {e['msg']}" for e in error.errors()]
         raise ConfigError(f"{where}: " + "; ".join(lines)) from error
+
+
+def _check_keys(cls: type[Any], data: Mapping[str, Any], where: str) -> None:
+    """Refuse unknown keys, also in dataclasses inside of dataclasses: a key that nobody reads is a typing error."""
+    if not dataclasses.is_dataclass(cls):
+        return
+    hints = get_type_hints(cls)
+    for key, value in data.items():
+        if key not in hints:
+            raise UnknownNameError("key", str(key), hints, f"In {where}.")
+        if not isinstance(value, Mapping):
+            continue
+        for inner in (hints[key], *get_args(hints[key])):
+            if not dataclasses.is_dataclass(inner) or not isinstance(inner, type):
+                continue
+            if get_origin(hints[key]) in (dict, Mapping):
+                for name, item in value.items():
+                    if isinstance(item, Mapping):
+                        _check_keys(inner, item, f"{where}: {key}.{name}")
+            else:
+                _check_keys(inner, value, f"{where}: {key}")
 
 
 def load(cls: type[T], kind: str, name: str) -> T:

@@ -85,7 +85,7 @@ class SamplingConfig:
     """
 
     steps: int = 8
-    text_weight: float = 1.5
+    text_weight: float = 2.5
     image_weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -153,6 +153,14 @@ class FlowNetwork(nn.Module):
         )
         self.leave = nn.Linear(CONDITION, latent)
 
+    def flow_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that say which code comes next; the others are the trunk's and the autoencoder's."""
+        modules = (
+            self.text, self.token, self.read, self.read_norm, self.squeeze, self.condition, self.summary, self.time,
+            self.enter, self.mix, self.leave,
+        )  # fmt: skip
+        return [self.place, *(parameter for module in modules for parameter in module.parameters())]
+
     def see(self, observation_BCHW: Tensor) -> Seen:
         """Return the features of observations (B, 3, H, W) in [-1, 1]."""
         nothing_BF = observation_BCHW.new_zeros(len(observation_BCHW), CONDITION)
@@ -179,11 +187,11 @@ class FlowNetwork(nn.Module):
         x = torch.cat([F.pixel_shuffle(self.grow(x), 2), seen.fine_BCHW], dim=1).contiguous(memory_format=torch.channels_last)
         for block in self.up:
             x = block(x, code_BF)
-        painted_BCHW, gate_B1HW = (
-            F.pixel_shuffle(self.head(F.silu(self.norm(x))), self.config.patch).float().split([3, 1], dim=1)
-        )
+        made_BCHW = F.pixel_shuffle(self.head(F.silu(self.norm(x))), self.config.patch).float()
+        painted_BCHW, gate_B1HW = made_BCHW[:, :3], made_BCHW[:, 3:]
         # What is painted replaces the observation where the gate opens: erasing the arm then takes no copy of its pixels.
-        return seen.observation_BCHW + torch.sigmoid(gate_B1HW - 2) * (painted_BCHW - seen.observation_BCHW)
+        change_BCHW = torch.sigmoid(gate_B1HW - 2) * (painted_BCHW - seen.observation_BCHW)
+        return torch.as_tensor(seen.observation_BCHW + change_BCHW)
 
     def read_scene(self, seen: Seen, text: tuple[Tensor, Tensor], keep_B: Tensor) -> Tensor:
         """Return the condition (B, F) of the flow: the observation (ignored where `keep_B` is 0) as the words ask for it.

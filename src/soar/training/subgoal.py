@@ -32,7 +32,7 @@ from soar.files import replacing
 from soar.language import collect_vocabulary, empty_texts, tokenize
 from soar.model_files import save_model
 from soar.seeding import derive_seed, generator
-from soar.subgoals.flow import KIND, FlowConfig, FlowNetwork, SamplingConfig, sample, to_float, to_uint8
+from soar.subgoals.flow import KIND, FlowConfig, FlowNetwork, SamplingConfig, Seen, sample, to_float, to_uint8
 from soar.training.augment import NO_AUGMENTATION, AugmentationConfig, augment
 from soar.training.loop import FitConfig, fit
 from soar.types import SUBGOAL_STEPS
@@ -65,7 +65,8 @@ class SubgoalTrainingConfig:
 
     Attributes:
         network: The network; its vocabulary is filled in from the instructions.
-        fit: The optimisation.
+        fit: The optimisation of autoencoder and flow together.
+        flow_fit: Of the flow alone, afterwards; None leaves that out.
         horizon: Steps from the observation to the goal (paper §B.4: 20).
         horizon_jitter: Largest relative change of the horizon of a sample.
         text_dropout: Share of samples without the instruction.
@@ -80,6 +81,7 @@ class SubgoalTrainingConfig:
 
     network: FlowConfig = field(default_factory=FlowConfig)
     fit: FitConfig = field(default_factory=_fit_config)
+    flow_fit: FitConfig | None = None
     horizon: int = SUBGOAL_STEPS
     horizon_jitter: float = 0.0
     text_dropout: float = 0.1
@@ -194,15 +196,25 @@ def train_subgoal_model(
 
     torch.manual_seed(derive_seed(seed, "subgoal-network"))
     network = FlowNetwork(network_config).to(device)
-    metrics = fit(
-        network,
-        lambda rng: training.draw(rng, config.fit.batch_size),
-        lambda model, batch: _loss(model, batch, config),
-        config.fit,
-        folder / "training",
-        validate=lambda model: _validate(model, pairs_K, config, folder / "samples.png"),
-        on_step=on_step,
-    )
+
+    def run_stage(name: str, loss: Callable[..., dict[str, Tensor]], stage: FitConfig) -> dict[str, float]:
+        return fit(
+            network,
+            lambda rng: training.draw(rng, stage.batch_size),
+            lambda model, batch: loss(model, batch, config),
+            stage,
+            folder / name,
+            validate=lambda model: _validate(model, pairs_K, config, folder / "samples.png"),
+            on_step=on_step,
+        )
+
+    metrics = run_stage("training", _loss, config.fit)
+    if config.flow_fit is not None:
+        for parameter in network.parameters():
+            parameter.requires_grad_(False)
+        for parameter in network.flow_parameters():
+            parameter.requires_grad_(True)
+        metrics = run_stage("training-flow", _flow_loss, config.flow_fit)
     own = {"episodes": count, "held_out": held_out, "frames": len(arrays.images_NHWC), "seed": seed, "metrics": metrics}
     save_model(folder, KIND, network_config, network, {**own, **(lineage or {})})
     return metrics
@@ -213,8 +225,6 @@ def _loss(model: nn.Module, batch: Pairs, config: SubgoalTrainingConfig) -> dict
     network = _flow_network(model)
     device = next(network.parameters()).device
     observation, goal = augment(batch.observation_BHWC.to(device), batch.goal_BHWC.to(device), config.augmentation)
-    tokens_BL = batch.tokens_BL.to(device)
-    count = len(goal)
     seen = network.see(observation)
     mean_BZ, log_variance_BZ = network.encode(observation, goal)
     code_BZ = mean_BZ + torch.randn(mean_BZ.shape).to(device) * (0.5 * log_variance_BZ).exp()
@@ -224,22 +234,38 @@ def _loss(model: nn.Module, batch: Pairs, config: SubgoalTrainingConfig) -> dict
     reconstruction = (weight_B1HW * error).mean() / weight_B1HW.mean()
     divergence = 0.5 * (mean_BZ.square() + log_variance_BZ.exp() - 1 - log_variance_BZ).sum(1).mean()
 
-    dropped_B = torch.rand(count).to(device)
-    tokens_BL = torch.where((dropped_B < config.text_dropout)[:, None], empty_texts(tokens_BL), tokens_BL)
-    condition_BF = network.read_scene(seen, network.text(tokens_BL), (dropped_B >= config.image_dropout).float())
-    # The flow learns to predict codes; the autoencoder does not bend them to make that easier. The flow is tiny beside the
-    # rest, so several times and noises are drawn for each code.
-    condition_BF = condition_BF.repeat(FLOW_DRAWS, 1)
-    target_BZ = code_BZ.detach().repeat(FLOW_DRAWS, 1)
-    time_B = torch.rand(FLOW_DRAWS * count).to(device)
-    noisy_BZ = (1 - time_B[:, None]) * torch.randn(target_BZ.shape).to(device) + time_B[:, None] * target_BZ
-    flow = (network.flow(noisy_BZ, time_B, condition_BF) - target_BZ).square().mean()
+    flow = _flow_error(network, seen, code_BZ.detach(), batch.tokens_BL.to(device), config)
     return {
         "loss": reconstruction + config.code_weight * divergence + config.flow_weight * flow,
         "changed_loss": (changed_B1HW * error).sum() / (3 * changed_B1HW.sum()).clamp(min=1),
         "divergence": divergence,
         "flow": flow,
     }
+
+
+def _flow_loss(model: nn.Module, batch: Pairs, config: SubgoalTrainingConfig) -> dict[str, Tensor]:
+    """The flow's error alone: trunk and autoencoder stay as they are, which makes a step several times cheaper."""
+    network = _flow_network(model)
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        observation, goal = augment(batch.observation_BHWC.to(device), batch.goal_BHWC.to(device), config.augmentation)
+        seen = network.see(observation)
+        mean_BZ, log_variance_BZ = network.encode(observation, goal)
+        code_BZ = mean_BZ + torch.randn(mean_BZ.shape).to(device) * (0.5 * log_variance_BZ).exp()
+    return {"loss": _flow_error(network, seen, code_BZ, batch.tokens_BL.to(device), config)}
+
+
+def _flow_error(network: FlowNetwork, seen: Seen, code_BZ: Tensor, tokens_BL: Tensor, config: SubgoalTrainingConfig) -> Tensor:
+    """Squared error of the predicted code at random times; the flow does not bend the codes to make that easier."""
+    device = code_BZ.device
+    dropped_B = torch.rand(len(code_BZ)).to(device)
+    tokens_BL = torch.where((dropped_B < config.text_dropout)[:, None], empty_texts(tokens_BL), tokens_BL)
+    condition_BF = network.read_scene(seen, network.text(tokens_BL), (dropped_B >= config.image_dropout).float())
+    # The flow is tiny beside the rest, so several times and noises are drawn for each code.
+    condition_BF, code_BZ = condition_BF.repeat(FLOW_DRAWS, 1), code_BZ.repeat(FLOW_DRAWS, 1)
+    time_B = torch.rand(len(code_BZ)).to(device)
+    noisy_BZ = (1 - time_B[:, None]) * torch.randn(code_BZ.shape).to(device) + time_B[:, None] * code_BZ
+    return (network.flow(noisy_BZ, time_B, condition_BF) - code_BZ).square().mean()
 
 
 def _flow_network(model: nn.Module) -> FlowNetwork:
