@@ -9,6 +9,7 @@ import tyro
 from soar.cli.data import Data
 from soar.cli.loop import Improve, Pretrain
 from soar.cli.phases import Collect, Evaluate, Train
+from soar.cli.reproduce import Reproduce
 
 Command = (
     Annotated[Improve, tyro.conf.subcommand("improve", prefix_name=False)]
@@ -16,5 +17,6 @@ Command = (
     | Annotated[Collect, tyro.conf.subcommand("collect", prefix_name=False)]
     | Annotated[Train, tyro.conf.subcommand("train", prefix_name=False)]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
+    | Annotated[Reproduce, tyro.conf.subcommand("reproduce", prefix_name=False)]
     | Annotated[Data, tyro.conf.subcommand("data", prefix_name=False)]
 )
