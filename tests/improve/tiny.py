@@ -30,7 +30,7 @@ pretraining:
     network: {width: 8, patch: 16, text: {width: 16}}
     fit: {steps: 4, batch_size: 8, warmup_steps: 2, checkpoint_every: 4}
   vqa:
-    network: {width: 16, heads: 2, layers: 1, text: {width: 16}}
+    network: {width: 16, pointers: 2, blocks: 1, text: {width: 16}}
     fit: {steps: 4, batch_size: 8, warmup_steps: 2, checkpoint_every: 4}
 improvement:
   cotraining_worlds: 1
