@@ -153,7 +153,7 @@ def read_lineage(folder: Path | str) -> Lineage:
 def _read_description(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not os.path.isdir(folder):  # unlike Path.is_dir, no exception where nothing may be looked at
-        raise CheckpointError(f"there is no policy at {folder}: no such folder, or none that you may read. {_REMEDY}")
+        raise CheckpointError(f"there is no policy at {folder}: no such folder. {_REMEDY}")
     if not path.is_file():
         raise CheckpointError(f"{folder} holds no policy: config.json is missing. {_REMEDY}")
     try:
