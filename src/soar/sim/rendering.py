@@ -83,7 +83,10 @@ class Camera:
         try:
             self._renderer = mujoco.Renderer(model, height=size, width=size)
         except Exception as error:  # every GL binding raises its own
-            raise RenderingError(f"headless rendering failed ({error}). Install a library: {INSTALL_COMMAND}") from error
+            raise RenderingError(
+                f"headless rendering failed ({error}). Install a library: {INSTALL_COMMAND}. If there is one, MuJoCo "
+                "was imported before soar.sim could choose it: import soar.sim.rendering first, or set MUJOCO_GL=egl."
+            ) from error
         self._close = weakref.finalize(self, _close, self._renderer)
         flags = self._renderer.scene.flags
         for flag in ("SHADOW", "REFLECTION", "SKYBOX", "FOG", "HAZE"):

@@ -15,7 +15,7 @@ from soar.sim.world import World
 SIDE_MARGIN_M = 0.045
 """An object is on a side when it is at least this far from the middle line."""
 DRAWER_OPEN = 0.65
-DRAWER_CLOSED = 0.2
+DRAWER_CLOSED = 0.12
 LYING_MARGIN_M = 0.012
 
 
