@@ -23,7 +23,7 @@ from soar.collect.workers import Reporter, run_workers
 from soar.configuration import load, validate
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError, UnknownNameError
-from soar.evaluation.results import write_results
+from soar.evaluation.results import success_rows, write_results
 from soar.evaluation.simulated import evaluate, read_films
 from soar.evaluation.trials import Evaluation
 from soar.improve.collecting import Models, collect
@@ -257,27 +257,9 @@ def _write(results: Path, name: str, experiment: Experiment, evaluations: Mappin
     rows = []
     for arm in experiment.arms:
         for seed, evaluation in enumerate(evaluations.get(arm, [])):
-            rows += [
-                {
-                    "arm": arm,
-                    "scene": trials[0].scene,
-                    "task": task,
-                    "successes": sum(trial.success for trial in trials),
-                    "trials": len(trials),
-                    "training_seed": seed,
-                    "policy": evaluation.policy,
-                    "subgoals": evaluation.subgoal_model,
-                }
-                for task, trials in _by_task(evaluation).items()
-            ]
+            made_by = {"training_seed": seed, "policy": evaluation.policy, "subgoals": evaluation.subgoal_model}
+            rows += [row | made_by for row in success_rows([evaluation])]
     write_results(results, f"soar reproduce {name}", rows)
-
-
-def _by_task(evaluation: Evaluation) -> dict[str, list[Any]]:
-    groups: dict[str, list[Any]] = {}
-    for trial in evaluation.trials:
-        groups.setdefault(trial.task, []).append(trial)
-    return groups
 
 
 def judged(store: Path) -> dict[str, int]:

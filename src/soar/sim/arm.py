@@ -10,7 +10,6 @@ from soar.sim import kinematics as k
 
 TABLE_BIT, OBJECT_BIT, CONTAINER_BIT, GRIPPER_BIT, BARRIER_BIT = 1, 2, 4, 8, 16
 FINGER_OPEN_M = 0.030
-FINGER_CLOSED_M = 0.0
 ARM_RGBA = "0.16 0.16 0.18 1"
 TIP_RGBA = "0.1 0.85 0.9 1"
 """The finger tips contrast with everything else: at 64 px they are the only sign of where the gripper is and if it is open."""
