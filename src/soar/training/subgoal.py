@@ -5,8 +5,8 @@ task is left alone. Text is dropped in some samples, and the image with it in fe
 predictions that guidance extrapolates from. Most pixels never change; those that do weigh more in the loss, or a small network
 would learn to copy.
 
-Two stages: autoencoder and flow together, then (`flow_fit`) the flow alone, at a fraction of the cost of a step. In it the error
-on held-out episodes can rise while that of training falls: `validation/flow` says when to stop.
+Two stages: autoencoder and flow together, then (`flow_fit`) the flow alone, at a fraction of the cost of a step. In it the
+error on held-out episodes can rise while that of training falls: `validation/flow` says when to stop.
 
 Whole episodes are held out. The metric is the mean absolute error of sampled goals on the pixels that change, in units of the
 error of copying the observation: 0 is perfect, 1 is no better than a copy.
@@ -175,7 +175,8 @@ def train_subgoal_model(
         device: Where to train.
 
     Returns:
-        The last metrics of `fit`, with `validation/flow` and `validation/changed_error` (see the module) and `validation/unchanged_error` (mean
+        The last metrics of `fit`, with `validation/flow` and `validation/changed_error` (see the module) and
+            `validation/unchanged_error` (mean
         absolute error, in grey levels, on the other pixels).
 
     Raises:
