@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from soar.collect.journal import Journal, read_journal
-from soar.collect.workers import WorkerError, run_workers
+from soar.collect.workers import WorkerError, _interrupts_wait, run_workers
 from soar.errors import SoarError
 
 from . import work
@@ -118,6 +118,19 @@ def test_an_exception_in_the_work_is_raised_and_nothing_new_is_started(fails: st
 def test_a_function_that_no_worker_can_import_is_refused() -> None:
     with pytest.raises(SoarError, match="top level of an importable module"):
         run_workers(lambda item, report: {}, [{}], workers=1)
+
+
+def test_ctrl_c_waits_until_a_worker_has_started() -> None:
+    started = []
+
+    def start() -> None:
+        with _interrupts_wait():
+            signal.raise_signal(signal.SIGINT)
+            started.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert started
 
 
 def test_ctrl_c_lets_the_workers_finish_what_they_are_at(tmp_path: Path, start_parent: Callable[[str], Parent]) -> None:

@@ -16,7 +16,7 @@ from soar.policies.lineage import Lineage
 TASK = "put the green block in the wooden bowl"
 SCENE = f"objects: [wooden bowl, green block]\ntasks: [{TASK}]\n"
 DEMONSTRATIONS = "pretraining_only: true\nper_world: 2\n"
-PICTURES = "pretraining_only: false\nmistakes: true\nanswers: true\nper_world: 2\n"
+PICTURES = "pretraining_only: false\nprelude_steps: 20\nanswers: true\nper_world: 2\n"
 PRESET = """
 workers: 1
 pretraining:

@@ -76,10 +76,21 @@ def test_its_pace_fits_the_subgoals() -> None:
     assert 1.2 * SUBGOAL_STEPS < len(lengths) <= 5 * SUBGOAL_STEPS
 
 
-def test_drawn_styles_repeat_by_seed_and_err_only_when_asked() -> None:
-    styles = [Style.draw(np.random.default_rng(seed)) for seed in (0, 0, 1)]
-    assert styles[0] == styles[1] != styles[2]
-    assert all(style.noise_m == 0 and style.mistake_probability == 0 for style in styles)
-    clumsy = [Style.draw(np.random.default_rng(seed), mistakes=True) for seed in range(10)]
+def test_drawn_styles_repeat_by_seed_and_only_clumsy_ones_err() -> None:
+    for draw in (Style.draw, Style.clumsy):
+        styles = [draw(np.random.default_rng(seed)) for seed in (0, 0, 1)]
+        assert styles[0] == styles[1] != styles[2]
+    drawn, clumsy = ([draw(np.random.default_rng(seed)) for seed in range(20)] for draw in (Style.draw, Style.clumsy))
+    assert all(style.noise_m == 0 and style.mistake_probability == 0 and not style.keeps_hold for style in drawn)
+    assert all(style.noise_m > 0 for style in clumsy)
     assert any(style.mistake_probability > 0 for style in clumsy)
-    assert any(style.noise_m > 0 for style in clumsy)
+    assert {style.keeps_hold for style in clumsy} == {False, True}
+
+
+def test_one_that_keeps_hold_lingers_over_the_bowl() -> None:
+    world = World(load_scene("scene1"))
+    reset_for(world, PUT, 1)
+    assert not perform(world, PUT, 100, style=Style(keeps_hold=True))
+    assert world.is_grasped("green block")
+    thing, bowl = world.object_position("green block"), world.object_position("wooden bowl")
+    assert np.hypot(*(thing - bowl)[:2]) < 0.03

@@ -16,6 +16,7 @@ from soar.subgoals.flow import (
     FlowConfig,
     FlowNetwork,
     FlowSubgoalModel,
+    Reading,
     SamplingConfig,
     sample,
     to_float,
@@ -75,15 +76,18 @@ def test_a_single_step_is_the_guided_prediction(network: FlowNetwork) -> None:
     with torch.inference_mode():
         seen = network.see(observation)
 
+        def read(kept: float, text: torch.Tensor) -> Reading:
+            return network.read_scene(seen, network.text(text), torch.tensor([kept]))
+
         def predict(kept: float, text: torch.Tensor) -> torch.Tensor:
-            return network.flow(noise, torch.zeros(1), network.read_scene(seen, network.text(text), torch.tensor([kept])))
+            return network.flow(noise, torch.zeros(1), read(kept, text).whole_BF)
 
         neither, only_image, both = predict(0, empty), predict(1, empty), predict(1, tokens)
         for w_text, w_image in ((7.5, 2.0), (2.0, 1.0), (1.0, 1.0), (3.0, 3.0)):
             config = SamplingConfig(steps=1, text_weight=w_text, image_weight=w_image)
             expected = neither + w_image * (only_image - neither) + w_text * (both - only_image)
             found = sample(network, observation, tokens, noise, config)
-            torch.testing.assert_close(found, network.decode(seen, expected).clamp(-1, 1), atol=1e-4, rtol=0)
+            torch.testing.assert_close(found, network.decode(seen, read(1, tokens), expected).clamp(-1, 1), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ A *world* is one table with one look and a few objects; several demonstrations a
 
 - `demonstrations`: successful ones, on tables, with cameras and objects of the pre-training set only. The policy learns from
   these.
-- `pictures`: any object, any table, many cameras, mistakes included, with true answers to questions about some frames. The
-  subgoal model and the VQA model learn from these; their actions are never used. They stand in for Internet-scale pre-training.
+- `pictures`: any object, any table, many cameras, with true answers to questions about some frames. The subgoal model and the
+  VQA model learn from these; their actions are never used. They stand in for Internet-scale pre-training. A clumsy prelude
+  brings half of them into states that a weak policy gets into; the demonstration begins there, and it is plain and without
+  mistakes, so that what comes 20 steps later is always a step towards the goal.
 
 The scenes of the paper's Table 5 and their seeds are in neither: worlds are drawn from a stream of seeds of their own.
 """
@@ -20,6 +22,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from soar.configuration import load
 from soar.episodes.store import EpisodeStore
@@ -33,9 +36,11 @@ from soar.sim.looks import Look, LookJitter
 from soar.sim.scene import SceneConfig, load_scene
 from soar.sim.truth import answer, reset_for, succeeded
 from soar.sim.world import World
-from soar.types import Episode, Label, Provenance
+from soar.types import Action, Episode, Image, Label, Provenance
 
 MAX_STEPS = 100
+ASKED_SHARE = 0.12
+"""Share of the frames about which questions are answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +53,9 @@ class DemonstrationConfig:
         jitter: Of camera, light and colours around `look`, drawn for each world.
         episode_jitter: Drawn for each episode in a world.
         per_world: Episodes in one world.
-        mistakes: Whether demonstrators make mistakes, and failed attempts are kept.
-        answers: Record true answers to questions about some of the frames.
+        varied: Whether demonstrators vary in pace, path and grasp.
+        prelude_steps: Longest clumsy prelude, in steps; half of the demonstrations begin after one. 0 leaves them out.
+        answers: Record true answers to questions about some of the frames, of preludes too.
         drawer_share: Share of worlds with a drawer.
         image_size: Pixels.
         disturbance_m: Largest standard deviation of the arm's execution error, per step.
@@ -64,7 +70,8 @@ class DemonstrationConfig:
     )
     jitter: LookJitter = field(default_factory=LookJitter)
     per_world: int = 8
-    mistakes: bool = False
+    varied: bool = True
+    prelude_steps: int = 0
     answers: bool = False
     drawer_share: float = 0.08
     image_size: int = 64
@@ -170,32 +177,33 @@ def _record(
     instruction = str(rng.choice(scene.tasks))
     reset_for(world, instruction, seed % 2**31)
     _wander(world, rng)
-    style = Style.draw(rng, mistakes=config.mistakes)
-    demonstrator = Demonstrator(world, instruction, style, rng)
-    disturbance = float(rng.uniform(0, config.disturbance_m))
-    bump, bumps_left = np.zeros(3), 0
-    images, states, actions = [world.render()], [world.proprioception()], []
     episode_id = f"{scene.name}-{number}"
+    if config.prelude_steps and rng.random() < 0.5:
+        stills = _prelude(config, world, instruction, rng)
+        if stills.images:
+            yield stills.episode(f"{episode_id}-prelude", seed)
+        open_tasks = [task for task in scene.tasks if not succeeded(world, task)]
+        if succeeded(world, instruction) and open_tasks:
+            instruction = str(rng.choice(open_tasks))
+    demonstrator = Demonstrator(world, instruction, Style.draw(rng) if config.varied else Style(), rng)
+    disturbance = _Disturbance(config, rng)
+    images, states, actions = [world.render()], [world.proprioception()], []
     rows = _ask(world, episode_id, 0, rng) if config.answers else []
     rest, needed_rest = 0, int(rng.integers(4, 12))
     for _ in range(MAX_STEPS):
         action = demonstrator.act()
-        if bumps_left == 0 and rng.random() < config.bump_probability:
-            bump, bumps_left = rng.normal(0, 0.010, 3), int(rng.integers(1, 4))
-        push = rng.normal(0, disturbance, 3) + (bump if bumps_left else 0.0)
-        bumps_left = max(0, bumps_left - 1)
         # The arm does not do quite what it is told; what is recorded is what it was told.
-        world.step(np.concatenate([action[:3] + push, action[3:]]).astype(np.float32))
+        world.step(disturbance.applied_to(action))
         actions.append(action)
         images.append(world.render())
         states.append(world.proprioception())
-        if config.answers and rng.random() < 0.12:
+        if config.answers and rng.random() < ASKED_SHARE:
             rows += _ask(world, episode_id, len(actions), rng)
         rest = rest + 1 if succeeded(world, instruction) else 0
         if rest >= needed_rest:
             break
     success = succeeded(world, instruction)
-    if not success and not config.mistakes:
+    if not success and not config.answers:
         return
     if config.answers:
         rows += _ask(world, episode_id, len(actions), rng)
@@ -215,21 +223,83 @@ def _record(
     if config.answers and rng.random() < 0.5:
         # What a proposer sees between episodes: the arm at home, the table as the last attempt left it.
         world.home()
-        still, hold = f"{episode_id}-home", np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
-        before, state = world.render(), world.proprioception()
-        world.step(hold)
-        yield (
-            Episode(
-                id=still,
-                scene=scene.name,
-                instruction="",
-                images_THWC=np.stack([before, world.render()]),
-                states_TD=np.stack([state, world.proprioception()]),
-                actions_TD=hold[None],
-                provenance=Provenance(policy="none", robot="widowx-sim", run=scene.name, seed=seed),
-            ),
-            _ask(world, still, 1, rng),
+        stills = _Stills(world, rng)
+        stills.take()
+        yield stills.episode(f"{episode_id}-home", seed)
+
+
+def _prelude(config: DemonstrationConfig, world: World, instruction: str, rng: np.random.Generator) -> _Stills:
+    """Bring the world into a state that a weak policy gets into, and return some pictures of the way there.
+
+    Two kinds, as often: a clumsy try, and a closed hand with nothing in it that goes where a full one would.
+    """
+    clumsy = Demonstrator(world, instruction, Style.clumsy(rng), rng)
+    places = [world.object_position(name)[:2] for name in world.specs]
+    reach = np.array([*(places[rng.integers(len(places))] + rng.normal(0, 0.02, 2)), rng.uniform(0.02, 0.13)])
+    empty_handed = rng.random() < 0.5
+    disturbance = _Disturbance(config, rng)
+    stills = _Stills(world, rng)
+    for _ in range(int(rng.integers(1, config.prelude_steps + 1))):
+        action = clumsy.act()
+        if empty_handed:
+            away = reach - world.grip_position
+            distance = float(np.linalg.norm(away))
+            if distance < 0.01:
+                break
+            action[:3], action[6] = away * min(1.0, 0.013 / distance), 0.0
+        world.step(disturbance.applied_to(action))
+        if config.answers and rng.random() < ASKED_SHARE:
+            stills.take()
+    return stills
+
+
+class _Disturbance:
+    """What comes between a commanded action and the arm's motion: noise, and now and then a knock that lasts some steps."""
+
+    def __init__(self, config: DemonstrationConfig, rng: np.random.Generator) -> None:
+        self._rng, self._bump_probability = rng, config.bump_probability
+        self._sigma_m = float(rng.uniform(0, config.disturbance_m))
+        self._bump, self._left = np.zeros(3), 0
+
+    def applied_to(self, action: Action) -> Action:
+        """Return what the arm does instead."""
+        if self._left == 0 and self._rng.random() < self._bump_probability:
+            self._bump, self._left = self._rng.normal(0, 0.010, 3), int(self._rng.integers(1, 4))
+        push = self._rng.normal(0, self._sigma_m, 3) + (self._bump if self._left else 0.0)
+        self._left = max(0, self._left - 1)
+        return np.concatenate([action[:3] + push, action[3:]]).astype(np.float32)
+
+
+class _Stills:
+    """Single pictures with answers, kept as the frames of an episode without instruction, in which nothing is commanded."""
+
+    def __init__(self, world: World, rng: np.random.Generator) -> None:
+        self._world, self._rng = world, rng
+        self.images: list[Image] = []
+        self._states: list[NDArray[np.float32]] = []
+        self._rows: list[dict[str, Any]] = []
+
+    def take(self) -> None:
+        """Picture the present, and ask about it."""
+        self._rows += _ask(self._world, "", len(self.images), self._rng)
+        self.images.append(self._world.render())
+        self._states.append(self._world.proprioception())
+
+    def episode(self, id: str, seed: int) -> tuple[Episode, list[dict[str, Any]]]:
+        """Return the pictures as an episode, and the answers about them."""
+        # An episode has one frame more than actions, and at least one action.
+        images, states = [*self.images, self.images[-1]], [*self._states, self._states[-1]]
+        name, hold = self._world.config.name, np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
+        made = Episode(
+            id=id,
+            scene=name,
+            instruction="",
+            images_THWC=np.stack(images),
+            states_TD=np.stack(states),
+            actions_TD=np.tile(hold, (len(self.images), 1)),
+            provenance=Provenance(policy="none", robot="widowx-sim", run=name, seed=seed),
         )
+        return made, [{**row, "episode": id} for row in self._rows]
 
 
 def _ask(world: World, episode: str, step: int, rng: np.random.Generator) -> list[dict[str, Any]]:

@@ -192,9 +192,10 @@ class _Pool:
         self._workers.clear()
 
     def _add(self) -> None:
-        worker = _Worker(self._path)
-        self._workers[worker.pipe] = worker
-        self._hand_out(worker)
+        with _interrupts_wait():  # a half-started worker would be in nobody's list, and complain
+            worker = _Worker(self._path)
+            self._workers[worker.pipe] = worker
+            self._hand_out(worker)
 
     def _hand_out(self, worker: _Worker) -> None:
         worker.item = None
@@ -293,6 +294,22 @@ def _inherited_by_worker() -> Iterator[None]:
             else:
                 os.environ[name] = value
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C wait until the block is done. Blocking the signal is not enough: another thread may receive it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # interrupts go to the main thread
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _path_of(work: Work | str) -> str:

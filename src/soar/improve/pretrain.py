@@ -73,7 +73,6 @@ def pretrain(
         SoarError: A folder cannot be written; what was finished is kept.
     """
     path = data / "manifest.json"
-    manifest = _read(path)
     config = preset.pretraining
     processes = workers or preset.workers
     kinds = {"demonstrations": demonstrations, "pictures": pictures}
@@ -91,7 +90,7 @@ def pretrain(
         if stage not in stages:
             continue
         recipe = _plain(getattr(config, stage)) if stage not in kinds else {"worlds": amounts[stage], "seed": seeds[stage]}
-        if manifest.get(stage, {}).get("recipe") == recipe:
+        if _read(path).get(stage, {}).get("recipe") == recipe:
             continue
         begun = time.monotonic()
         if stage in kinds:
@@ -108,10 +107,11 @@ def pretrain(
             folder = data / "models" / stage
             made = {"policy": _policy, "subgoal": _subgoal, "vqa": _vqa}[stage](preset, data, folder, device, tell(stage))
             copy_model(folder, weights / stage)
-        manifest[stage] = {**made, "seconds": round(time.monotonic() - begun, 1), "recipe": recipe}
-        manifest["revision"] = git_revision()
-        write_json(path, manifest)
-    return manifest
+        seconds = round(time.monotonic() - begun, 1)
+        # Read again: other stages may have been finished meanwhile, by the same command elsewhere.
+        finished = {stage: {**made, "seconds": seconds, "recipe": recipe}, "revision": git_revision()}
+        write_json(path, _read(path) | finished)
+    return _read(path)
 
 
 def _recorded(folder: Path, kind: str, worlds: int, seed: int) -> dict[str, Any]:

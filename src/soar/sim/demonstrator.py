@@ -8,7 +8,7 @@ there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ class Style:
         aim_m: Constant error of the aim, (x, y): people do not grasp at the centre.
         noise_m: Standard deviation of the noise on each step's motion.
         mistake_probability: Chance at each step to begin a short wrong move.
+        keeps_hold: Never lets go of what it holds, and lingers where it should.
     """
 
     pace_m: float = 0.013
@@ -44,18 +45,29 @@ class Style:
     aim_m: tuple[float, float] = (0.0, 0.0)
     noise_m: float = 0.0
     mistake_probability: float = 0.0
+    keeps_hold: bool = False
 
     @staticmethod
-    def draw(rng: np.random.Generator, *, mistakes: bool = False) -> Style:
-        """Return a random style: pace, path and grasp vary as between people, and with `mistakes` so do their mistakes."""
+    def draw(rng: np.random.Generator) -> Style:
+        """Return a random style: pace, path and grasp vary as between people."""
         return Style(
             pace_m=float(rng.uniform(0.010, 0.017)),
             hover_m=float(rng.uniform(0.045, 0.07)),
             carry_height_m=float(rng.uniform(0.075, 0.11)),
             tolerance_m=float(rng.uniform(0.005, 0.009)),
             aim_m=(float(rng.normal(0, 0.002)), float(rng.normal(0, 0.002))),
-            noise_m=float(rng.choice([0.0, 0.002, 0.004])) if mistakes else 0.0,
-            mistake_probability=float(rng.choice([0.0, 0.01, 0.02, 0.04])) if mistakes else 0.0,
+        )
+
+    @staticmethod
+    def clumsy(rng: np.random.Generator) -> Style:
+        """Return a random style that does badly, as a weak policy does: slow, off the mark, hesitant to let go."""
+        return replace(
+            Style.draw(rng),
+            pace_m=float(rng.uniform(0.005, 0.017)),
+            aim_m=(float(rng.normal(0, 0.007)), float(rng.normal(0, 0.007))),
+            noise_m=float(rng.choice([0.002, 0.004, 0.006])),
+            mistake_probability=float(rng.choice([0.0, 0.01, 0.03])),
+            keeps_hold=bool(rng.random() < 0.5),
         )
 
 
@@ -90,6 +102,8 @@ class Demonstrator:
             push = self._rng.normal(0, 0.011, 3)
             keeps = gripper if self._rng.random() < 0.7 else 1.0 - gripper
             self._mistake = (steps, push, keeps)
+        if self._style.keeps_hold and self._world.is_grasped(self._task.object):
+            gripper = 0.0
         noise = self._rng.normal(0, self._style.noise_m, 3) if self._style.noise_m else np.zeros(3)
         return np.array([*(move + noise), 0, 0, turn, gripper], np.float32)
 

@@ -1,14 +1,18 @@
 """Subgoals by latent flow matching: what the camera would see 20 steps later, as an edit of what it sees now (paper §B.4).
 
-    observation ─► trunk ──────────────┬──────────────► decoder ─► goal        one pass: paints where a gate opens
-                                       │                   ▲
-    instruction ─► words ─► reading ◄──┘    noise ─► flow ─┘ code              some cheap steps on a vector
+    observation ─► trunk ──┬───────────────────────────► decoder ─► goal        one pass: paints where a gate opens
+                           ▼                             ▲    ▲
+    instruction ─► words ─► reading ─────────────────────┤    │
+                                     noise ─► flow ◄─────┘    │
+                                                └─────────────┘ code            some cheap steps on a vector
 
-As in latent diffusion, an autoencoder comes first: an encoder that sees observation and goal says in a short code how they
-differ, and a decoder changes the observation accordingly. Where the arm goes is one decision, so it is one vector, and every
-code decodes to a whole arm. The generative model is a flow of that code, given the observation and the words. Time runs from
-0 (noise) to 1; in between x_t = (1 − t) · noise + t · code. The network predicts the code; the velocity then is (prediction −
-x_t) / (1 − t), integrated in equal Euler steps, of which the last one lands on the prediction.
+A conditional autoencoder: an encoder that sees observation and goal says in a short code how they differ, and a decoder
+changes the observation accordingly. The decoder also sees the *reading*, the observation as the words ask for it, so what
+follows from observation and words (which object, which bowl) need not be in the code; a price on the code (`code_weight` in
+training) keeps it to what is left open. What is left open is one decision (how far, along which way), so it is one vector, and
+every code decodes to a whole arm. The generative model is a flow of that code, given the reading. Time runs from 0 (noise) to
+1; in between x_t = (1 − t) · noise + t · code. The network predicts the code; the velocity then is (prediction − x_t) /
+(1 − t), integrated in equal Euler steps, of which the last one lands on the prediction.
 
 Guidance has two axes, as in InstructPix2Pix and SuSIE. With predictions N (neither condition), I (image only), T (image and
 text), the guided one is N + w_image · (I − N) + w_text · (T − I). A prediction whose coefficient is 0 is not computed: with
@@ -104,8 +108,15 @@ class Seen(NamedTuple):
     coarse_BCHW: Tensor
 
 
+class Reading(NamedTuple):
+    """An observation as an instruction asks for it: features of the places, and of the whole."""
+
+    places_BCHW: Tensor
+    whole_BF: Tensor
+
+
 class FlowNetwork(nn.Module):
-    """Trunk (of the observation), encoder (of the change), decoder (paints the change), and the flow of the latent."""
+    """Trunk (of the observation), encoder (of the change), decoder (paints it), reader (of the text), flow of the code."""
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -129,7 +140,7 @@ class FlowNetwork(nn.Module):
         # Decoder.
         self.unfold = nn.Sequential(nn.Linear(latent, CONDITION), nn.SiLU(), nn.Linear(CONDITION, width * coarse**2))
         self.code = nn.Linear(latent, CONDITION)
-        self.paint = nn.ModuleList([ResidualBlock(wide + width, wide, CONDITION), ResidualBlock(wide, wide, CONDITION)])
+        self.paint = nn.ModuleList([ResidualBlock(2 * wide + width, wide, CONDITION), ResidualBlock(wide, wide, CONDITION)])
         self.grow = nn.Conv2d(wide, 4 * width, 1)
         self.up = nn.ModuleList([ResidualBlock(2 * width, width, CONDITION), ResidualBlock(width, width, CONDITION)])
         self.norm = nn.GroupNorm(8, width)
@@ -153,14 +164,6 @@ class FlowNetwork(nn.Module):
         )
         self.leave = nn.Linear(CONDITION, latent)
 
-    def flow_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters that say which code comes next; the others are the trunk's and the autoencoder's."""
-        modules = (
-            self.text, self.token, self.read, self.read_norm, self.squeeze, self.condition, self.summary, self.time,
-            self.enter, self.mix, self.leave,
-        )  # fmt: skip
-        return [self.place, *(parameter for module in modules for parameter in module.parameters())]
-
     def see(self, observation_BCHW: Tensor) -> Seen:
         """Return the features of observations (B, 3, H, W) in [-1, 1]."""
         nothing_BF = observation_BCHW.new_zeros(len(observation_BCHW), CONDITION)
@@ -177,11 +180,12 @@ class FlowNetwork(nn.Module):
         mean, log_variance = self.posterior(x.flatten(1)).float().chunk(2, dim=1)
         return mean, log_variance.clamp(-8, 4)
 
-    def decode(self, seen: Seen, code_BZ: Tensor) -> Tensor:
-        """Return goals (B, 3, H, W) in float32: the observation, changed as the code says."""
+    def decode(self, seen: Seen, reading: Reading, code_BZ: Tensor) -> Tensor:
+        """Return goals (B, 3, H, W) in float32: the observation, changed as the reading and the code say."""
         code_BF = F.silu(self.code(code_BZ))
         unfolded = self.unfold(code_BZ).view(len(code_BZ), -1, self.coarse, self.coarse)
-        x = torch.cat([seen.coarse_BCHW, unfolded], dim=1).contiguous(memory_format=torch.channels_last)
+        x = torch.cat([seen.coarse_BCHW, reading.places_BCHW, unfolded], dim=1)
+        x = x.contiguous(memory_format=torch.channels_last)
         for block in self.paint:
             x = block(x, code_BF)
         x = torch.cat([F.pixel_shuffle(self.grow(x), 2), seen.fine_BCHW], dim=1).contiguous(memory_format=torch.channels_last)
@@ -193,8 +197,8 @@ class FlowNetwork(nn.Module):
         change_BCHW = torch.sigmoid(gate_B1HW - 2) * (painted_BCHW - seen.observation_BCHW)
         return torch.as_tensor(seen.observation_BCHW + change_BCHW)
 
-    def read_scene(self, seen: Seen, text: tuple[Tensor, Tensor], keep_B: Tensor) -> Tensor:
-        """Return the condition (B, F) of the flow: the observation (ignored where `keep_B` is 0) as the words ask for it.
+    def read_scene(self, seen: Seen, text: tuple[Tensor, Tensor], keep_B: Tensor) -> Reading:
+        """Return the observation (ignored where `keep_B` is 0) as the words ask for it.
 
         Args:
             seen: The features of the observation.
@@ -205,8 +209,9 @@ class FlowNetwork(nn.Module):
         x = self.token(seen.coarse_BCHW.flatten(2).transpose(1, 2)) * keep_B[:, None, None] + self.place
         for block in self.read:
             x = block(x, None, words_BLD, mask_BL)
-        read_BF = self.condition(self.squeeze(self.read_norm(x)).flatten(1))
-        return torch.as_tensor(read_BF + self.summary(mean_word(words_BLD, mask_BL)))
+        x = self.read_norm(x)
+        whole_BF = self.condition(self.squeeze(x).flatten(1)) + self.summary(mean_word(words_BLD, mask_BL))
+        return Reading(x.transpose(1, 2).unflatten(2, (self.coarse, self.coarse)), whole_BF)
 
     def flow(self, noisy_BZ: Tensor, time_B: Tensor, condition_BF: Tensor) -> Tensor:
         """Return the predicted code (B, latent) in float32, given x_t, t in [0, 1], and the condition."""
@@ -244,17 +249,17 @@ def sample(
     words = network.text(tokens_BL)
     nothing = network.text(empty_texts(tokens_BL))
     keep_B = torch.ones(len(noise_BZ), device=noise_BZ.device)
-    coefficients = (config.text_weight, config.image_weight - config.text_weight, 1 - config.image_weight)
-    choices = ((words, keep_B), (nothing, keep_B), (nothing, 0 * keep_B))
-    branches = [
-        (c, network.read_scene(seen, text, keep)) for c, (text, keep) in zip(coefficients, choices, strict=True) if c != 0
-    ]
+    reading = network.read_scene(seen, words, keep_B)
+    branches = [(config.text_weight, reading.whole_BF)]
+    for coefficient, kept in ((config.image_weight - config.text_weight, 1), (1 - config.image_weight, 0)):
+        if coefficient != 0:
+            branches.append((coefficient, network.read_scene(seen, nothing, kept * keep_B).whole_BF))
     x = noise_BZ
     for step in range(config.steps):
         time_B = torch.full((len(x),), step / config.steps, device=x.device)
         code = torch.stack([c * network.flow(x, time_B, condition) for c, condition in branches]).sum(0)
         x = x + (code - x) / (config.steps - step)
-    return network.decode(seen, x).clamp(-1, 1)
+    return network.decode(seen, reading, x).clamp(-1, 1)
 
 
 class FlowSubgoalModel:

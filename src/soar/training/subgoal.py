@@ -5,8 +5,8 @@ task is left alone. Text is dropped in some samples, and the image with it in fe
 predictions that guidance extrapolates from. Most pixels never change; those that do weigh more in the loss, or a small network
 would learn to copy.
 
-Two stages: autoencoder and flow together, then (`flow_fit`) the flow alone, at a fraction of the cost of a step. In it the
-error on held-out episodes can rise while that of training falls: `validation/flow` says when to stop.
+Autoencoder and flow are trained together. A code that costs nothing carries everything, and the flow then has to guess all of
+it; one that costs much is empty, and pictures blur. `validation/flow` and `validation/divergence` tell which it is.
 
 Whole episodes are held out. The metric is the mean absolute error of sampled goals on the pixels that change, in units of the
 error of copying the observation: 0 is perfect, 1 is no better than a copy.
@@ -35,12 +35,12 @@ from soar.files import replacing
 from soar.language import collect_vocabulary, empty_texts, tokenize
 from soar.model_files import save_model
 from soar.seeding import derive_seed, generator
-from soar.subgoals.flow import KIND, FlowConfig, FlowNetwork, SamplingConfig, Seen, sample, to_float, to_uint8
+from soar.subgoals.flow import KIND, FlowConfig, FlowNetwork, SamplingConfig, sample, to_float, to_uint8
 from soar.training.augment import NO_AUGMENTATION, AugmentationConfig, augment
 from soar.training.loop import FitConfig, fit
 from soar.types import SUBGOAL_STEPS
 
-VALIDATION_PAIRS = 48
+VALIDATION_PAIRS = 256
 PICTURED = 8
 FLOW_DRAWS = 8
 """Points of the flow that are learned from each pair."""
@@ -68,8 +68,7 @@ class SubgoalTrainingConfig:
 
     Attributes:
         network: The network; its vocabulary is filled in from the instructions.
-        fit: The optimisation of autoencoder and flow together.
-        flow_fit: Of the flow alone, afterwards; None leaves that out.
+        fit: The optimisation.
         horizon: Steps from the observation to the goal (paper §B.4: 20).
         horizon_jitter: Largest relative change of the horizon of a sample.
         text_dropout: Share of samples without the instruction.
@@ -84,7 +83,6 @@ class SubgoalTrainingConfig:
 
     network: FlowConfig = field(default_factory=FlowConfig)
     fit: FitConfig = field(default_factory=_fit_config)
-    flow_fit: FitConfig | None = None
     horizon: int = SUBGOAL_STEPS
     horizon_jitter: float = 0.0
     text_dropout: float = 0.1
@@ -175,9 +173,9 @@ def train_subgoal_model(
         device: Where to train.
 
     Returns:
-        The last metrics of `fit`, with `validation/flow` and `validation/changed_error` (see the module) and
-            `validation/unchanged_error` (mean
-        absolute error, in grey levels, on the other pixels).
+        The last metrics of `fit`, with `validation/flow`, `validation/reconstruction` and `validation/divergence` (as in
+            training), `validation/changed_error` (see the module) and `validation/unchanged_error` (mean absolute error, in
+            grey levels, on the other pixels).
 
     Raises:
         ConfigError: The data do not fit the configuration.
@@ -201,24 +199,15 @@ def train_subgoal_model(
     torch.manual_seed(derive_seed(seed, "subgoal-network"))
     network = FlowNetwork(network_config).to(device)
 
-    def run_stage(name: str, loss: Callable[..., dict[str, Tensor]], stage: FitConfig) -> dict[str, float]:
-        return fit(
-            network,
-            lambda rng: training.draw(rng, stage.batch_size),
-            lambda model, batch: loss(model, batch, config),
-            stage,
-            folder / name,
-            validate=lambda model: _validate(model, pairs_K, config, folder / "samples.png"),
-            on_step=on_step,
-        )
-
-    metrics = run_stage("training", _loss, config.fit)
-    if config.flow_fit is not None:
-        for parameter in network.parameters():
-            parameter.requires_grad_(False)
-        for parameter in network.flow_parameters():
-            parameter.requires_grad_(True)
-        metrics = run_stage("training-flow", _flow_loss, config.flow_fit)
+    metrics = fit(
+        network,
+        lambda rng: training.draw(rng, config.fit.batch_size),
+        lambda model, batch: _loss(model, batch, config),
+        config.fit,
+        folder / "training",
+        validate=lambda model: _validate(model, pairs_K, config, folder / "samples.png"),
+        on_step=on_step,
+    )
     own = {"episodes": count, "held_out": held_out, "frames": len(arrays.images_NHWC), "seed": seed, "metrics": metrics}
     save_model(folder, KIND, network_config, network, {**own, **(lineage or {})})
     return metrics
@@ -232,13 +221,16 @@ def _loss(model: nn.Module, batch: Pairs, config: SubgoalTrainingConfig) -> dict
     seen = network.see(observation)
     mean_BZ, log_variance_BZ = network.encode(observation, goal)
     code_BZ = mean_BZ + torch.randn(mean_BZ.shape).to(device) * (0.5 * log_variance_BZ).exp()
+    dropped_B = torch.rand(len(code_BZ)).to(device)
+    tokens_BL = batch.tokens_BL.to(device)
+    tokens_BL = torch.where((dropped_B < config.text_dropout)[:, None], empty_texts(tokens_BL), tokens_BL)
+    reading = network.read_scene(seen, network.text(tokens_BL), (dropped_B >= config.image_dropout).float())
     changed_B1HW = _changed(observation, goal)
     weight_B1HW = 1 + config.changed_weight * changed_B1HW
-    error = (network.decode(seen, code_BZ) - goal).square()
+    error = (network.decode(seen, reading, code_BZ) - goal).square()
     reconstruction = (weight_B1HW * error).mean() / weight_B1HW.mean()
     divergence = 0.5 * (mean_BZ.square() + log_variance_BZ.exp() - 1 - log_variance_BZ).sum(1).mean()
-
-    flow = _flow_error(network, seen, code_BZ.detach(), batch.tokens_BL.to(device), config)
+    flow = _flow_error(network, reading.whole_BF, code_BZ.detach())
     return {
         "loss": reconstruction + config.code_weight * divergence + config.flow_weight * flow,
         "changed_loss": (changed_B1HW * error).sum() / (3 * changed_B1HW.sum()).clamp(min=1),
@@ -247,24 +239,9 @@ def _loss(model: nn.Module, batch: Pairs, config: SubgoalTrainingConfig) -> dict
     }
 
 
-def _flow_loss(model: nn.Module, batch: Pairs, config: SubgoalTrainingConfig) -> dict[str, Tensor]:
-    """The flow's error alone: trunk and autoencoder stay as they are, which makes a step several times cheaper."""
-    network = _flow_network(model)
-    device = next(network.parameters()).device
-    with torch.no_grad():
-        observation, goal = augment(batch.observation_BHWC.to(device), batch.goal_BHWC.to(device), config.augmentation)
-        seen = network.see(observation)
-        mean_BZ, log_variance_BZ = network.encode(observation, goal)
-        code_BZ = mean_BZ + torch.randn(mean_BZ.shape).to(device) * (0.5 * log_variance_BZ).exp()
-    return {"loss": _flow_error(network, seen, code_BZ, batch.tokens_BL.to(device), config)}
-
-
-def _flow_error(network: FlowNetwork, seen: Seen, code_BZ: Tensor, tokens_BL: Tensor, config: SubgoalTrainingConfig) -> Tensor:
+def _flow_error(network: FlowNetwork, condition_BF: Tensor, code_BZ: Tensor) -> Tensor:
     """Squared error of the predicted code at random times; the flow does not bend the codes to make that easier."""
     device = code_BZ.device
-    dropped_B = torch.rand(len(code_BZ)).to(device)
-    tokens_BL = torch.where((dropped_B < config.text_dropout)[:, None], empty_texts(tokens_BL), tokens_BL)
-    condition_BF = network.read_scene(seen, network.text(tokens_BL), (dropped_B >= config.image_dropout).float())
     # The flow is tiny beside the rest, so several times and noises are drawn for each code.
     condition_BF, code_BZ = condition_BF.repeat(FLOW_DRAWS, 1), code_BZ.repeat(FLOW_DRAWS, 1)
     time_B = torch.rand(len(code_BZ)).to(device)
@@ -298,11 +275,13 @@ def _validate(model: nn.Module, pairs: Pairs, config: SubgoalTrainingConfig, pic
         path.write_bytes(cv2.imencode(".png", grid_HWC[:, :, ::-1])[1].tobytes())
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.fit.seed, "subgoal-validation-flow"))
-        flow = float(_flow_loss(network, pairs, config)["loss"])
+        learned = _loss(network, pairs, config)
     changed = _changed(observation, goal)
     error, copied = (sampled - goal).abs(), (observation - goal).abs()
     return {
-        "flow": flow,
+        "flow": float(learned["flow"]),
+        "reconstruction": float(learned["changed_loss"]),
+        "divergence": float(learned["divergence"]),
         "changed_error": float((changed * error).sum() / (changed * copied).sum().clamp(min=1e-6)),
         "unchanged_error": 127.5 * float(((1 - changed) * error).sum() / (3 * (1 - changed).sum()).clamp(min=1)),
     }
