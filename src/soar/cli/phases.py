@@ -84,7 +84,8 @@ class Collect:
     subgoals: str | None = None
     """Folder of the subgoal model, or `oracle`; the one that comes with SOAR by default."""
     vlm: str | None = None
-    """Folder of the VQA model, or `oracle` (true answers with the paper's noise); the one that comes with SOAR by default."""
+    """Folder of the VQA model, YAML file of any other (docs/how-to/foundation-models.md), `human`, or `oracle` (true answers with
+    the paper's noise); the one that comes with SOAR by default."""
     sigma: float | None = None
     """Exploration: standard deviation of the noise, in units of the action's; the preset's by default."""
     threshold: float | None = None

@@ -6,7 +6,6 @@ random place, as a person who comes in the morning would have put them. A robot'
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,8 +27,8 @@ from soar.sim.robot import SimRobot
 from soar.tasks import PresenceChecker, SuccessDetector, TaskProposer, UCBSelector
 from soar.types import Provenance
 from soar.vlm.base import VisionLanguageModel
+from soar.vlm.opening import check_vlm, open_vlm
 from soar.vlm.oracle import OracleVLM
-from soar.vlm.vqa import VQAModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +38,8 @@ class Models:
     Attributes:
         policy: Folder of the policy.
         subgoals: Folder of the subgoal model, or `oracle`.
-        vlm: Folder of the VQA model, or `oracle` (the simulator's truth with the paper's noise, §D).
+        vlm: Folder of the VQA model, another model's YAML file (see `soar.vlm.opening`), `human`, or `oracle` (the simulator's
+            truth with the paper's noise, §D).
     """
 
     policy: str
@@ -47,13 +47,14 @@ class Models:
     vlm: str
 
 
-def open_vlm(name: str, robot: SimRobot, seed: int = 0) -> VisionLanguageModel:
-    """Return the VQA model in a folder, or with `oracle` the simulator's noisy answers.
+def open_robots_vlm(name: str, robot: SimRobot, seed: int = 0) -> VisionLanguageModel:
+    """Return the model of that name (see `soar.vlm.opening`), or with `oracle` the simulator's noisy answers.
 
     Raises:
-        CheckpointError: The folder holds no VQA model.
+        CheckpointError: It cannot be loaded.
+        ConfigError: Its YAML file is invalid.
     """
-    return OracleVLM(robot.answer, seed=seed) if name == ORACLE else open_vqa(name)
+    return OracleVLM(robot.answer, seed=seed) if name == ORACLE else open_vlm(name)
 
 
 def check_models(models: Models) -> None:
@@ -61,18 +62,13 @@ def check_models(models: Models) -> None:
 
     Raises:
         CheckpointError: One of them is missing, foreign or damaged.
+        ModelServerError: The server of one of them does not answer.
     """
     open_policy(models.policy)
     if models.subgoals != ORACLE:
         open_flow(models.subgoals)
     if models.vlm != ORACLE:
-        open_vqa(models.vlm)
-
-
-@functools.cache
-def open_vqa(folder: str) -> VQAModel:
-    """Return the VQA model in a folder, loaded once a process."""
-    return VQAModel.load(Path(folder))
+        check_vlm(models.vlm)
 
 
 def collect(
@@ -163,7 +159,7 @@ def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
     models = Models(**item["models"])
     world = open_world(item["scene"], item["image_size"])
     robot, scene = SimRobot(world), world.config.scene()
-    policy, vlm = open_policy(models.policy), open_vlm(models.vlm, robot, item["seed"])
+    policy, vlm = open_policy(models.policy), open_robots_vlm(models.vlm, robot, item["seed"])
     subgoal_model = open_subgoals(models.subgoals, robot)
     store = EpisodeStore(item["store"], mode="open_or_create")
     past = [record.instruction for record in store.episodes(f"run = {_quoted(item['run'])}")]
