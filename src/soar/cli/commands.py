@@ -8,6 +8,7 @@ import tyro
 
 from soar.cli.data import Data
 from soar.cli.loop import Improve, Pretrain
+from soar.cli.models import VLM, LabelEpisodes, Tasks
 from soar.cli.phases import Collect, Evaluate, Train
 from soar.cli.reproduce import Reproduce
 
@@ -19,4 +20,7 @@ Command = (
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce", prefix_name=False)]
     | Annotated[Data, tyro.conf.subcommand("data", prefix_name=False)]
+    | Annotated[VLM, tyro.conf.subcommand("vlm", prefix_name=False)]
+    | Annotated[Tasks, tyro.conf.subcommand("tasks", prefix_name=False)]
+    | Annotated[LabelEpisodes, tyro.conf.subcommand("label", prefix_name=False)]
 )

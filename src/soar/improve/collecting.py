@@ -24,7 +24,9 @@ from soar.policies.exploration import Explorer
 from soar.robots.safety import SafeRobot
 from soar.seeding import derive_seed
 from soar.sim.robot import SimRobot
-from soar.tasks import PresenceChecker, SuccessDetector, TaskProposer, UCBSelector
+from soar.tasks import PresenceChecker, SuccessDetector, TaskProposer
+from soar.tasks.notification import MissingObjectWebhook
+from soar.tasks.questions import read_questions, reviewed
 from soar.types import Provenance
 from soar.vlm.base import VisionLanguageModel
 from soar.vlm.opening import check_vlm, open_vlm
@@ -112,6 +114,8 @@ def collect(
         raise ConfigError(f"collect: workers must be at least 1, got {workers}")
     # What can be wrong is opened here first: an error in a worker is a worse message.
     check_models(models)
+    if config.proposal.questions:
+        read_questions(Path(config.proposal.questions))
 
     episodes = EpisodeStore(store, mode="open_or_create")
     mine = episodes.episodes(f"run = {_quoted(run)} AND round = {round}")
@@ -162,7 +166,23 @@ def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
     policy, vlm = open_policy(models.policy), open_robots_vlm(models.vlm, robot, item["seed"])
     subgoal_model = open_subgoals(models.subgoals, robot)
     store = EpisodeStore(item["store"], mode="open_or_create")
-    past = [record.instruction for record in store.episodes(f"run = {_quoted(item['run'])}")]
+    past = store.episodes(f"run = {_quoted(item['run'])}")
+    proposal = config.proposal
+    tasks = reviewed(scene.tasks, Path(proposal.questions)) if proposal.questions else scene.tasks
+    detector = SuccessDetector(vlm, config.threshold)
+    proposer = TaskProposer(
+        vlm,
+        tasks,
+        proposal.selector(derive_seed(item["seed"], item["robot"]) % 2**31),
+        past=[record.instruction for record in past],
+        past_successes=[record.instruction for record in past if record.success],
+        detector=detector if proposal.reproposals else None,
+        reproposals=proposal.reproposals,
+    )
+    presence = None
+    if config.watch_objects:
+        webhook = MissingObjectWebhook(proposal.notify, item["robot"]) if proposal.notify else None
+        presence = PresenceChecker(vlm, tasks) if webhook is None else PresenceChecker(vlm, tasks, webhook)
 
     def exploring(seed: int) -> Policy:
         return Explorer(policy, config.exploration, action_std=policy.statistics.std, seed=seed)
@@ -170,10 +190,10 @@ def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
     collector = Collector(
         robot=SafeRobot(robot, scene.workspace),
         scene=scene,
-        proposer=TaskProposer(vlm, scene.tasks, UCBSelector(seed=derive_seed(item["seed"], item["robot"]) % 2**31), past),
+        proposer=proposer,
         subgoal_model=subgoal_model,
         policy=exploring,
-        detector=SuccessDetector(vlm, config.threshold),
+        detector=detector,
         store=store,
         journal=Journal(Path(item["journal"])),
         provenance=Provenance(
@@ -186,7 +206,7 @@ def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
             seed=item["seed"],
         ),
         config=CollectConfig(),
-        presence=PresenceChecker(vlm, scene.tasks) if config.watch_objects else None,
+        presence=presence,
         truth=lambda task: robot.succeeded(task.instruction),
     )
     begun = collector.collected()

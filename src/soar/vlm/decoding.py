@@ -49,9 +49,8 @@ class DecodedVLM:
             for index, answer in enumerate(answers)
             if answer.p_yes is None and answer.decoded is None and answer.text.strip() and yes_or_no(answer.text) is None
         ]
-        prompts = [
-            _PROMPT.format(question=questions[index], answer=answers[index].text[-_LONGEST:].replace(">>>", "")) for index in unread
-        ]
+        words = [answers[index].text[-_LONGEST:].replace(">>>", "") for index in unread]
+        prompts = [_PROMPT.format(question=questions[i], answer=text) for i, text in zip(unread, words, strict=True)]
         replies = self._decoder.reply(prompts) if prompts else []
         for index, reply in zip(unread, replies, strict=True):
             answers[index] = Answer(text=answers[index].text, decoded=yes_or_no(reply))

@@ -154,9 +154,9 @@ class OpenAIModel:
 
     def _ask_all(self, prompts: Sequence[str], images: Sequence[Image | None], *, yes_no: bool) -> list[Answer]:
         kind = "yes/no" if yes_no else "text"
+        common = (self.id, self.config.base_url, kind, str(self.config.answer_tokens))
         keys = [
-            (self.id, self.config.base_url, kind, str(self.config.answer_tokens), prompt, "" if image is None else digest(image))
-            for prompt, image in zip(prompts, images, strict=True)
+            (*common, prompt, "" if image is None else digest(image)) for prompt, image in zip(prompts, images, strict=True)
         ]
         answers = {key: answer for key in set(keys) if (answer := self.ledger.find(*key)) is not None}
         missing = {key: (key, prompt, image) for key, prompt, image in zip(keys, prompts, images, strict=True)}

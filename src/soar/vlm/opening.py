@@ -46,7 +46,7 @@ def open_vlm(name: str) -> VisionLanguageModel:
 def open_language_model(name: str) -> LanguageModel:
     """Return a model that replies in words; only YAML files name one. Errors as in `open_vlm`."""
     if not _is_yaml(name):
-        raise ConfigError(f"{name!r} does not reply in words. Name a YAML file with `backend: openai` or `backend: transformers`.")
+        raise ConfigError(f"{name!r} does not reply in words. Name a YAML file with `backend: openai` or `transformers`.")
     return _open_backend(str(Path(name)))
 
 

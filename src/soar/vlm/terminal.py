@@ -75,7 +75,7 @@ class Terminal:
                 yield reader, writer
         except OSError as error:
             raise ConfigError(
-                f"nobody can be asked: there is no terminal ({error.strerror}). Run the command in one, or choose another model."
+                f"nobody can be asked: there is no terminal ({error.strerror}). Run the command in one, or name another model."
             ) from error
 
 

@@ -1,8 +1,8 @@
 """Any image-text-to-text model of `transformers`, by the path of its folder or its name on the hub, run here.
 
-The processor's chat template says how image and question are put; a model without one gets its image token before the question.
-A batch is padded on the left, so that an answer does not depend on what else is asked. The probability of yes comes from the first
-generated token, over all ways in which the vocabulary writes yes and no.
+The processor's chat template says how image and question are put; a model without one gets its image token before the
+question. A batch is padded on the left, so that an answer does not depend on what else is asked. The probability of yes comes
+from the first generated token, over all ways in which the vocabulary writes yes and no.
 """
 
 from __future__ import annotations
