@@ -16,10 +16,10 @@ from soar.cli import main
 from soar.episodes import EpisodeStore
 from soar.policies.gcbc_policy import GCBCPolicy, read_lineage
 
-COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data")
+COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data", "vlm", "tasks", "label")
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["data", "stats"], ["data", "films"]])
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["data", "stats"], ["data", "films"], ["vlm", "ask"], ["tasks", "questions"]])
 def test_help_teaches_with_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
         main([*command, "--help"])

@@ -8,8 +8,6 @@ from typing import Annotated, Literal
 
 import tyro
 
-VLM_HELP = "Folder of the VQA model, YAML file of any other model, or `human`; the one that comes with SOAR by default."
-
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
@@ -22,7 +20,8 @@ class Ask:
     """A picture."""
     question: Annotated[str, tyro.conf.Positional]
     """A yes/no question."""
-    vlm: Annotated[str | None, tyro.conf.arg(help=VLM_HELP)] = None
+    vlm: str | None = None
+    """Folder of the VQA model, YAML file of any other model, or `human`; the one that comes with SOAR by default."""
 
     def run(self) -> None:
         """Run it."""
@@ -53,7 +52,7 @@ class EvaluateVLM:
     out: Path
     """Folder of the report."""
     vlm: str | None = None
-    """Folder of the VQA model, YAML file of any other model, or `human`; by default the judgements in the store are measured."""
+    """Folder of the VQA model, YAML file of any other model, or `human`; by default the judgements in the store count."""
     labels: Literal["simulator", "person"] = "simulator"
     """Whose labels are the truth; `soar label` makes a person's."""
     threshold: float = 0.5

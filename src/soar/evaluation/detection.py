@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
@@ -183,7 +184,7 @@ def score(judgements: Sequence[Judgement]) -> DetectorScore:
     )
 
 
-def _roc(p_N: np.ndarray, truth_N: np.ndarray) -> tuple[tuple[float, float, float], ...]:
+def _roc(p_N: NDArray[np.float64], truth_N: NDArray[np.bool_]) -> tuple[tuple[float, float, float], ...]:
     if not truth_N.any() or truth_N.all():
         return ()
     return tuple(
@@ -191,7 +192,7 @@ def _roc(p_N: np.ndarray, truth_N: np.ndarray) -> tuple[tuple[float, float, floa
     )
 
 
-def _auc(p_N: np.ndarray, truth_N: np.ndarray) -> tuple[float, float, float] | None:
+def _auc(p_N: NDArray[np.float64], truth_N: NDArray[np.bool_]) -> tuple[float, float, float] | None:
     positive_P, negative_M = p_N[truth_N], p_N[~truth_N]
     if not len(positive_P) or not len(negative_M):
         return None
@@ -204,7 +205,7 @@ def _auc(p_N: np.ndarray, truth_N: np.ndarray) -> tuple[float, float, float] | N
     return a, max(0.0, a - half), min(1.0, a + half)
 
 
-def _calibration(p_N: np.ndarray, truth_N: np.ndarray) -> tuple[tuple[float, Rate], ...]:
+def _calibration(p_N: NDArray[np.float64], truth_N: NDArray[np.bool_]) -> tuple[tuple[float, Rate], ...]:
     bins = np.clip((p_N * _BINS).astype(int), 0, _BINS - 1)
     return tuple(
         (float(p_N[bins == b].mean()), Rate(successes=int(truth_N[bins == b].sum()), trials=int((bins == b).sum())))

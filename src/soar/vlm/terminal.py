@@ -13,6 +13,7 @@ from typing import TextIO
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from soar.errors import ConfigError
 from soar.types import Image
@@ -34,7 +35,7 @@ def draw(image_HWC: Image, columns: int = 64) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cell(top: np.ndarray, bottom: np.ndarray) -> str:
+def _cell(top: NDArray[np.uint8], bottom: NDArray[np.uint8]) -> str:
     return "\x1b[38;2;{};{};{}m\x1b[48;2;{};{};{}m\u2580".format(*top, *bottom)
 
 
