@@ -16,7 +16,7 @@ from soar.cli import main
 from soar.episodes import EpisodeStore
 from soar.policies.gcbc_policy import GCBCPolicy, read_lineage
 
-COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data", "vlm", "tasks", "label")
+COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data", "vlm", "tasks", "subgoal", "import-susie", "label")
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["data", "stats"], ["data", "films"], ["vlm", "ask"], ["tasks", "questions"]])

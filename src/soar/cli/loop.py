@@ -28,7 +28,7 @@ class Improve:
     policy: Path | None = None
     """Folder of the policy to improve; the base policy that comes with SOAR by default."""
     subgoals: str | None = None
-    """Folder of the subgoal model, or `oracle`; the one that comes with SOAR by default."""
+    """Folder of the subgoal model, YAML file of one, or `oracle`; the one that comes with SOAR by default."""
     vlm: str | None = None
     """Folder of the VQA model, YAML file of any other (docs/how-to/foundation-models.md), `human`, or `oracle` (true answers
     with the paper's noise); the one that comes with SOAR by default."""

@@ -24,7 +24,7 @@ class Evaluate:
     policy: Path | None = None
     """Folder of the policy; the base policy that comes with SOAR by default."""
     subgoals: str | None = None
-    """Folder of the subgoal model, or `oracle`; the one that comes with SOAR by default."""
+    """Folder of the subgoal model, YAML file of one, or `oracle`; the one that comes with SOAR by default."""
     trials: int = 50
     """Of each task."""
     out: Path
@@ -82,7 +82,7 @@ class Collect:
     policy: Path | None = None
     """Folder of the policy; the base policy that comes with SOAR by default."""
     subgoals: str | None = None
-    """Folder of the subgoal model, or `oracle`; the one that comes with SOAR by default."""
+    """Folder of the subgoal model, YAML file of one, or `oracle`; the one that comes with SOAR by default."""
     vlm: str | None = None
     """Folder of the VQA model, YAML file of any other (docs/how-to/foundation-models.md), `human`, or `oracle` (true answers
     with the paper's noise); the one that comes with SOAR by default."""

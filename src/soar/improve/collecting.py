@@ -17,13 +17,14 @@ from soar.collect.workers import Reporter, run_workers
 from soar.configuration import validate
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError
-from soar.evaluation.simulated import ORACLE, check_rendering, open_flow, open_policy, open_subgoals, open_world
+from soar.evaluation.simulated import ORACLE, check_rendering, open_policy, open_subgoals, open_world
 from soar.improve.preset import CollectionConfig
 from soar.policies.base import Policy
 from soar.policies.exploration import Explorer
 from soar.robots.safety import SafeRobot
 from soar.seeding import derive_seed
 from soar.sim.robot import SimRobot
+from soar.subgoals.opening import open_subgoal_model
 from soar.tasks import PresenceChecker, SuccessDetector, TaskProposer
 from soar.tasks.notification import MissingObjectWebhook
 from soar.tasks.questions import read_questions, reviewed
@@ -39,7 +40,7 @@ class Models:
 
     Attributes:
         policy: Folder of the policy.
-        subgoals: Folder of the subgoal model, or `oracle`.
+        subgoals: Folder of the subgoal model, another model's YAML file (see `soar.subgoals.opening`), or `oracle`.
         vlm: Folder of the VQA model, another model's YAML file (see `soar.vlm.opening`), `human`, or `oracle` (the simulator's
             truth with the paper's noise, §D).
     """
@@ -68,7 +69,7 @@ def check_models(models: Models) -> None:
     """
     open_policy(models.policy)
     if models.subgoals != ORACLE:
-        open_flow(models.subgoals)
+        open_subgoal_model(models.subgoals)
     if models.vlm != ORACLE:
         check_vlm(models.vlm)
 
