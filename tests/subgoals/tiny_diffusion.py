@@ -8,6 +8,8 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionInstructPix2PixPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from soar.subgoals.susie import SCHEDULER
+
 
 def tiny_unet(channels: int = 8) -> UNet2DConditionModel:
     torch.manual_seed(1)
@@ -48,7 +50,7 @@ def save_tiny_pipeline(folder: Path, channels: int = 8) -> Path:
         text_encoder=text,
         tokenizer=CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=16),
         unet=tiny_unet(channels),
-        scheduler=DDIMScheduler(beta_schedule="scaled_linear", clip_sample=False),
+        scheduler=DDIMScheduler(**SCHEDULER),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
