@@ -141,10 +141,46 @@ class Questions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tasks:
-    """Write and review what vision-language models are asked about tasks."""
+class Propose:
+    """Let a model look at a table and list what could be practised there, under a constitution of what is allowed.
 
-    command: Annotated[Questions, tyro.conf.subcommand("questions", prefix_name=False)]
+    Example: soar tasks propose table.jpg --vlm vlm.yaml --constitution constitution.yaml
+    """
+
+    image: Annotated[Path, tyro.conf.Positional]
+    """A picture of the table."""
+    vlm: str
+    """YAML file of a vision-language model."""
+    constitution: Path
+    """YAML file: `objects` and `verbs` that are allowed, `reach` in words, at most how many `tasks`."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.cli.pictures import read_picture
+        from soar.cli.tables import say
+        from soar.configuration import read_yaml, validate
+        from soar.tasks import decide
+        from soar.tasks.open_vocabulary import Constitution, prompt, read_tasks
+        from soar.vlm.opening import check_vlm, open_language_model
+
+        rules = validate(Constitution, read_yaml(self.constitution), str(self.constitution))
+        image, lister, vlm = read_picture(self.image), open_language_model(self.vlm), check_vlm(self.vlm)
+        tasks, refused = read_tasks(lister.reply([prompt(rules)], [image])[0], rules)
+        answers = vlm.answer([image] * len(tasks), [task.question for task in tasks])
+        for task, answer in zip(tasks, answers, strict=True):
+            say(f"{'feasible' if decide(answer) is task.feasible_answer else 'not now '}  {task.instruction}")
+        for instruction, objection in refused.items():
+            say(f"refused   {instruction} ({objection})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tasks:
+    """Write and review what vision-language models are asked about tasks, and let them propose some."""
+
+    command: (
+        Annotated[Questions, tyro.conf.subcommand("questions", prefix_name=False)]
+        | Annotated[Propose, tyro.conf.subcommand("propose", prefix_name=False)]
+    )
 
     def run(self) -> None:
         """Run it."""
