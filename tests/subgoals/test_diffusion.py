@@ -67,7 +67,7 @@ def test_it_is_named_by_its_folder_or_by_a_yaml_file_beside_it(folder: Path) -> 
     assert "-dpm2-" in open_subgoal_model(str(path)).id
     assert open_subgoal_model(str(folder)).id.endswith("-ddim50-7.5-2")
     path.with_name("wrong.yaml").write_text("backend: gan\nmodel: tiny\n")
-    with pytest.raises(UnknownNameError, match="unknown backend 'gan'.*Valid choices: diffusion"):
+    with pytest.raises(UnknownNameError, match=r"unknown backend 'gan'.*Valid choices: diffusion"):
         open_subgoal_model(str(path.with_name("wrong.yaml")))
     path.with_name("typo.yaml").write_text("backend: diffusion\nmodel: tiny\nstep: 2\n")
     with pytest.raises(UnknownNameError, match="did you mean 'steps'"):
@@ -81,7 +81,7 @@ def test_a_checkpoint_that_does_not_edit_images_is_refused(tmp_path: Path) -> No
 
 def test_a_damaged_or_missing_checkpoint_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="cannot be loaded.*InstructPix2Pix pipeline as safetensors"):
+    with pytest.raises(CheckpointError, match=r"cannot be loaded.*InstructPix2Pix pipeline as safetensors"):
         opened(tmp_path)
 
 

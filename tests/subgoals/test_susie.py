@@ -82,9 +82,7 @@ def test_the_converted_folder_imagines_what_the_original_does(files: tuple[Path,
         import_susie(Path(source), base, out)
 
 
-def test_weights_of_another_unet_are_refused_before_anything_is_written(
-    files: tuple[Path, Path, Path], tmp_path: Path
-) -> None:
+def test_weights_of_another_unet_are_refused_before_anything_is_written(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
     other = tmp_path / "other.json"
     other.write_text(json.dumps(json.loads(files[1].read_text()) | {"cross_attention_dim": 24}))
     with pytest.raises(CheckpointError, match=r"does not fit the UNet: \d+ of another shape, such as .*attn2.*--unet-config"):
@@ -94,7 +92,7 @@ def test_weights_of_another_unet_are_refused_before_anything_is_written(
     half.write_bytes(msgpack.packb(tree | {"extra": {"bias": packed(np.zeros(3))}}, use_bin_type=True))
     with pytest.raises(CheckpointError, match=r"\d+ missing, such as mid_block.*; 1 unknown, such as extra\.bias"):
         import_susie(half, str(files[2]), tmp_path / "out", files[1])
-    with pytest.raises(CheckpointError, match="has no VAE.*--base"):
+    with pytest.raises(CheckpointError, match=r"has no VAE.*--base"):
         import_susie(files[0], str(tmp_path), tmp_path / "out", files[1])
     assert not (tmp_path / "out").exists()
 

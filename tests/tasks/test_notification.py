@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
 
 import pytest
 
@@ -18,7 +19,7 @@ TASK = task_from_instruction("put the carrot on the plate")
 class Hook(BaseHTTPRequestHandler):
     """Refuses the first message of each test with 500."""
 
-    received: list[dict[str, str]] = []
+    received: ClassVar[list[dict[str, str]]] = []
     refusals = 0
 
     def do_POST(self) -> None:

@@ -59,7 +59,7 @@ def proposer(text: str, past: list[str]) -> tuple[OpenVocabularyProposer, Lister
     lister = Lister(text)
     answers = {task_from_instruction(name).question: 0.1 for name in (CARROT, LEMON, "open the drawer")}
     scene = [task_from_instruction("open the drawer")]
-    return OpenVocabularyProposer(Answering(answers), lister, RULES, scene, UCBSelector(), past), lister
+    return OpenVocabularyProposer(Answering(answers), lister, RULES, scene, UCBSelector(), past=past), lister
 
 
 def test_what_was_tried_less_comes_first_across_restarts_and_wordings() -> None:

@@ -85,9 +85,7 @@ PUT, REMOVE, OPEN = (
 def vetting(answers: dict[str, float | str], reproposals: int = 4) -> tuple[TaskProposer, Answering, Answering]:
     proposing, judging = Answering({PUT.question: "hm", OPEN.question: "hm"}), Answering(answers)
     detector = SuccessDetector(judging, clock=lambda: 0.0)
-    proposer = TaskProposer(
-        proposing, [PUT, REMOVE, OPEN], UCBSelector(), detector=detector, reproposals=reproposals
-    )
+    proposer = TaskProposer(proposing, [PUT, REMOVE, OPEN], UCBSelector(), detector=detector, reproposals=reproposals)
     return proposer, proposing, judging
 
 

@@ -81,7 +81,7 @@ async def chat(scenario: str, request: Request) -> Response:
         in_flight[scenario] -= 1
 
 
-async def respond(scenario: str, body: dict[str, Any]) -> Response:  # noqa: C901
+async def respond(scenario: str, body: dict[str, Any]) -> Response:
     times = len(seen[scenario])
     logprobs = alternatives(Yes=-0.5, No=-1.0, The=-4.0) if "logprobs" in body else None
     if scenario in STATUS and (scenario not in ("busy", "broken") or times <= 2):

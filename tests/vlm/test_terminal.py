@@ -69,7 +69,7 @@ def test_a_person_chooses_among_the_feasible_tasks(person: Person) -> None:
 
 
 def test_without_a_terminal_nobody_can_be_asked(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no terminal.*Run the command in one"):
+    with pytest.raises(ConfigError, match=r"there is no terminal.*Run the command in one"):
         HumanVLM(Terminal(tmp_path / "tty")).answer([IMAGE], ["Is it open?"])
 
 

@@ -59,7 +59,7 @@ def test_it_is_named_by_a_yaml_file_beside_it(folder: Path) -> None:
 
 def test_what_is_no_model_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(CheckpointError, match="cannot be loaded.*image-text-to-text"):
+    with pytest.raises(CheckpointError, match=r"cannot be loaded.*image-text-to-text"):
         opened(tmp_path)
 
 

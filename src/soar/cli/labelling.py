@@ -16,9 +16,7 @@ from soar.vlm.terminal import Terminal
 _CHOICES = ("y", "n", "?", "q")
 
 
-def label_sample(
-    store: EpisodeStore, terminal: Terminal, *, name: str, count: int, where: str, seed: int
-) -> tuple[int, int]:
+def label_sample(store: EpisodeStore, terminal: Terminal, *, name: str, count: int, where: str, seed: int) -> tuple[int, int]:
     """Ask about a random sample of episodes, and store each answer at once.
 
     Returns:
@@ -42,8 +40,6 @@ def label_sample(
         if said == "q":
             break
         success = {"y": True, "n": False, "?": None}[said]
-        store.add_label(
-            record.id, Label(success=success, probability=None, source=source, answer=said, time_s=time.time())
-        )
+        store.add_label(record.id, Label(success=success, probability=None, source=source, answer=said, time_s=time.time()))
         done += 1
     return done, len(records) - done

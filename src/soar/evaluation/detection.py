@@ -1,4 +1,4 @@
-"""How good a success detector is, against labels by people or the simulator (paper §D: right in 78.87 %, precision 0.63, recall 1).
+"""How good a success detector is, against labels by people or the simulator (paper §D: precision 0.63, recall 1).
 
 An undecidable answer is no success: nothing is learned from such an episode. It therefore counts against recall, never against
 precision, and is reported on its own.

@@ -4,8 +4,8 @@ The released pipeline does the sampling: in each step one call of the UNet for a
 
     noise = none + image_guidance · (image − none) + guidance · (image and text − image)
 
-An image is resized to the model's resolution, and its subgoal back to the image's. Each subgoal has a seed of its own: in float32
-it depends on image, instruction and seed only; in half precision also, by a grey level here and there, on the batch.
+An image is resized to the model's resolution, and its subgoal back to the image's. Each subgoal has a seed of its own: in
+float32 it depends on image, instruction and seed only; in half precision also, by a grey level here and there, on the batch.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """SuSIE's published weights as a folder of `diffusers`, without JAX.
 
-The file is a msgpack of nested dictionaries, as Flax writes them: arrays are extension 1, themselves a msgpack of shape, name of
-the type and bytes; large ones are split into chunks. Flax keeps its kernels as (height, width, in, out) and (in, out), torch as
-(out, in, height, width) and (out, in); the names differ in how lists are numbered. Every name and shape is checked against the
-UNet that the weights are for before anything is written.
+The file is a msgpack of nested dictionaries, as Flax writes them: arrays are extension 1, themselves a msgpack of shape, name
+of the type and bytes; large ones are split into chunks. Flax keeps its kernels as (height, width, in, out) and (in, out), torch
+as (out, in, height, width) and (out, in); the names differ in how lists are numbered. Every name and shape is checked against
+the UNet that the weights are for before anything is written.
 """
 
 from __future__ import annotations

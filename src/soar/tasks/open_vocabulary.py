@@ -1,10 +1,10 @@
-"""Tasks that nobody listed: the vision-language model looks at the table and says what could be practised, under a constitution.
+"""Tasks that nobody listed: a vision-language model says what could be practised, under a constitution.
 
     image ─► "list tasks" ─► one instruction a line ─► constitution ─► near-duplicates merged ─► feasible? ─► selector
 
-A step beyond the paper, whose model had to be given a list (§B.1.1). The constitution is a list of what is allowed, not of what is
-forbidden: an instruction that the grammar does not understand, or that names another object or verb, is refused, whatever the
-model says. Counts are kept by what a task means, so the same task in other words is the same task, after a restart too.
+A step beyond the paper, whose model had to be given a list (§B.1.1). The constitution is a list of what is allowed, not of
+what is forbidden: an instruction that the grammar does not understand, or that names another object or verb, is refused, whatever
+the model says. Counts are kept by what a task means, so the same task in other words is the same task, after a restart too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from soar.vlm.base import LanguageModel, VisionLanguageModel
 _VERBS = {"put": "put", "left": "move", "right": "move"}
 """The verb of an instruction's kind, where it has another name."""
 VERBS = ("put", "remove", "move", "open", "close", "fold", "unfold")
-_PROMPT = """A small robot arm stands in front of this table. List tasks to practise now, one a line, at most {count}.
+_PROMPT = """A small robot arm stands in front of this table. List tasks for it, one a line, at most {count}.
 
 It may handle these objects only: {objects}.
 It may use these verbs only: {verbs}. Write them as in
@@ -134,9 +134,9 @@ class OpenVocabularyProposer(TaskProposer):
         constitution: Constitution,
         tasks: Sequence[Task],
         selector: Selector,
+        *,
         past: Iterable[str] = (),
         past_successes: Iterable[str] = (),
-        *,
         detector: SuccessDetector | None = None,
         reproposals: int = 4,
     ) -> None:

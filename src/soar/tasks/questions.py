@@ -79,9 +79,7 @@ class Question:
 
     def task(self, instruction: str) -> Task:
         """Return the task."""
-        return Task(
-            instruction=instruction, question=self.question, feasible_answer=self.feasible_answer, objects=self.objects
-        )
+        return Task(instruction=instruction, question=self.question, feasible_answer=self.feasible_answer, objects=self.objects)
 
 
 def read_questions(path: Path) -> dict[str, Question]:

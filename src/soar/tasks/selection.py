@@ -27,9 +27,7 @@ SelectionName = Literal["ucb", "zone", "uniform", "cycling", "human"]
 class Selector(Protocol):
     """Chooses a task."""
 
-    def select(
-        self, feasible: Collection[str], counts: Mapping[str, int], successes: Mapping[str, int] | None = None
-    ) -> str:
+    def select(self, feasible: Collection[str], counts: Mapping[str, int], successes: Mapping[str, int] | None = None) -> str:
         """Return the task to attempt.
 
         Args:
@@ -59,9 +57,7 @@ class UCBSelector:
         total = sum(counts[task] for task in feasible)
         return {task: math.sqrt(math.log(total + 1) / (counts[task] + 1)) for task in feasible}
 
-    def select(
-        self, feasible: Collection[str], counts: Mapping[str, int], successes: Mapping[str, int] | None = None
-    ) -> str:
+    def select(self, feasible: Collection[str], counts: Mapping[str, int], successes: Mapping[str, int] | None = None) -> str:
         """Return the task with the highest score, see `Selector.select`; successes do not count."""
         return _best(self.scores(feasible, counts), counts, self.seed)
 
@@ -89,9 +85,7 @@ class ZoneSelector:
                 f"{self.zone_center}, {self.random_share} and {self.ucb_weight}"
             )
 
-    def scores(
-        self, feasible: Collection[str], counts: Mapping[str, int], successes: Mapping[str, int]
-    ) -> dict[str, float]:
+    def scores(self, feasible: Collection[str], counts: Mapping[str, int], successes: Mapping[str, int]) -> dict[str, float]:
         """Return (1 − |rate − zone_center|) + ucb_weight · sqrt(log(N + 1) / (n + 1)); an untried task has a rate of 0."""
         log_total = math.log(sum(counts.values()) + 1)
         return {
@@ -101,9 +95,7 @@ class ZoneSelector:
             for task in feasible
         }
 
-    def select(
-        self, feasible: Collection[str], counts: Mapping[str, int], successes: Mapping[str, int] | None = None
-    ) -> str:
+    def select(self, feasible: Collection[str], counts: Mapping[str, int], successes: Mapping[str, int] | None = None) -> str:
         """Return the task with the highest score, or a random one, see `Selector.select`."""
         if generator(self.seed, "random task", sum(counts.values())).random() < self.random_share:
             return _best(dict.fromkeys(feasible, 0.0), counts, self.seed)
@@ -120,9 +112,7 @@ class UniformSelector:
 
     seed: int = 0
 
-    def select(
-        self, feasible: Collection[str], counts: Mapping[str, int], successes: Mapping[str, int] | None = None
-    ) -> str:
+    def select(self, feasible: Collection[str], counts: Mapping[str, int], successes: Mapping[str, int] | None = None) -> str:
         """Return a random task, see `Selector.select`."""
         return _best(dict.fromkeys(feasible, 0.0), counts, self.seed)
 
@@ -131,9 +121,7 @@ class UniformSelector:
 class CyclingSelector:
     """The scene's tasks in their order, over and over; those that are not feasible are passed over."""
 
-    def select(
-        self, feasible: Collection[str], counts: Mapping[str, int], successes: Mapping[str, int] | None = None
-    ) -> str:
+    def select(self, feasible: Collection[str], counts: Mapping[str, int], successes: Mapping[str, int] | None = None) -> str:
         """Return the next task, see `Selector.select`."""
         order = list(counts)
         if not order:
@@ -153,9 +141,7 @@ class HumanSelector:
 
     terminal: Terminal = field(default_factory=Terminal)
 
-    def select(
-        self, feasible: Collection[str], counts: Mapping[str, int], successes: Mapping[str, int] | None = None
-    ) -> str:
+    def select(self, feasible: Collection[str], counts: Mapping[str, int], successes: Mapping[str, int] | None = None) -> str:
         """Return what the person chose, see `Selector.select`.
 
         Raises:
