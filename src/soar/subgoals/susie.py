@@ -75,7 +75,7 @@ def torch_weights(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]
         values = np.asarray(array, np.float32)
         if leaf == "kernel":
             values = values.transpose(3, 2, 0, 1) if values.ndim == 4 else values.T
-        weights[f"{path}.{_LEAVES[leaf]}"] = torch.from_numpy(np.ascontiguousarray(values))
+        weights[f"{path}.{_LEAVES[leaf]}"] = torch.from_numpy(np.array(values, order="C"))
     return weights
 
 

@@ -3,8 +3,9 @@
     image ─► "list tasks" ─► one instruction a line ─► constitution ─► near-duplicates merged ─► feasible? ─► selector
 
 A step beyond the paper, whose model had to be given a list (§B.1.1). The constitution is a list of what is allowed, not of
-what is forbidden: an instruction that the grammar does not understand, or that names another object or verb, is refused, whatever
-the model says. Counts are kept by what a task means, so the same task in other words is the same task, after a restart too.
+what is forbidden: an instruction that the grammar does not understand, or that names another object or verb, is refused,
+whatever the model says. Counts are kept by what a task means, so the same task in other words is the same task, after a restart
+too.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ class TransformersModel:
             results += zip(self._tokenizer.batch_decode(new, skip_special_tokens=True), first_BV, strict=True)
         return results
 
-    def _inputs(self, prompts: Sequence[str], images: Sequence[Image | None]) -> Any:
+    def _inputs(self, prompts: Sequence[str], images: Sequence[Image | None]) -> dict[str, torch.Tensor]:
         pictures = [None if image is None else Pillow.fromarray(image) for image in images]
         if getattr(self._processor, "chat_template", None):
             chats = [
@@ -159,7 +159,8 @@ class TransformersModel:
             mark = getattr(self._processor, "image_token", "")
             texts = [f"{mark}\n{prompt}" for prompt in prompts]
             inputs = self._processor(images=pictures, text=texts, padding=True, return_tensors="pt")
-        return inputs.to(self._model.device, self._model.dtype)
+        device, dtype = self._model.device, self._model.dtype
+        return {name: x.to(device, dtype) if x.is_floating_point() else x.to(device) for name, x in inputs.items()}
 
 
 def _shown(picture: Pillow.Image | None) -> list[dict[str, Any]]:
