@@ -35,7 +35,9 @@ def store(tmp_path: Path) -> EpisodeStore:
     return store
 
 
-def test_questions_of_a_scene_are_written_once_and_corrections_stay(tmp_path: Path, fails: Fails) -> None:
+def test_questions_of_a_scene_are_written_once_and_corrections_stay(
+    tmp_path: Path, fails: Fails, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "questions.yaml"
     assert main(["tasks", "questions", "--scene", "scene1", "--out", str(out)]) == 0
     entries = yaml.safe_load(out.read_text())
@@ -45,6 +47,7 @@ def test_questions_of_a_scene_are_written_once_and_corrections_stay(tmp_path: Pa
     assert main(["tasks", "questions", "--scene", "scene1", "--task", "open the drawer", "--out", str(out)]) == 0
     assert "Does the red fruit lie in" in out.read_text()
     before = out.read_text()
+    assert "1 new questions of 5" in capsys.readouterr().out
     message = fails("tasks", "questions", "--task", "juggle", "--out", out)
     assert "no question for: juggle. Name a language model with --llm" in message
     assert out.read_text() == before

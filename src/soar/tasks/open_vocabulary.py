@@ -95,7 +95,7 @@ def read_tasks(reply: str, constitution: Constitution, known: Iterable[str] = ()
         constitution: What is allowed.
         known: Instructions that were used before; a task that means the same is taken in those words.
     """
-    words = {}
+    words: dict[Instruction, str] = {}
     for instruction in known:
         if not constitution.objection(instruction):
             words.setdefault(parse_instruction(instruction), instruction)

@@ -146,7 +146,8 @@ def translate(
     Raises:
         ConfigError: Some instruction cannot be translated; the message names all of them.
     """
-    questions, unknown = dict(known), []
+    questions = dict(known)
+    unknown: list[str] = []
     for instruction in dict.fromkeys(instructions):
         if instruction in questions:
             continue

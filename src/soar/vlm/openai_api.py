@@ -214,7 +214,8 @@ class OpenAIModel:
 
     def _read_stream(self, chunks: Any) -> tuple[str, list[Any], int]:
         """Return text, log-probabilities by token, and tokens spent; cuts off what is too long or takes too long."""
-        text, tokens, spent = "", [], 0
+        text, spent = "", 0
+        tokens: list[Any] = []
         deadline = time.monotonic() + self.config.timeout_s
         with chunks:
             for chunk in chunks:
