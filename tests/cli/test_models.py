@@ -103,3 +103,15 @@ def test_pictures_that_cannot_be_read_or_written_say_so(tmp_path: Path, fails: F
 def test_an_unknown_model_is_explained(fails: Fails, tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
     assert "no VQA model in gpt" in fails("vlm", "ask", tmp_path / "a.png", "Is it?", "--vlm", "gpt")
+
+
+def test_a_subgoal_is_shown_beside_its_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    write_picture(tmp_path / "a.png", image)
+    out = tmp_path / "imagined.png"
+    picture = str(tmp_path / "a.png")
+    assert main(["subgoal", "preview", picture, "open the drawer", "--out", str(out), "--seeds", "1", "2"]) == 0
+    assert "2 subgoals of flow-" in capsys.readouterr().out
+    shown = read_picture(out)
+    assert shown.shape == (64, 192, 3)
+    np.testing.assert_array_equal(shown[:, :64], image)

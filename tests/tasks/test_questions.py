@@ -66,9 +66,9 @@ def test_what_nobody_translates_is_named_with_what_to_do() -> None:
     ("text", "message"),
     [
         ("put it: 3", "'put it' needs `question`"),
-        ("put it: {question: Is it in?, feasible_answer: maybe}", "put it: feasible_answer"),
-        ("put it: {question: It is in., feasible_answer: no}", "ends with a question mark"),
-        ("put it: {question: Is it in?, feasible_answer: no, answer: yes}", "unknown key 'answer'"),
+        ("put it:\n  question: Is it in?\n  feasible_answer: maybe", "put it: feasible_answer"),
+        ("put it:\n  question: It is in.\n  feasible_answer: no", "ends with a question mark"),
+        ("put it:\n  question: Is it in?\n  feasible_answer: no\n  answer: yes", "unknown key 'answer'"),
     ],
 )
 def test_a_wrong_file_names_the_instruction(tmp_path: Path, text: str, message: str) -> None:

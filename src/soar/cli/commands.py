@@ -11,7 +11,7 @@ from soar.cli.loop import Improve, Pretrain
 from soar.cli.models import VLM, LabelEpisodes, Tasks
 from soar.cli.phases import Collect, Evaluate, Train
 from soar.cli.reproduce import Reproduce
-from soar.cli.subgoals import ImportSusie, SubgoalCommands
+from soar.cli.subgoals import ImportSusie, Subgoal
 
 Command = (
     Annotated[Improve, tyro.conf.subcommand("improve", prefix_name=False)]
@@ -23,7 +23,7 @@ Command = (
     | Annotated[Data, tyro.conf.subcommand("data", prefix_name=False)]
     | Annotated[VLM, tyro.conf.subcommand("vlm", prefix_name=False)]
     | Annotated[Tasks, tyro.conf.subcommand("tasks", prefix_name=False)]
-    | Annotated[SubgoalCommands, tyro.conf.subcommand("subgoal", prefix_name=False)]
+    | Annotated[Subgoal, tyro.conf.subcommand("subgoal", prefix_name=False)]
     | Annotated[ImportSusie, tyro.conf.subcommand("import-susie", prefix_name=False)]
     | Annotated[LabelEpisodes, tyro.conf.subcommand("label", prefix_name=False)]
 )

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preview:
+class Subgoal:
     """Let a subgoal model imagine what the next moments of doing something would look like: image left, subgoals right.
 
     Example: soar subgoal preview table.jpg "put the carrot on the plate" --subgoals susie --out imagined.png
     """
 
+    action: Annotated[Literal["preview"], tyro.conf.Positional]
+    """What to do with the model."""
     image: Annotated[Path, tyro.conf.Positional]
     """A picture."""
     instruction: Annotated[str, tyro.conf.Positional]
-    """What to do."""
+    """What the robot shall do."""
     out: Path
     """The picture that is written."""
     subgoals: str | None = None
@@ -68,14 +70,3 @@ class ImportSusie:
 
         count = import_susie(self.source, self.base, self.out, self.unet_config)
         say(f"{count:,} parameters in {self.out}; look at what it imagines with `soar subgoal preview --subgoals {self.out}`")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SubgoalCommands:
-    """Look at what subgoal models imagine."""
-
-    command: Annotated[Preview, tyro.conf.subcommand("preview", prefix_name=False)]
-
-    def run(self) -> None:
-        """Run it."""
-        self.command.run()
