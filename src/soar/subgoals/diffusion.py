@@ -162,8 +162,8 @@ def _resized(image_HWC: Image, size: tuple[int, ...]) -> Image:
     if image_HWC.shape[1::-1] == tuple(size):
         return image_HWC
     smaller = size[0] < image_HWC.shape[1]
-    resized: Image = cv2.resize(image_HWC, tuple(size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
-    return resized
+    resized = cv2.resize(image_HWC, tuple(size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+    return np.asarray(resized, np.uint8)
 
 
 def _digest(unet: Any) -> str:
