@@ -98,14 +98,14 @@ class DiffusionSubgoals:
             pipeline = diffusers.StableDiffusionInstructPix2PixPipeline.from_pretrained(
                 config.model,
                 revision=config.revision,
-                torch_dtype=dtype,
+                dtype=dtype,
                 use_safetensors=True,
                 safety_checker=None,
                 feature_extractor=None,
                 requires_safety_checker=False,
                 local_files_only=Path(config.model).exists(),
             )
-        except (OSError, ValueError, ImportError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
             raise CheckpointError(
                 f"the subgoal model {config.model!r} cannot be loaded: {' '.join(str(error).split())[:400]}. "
                 "Name a folder or a model of the hub that holds an InstructPix2Pix pipeline as safetensors."
