@@ -101,7 +101,8 @@ def test_a_robots_computer_needs_neither_torch_nor_diffusers() -> None:
 
 def test_every_import_is_of_a_declared_dependency() -> None:
     provided = packages_distributions()
-    declared = {distribution(requirement) for requirement in PYPROJECT["dependencies"]}
+    extras = [r for name, extra in PYPROJECT["optional-dependencies"].items() if name != "dev" for r in extra]
+    declared = {distribution(requirement) for requirement in [*PYPROJECT["dependencies"], *extras]}
     for module in MODULES:
         for top in {name.split(".")[0] for name in imported_by(module)} - sys.stdlib_module_names - {"soar", "_typeshed"}:
             owners = {distribution(owner) for owner in provided.get(top, [])}
@@ -123,7 +124,7 @@ def test_every_dependency_has_a_line_that_says_why() -> None:
 
 def test_every_dependency_is_pinned() -> None:
     pins = {distribution(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
-    declared = [*PYPROJECT["dependencies"], *PYPROJECT["optional-dependencies"]["dev"]]
+    declared = [*PYPROJECT["dependencies"], *(r for extra in PYPROJECT["optional-dependencies"].values() for r in extra)]
     assert {distribution(requirement) for requirement in declared} <= pins
 
 

@@ -44,6 +44,14 @@ class RenderingError(SoarError):
     """No headless rendering library was found; the message prints the command that installs it."""
 
 
+class ModelServerError(SoarError):
+    """A model behind a network refused a request or is not there; the message names its address and what it said."""
+
+
+class BudgetError(SoarError):
+    """A cap on calls or tokens is reached; nothing more is asked until it is raised."""
+
+
 class RobotFault(SoarError):
     """The robot failed while it was used: motor failure, frozen camera, lost connection (paper §G).
 

@@ -16,10 +16,11 @@ from soar.cli import main
 from soar.episodes import EpisodeStore
 from soar.policies.gcbc_policy import GCBCPolicy, read_lineage
 
-COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data")
+COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data", "vlm", "tasks", "subgoal", "import-susie", "label")
+INNER = (["data", "stats"], ["data", "films"], ["vlm", "ask"], ["tasks", "questions"])
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["data", "stats"], ["data", "films"]])
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), *INNER])
 def test_help_teaches_with_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
         main([*command, "--help"])

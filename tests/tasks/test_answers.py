@@ -13,7 +13,7 @@ from soar.vlm.base import Answer
         ("true", True),
         ("No, the green block is placed outside the bowl, on the edge of the transparent platform.", False),
         ("False", False),
-        ("Yes, there is no doubt.", True),
+        ("Yes, there is no doubt.", None),
         ("The answer is yes", True),
         ("The answer is: No", False),
         ("", None),

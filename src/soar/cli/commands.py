@@ -8,8 +8,10 @@ import tyro
 
 from soar.cli.data import Data
 from soar.cli.loop import Improve, Pretrain
+from soar.cli.models import VLM, LabelEpisodes, Tasks
 from soar.cli.phases import Collect, Evaluate, Train
 from soar.cli.reproduce import Reproduce
+from soar.cli.subgoals import ImportSusie, Subgoal
 
 Command = (
     Annotated[Improve, tyro.conf.subcommand("improve", prefix_name=False)]
@@ -19,4 +21,9 @@ Command = (
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce", prefix_name=False)]
     | Annotated[Data, tyro.conf.subcommand("data", prefix_name=False)]
+    | Annotated[VLM, tyro.conf.subcommand("vlm", prefix_name=False)]
+    | Annotated[Tasks, tyro.conf.subcommand("tasks", prefix_name=False)]
+    | Annotated[Subgoal, tyro.conf.subcommand("subgoal", prefix_name=False)]
+    | Annotated[ImportSusie, tyro.conf.subcommand("import-susie", prefix_name=False)]
+    | Annotated[LabelEpisodes, tyro.conf.subcommand("label", prefix_name=False)]
 )

@@ -24,7 +24,7 @@ class Evaluate:
     policy: Path | None = None
     """Folder of the policy; the base policy that comes with SOAR by default."""
     subgoals: str | None = None
-    """Folder of the subgoal model, or `oracle`; the one that comes with SOAR by default."""
+    """Folder of the subgoal model, YAML file of one, or `oracle`; the one that comes with SOAR by default."""
     trials: int = 50
     """Of each task."""
     out: Path
@@ -82,13 +82,18 @@ class Collect:
     policy: Path | None = None
     """Folder of the policy; the base policy that comes with SOAR by default."""
     subgoals: str | None = None
-    """Folder of the subgoal model, or `oracle`; the one that comes with SOAR by default."""
+    """Folder of the subgoal model, YAML file of one, or `oracle`; the one that comes with SOAR by default."""
     vlm: str | None = None
-    """Folder of the VQA model, or `oracle` (true answers with the paper's noise); the one that comes with SOAR by default."""
+    """Folder of the VQA model, YAML file of any other (docs/how-to/foundation-models.md), `human`, or `oracle` (true answers
+    with the paper's noise); the one that comes with SOAR by default."""
     sigma: float | None = None
     """Exploration: standard deviation of the noise, in units of the action's; the preset's by default."""
     threshold: float | None = None
     """Least probability at which an episode is judged a success; the preset's by default."""
+    selection: Literal["ucb", "zone", "uniform", "cycling", "human"] | None = None
+    """Which of the feasible tasks is attempted; the preset's by default."""
+    questions: Path | None = None
+    """YAML file of reviewed questions (`soar tasks questions` writes one); the preset's by default."""
     preset: str = "laptop"
     """Name of a preset, or path of its YAML file."""
     workers: int | None = None
@@ -110,6 +115,9 @@ class Collect:
             config = dataclasses.replace(config, exploration=dataclasses.replace(config.exploration, sigma=self.sigma))
         if self.threshold is not None:
             config = dataclasses.replace(config, threshold=self.threshold)
+        questions = None if self.questions is None else str(self.questions.resolve())
+        proposal = changed(config.proposal, selection=self.selection, questions=questions)
+        config = dataclasses.replace(config, proposal=proposal)
         if self.episodes is not None:
             config = dataclasses.replace(config, episodes=self.episodes)
         with progress_bars() as report:

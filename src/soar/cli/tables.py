@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from soar.evaluation import Evaluation, Rate
+from soar.evaluation.detection import DetectorScore
+from soar.evaluation.statistics import short
 
 
 def say(text: str) -> None:
@@ -41,6 +43,19 @@ def print_statistics(statistics: dict[str, Any], *, as_json: bool) -> None:
             table.add_row(key or "(none)", *(str(value) for value in counts.values()))
         table.add_section()
     table.add_row("total", *(str(value) for value in statistics["total"].values()))
+    _print(table)
+
+
+def print_score(vlm: str, score: DetectorScore) -> None:
+    """Print how good a success detector is."""
+    table = Table("", "[95 % interval]", title=f"success detector: {vlm}")
+    for name in ("accuracy", "precision", "recall", "undecided"):
+        table.add_row(name, str(getattr(score, name)))
+    if score.auc is not None:
+        value, low, high = (short(number) for number in score.auc)
+        table.add_row("area under ROC", f"{value} [{low}, {high}]")
+    if score.calibration_error is not None:
+        table.add_row("calibration error", short(score.calibration_error))
     _print(table)
 
 

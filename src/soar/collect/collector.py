@@ -182,9 +182,9 @@ class Collector:
         health = self._robot.health()
         if not health.ok:
             raise RobotFault(health.fault, health.detail)
-        # A dropped attempt does not count as one: the task is still as unknown as before.
-        self._proposer.record(task)
         labels = [self._detector.detect(result.images_THWC[-1], task)]
+        # A dropped attempt does not count as one: the task is still as unknown as before.
+        self._proposer.record(task, labels[0].success)
         if self._truth is not None:
             labels.append(Label(success=self._truth(task), probability=None, source="simulator"))
         key = self._provenance
@@ -216,6 +216,7 @@ class Collector:
             instruction=proposal.task.instruction,
             feasible=list(proposal.feasible),
             random=proposal.random,
+            vetoed=list(proposal.vetoed),
         )
         return proposal.task
 

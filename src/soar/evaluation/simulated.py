@@ -33,7 +33,7 @@ from soar.sim.robot import SimRobot
 from soar.sim.scene import load_scene
 from soar.sim.world import World
 from soar.subgoals.base import SubgoalModel
-from soar.subgoals.flow import FlowSubgoalModel
+from soar.subgoals.opening import open_subgoal_model
 from soar.subgoals.oracle import OracleSubgoals
 from soar.types import Episode, Label, Provenance
 
@@ -78,18 +78,13 @@ def check_rendering(scene: str, image_size: int) -> None:
 
 
 def open_subgoals(name: str, robot: SimRobot) -> SubgoalModel:
-    """Return the subgoal model in a folder, or with `oracle` the simulator's own imagination.
+    """Return the model of that name (see `soar.subgoals.opening`), or with `oracle` the simulator's own imagination.
 
     Raises:
-        CheckpointError: The folder holds no subgoal model.
+        CheckpointError: It cannot be loaded.
+        ConfigError: Its YAML file is invalid.
     """
-    return OracleSubgoals(robot.imagine) if name == ORACLE else open_flow(name)
-
-
-@functools.cache
-def open_flow(folder: str) -> FlowSubgoalModel:
-    """Return the subgoal model in a folder, loaded once a process."""
-    return FlowSubgoalModel.load(Path(folder))
+    return OracleSubgoals(robot.imagine) if name == ORACLE else open_subgoal_model(name)
 
 
 @functools.cache
@@ -117,7 +112,7 @@ def evaluate(
     Args:
         policy: Folder of the policy.
         scene: Name of a scene, or path of its YAML file.
-        subgoals: Folder of a subgoal model, or `oracle`.
+        subgoals: Name of a subgoal model (see `soar.subgoals.opening`), or `oracle`.
         trials: Of each task.
         out: The evaluation's JSON file.
         arm: What the policy is in the comparison at hand.
@@ -141,7 +136,7 @@ def evaluate(
         if task not in known:
             raise UnknownNameError("task", task, known, f"In scene {config.name!r}.")
     # Everything that can be wrong is opened here first: an error in a worker is a worse message.
-    subgoal_id = ORACLE if subgoals == ORACLE else open_flow(subgoals).id
+    subgoal_id = ORACLE if subgoals == ORACLE else open_subgoal_model(subgoals).id
     item = {"policy": str(policy), "subgoals": subgoals, "scene": scene, "action_scale": action_scale, "image_size": image_size}
     item |= {"arm": arm, "films": str(out.with_name(f"{out.stem}-films"))}
     evaluation = Evaluation(arm=arm, policy=_policy(item).id, subgoal_model=subgoal_id)

@@ -6,7 +6,6 @@ random place, as a person who comes in the morning would have put them. A robot'
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,18 +17,21 @@ from soar.collect.workers import Reporter, run_workers
 from soar.configuration import validate
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError
-from soar.evaluation.simulated import ORACLE, check_rendering, open_flow, open_policy, open_subgoals, open_world
+from soar.evaluation.simulated import ORACLE, check_rendering, open_policy, open_subgoals, open_world
 from soar.improve.preset import CollectionConfig
 from soar.policies.base import Policy
 from soar.policies.exploration import Explorer
 from soar.robots.safety import SafeRobot
 from soar.seeding import derive_seed
 from soar.sim.robot import SimRobot
-from soar.tasks import PresenceChecker, SuccessDetector, TaskProposer, UCBSelector
+from soar.subgoals.opening import open_subgoal_model
+from soar.tasks import PresenceChecker, SuccessDetector, TaskProposer
+from soar.tasks.notification import MissingObjectWebhook
+from soar.tasks.questions import read_questions, reviewed
 from soar.types import Provenance
 from soar.vlm.base import VisionLanguageModel
+from soar.vlm.opening import check_vlm, open_vlm
 from soar.vlm.oracle import OracleVLM
-from soar.vlm.vqa import VQAModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +40,9 @@ class Models:
 
     Attributes:
         policy: Folder of the policy.
-        subgoals: Folder of the subgoal model, or `oracle`.
-        vlm: Folder of the VQA model, or `oracle` (the simulator's truth with the paper's noise, §D).
+        subgoals: Folder of the subgoal model, another model's YAML file (see `soar.subgoals.opening`), or `oracle`.
+        vlm: Folder of the VQA model, another model's YAML file (see `soar.vlm.opening`), `human`, or `oracle` (the simulator's
+            truth with the paper's noise, §D).
     """
 
     policy: str
@@ -47,13 +50,14 @@ class Models:
     vlm: str
 
 
-def open_vlm(name: str, robot: SimRobot, seed: int = 0) -> VisionLanguageModel:
-    """Return the VQA model in a folder, or with `oracle` the simulator's noisy answers.
+def open_robots_vlm(name: str, robot: SimRobot, seed: int = 0) -> VisionLanguageModel:
+    """Return the model of that name (see `soar.vlm.opening`), or with `oracle` the simulator's noisy answers.
 
     Raises:
-        CheckpointError: The folder holds no VQA model.
+        CheckpointError: It cannot be loaded.
+        ConfigError: Its YAML file is invalid.
     """
-    return OracleVLM(robot.answer, seed=seed) if name == ORACLE else open_vqa(name)
+    return OracleVLM(robot.answer, seed=seed) if name == ORACLE else open_vlm(name)
 
 
 def check_models(models: Models) -> None:
@@ -61,18 +65,13 @@ def check_models(models: Models) -> None:
 
     Raises:
         CheckpointError: One of them is missing, foreign or damaged.
+        ModelServerError: The server of one of them does not answer.
     """
     open_policy(models.policy)
     if models.subgoals != ORACLE:
-        open_flow(models.subgoals)
+        open_subgoal_model(models.subgoals)
     if models.vlm != ORACLE:
-        open_vqa(models.vlm)
-
-
-@functools.cache
-def open_vqa(folder: str) -> VQAModel:
-    """Return the VQA model in a folder, loaded once a process."""
-    return VQAModel.load(Path(folder))
+        check_vlm(models.vlm)
 
 
 def collect(
@@ -116,6 +115,8 @@ def collect(
         raise ConfigError(f"collect: workers must be at least 1, got {workers}")
     # What can be wrong is opened here first: an error in a worker is a worse message.
     check_models(models)
+    if config.proposal.questions:
+        read_questions(Path(config.proposal.questions))
 
     episodes = EpisodeStore(store, mode="open_or_create")
     mine = episodes.episodes(f"run = {_quoted(run)} AND round = {round}")
@@ -163,10 +164,26 @@ def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
     models = Models(**item["models"])
     world = open_world(item["scene"], item["image_size"])
     robot, scene = SimRobot(world), world.config.scene()
-    policy, vlm = open_policy(models.policy), open_vlm(models.vlm, robot, item["seed"])
+    policy, vlm = open_policy(models.policy), open_robots_vlm(models.vlm, robot, item["seed"])
     subgoal_model = open_subgoals(models.subgoals, robot)
     store = EpisodeStore(item["store"], mode="open_or_create")
-    past = [record.instruction for record in store.episodes(f"run = {_quoted(item['run'])}")]
+    past = store.episodes(f"run = {_quoted(item['run'])}")
+    proposal = config.proposal
+    tasks = reviewed(scene.tasks, Path(proposal.questions)) if proposal.questions else scene.tasks
+    detector = SuccessDetector(vlm, config.threshold)
+    proposer = TaskProposer(
+        vlm,
+        tasks,
+        proposal.selector(derive_seed(item["seed"], item["robot"]) % 2**31),
+        past=[record.instruction for record in past],
+        past_successes=[record.instruction for record in past if record.success],
+        detector=detector if proposal.reproposals else None,
+        reproposals=proposal.reproposals,
+    )
+    presence = None
+    if config.watch_objects:
+        webhook = MissingObjectWebhook(proposal.notify, item["robot"]) if proposal.notify else None
+        presence = PresenceChecker(vlm, tasks) if webhook is None else PresenceChecker(vlm, tasks, webhook)
 
     def exploring(seed: int) -> Policy:
         return Explorer(policy, config.exploration, action_std=policy.statistics.std, seed=seed)
@@ -174,10 +191,10 @@ def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
     collector = Collector(
         robot=SafeRobot(robot, scene.workspace),
         scene=scene,
-        proposer=TaskProposer(vlm, scene.tasks, UCBSelector(seed=derive_seed(item["seed"], item["robot"]) % 2**31), past),
+        proposer=proposer,
         subgoal_model=subgoal_model,
         policy=exploring,
-        detector=SuccessDetector(vlm, config.threshold),
+        detector=detector,
         store=store,
         journal=Journal(Path(item["journal"])),
         provenance=Provenance(
@@ -190,7 +207,7 @@ def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
             seed=item["seed"],
         ),
         config=CollectConfig(),
-        presence=PresenceChecker(vlm, scene.tasks) if config.watch_objects else None,
+        presence=presence,
         truth=lambda task: robot.succeeded(task.instruction),
     )
     begun = collector.collected()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from soar.configuration import load
 from soar.errors import ConfigError
 from soar.policies.exploration import ExplorationConfig
+from soar.tasks.proposal import ProposalConfig
 from soar.training.policy import PolicyTrainingConfig
 from soar.training.subgoal import SubgoalTrainingConfig
 from soar.training.vqa import VQATrainingConfig
@@ -56,12 +57,14 @@ class CollectionConfig:
         exploration: How far actions stray from the policy's.
         threshold: Least probability at which the success detector says success.
         watch_objects: Ask before each episode whether the objects are still there.
+        proposal: How tasks are chosen.
     """
 
     episodes: int = 300
     exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
     threshold: float = 0.5
     watch_objects: bool = True
+    proposal: ProposalConfig = field(default_factory=ProposalConfig)
 
     def __post_init__(self) -> None:
         if self.episodes < 1:

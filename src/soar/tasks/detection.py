@@ -10,7 +10,7 @@ from soar.errors import ConfigError
 from soar.grammar import presence_question
 from soar.tasks.answers import decide
 from soar.types import Image, Label, Task
-from soar.vlm.base import VisionLanguageModel
+from soar.vlm.base import Answer, VisionLanguageModel
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,14 @@ class SuccessDetector:
 
     def detect(self, image_HWC: Image, task: Task) -> Label:
         """Return the model's label for the final frame of an attempt; `success` is None when its answer is undecidable."""
-        (answer,) = self._vlm.answer([image_HWC], [task.question])
+        return self.detect_all([image_HWC], [task])[0]
+
+    def detect_all(self, images: Sequence[Image], tasks: Sequence[Task]) -> list[Label]:
+        """Return a label for each final frame, by one batched call of the model."""
+        answers = self._vlm.answer(images, [task.question for task in tasks])
+        return [self._label(answer, task) for answer, task in zip(answers, tasks, strict=True)]
+
+    def _label(self, answer: Answer, task: Task) -> Label:
         verdict = decide(answer)
         success = None if verdict is None else verdict is not task.feasible_answer
         probability = None

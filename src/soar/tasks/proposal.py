@@ -1,7 +1,7 @@
 """Propose the next task: ask which are feasible in this image, then let the selector choose (paper §B.1.1, equations 1–2).
 
-The only state is how often each task was attempted. It follows from the instructions of past episodes, so a collector that
-restarts passes those in and goes on as if it had never stopped.
+The only state is how often each task was attempted, and how often with success. It follows from past episodes, so a collector
+that restarts passes those in and goes on as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -12,9 +12,65 @@ from dataclasses import dataclass
 
 from soar.errors import ConfigError, UnknownNameError
 from soar.tasks.answers import decide
-from soar.tasks.selection import UCBSelector
+from soar.tasks.detection import SuccessDetector
+from soar.tasks.selection import (
+    CyclingSelector,
+    HumanSelector,
+    SelectionName,
+    Selector,
+    UCBSelector,
+    UniformSelector,
+    ZoneSelector,
+)
 from soar.types import Image, Task
 from soar.vlm.base import Answer, VisionLanguageModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalConfig:
+    """How tasks are proposed. The defaults are the paper's.
+
+    Attributes:
+        selection: See `soar.tasks.selection`.
+        zone_center: Of `zone`, see `ZoneSelector`.
+        ucb_weight: Of `zone`.
+        random_share: Of `zone`.
+        reproposals: How often another task is chosen because the success detector says that the chosen one is done already;
+            the released code has 4.
+        questions: YAML file of reviewed questions, see `soar.tasks.questions`; the rules' questions by default.
+        notify: URL of a webhook (Slack's, or any that takes {"text": …}) that hears of objects that went missing.
+    """
+
+    selection: SelectionName = "ucb"
+    zone_center: float = 0.3
+    ucb_weight: float = 100.0
+    random_share: float = 0.0
+    reproposals: int = 0
+    questions: str = ""
+    notify: str = ""
+
+    def __post_init__(self) -> None:
+        if self.reproposals < 0:
+            raise ConfigError(f"proposal.reproposals must not be negative, got {self.reproposals}")
+        if self.notify and not self.notify.startswith(("http://", "https://")):
+            raise ConfigError(f"proposal.notify must be a URL, got {self.notify!r}")
+        self.selector(0)  # refuses numbers that are out of range
+
+    def selector(self, seed: int) -> Selector:
+        """Return the selector."""
+        match self.selection:
+            case "ucb":
+                return UCBSelector(seed=seed)
+            case "zone":
+                return ZoneSelector(
+                    seed=seed, zone_center=self.zone_center, ucb_weight=self.ucb_weight, random_share=self.random_share
+                )
+            case "uniform":
+                return UniformSelector(seed=seed)
+            case "cycling":
+                return CyclingSelector()
+            case "human":
+                return HumanSelector()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +82,14 @@ class Proposal:
         feasible: Instructions that the model considers feasible; undecidable ones are not among them.
         answers: The model's answer to each question that was asked.
         random: No task was feasible, so that a random one was taken.
+        vetoed: Instructions that were chosen before, and that the success detector calls done already.
     """
 
     task: Task
     feasible: tuple[str, ...]
     answers: dict[str, Answer]
     random: bool
+    vetoed: tuple[str, ...] = ()
 
 
 class TaskProposer:
@@ -42,21 +100,37 @@ class TaskProposer:
         tasks: The scene's tasks.
         selector: Chooses among the feasible ones.
         past: Instructions of the attempts so far, in any order; those of other tasks are ignored.
+        past_successes: Instructions of those that were judged successes.
+        detector: Vets what was chosen; None: nobody does.
+        reproposals: How often another task is chosen because the detector says that the chosen one is done.
     """
 
     def __init__(
-        self, vlm: VisionLanguageModel, tasks: Sequence[Task], selector: UCBSelector, past: Iterable[str] = ()
+        self,
+        vlm: VisionLanguageModel,
+        tasks: Sequence[Task],
+        selector: Selector,
+        past: Iterable[str] = (),
+        past_successes: Iterable[str] = (),
+        *,
+        detector: SuccessDetector | None = None,
+        reproposals: int = 4,
     ) -> None:
         if not tasks:
             raise ConfigError("the scene has no tasks: list at least one instruction under `tasks` in its YAML file")
         self._vlm, self._tasks, self._selector = vlm, {task.instruction: task for task in tasks}, selector
-        seen = Counter(past)
-        self._counts = {instruction: seen[instruction] for instruction in self._tasks}
+        self._past, self._past_successes = Counter(past), Counter(past_successes)
+        self._detector, self._reproposals = detector, reproposals
 
     @property
     def counts(self) -> dict[str, int]:
         """Attempts of each task so far, by instruction."""
-        return dict(self._counts)
+        return {name: self._past[name] for name in self._tasks}
+
+    @property
+    def successes(self) -> dict[str, int]:
+        """Attempts of each task that were judged successes, by instruction."""
+        return {name: self._past_successes[name] for name in self._tasks}
 
     def propose(self, image_HWC: Image, off_limits: Collection[str] = ()) -> Proposal:
         """Return the next task for what the camera sees; asks each distinct question once, in one batch.
@@ -71,16 +145,30 @@ class TaskProposer:
         replies = self._vlm.answer([image_HWC] * len(questions), questions) if questions else []
         answers = dict(zip(questions, replies, strict=True))
         feasible = tuple(name for name, task in allowed.items() if decide(answers[task.question]) is task.feasible_answer)
-        counts = {name: self._counts[name] for name in allowed or self._tasks}
-        chosen = self._selector.select(feasible, counts)
-        return Proposal(task=self._tasks[chosen], feasible=feasible, answers=answers, random=not feasible)
+        chosen, vetoed = self._choose(image_HWC, feasible, {name: self._past[name] for name in allowed or self._tasks})
+        return Proposal(
+            task=self._tasks[chosen], feasible=feasible, answers=answers, random=chosen not in feasible, vetoed=vetoed
+        )
 
-    def record(self, task: Task) -> None:
+    def _choose(self, image_HWC: Image, feasible: tuple[str, ...], counts: dict[str, int]) -> tuple[str, tuple[str, ...]]:
+        """Return the chosen task, and those that were chosen before it and are done already."""
+        vetoed: tuple[str, ...] = ()
+        while True:
+            left = {name: count for name, count in counts.items() if name not in vetoed}
+            chosen = self._selector.select([name for name in feasible if name in left], left, self.successes)
+            if self._detector is None or len(vetoed) >= self._reproposals or len(left) == 1:
+                return chosen, vetoed
+            if self._detector.detect(image_HWC, self._tasks[chosen]).success is not True:
+                return chosen, vetoed
+            vetoed = (*vetoed, chosen)
+
+    def record(self, task: Task, success: bool | None = None) -> None:
         """Count one attempt at a task; an episode that a fault ended does not count.
 
         Raises:
             UnknownNameError: The task is not one of the scene's.
         """
-        if task.instruction not in self._counts:
-            raise UnknownNameError("task", task.instruction, self._counts)
-        self._counts[task.instruction] += 1
+        if task.instruction not in self._tasks:
+            raise UnknownNameError("task", task.instruction, self._tasks)
+        self._past[task.instruction] += 1
+        self._past_successes[task.instruction] += success is True

@@ -1,4 +1,4 @@
-"""The protocol of vision-language models: yes/no questions about images."""
+"""The protocols of frozen models: yes/no questions about images, and free text."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ class Answer:
     """A model's answer to one question.
 
     Attributes:
-        text: The raw words.
+        text: The raw words; empty when nobody answered.
         p_yes: Probability of yes; None when the model gives none.
+        decoded: What another model made of words that nobody else could read; None when none did, or it could not either.
     """
 
     text: str
     p_yes: float | None = None
+    decoded: bool | None = None
 
 
 @runtime_checkable
@@ -33,4 +35,18 @@ class VisionLanguageModel(Protocol):
 
     def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
         """Answer question i about image i; both sequences have the same length."""
+        ...
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """A frozen model that replies in words; most vision-language models are one too."""
+
+    @property
+    def id(self) -> str:
+        """Name and version of the model."""
+        ...
+
+    def reply(self, prompts: Sequence[str], images: Sequence[Image | None] | None = None) -> list[str]:
+        """Reply to prompt i about image i (None: no image); an empty text means that nobody replied."""
         ...

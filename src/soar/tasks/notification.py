@@ -1,0 +1,56 @@
+"""Tells a person, far away, that an object fell off the table (§G): one message by webhook, Slack's or any other.
+
+The message is sent aside: a robot does not wait for a messenger. One that cannot be delivered is logged.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import urllib.request
+
+log = logging.getLogger(__name__)
+_TIMEOUT_S = 10.0
+_TRIES = 3
+
+
+class MissingObjectWebhook:
+    """Called with an object's name, it posts {"text": …}; see `soar.tasks.detection.PresenceChecker`.
+
+    Args:
+        url: Of the webhook.
+        robot: Which robot's table it is.
+        wait_s: Before the second try; doubled before each further one.
+    """
+
+    def __init__(self, url: str, robot: str, wait_s: float = 5.0) -> None:
+        self._url, self._robot, self._wait_s = url, robot, wait_s
+        self._stop = threading.Event()
+        self._sending: list[threading.Thread] = []
+
+    def __call__(self, name: str) -> None:
+        """Send one message, aside."""
+        log.warning("%s: %s is missing from the table; its tasks are off limits until it is back", self._robot, name)
+        text = f"{self._robot}: the {name} is missing from the table. Its tasks are off limits until somebody puts it back."
+        thread = threading.Thread(target=self._send, args=(text,), daemon=True)
+        self._sending = [*(other for other in self._sending if other.is_alive()), thread]
+        thread.start()
+
+    def flush(self) -> None:
+        """Wait until all messages are sent or given up."""
+        for thread in self._sending:
+            thread.join()
+
+    def _send(self, text: str) -> None:
+        request = urllib.request.Request(
+            self._url, json.dumps({"text": text}).encode(), {"Content-Type": "application/json"}, method="POST"
+        )
+        for attempt in range(1, _TRIES + 1):
+            try:
+                with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
+                    return
+            except (OSError, ValueError) as error:
+                log.warning("the webhook did not take the message (%s), try %d of %d", error, attempt, _TRIES)
+                if attempt < _TRIES:
+                    self._stop.wait(self._wait_s * 2 ** (attempt - 1))

@@ -1,0 +1,93 @@
+"""The real loading and sampling code, on a pipeline of random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from soar.errors import CheckpointError, ConfigError, UnknownNameError
+from soar.subgoals.diffusion import SAMPLERS, DiffusionConfig, DiffusionSubgoals
+from soar.subgoals.opening import open_subgoal_model
+from soar.testing import check_subgoal_model
+
+from .tiny_diffusion import save_tiny_pipeline
+
+IMAGES = [np.random.default_rng(i).integers(0, 256, (40 + 8 * i, 48, 3), dtype=np.uint8) for i in range(3)]
+TEXTS = ["open the drawer", "put the carrot on the plate", "fold the cloth"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_pipeline(tmp_path_factory.mktemp("diffusion") / "tiny")
+
+
+def opened(folder: Path, **changes: Any) -> DiffusionSubgoals:
+    return DiffusionSubgoals.load(DiffusionConfig(model=str(folder), **{"image_size": 32, "steps": 2, **changes}))
+
+
+def test_it_keeps_the_contract(folder: Path) -> None:
+    model = opened(folder)
+    check_subgoal_model(model)
+    assert model.id.endswith("-ddim2-7.5-2")
+
+
+def test_batches_cut_nothing_and_change_nothing(folder: Path) -> None:
+    one, two = (opened(folder, batch_size=size) for size in (1, 2))
+    first, second = (model.generate(IMAGES, TEXTS, [1, 2, 3]) for model in (one, two))
+    for image, a, b in zip(IMAGES, first, second, strict=True):
+        assert a.shape == image.shape
+        assert np.abs(a.astype(int) - b).max() <= 1
+    assert not np.array_equal(one.generate(IMAGES[:1], TEXTS[:1], [9])[0], first[0]), "another seed, another subgoal"
+
+
+def test_the_guidance_is_the_papers_and_reaches_the_sampler(folder: Path) -> None:
+    defaults = DiffusionConfig(model="m")
+    assert (defaults.guidance, defaults.image_guidance, defaults.sampler, defaults.steps) == (7.5, 2.0, "ddim", 50)
+    goals = {
+        (text, image): opened(folder, guidance=text, image_guidance=image).generate(IMAGES[:1], TEXTS[:1], [1])[0].tobytes()
+        for text in (1.5, 30.0)
+        for image in (1.0, 30.0)
+    }
+    assert len(set(goals.values())) == 4
+
+
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_every_sampler_runs(folder: Path, sampler: str) -> None:
+    model = opened(folder, sampler=sampler, steps=3)
+    assert f"-{sampler}3-" in model.id
+    assert model.generate(IMAGES[:1], TEXTS[:1], [0])[0].std() > 0
+
+
+def test_it_is_named_by_its_folder_or_by_a_yaml_file_beside_it(folder: Path) -> None:
+    path = folder.parent / "fast.yaml"
+    path.write_text("backend: diffusion\nmodel: tiny\nsampler: dpm\nsteps: 2\nimage_size: 32\n")
+    assert "-dpm2-" in open_subgoal_model(str(path)).id
+    assert open_subgoal_model(str(folder)).id.endswith("-ddim50-7.5-2")
+    path.with_name("wrong.yaml").write_text("backend: gan\nmodel: tiny\n")
+    with pytest.raises(UnknownNameError, match=r"unknown backend 'gan'.*Valid choices: diffusion"):
+        open_subgoal_model(str(path.with_name("wrong.yaml")))
+    path.with_name("typo.yaml").write_text("backend: diffusion\nmodel: tiny\nstep: 2\n")
+    with pytest.raises(UnknownNameError, match="did you mean 'steps'"):
+        open_subgoal_model(str(path.with_name("typo.yaml")))
+
+
+def test_a_checkpoint_that_does_not_edit_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="4 input channels; one that edits images has 8"):
+        opened(save_tiny_pipeline(tmp_path / "plain", channels=4))
+
+
+def test_a_damaged_or_missing_checkpoint_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"cannot be loaded.*InstructPix2Pix pipeline as safetensors"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"guidance": 1.0}, {"image_guidance": 0.5}, {"image_size": 100}, {"steps": 0}, {"batch_size": 0}]
+)
+def test_numbers_that_cannot_be_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(changes))):
+        DiffusionConfig(model="m", **changes)
