@@ -17,9 +17,13 @@ from soar.episodes import EpisodeStore
 from soar.policies.gcbc_policy import GCBCPolicy, read_lineage
 
 COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data")
+DATA_COMMANDS = ("stats", "films", "import", "import rlds", "import raw", "import lerobot", "export", "export rlds",
+                 "export lerobot", "label", "relabel", "merge", "split", "delete", "compact", "doctor")  # fmt: skip
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["data", "stats"], ["data", "films"]])
+@pytest.mark.parametrize(
+    "command", [[], *([name] for name in COMMANDS), *(["data", *words.split()] for words in DATA_COMMANDS)]
+)
 def test_help_teaches_with_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
         main([*command, "--help"])

@@ -226,6 +226,20 @@ class EpisodeStore:
                     return
         raise StoreError(f"{self.uri}: episode {id!r} is being labelled by too many processes at once; try again")
 
+    def delete(self, id: str) -> None:
+        """Delete an episode. Versions from before still show it: what was trained on it can be explained.
+
+        Raises:
+            StoreError: There is no such episode, or the store is pinned or cannot be written.
+        """
+        self._check_writable()
+        row, _ = self._row(id)
+        with self._explain("delete from"):
+            # The row in `episodes` is what makes an episode; steps without one are seen by nobody.
+            self._episodes.delete(f"attempt = {row['attempt']}")
+            self._steps.delete(f"attempt = {row['attempt']}")
+        self._refresh()
+
     def compact(self) -> None:
         """Merge the small files that many appends left; reading is faster afterwards, and pinned versions stay readable.
 
