@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import lance
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from soar.episodes import EpisodeStore, schema
@@ -71,9 +73,7 @@ def test_an_old_store_takes_episodes_with_an_origin(tmp_path: Path, store: Episo
     assert old.episodes()[0].origin == {}
     old.append(make_episode("d"))
     assert "origin" not in lance.dataset(f"{store.uri}/episodes.lance").schema.names
-    import dataclasses
-
-    old.append(dataclasses.replace(encode(make_episode("e")), origin={"file": "x"}))
+    old.append(replace(encode(make_episode("e")), origin={"file": "x"}))
     assert [record.origin for record in old.episodes()] == [{}, {}, {}, {}, {"file": "x"}]
 
 
@@ -94,7 +94,7 @@ def test_the_doctor_repairs_what_is_broken_and_nothing_else(store: EpisodeStore)
     episodes.update({"length": "9"}, where="id = 'wrong'")
     episodes.update({"success": "false"}, where="id = 'a'")
     twin = episodes.to_table(filter="id = 'b'")
-    twin_attempt = twin.set_column(twin.schema.get_field_index("attempt"), "attempt", [[8]])
+    twin_attempt = twin.set_column(twin.schema.get_field_index("attempt"), "attempt", pa.array([8]))
     lance.write_dataset(
         schema.steps_table(encode(make_episode("b", steps=3)), attempt=8), f"{store.uri}/steps.lance", mode="append"
     )

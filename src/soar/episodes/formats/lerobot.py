@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -108,7 +109,7 @@ def _read(source: _Source, row: dict[str, Any], id: str, stored: dict[str, Any] 
         chunk_index=row["data/chunk_index"], file_index=row["data/file_index"], episode_chunk=0
     )
     table = _table(path)
-    table = table.filter(pa.compute.equal(table["episode_index"], row["episode_index"]))
+    table = table.filter(pc.equal(table["episode_index"], row["episode_index"]))
     if len(table) != row["length"]:
         raise FormatError(f"{place}: {path} holds {len(table)} of its {row['length']} steps; is the file truncated?")
     states_ND, actions_ND = _vectors(table["observation.state"], place), _vectors(table["action"], place)
@@ -190,10 +191,14 @@ def _vectors(column: pa.ChunkedArray, place: str) -> NDArray[np.float32]:
     return np.array(column.to_pylist(), np.float32)
 
 
-@lru_cache(maxsize=2)
 def _table(path: Path) -> pa.Table:
-    """Read a parquet file; the last ones stay in memory, as episodes stand in them one after the other."""
     try:
-        return pq.read_table(path)
+        return _read_table(path, path.stat().st_mtime_ns)
     except (OSError, pa.ArrowException) as error:
         raise FormatError(f"cannot read {path}: {error}; restore the file") from error
+
+
+@lru_cache(maxsize=2)
+def _read_table(path: Path, changed_ns: int) -> pa.Table:
+    """Read a parquet file; the last ones stay in memory, as episodes stand in them one after the other."""
+    return pq.read_table(path)

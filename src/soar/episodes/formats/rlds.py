@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -61,6 +62,9 @@ def open_rlds(folder: Path, config: RLDSConfig) -> Dataset:
     files = sorted(path for path in folder.rglob("*.tfrecord*") if tfrecord.is_record_file(path)) if folder.is_dir() else []
     if not files:
         raise FormatError(f"{folder} holds no .tfrecord file; pass the folder of the dataset, the one with features.json")
+    ((name, times),) = Counter(path.name for path in files).most_common(1)
+    if times > 1:
+        raise FormatError(f"{folder} holds several datasets, there are {times} files {name}; pass the folder of one of them")
     splits = {path: _split(path) for path in files}
     unknown = set(config.splits) - set(splits.values())
     if unknown:
@@ -70,11 +74,11 @@ def open_rlds(folder: Path, config: RLDSConfig) -> Dataset:
     files = [path for path in files if not config.splits or splits[path] in config.splits]
     _note_missing_shards(folder, files)
     records = [record for path in files for record in tfrecord.scan(path)]
-    known = sidecar.read(folder)
+    known = {parent: sidecar.read(parent) for parent in {path.parent for path in files}}
 
     def episodes() -> Iterator[Found]:
         for record in records:
-            row = known.get(_key(record))
+            row = known[record.path.parent].get(_key(record))
             id = row["id"] if row else f"{record.path.name}-{record.number:05d}"
             yield Found(id=id, place=record.place, read=lambda record=record, id=id, row=row: _read(record, id, row, config))
 
@@ -97,12 +101,15 @@ def _read(record: tfrecord.Record, id: str, row: dict[str, Any] | None, config: 
     file_path = str(metadata.get("file_path") or "")
     if config.latency_shift == "by-date" and _lags(file_path):
         images, states_ND, actions_ND = images[1:], states_ND[1:], actions_ND[:-1]
-    instructions = [bytes(text).decode("utf-8", "replace") for text in features.get("steps/language_instruction", ())]
+    instructions = [text.decode("utf-8", "replace") for text in _as_bytes(features.get("steps/language_instruction", ()))]
     instruction = next((text.strip() for text in instructions if text.strip()), "")
     if "has_language" in metadata and not metadata["has_language"]:
         instruction = ""
     success = metadata.get("success")
-    if success is None:
+    if _split(record.path) == "unlabelled":
+        # What our own export calls episodes without a verdict; the schema has no third value.
+        success = None
+    elif success is None:
         success = {"success": True, "failure": False}.get(_split(record.path))
     goals = features.get("steps/goal", ())
     lists = {name: text_list(str(metadata[name])) for name in ("task_list", "object_list") if name in metadata}

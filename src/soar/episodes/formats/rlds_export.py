@@ -97,7 +97,6 @@ def export_rlds(
                         "shardLengths": [str(length) for length in shards],
                     }
                 )
-        known.close()
         _write_json(aside / "features.json", _features(sizes.pop() if len(sizes) == 1 else None))
         _write_json(
             aside / "dataset_info.json",

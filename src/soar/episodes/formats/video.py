@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import av
 import numpy as np
@@ -78,7 +78,7 @@ class VideoWriter:
         self.count = 0
         self.bytes = 0
         self._container = av.open(str(path), "w")
-        self._stream = self._container.add_stream(encoder, rate=Fraction(fps), options=options)
+        self._stream = cast(av.VideoStream, self._container.add_stream(encoder, rate=Fraction(fps), options=options))
         self._stream.height, self._stream.width = size
         self._stream.pix_fmt = "yuv420p"
 
