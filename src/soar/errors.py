@@ -40,6 +40,10 @@ class StoreError(SoarError):
     """An episode store cannot be read or written (missing, foreign, read-only, full disk)."""
 
 
+class FormatError(SoarError):
+    """A dataset of another format is damaged, incomplete, or not what it was said to be; the message names file and place."""
+
+
 class RenderingError(SoarError):
     """No headless rendering library was found; the message prints the command that installs it."""
 

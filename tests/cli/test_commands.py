@@ -17,10 +17,12 @@ from soar.episodes import EpisodeStore
 from soar.policies.gcbc_policy import GCBCPolicy, read_lineage
 
 COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data", "vlm", "tasks", "subgoal", "import-susie", "label")
-INNER = (["data", "stats"], ["data", "films"], ["vlm", "ask"], ["tasks", "questions"])
+INNER = ("vlm ask", "tasks questions")
+DATA = ("stats", "films", "import", "import rlds", "import raw", "import lerobot", "export", "export rlds",
+        "export lerobot", "label", "relabel", "merge", "split", "delete", "compact", "doctor")  # fmt: skip
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), *INNER])
+@pytest.mark.parametrize("command", [[], *(c.split() for c in COMMANDS + INNER), *(["data", *words.split()] for words in DATA)])
 def test_help_teaches_with_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
         main([*command, "--help"])

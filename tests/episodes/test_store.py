@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 from soar.episodes import EpisodeStore, schema
+from soar.episodes.encoded import encode
 from soar.errors import SoarError, StoreError
 from soar.types import Provenance
 
@@ -118,7 +119,7 @@ def test_rows_mean_the_same_after_compaction_and_labels(store: EpisodeStore) -> 
 def test_steps_without_their_episode_are_seen_by_nobody(store: EpisodeStore) -> None:
     store.append(make_episode("a", seed=1))
     orphan = make_episode("b", seed=2)
-    lance.write_dataset(schema.steps_table(orphan, attempt=7), f"{store.uri}/steps.lance", mode="append")
+    lance.write_dataset(schema.steps_table(encode(orphan), attempt=7), f"{store.uri}/steps.lance", mode="append")
     retried = make_episode("b", seed=3)
     store.append(retried)
 

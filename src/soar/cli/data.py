@@ -1,4 +1,4 @@
-"""Commands that look at datasets."""
+"""Commands about datasets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+
+from soar.cli.curate import Compact, Delete, Doctor, LabelEpisode, Merge, Relabel, Split
+from soar.cli.exchange import Export, Import
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +67,23 @@ class Films:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Look at datasets: count them, or draw them."""
+    """Look at datasets, import and export them, correct and repair them.
+
+    Example: soar data import rlds soar_dataset/1.0.0 --store soar-data
+    """
 
     command: (
         Annotated[Stats, tyro.conf.subcommand("stats", prefix_name=False)]
         | Annotated[Films, tyro.conf.subcommand("films", prefix_name=False)]
+        | Annotated[Import, tyro.conf.subcommand("import", prefix_name=False)]
+        | Annotated[Export, tyro.conf.subcommand("export", prefix_name=False)]
+        | Annotated[LabelEpisode, tyro.conf.subcommand("label", prefix_name=False)]
+        | Annotated[Relabel, tyro.conf.subcommand("relabel", prefix_name=False)]
+        | Annotated[Merge, tyro.conf.subcommand("merge", prefix_name=False)]
+        | Annotated[Split, tyro.conf.subcommand("split", prefix_name=False)]
+        | Annotated[Delete, tyro.conf.subcommand("delete", prefix_name=False)]
+        | Annotated[Compact, tyro.conf.subcommand("compact", prefix_name=False)]
+        | Annotated[Doctor, tyro.conf.subcommand("doctor", prefix_name=False)]
     )
 
     def run(self) -> None:

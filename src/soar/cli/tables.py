@@ -37,12 +37,17 @@ def print_statistics(statistics: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         say(json.dumps(statistics, indent=1))
         return
-    table = Table("", "attempts", "labelled", "successes", "failures", "steps")
-    for name in ("by_task", "by_scene", "by_policy"):
+    table = Table("", "attempts", "labelled", "successes", "failures", "steps", "success [95 % interval]")
+
+    def row(name: str, counts: dict[str, int]) -> None:
+        rate = Rate(successes=counts["successes"], trials=counts["labelled"])
+        table.add_row(name, *(str(value) for value in counts.values()), str(rate) if counts["labelled"] else "-")
+
+    for name in ("by_task", "by_scene", "by_policy", "by_robot"):
         for key, counts in statistics[name].items():
-            table.add_row(key or "(none)", *(str(value) for value in counts.values()))
+            row(key or "(none)", counts)
         table.add_section()
-    table.add_row("total", *(str(value) for value in statistics["total"].values()))
+    row("total", statistics["total"])
     _print(table)
 
 

@@ -1,6 +1,7 @@
 """The dataset: a store of episodes, hindsight sampling, co-training mixtures, relabelling and statistics."""
 
 from soar.episodes.arrays import StepArrays, concatenate, load_arrays, train_validation_split
+from soar.episodes.encoded import EncodedEpisode
 from soar.episodes.hindsight import HindsightPairs, HindsightSampler, balanced_by_instruction
 from soar.episodes.mixture import HindsightBatch, Mixture, co_training_weights
 from soar.episodes.relabel import ActionStatistics, action_statistics, drop_idle, sum_actions
@@ -10,6 +11,7 @@ from soar.episodes.store import EpisodeStore, StepRows
 
 __all__ = [
     "ActionStatistics",
+    "EncodedEpisode",
     "EpisodeRecord",
     "EpisodeStore",
     "HindsightBatch",

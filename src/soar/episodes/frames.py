@@ -44,6 +44,17 @@ def decode(jpeg: bytes) -> Image:
     return image
 
 
+def size(jpeg: bytes) -> tuple[int, int] | None:
+    """Return (height, width) from the header of a JPEG that also has its end, None when the bytes are something else."""
+    if not jpeg.startswith(b"\xff\xd8") or b"\xff\xd9" not in jpeg[-64:]:
+        return None
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
+    except ValueError:
+        return None
+    return int(height), int(width)
+
+
 def encode_all(images_NHWC: NDArray[np.uint8]) -> list[bytes]:
     """Encode (N, H, W, 3) uint8 RGB images, in order."""
     jpegs = [b""] * len(images_NHWC)

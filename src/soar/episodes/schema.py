@@ -1,8 +1,8 @@
-"""The two tables of a store, and how an `Episode` becomes rows of them.
+"""The two tables of a store, and how an `EncodedEpisode` becomes rows of them and comes back.
 
 ```
 steps     one row a step, T + 1 an episode: episode, attempt, step, frame (JPEG), state (7), action (7, null in the last row)
-episodes  one row an episode: id, attempt, scene, instruction, length (T), labels and verdict, provenance, subgoals
+episodes  one row an episode: id, attempt, scene, instruction, length (T), labels and verdict, provenance, subgoals, origin
 ```
 
 `attempt` is a random number drawn by each append. It joins the two tables, so that steps whose episode was never committed
@@ -14,18 +14,19 @@ kept apart because it exists only in simulation and nothing may be trained on it
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from soar.episodes import frames
-from soar.errors import StoreError
-from soar.types import ACTION_DIM, STATE_DIM, Episode, Label, Provenance
+from soar.episodes.encoded import EncodedEpisode
+from soar.types import ACTION_DIM, STATE_DIM, Label, Provenance
 
-VERSION = (1, 0)
+VERSION = (1, 1)
 """Major, minor. A reader refuses an unknown major; a minor only adds columns."""
 VERSION_KEY = b"soar.episodes"
 SIMULATOR = "simulator"
@@ -76,10 +77,12 @@ EPISODES = pa.schema(
         ("subgoal_steps", pa.list_(pa.int32())),
         ("subgoal_frames", pa.list_(pa.binary())),
         ("created_s", pa.float64()),
+        ("origin", pa.string()),
     ],
     metadata=_METADATA,
 )
 METADATA_COLUMNS = [name for name in EPISODES.names if name not in ("subgoal_steps", "subgoal_frames")]
+Vectors: TypeAlias = NDArray[np.float32]
 _PROVENANCE = tuple(Provenance.__dataclass_fields__)
 
 
@@ -100,6 +103,7 @@ class EpisodeRecord:
         created_s: When it was appended, in seconds since the Unix epoch.
         first_row: Index of its first observation among the store's rows (see `EpisodeStore.rows`).
         attempt: What joins it to its steps.
+        origin: What the dataset knew that it was imported from, see `EncodedEpisode`.
     """
 
     id: str
@@ -114,6 +118,7 @@ class EpisodeRecord:
     created_s: float
     first_row: int
     attempt: int
+    origin: Mapping[str, Any]
 
 
 def resolve(labels: Sequence[Label]) -> Label | None:
@@ -138,32 +143,7 @@ def label_columns(labels: Sequence[Label]) -> dict[str, Any]:
     }
 
 
-def check(episode: Episode) -> None:
-    """Refuse an episode whose arrays are not what the vocabulary says.
-
-    Raises:
-        StoreError: A shape or type is wrong, or a number is not finite; the message names the array and the step.
-    """
-    where = f"episode {episode.id!r}"
-    if not episode.id:
-        raise StoreError("an episode has no id; give each episode an id that is unique in the store, for example RUN-SEED")
-    if len(episode.actions_TD) == 0:
-        raise StoreError(f"{where} has no actions; an episode needs at least one action and two observations")
-    images = [episode.images_THWC, *(goal.image_HWC[None] for goal in episode.subgoals)]
-    if any(image.dtype != np.uint8 or image.ndim != 4 or image.shape[-1] != 3 for image in images):
-        raise StoreError(
-            f"{where}: images must be uint8 RGB of shape (height, width, 3), got "
-            + ", ".join(sorted({f"{image.dtype} {image.shape[1:]}" for image in images}))
-        )
-    for name, array, dim in (("states", episode.states_TD, STATE_DIM), ("actions", episode.actions_TD, ACTION_DIM)):
-        if array.ndim != 2 or array.shape[1] != dim:
-            raise StoreError(f"{where}: {name} must have shape (steps, {dim}), got {array.shape}")
-        finite = np.isfinite(array).all(1)
-        if not finite.all():
-            raise StoreError(f"{where}: {name} are not finite at step {int(np.argmin(finite))}; drop or repair the episode")
-
-
-def steps_table(episode: Episode, attempt: int) -> pa.Table:
+def steps_table(episode: EncodedEpisode, attempt: int) -> pa.Table:
     """Return the T + 1 rows of `steps` of one episode."""
     rows = len(episode.states_TD)
     states = pa.array(np.ascontiguousarray(episode.states_TD, np.float32).ravel())
@@ -174,7 +154,7 @@ def steps_table(episode: Episode, attempt: int) -> pa.Table:
             pa.array([episode.id] * rows, pa.string()),
             pa.array(np.full(rows, attempt), pa.int64()),
             pa.array(np.arange(rows), pa.int32()),
-            pa.array(frames.encode_all(episode.images_THWC), pa.binary()),
+            pa.array(episode.frames, pa.binary()),
             pa.FixedSizeListArray.from_arrays(states, STATE_DIM),
             pa.FixedSizeListArray.from_arrays(pa.array(actions.ravel()), ACTION_DIM, mask=pa.array(has_no_action)),
         ],
@@ -182,8 +162,8 @@ def steps_table(episode: Episode, attempt: int) -> pa.Table:
     )
 
 
-def episode_row(episode: Episode, attempt: int, created_s: float) -> dict[str, Any]:
-    """Return the row of `episodes` of one episode."""
+def episode_row(episode: EncodedEpisode, attempt: int, created_s: float) -> dict[str, Any]:
+    """Return the row of `episodes` of one episode; `created_s` is for one that has not been stored before."""
     return {
         "id": episode.id,
         "attempt": attempt,
@@ -192,10 +172,29 @@ def episode_row(episode: Episode, attempt: int, created_s: float) -> dict[str, A
         "length": len(episode.actions_TD),
         **label_columns(episode.labels),
         **asdict(episode.provenance),
-        "subgoal_steps": [goal.step for goal in episode.subgoals],
-        "subgoal_frames": [frames.encode(goal.image_HWC) for goal in episode.subgoals],
-        "created_s": created_s,
+        "subgoal_steps": [step for step, _ in episode.subgoals],
+        "subgoal_frames": [jpeg for _, jpeg in episode.subgoals],
+        "created_s": created_s if episode.created_s is None else episode.created_s,
+        "origin": json.dumps(dict(episode.origin)) if episode.origin else None,
     }
+
+
+def encoded_episode(row: Mapping[str, Any], jpegs: Sequence[bytes], states_TD: Vectors, actions_TD: Vectors) -> EncodedEpisode:
+    """Return the episode of a row of `episodes` and its T + 1 frames, T + 1 states and T actions."""
+    known = record(row, first_row=0)
+    return EncodedEpisode(
+        id=known.id,
+        scene=known.scene,
+        instruction=known.instruction,
+        frames=tuple(jpegs),
+        states_TD=states_TD,
+        actions_TD=actions_TD,
+        subgoals=tuple(zip(row["subgoal_steps"], row["subgoal_frames"], strict=True)),
+        labels=known.labels,
+        provenance=known.provenance,
+        origin=known.origin,
+        created_s=known.created_s,
+    )
 
 
 def record(row: Mapping[str, Any], first_row: int) -> EpisodeRecord:
@@ -207,20 +206,22 @@ def record(row: Mapping[str, Any], first_row: int) -> EpisodeRecord:
         labels=tuple(Label(**label) for label in row["labels"]),
         provenance=Provenance(**provenance),
         first_row=first_row,
+        # Stores of format 1.0 have no such column.
+        origin=json.loads(row.get("origin") or "{}"),
     )
 
 
-def states(table: pa.Table) -> np.ndarray[Any, np.dtype[np.float32]]:
+def states(table: pa.Table) -> Vectors:
     """Return the states (N, 7) of rows of `steps`."""
     return _vectors(table["state"], STATE_DIM)
 
 
-def actions(table: pa.Table) -> np.ndarray[Any, np.dtype[np.float32]]:
+def actions(table: pa.Table) -> Vectors:
     """Return the actions (N, 7) of rows of `steps`; NaN where a row has none."""
     return _vectors(table["action"], ACTION_DIM)
 
 
-def _vectors(column: pa.ChunkedArray, dim: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _vectors(column: pa.ChunkedArray, dim: int) -> Vectors:
     array = np.full((len(column), dim), np.nan, np.float32)
     valid = np.asarray(column.is_valid())
     array[valid] = np.asarray(column.combine_chunks().flatten(), np.float32).reshape(-1, dim)

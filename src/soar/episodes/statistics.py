@@ -13,9 +13,9 @@ def dataset_statistics(store: EpisodeStore, where: str | None = None) -> dict[st
     """Count the episodes that match an SQL filter (see `EpisodeStore.episodes`).
 
     Returns:
-        A JSON-able mapping. `total`, and each entry of `by_task`, `by_scene` and `by_policy` (in order of first appearance):
-        `attempts`, `labelled` (episodes with a verdict), `successes`, `failures`, `steps` (actions). `table6` is the store's
-        row of the paper's Table 6.
+        A JSON-able mapping. `total`, and each entry of `by_task`, `by_scene`, `by_policy` and `by_robot` (in order of first
+        appearance): `attempts`, `labelled` (episodes with a verdict), `successes`, `failures`, `steps` (actions). `table6` is
+        the store's row of the paper's Table 6.
 
     Raises:
         StoreError: The SQL is invalid.
@@ -29,6 +29,7 @@ def dataset_statistics(store: EpisodeStore, where: str | None = None) -> dict[st
         "by_task": _group(records, lambda record: record.instruction),
         "by_scene": _group(records, lambda record: record.scene),
         "by_policy": _group(records, lambda record: record.provenance.policy),
+        "by_robot": _group(records, lambda record: record.provenance.robot),
         "table6": {
             "trajectories": len(records),
             "environments": len({record.scene for record in records}),

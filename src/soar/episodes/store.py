@@ -28,10 +28,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from soar.episodes import frames, schema, tables
+from soar.episodes.encoded import EncodedEpisode, check, decode, encode
 from soar.episodes.explaining import explaining, explaining_filter, reason
 from soar.episodes.schema import EpisodeRecord
+from soar.episodes.snapshot import Snapshot, positions_of, snapshot_of
 from soar.errors import StoreError
-from soar.types import Episode, Label, Subgoal
+from soar.types import Episode, Label
 
 Mode = Literal["open", "create", "open_or_create"]
 _TRIES = 20
@@ -56,25 +58,6 @@ class StepRows:
     actions_ND: NDArray[np.float32]
 
 
-@dataclass(slots=True)
-class _Snapshot:
-    """One state of the `episodes` table, in the order of insertion.
-
-    Attributes:
-        versions: Of `steps` and `episodes`.
-        row_ids: Lance's stable row ids; they grow with insertion and survive updates and compaction.
-        attempts: (E,) what joins them to their steps.
-        first_rows: (E + 1,) where each episode begins among the rows, and the number of rows.
-        positions: Where each row is in the `steps` table; found when it is first needed.
-    """
-
-    versions: tuple[int, int]
-    row_ids: NDArray[np.int64]
-    attempts: NDArray[np.int64]
-    first_rows: NDArray[np.int64]
-    positions: NDArray[np.int64] | None = None
-
-
 class EpisodeStore:
     """Episodes on disk: append, read, filter by SQL, label, pin a version.
 
@@ -91,7 +74,7 @@ class EpisodeStore:
     def __init__(self, uri: str | Path, *, mode: Mode = "open", version: Mapping[str, int] | None = None) -> None:
         self.uri = str(uri)
         self._pinned = version is not None
-        self._snapshot: _Snapshot | None = None
+        self._snapshot: Snapshot | None = None
         if mode != "open":
             tables.create(self.uri, exist_ok=mode == "open_or_create")
         tables.check_exist(self.uri)
@@ -105,27 +88,32 @@ class EpisodeStore:
         self._refresh()
         return {"steps": self._steps.version, "episodes": self._episodes.version}
 
-    def append(self, episodes: Episode | Sequence[Episode]) -> None:
+    def append(self, episodes: Episode | EncodedEpisode | Sequence[Episode | EncodedEpisode]) -> None:
         """Append one or several episodes; when this returns they are on disk, and when it raises none of them is visible.
 
         Raises:
             StoreError: An episode is malformed or its id is taken, the store is pinned or read-only, or the disk is full.
         """
-        batch = [episodes] if isinstance(episodes, Episode) else list(episodes)
+        batch = [episodes] if isinstance(episodes, Episode | EncodedEpisode) else list(episodes)
         self._check_writable()
-        for episode in batch:
-            schema.check(episode)
-        self._check_new([episode.id for episode in batch])
-        if not batch:
+        encoded = [encode(episode) if isinstance(episode, Episode) else episode for episode in batch]
+        for episode in encoded:
+            check(episode)
+        self._check_new([episode.id for episode in encoded])
+        if not encoded:
             return
-        attempts = [secrets.randbits(62) for _ in batch]
+        attempts = [secrets.randbits(62) for _ in encoded]
         created_s = time.time()
-        steps = pa.concat_tables([schema.steps_table(e, a) for e, a in zip(batch, attempts, strict=True)])
-        rows = [schema.episode_row(e, a, created_s) for e, a in zip(batch, attempts, strict=True)]
+        steps = pa.concat_tables([schema.steps_table(e, a) for e, a in zip(encoded, attempts, strict=True)])
+        rows = [schema.episode_row(e, a, created_s) for e, a in zip(encoded, attempts, strict=True)]
         with self._explain("append to"):
+            if any(episode.origin for episode in encoded):
+                tables.add_missing_columns(self._episodes)
             lance.write_dataset(steps, tables.path(self.uri, "steps"), mode="append")
             committed = lance.write_dataset(
-                pa.Table.from_pylist(rows, schema.EPISODES), tables.path(self.uri, "episodes"), mode="append"
+                pa.Table.from_pylist(rows, tables.writable_schema(self._episodes)),
+                tables.path(self.uri, "episodes"),
+                mode="append",
             )
         if len(committed.get_fragments()) % _SMALL_FILES == 0:
             try:
@@ -147,7 +135,8 @@ class EpisodeStore:
         self._refresh()
         snapshot = self._index()
         with self._explain("read"), explaining_filter(where):
-            scanner = self._episodes.scanner(columns=schema.METADATA_COLUMNS, filter=where, with_row_id=True)
+            columns = [name for name in schema.METADATA_COLUMNS if name in self._episodes.schema.names]
+            scanner = self._episodes.scanner(columns=columns, filter=where, with_row_id=True)
             rows = sorted(scanner.to_table().to_pylist(), key=lambda row: int(row["_rowid"]))
         indices = np.searchsorted(snapshot.row_ids, [row["_rowid"] for row in rows])
         return [schema.record(row, int(snapshot.first_rows[index])) for row, index in zip(rows, indices, strict=True)]
@@ -168,24 +157,23 @@ class EpisodeStore:
         Raises:
             StoreError: There is no such episode (the message names a similar one), or its steps are missing.
         """
+        return decode(self.read_encoded(id))
+
+    def read_encoded(self, id: str) -> EncodedEpisode:
+        """Return one episode as it is stored, its images encoded.
+
+        Raises:
+            StoreError: There is no such episode (the message names a similar one), or its steps are missing.
+        """
         row, _ = self._row(id)
         with self._explain("read"):
             table = self._steps.to_table(filter=f"attempt = {row['attempt']}").sort_by("step")
         if table["step"].to_pylist() != list(range(row["length"] + 1)):
-            raise StoreError(f"{self.uri}: episode {id!r} lacks steps; the store is damaged, restore it from a copy")
-        goals = zip(row["subgoal_steps"], row["subgoal_frames"], strict=True)
-        record = schema.record(row, first_row=0)
-        return Episode(
-            id=id,
-            scene=record.scene,
-            instruction=record.instruction,
-            images_THWC=frames.decode_all(table["frame"].to_pylist()),
-            states_TD=schema.states(table),
-            actions_TD=schema.actions(table)[:-1],
-            subgoals=tuple(Subgoal(step=step, image_HWC=frames.decode(jpeg)) for step, jpeg in goals),
-            labels=record.labels,
-            provenance=record.provenance,
-        )
+            raise StoreError(
+                f"{self.uri}: episode {id!r} lacks steps; the store is damaged, restore it from a copy or run "
+                "`soar data doctor` on it"
+            )
+        return schema.encoded_episode(row, table["frame"].to_pylist(), schema.states(table), schema.actions(table)[:-1])
 
     def rows(self, indices: NDArray[np.integer] | Sequence[int]) -> StepRows:
         """Return rows in any order, repetitions allowed.
@@ -208,7 +196,8 @@ class EpisodeStore:
         """Return columns of the `steps` table at `indices` (see `rows`), undecoded."""
         snapshot = self._index()
         if snapshot.positions is None:
-            snapshot.positions = self._find_rows(snapshot)
+            with self._explain("read"):
+                snapshot.positions = positions_of(self._steps, snapshot, self.uri)
         wanted = np.asarray(indices, np.int64)
         count = len(snapshot.positions)
         if len(wanted) == 0 or wanted.min() < 0 or wanted.max() >= count:
@@ -228,7 +217,7 @@ class EpisodeStore:
         self._check_writable()
         for _ in range(_TRIES):
             row, labels = self._row(id)
-            new = pa.Table.from_pylist([row | schema.label_columns((*labels, label))], schema.EPISODES)
+            new = pa.Table.from_pylist([row | schema.label_columns((*labels, label))], self._episodes.schema)
             with self._explain("label in"):
                 # Only when nobody else labelled it since it was read; else it is read and tried again.
                 merge = self._episodes.merge_insert("id").when_matched_update_all(f"target.label_count = {len(labels)}")
@@ -236,6 +225,20 @@ class EpisodeStore:
                     self._refresh()
                     return
         raise StoreError(f"{self.uri}: episode {id!r} is being labelled by too many processes at once; try again")
+
+    def delete(self, id: str) -> None:
+        """Delete an episode. Versions from before still show it: what was trained on it can be explained.
+
+        Raises:
+            StoreError: There is no such episode, or the store is pinned or cannot be written.
+        """
+        self._check_writable()
+        row, _ = self._row(id)
+        with self._explain("delete from"):
+            # The row in `episodes` is what makes an episode; steps without one are seen by nobody.
+            self._episodes.delete(f"attempt = {row['attempt']}")
+            self._steps.delete(f"attempt = {row['attempt']}")
+        self._refresh()
 
     def compact(self) -> None:
         """Merge the small files that many appends left; reading is faster afterwards, and pinned versions stay readable.
@@ -264,42 +267,13 @@ class EpisodeStore:
             self._episodes.checkout_latest()
             self._steps.checkout_latest()
 
-    def _index(self) -> _Snapshot:
+    def _index(self) -> Snapshot:
         """Return the order of the episodes in the state that was last looked at."""
         versions = (self._steps.version, self._episodes.version)
         if self._snapshot is None or self._snapshot.versions != versions:
             with self._explain("read"):
-                table = self._episodes.scanner(columns=["attempt", "length"], with_row_id=True).to_table().sort_by("_rowid")
-            rows = np.asarray(table["length"], np.int64) + 1
-            self._snapshot = _Snapshot(
-                versions=versions,
-                row_ids=np.asarray(table["_rowid"]).astype(np.int64),
-                attempts=np.asarray(table["attempt"], np.int64),
-                first_rows=np.concatenate([[0], np.cumsum(rows)]),
-            )
+                self._snapshot = snapshot_of(self._steps, self._episodes)
         return self._snapshot
-
-    def _find_rows(self, snapshot: _Snapshot) -> NDArray[np.int64]:
-        """Return the positions in the `steps` table of the rows of all committed episodes."""
-        with self._explain("read"):
-            table = self._steps.scanner(columns=["attempt", "step"], scan_in_order=True).to_table()
-        attempts, steps = np.asarray(table["attempt"], np.int64), np.asarray(table["step"], np.int64)
-        known = np.argsort(snapshot.attempts)
-        place = np.searchsorted(snapshot.attempts[known], attempts).clip(max=max(len(known) - 1, 0))
-        committed = np.flatnonzero(snapshot.attempts[known][place] == attempts) if len(known) else np.empty(0, np.int64)
-        rows = snapshot.first_rows[known[place[committed]]] + steps[committed]
-        positions = np.full(snapshot.first_rows[-1], -1, np.int64)
-        if len(rows) != len(positions) or (rows >= len(positions)).any():
-            raise StoreError(self._damaged(len(positions), len(rows)))
-        positions[rows] = committed
-        if (positions < 0).any():
-            raise StoreError(self._damaged(len(positions), int((positions >= 0).sum())))
-        return positions
-
-    def _damaged(self, expected: int, found: int) -> str:
-        return (
-            f"{self.uri}: the episodes have {expected} rows, {found} were found; the store is damaged, restore it from a copy"
-        )
 
     def _row(self, id: str) -> tuple[dict[str, Any], tuple[Label, ...]]:
         """Return the row of `episodes` of one episode, and its labels."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lance
+import pyarrow as pa
 
 from soar.episodes import schema
 from soar.episodes.explaining import explaining
@@ -90,6 +91,19 @@ def open_table(uri: str, table: str, version: int | None) -> Any:
             f"{where} has format {found}, this SOAR reads format {schema.VERSION[0]}.x; install the SOAR that wrote it"
         )
     return dataset
+
+
+def writable_schema(dataset: Any) -> pa.Schema:
+    """Return the columns that this SOAR writes into a table: those of its own format that the table has."""
+    columns: pa.Schema = schema.EPISODES
+    return pa.schema([field for field in columns if field.name in dataset.schema.names], metadata=columns.metadata)
+
+
+def add_missing_columns(dataset: Any) -> None:
+    """Give an `episodes` table of an older minor format the columns that came later; its rows have null there."""
+    for field in schema.EPISODES:
+        if field.name not in dataset.schema.names:
+            dataset.add_columns(field)
 
 
 def _is_local(uri: str) -> bool:

@@ -1,0 +1,214 @@
+"""Commands that change stores: labels, selections, repairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelEpisode:
+    """Say yourself whether an episode succeeded. It outranks what models said; their labels are kept.
+
+    Example: soar data label runs/scene1/episodes --episode 0-000012 --verdict failure --name kim
+    """
+
+    store: Annotated[Path, tyro.conf.Positional]
+    """Folder of the store."""
+    episode: str
+    """Id of the episode."""
+    verdict: Literal["success", "failure"]
+    """What you see."""
+    name: str
+    """Who you are."""
+
+    def run(self) -> None:
+        """Run it."""
+        import time
+
+        from soar.cli.tables import say
+        from soar.episodes import EpisodeStore
+        from soar.episodes.schema import PERSON
+        from soar.types import Label
+
+        label = Label(success=self.verdict == "success", probability=None, source=f"{PERSON}{self.name}", time_s=time.time())
+        EpisodeStore(self.store).add_label(self.episode, label)
+        say(f"{self.episode}: {self.verdict}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relabel:
+    """Let another VQA model judge the success of stored episodes. Old labels are kept, and a person's outranks a model's.
+
+    Example: soar data relabel runs/scene1/episodes --vlm my-vqa --threshold 0.8
+    """
+
+    store: Annotated[Path, tyro.conf.Positional]
+    """Folder of the store."""
+    vlm: Path | None = None
+    """Folder of the VQA model; the one that comes with SOAR by default."""
+    where: str = ""
+    """SQL that selects some of the episodes."""
+    threshold: float = 0.5
+    """Least probability that counts as success."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.cli.progress import progress_bars
+        from soar.cli.tables import say
+        from soar.episodes import EpisodeStore
+        from soar.improve.weights import default_weights
+        from soar.tasks.relabel import relabel
+        from soar.vlm.vqa import VQAModel
+
+        store = EpisodeStore(self.store)
+        vlm = VQAModel.load(self.vlm or default_weights("vqa"))
+        with progress_bars() as report:
+            done = relabel(
+                store,
+                vlm,
+                where=self.where or None,
+                threshold=self.threshold,
+                report=lambda count, total: report("episodes", count, total),
+            )
+        for instruction in done.unknown:
+            say(f"skipped, there is no question for it: {instruction!r}")
+        say(f"{done.judged} episodes judged by {vlm.id}, {done.changed} verdicts changed, {done.present} were judged before")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge:
+    """Copy the episodes of one or several stores into another. With --where it selects some of them.
+
+    Example: soar data merge monday/episodes tuesday/episodes --into week --where "success"
+    """
+
+    stores: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders of the stores."""
+    into: Path
+    """Folder of the store that gets them; it is made when it is missing. What it has already is left out."""
+    where: str = ""
+    """SQL that selects some of the episodes."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.cli.progress import progress_bars
+        from soar.cli.tables import say
+        from soar.episodes import EpisodeStore
+        from soar.episodes.curation import merge
+
+        sources = [EpisodeStore(path) for path in self.stores]
+        with progress_bars() as report:
+            count = merge(
+                sources, self.into, where=self.where or None, report=lambda done, total: report("episodes", done, total)
+            )
+        say(f"{count} episodes copied into {self.into}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Divide the episodes of a store between two new ones, by chance.
+
+    Example: soar data split my-robot --first train --second held-out --fraction 0.9
+    """
+
+    store: Annotated[Path, tyro.conf.Positional]
+    """Folder of the store."""
+    first: Path
+    """Folder of the store that gets FRACTION of the episodes."""
+    second: Path
+    """Folder of the store that gets the others."""
+    fraction: float = 0.9
+    """Between 0 and 1."""
+    seed: int = 0
+    """Which episodes they are."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.cli.tables import say
+        from soar.episodes import EpisodeStore
+        from soar.episodes.curation import split
+
+        counts = split(EpisodeStore(self.store), self.first, self.second, fraction=self.fraction, seed=self.seed)
+        say(f"{counts[0]} episodes copied into {self.first}, {counts[1]} into {self.second}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delete:
+    """Delete episodes. Pinned versions from before still show them.
+
+    Example: soar data delete my-robot --episodes 0-000012 0-000013
+    """
+
+    store: Annotated[Path, tyro.conf.Positional]
+    """Folder of the store."""
+    episodes: tuple[str, ...]
+    """Ids of the episodes."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.cli.tables import say
+        from soar.episodes import EpisodeStore
+
+        store = EpisodeStore(self.store)
+        for id in self.episodes:
+            store.delete(id)
+            say(f"deleted {id}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compact:
+    """Merge the small files that many appends left, so that reading is faster.
+
+    Example: soar data compact runs/scene1/episodes
+    """
+
+    store: Annotated[Path, tyro.conf.Positional]
+    """Folder of the store."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.cli.tables import say
+        from soar.episodes import EpisodeStore
+
+        EpisodeStore(self.store).compact()
+        say(f"compacted {self.store}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor:
+    """Find what is broken in a store: orphaned or missing steps, wrong counts, duplicate ids. Healthy rows are never touched.
+
+    Example: soar data doctor runs/scene1/episodes --frames --fix
+    """
+
+    store: Annotated[Path, tyro.conf.Positional]
+    """Folder of the store."""
+    frames: bool = False
+    """Also look whether every frame is a JPEG, which means to read the whole store."""
+    fix: bool = False
+    """Repair what is found. Nobody may write to the store meanwhile."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.cli.tables import say
+        from soar.episodes.doctor import examine, repair
+        from soar.errors import StoreError
+
+        uri = str(self.store)
+        findings = examine(uri, check_frames=self.frames)
+        for finding in findings:
+            say(f"{finding.kind}: {finding.episode} {finding.detail}".replace(":  ", ": "))
+        if findings and not self.fix:
+            raise StoreError(
+                f"{uri}: {len(findings)} things are wrong; repair them with --fix, or restore the store from a copy"
+            )
+        if findings:
+            repair(uri, findings)
+        left = examine(uri, check_frames=self.frames)
+        if left:
+            raise StoreError(f"{uri}: {len(left)} of {len(findings)} things could not be repaired; restore it from a copy")
+        say(f"{uri} is sound" + (f", {len(findings)} things were repaired" if findings else ""))

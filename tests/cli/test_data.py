@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import lance
+import pytest
+
+from episodes.builders import judged, make_episode
+from soar.cli import main
+from soar.episodes import EpisodeStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EpisodeStore:
+    store = EpisodeStore(tmp_path / "store", mode="create")
+    store.append([make_episode(id, size=32, labels=(judged(id == "a"),)) for id in "abc"])
+    return store
+
+
+@pytest.mark.parametrize(("format", "flags"), [("rlds", []), ("lerobot", ["--codec", "h264"])])
+def test_export_then_import_with_commands(
+    tmp_path: Path, store: EpisodeStore, capsys: pytest.CaptureFixture[str], format: str, flags: list[str]
+) -> None:
+    assert main(["data", "export", format, store.uri, "--out", str(tmp_path / "out"), "--where", "not success", *flags]) == 0
+    back = ["data", "import", format, str(tmp_path / "out"), "--store", str(tmp_path / "back")]
+    assert main(back) == 0
+    assert "2 episodes imported, 0 were there already, 0 skipped" in capsys.readouterr().out
+    assert main(back) == 0
+    assert "0 episodes imported, 2 were there already" in capsys.readouterr().out
+    assert [record.id for record in EpisodeStore(tmp_path / "back").episodes()] == ["b", "c"]
+
+
+def test_bad_records_end_an_import_or_are_listed(
+    tmp_path: Path, store: EpisodeStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["data", "export", "rlds", store.uri, "--out", str(tmp_path / "out")])
+    (shard,) = (tmp_path / "out").rglob("*-success.tfrecord*")
+    shard.write_bytes(shard.read_bytes()[:-1])
+    command = ["data", "import", "rlds", str(tmp_path / "out"), "--store", str(tmp_path / "back")]
+    capsys.readouterr()
+    assert main(command) == 2
+    assert "--skip-bad" in capsys.readouterr().err
+    assert main([*command, "--skip-bad"]) == 0
+    out = capsys.readouterr().out
+    assert f"skipped: {shard} at offset 0" in out
+    assert "0 episodes imported, 2 were there already, 1 skipped" in out
+
+
+def test_curation_with_commands(
+    tmp_path: Path, store: EpisodeStore, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]
+) -> None:
+    flags = ["--episode", "a", "--verdict", "failure", "--name", "kim"]
+    assert main(["data", "label", store.uri, *flags]) == 0
+    assert [label.source for label in store.episodes("id = 'a'")[0].labels] == ["vqa-1", "person:kim"]
+    assert store.count("success") == 0
+    assert main(["data", "delete", store.uri, "--episodes", "a", "b"]) == 0
+    assert main(["data", "merge", store.uri, "--into", str(tmp_path / "m")]) == 0
+    assert EpisodeStore(tmp_path / "m").count() == 1
+    assert main(["data", "compact", store.uri]) == 0
+    capsys.readouterr()
+    assert "two episodes at least" in fails("data", "split", store.uri, "--first", tmp_path / "x", "--second", tmp_path / "y")
+
+
+def test_the_doctor_asks_before_it_repairs(store: EpisodeStore, capsys: pytest.CaptureFixture[str]) -> None:
+    lance.dataset(f"{store.uri}/steps.lance").delete("episode = 'b' and step = 1")
+    assert main(["data", "doctor", store.uri]) == 2
+    captured = capsys.readouterr()
+    assert "broken episode: b" in captured.out
+    assert "repair them with --fix" in captured.err
+    assert store.count() == 3
+    assert main(["data", "doctor", store.uri, "--fix", "--frames"]) == 0
+    assert "is sound, 1 things were repaired" in capsys.readouterr().out
+    assert [record.id for record in store.episodes()] == ["a", "c"]

@@ -1,0 +1,76 @@
+"""Stores and foreign datasets to convert."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from episodes.builders import goal_images, judged, make_episode
+from soar.episodes import EncodedEpisode, EpisodeStore, frames
+from soar.episodes.encoded import encode
+from soar.episodes.formats import tfrecord
+from soar.types import Provenance
+
+PROVENANCE = Provenance(policy="p", vlm="v", subgoal_model="s", robot="r", run="n", round=2, seed=2**40, faults=("camera",))
+
+
+def store_of_three(folder: Path, size: int = 32) -> EpisodeStore:
+    """A success with subgoals, a failure that a person judged otherwise than the model, and a demonstration without verdict."""
+    store = EpisodeStore(folder, mode="create")
+    first = make_episode("run-a", steps=5, size=size, seed=1, provenance=PROVENANCE)
+    labels = (judged(True, probability=0.7), judged(False, "person:kim", time_s=4.5))
+    store.append(
+        [
+            make_episode("run-a", steps=5, size=size, seed=1, provenance=PROVENANCE, labels=(judged(True, probability=0.9),),
+                         subgoals=goal_images(first)),
+            make_episode("run-b", steps=7, size=size, seed=2, provenance=PROVENANCE, labels=labels, scene="2"),
+            make_episode("demo it's", steps=3, size=size, seed=3, instruction="remove the red fruit"),
+        ]
+    )  # fmt: skip
+    return store
+
+
+def assert_same(read: EncodedEpisode, written: EncodedEpisode, *, frames_equal: bool) -> None:
+    """Actions and states to the bit, and everything else; frames only where no video codec came in between."""
+    assert read.states_TD.tobytes() == written.states_TD.tobytes()
+    assert read.actions_TD.tobytes() == written.actions_TD.tobytes()
+    for name in ("id", "scene", "instruction", "labels", "provenance", "subgoals", "created_s"):
+        assert getattr(read, name) == getattr(written, name), name
+    if frames_equal:
+        assert read.frames == written.frames
+    else:
+        images = [frames.decode_all(episode.frames).astype(int) for episode in (read, written)]
+        assert np.abs(images[0] - images[1]).mean() < 4
+
+
+def rlds_record(
+    steps: int = 6, seed: int = 0, metadata: dict[str, Any] | None = None, goals: Sequence[bytes] | None = None, **changes: Any
+) -> bytes:
+    """A record as the released datasets have it, with `steps` observations and actions."""
+    episode = encode(make_episode("x", steps=steps, size=32, seed=seed))
+    features: dict[str, Any] = {
+        "steps/observation/image_0": list(episode.frames[:-1]),
+        "steps/observation/state": episode.states_TD[:-1],
+        "steps/action": episode.actions_TD,
+        "steps/is_first": np.arange(steps) == 0,
+        "steps/is_last": np.arange(steps) == steps - 1,
+        "steps/language_instruction": [b"put the corn in the pot"] * steps,
+    }
+    if goals is not None:
+        features["steps/goal"] = list(goals)
+    for name, value in (metadata or {}).items():
+        features[f"episode_metadata/{name}"] = [value.encode()] if isinstance(value, str) else np.array([value])
+    for name, value in changes.items():
+        features[name.replace("__", "/")] = value
+    return tfrecord.serialise_example({name: value for name, value in features.items() if value is not None})
+
+
+def write_records(path: Path, *records: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        for record in records:
+            tfrecord.write(file, record)
+    return path

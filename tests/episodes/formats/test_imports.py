@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from episodes.builders import make_episode
+from soar.episodes import EpisodeStore
+from soar.episodes.encoded import encode
+from soar.episodes.formats import tfrecord
+from soar.episodes.formats.importing import import_episodes
+from soar.episodes.formats.lerobot import LeRobotConfig, open_lerobot
+from soar.episodes.formats.lerobot_export import export_lerobot
+from soar.episodes.formats.raw import RawConfig, open_raw
+from soar.episodes.formats.rlds import RLDSConfig, open_rlds
+from soar.episodes.formats.steps import Unsaid
+from soar.episodes.formats.video import VideoWriter
+from soar.errors import FormatError
+
+from .datasets import rlds_record, store_of_three, write_records
+
+SOAR_PATH = "/data/robot_3/scene7/gcbc/2024-05-01/success/trajectory_12"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EpisodeStore:
+    return EpisodeStore(tmp_path / "store", mode="create")
+
+
+@given(st.binary(max_size=300))
+def test_a_checksum_notices_any_changed_byte(data: bytes) -> None:
+    changed = bytearray(data + b"x")
+    changed[len(data) // 2] ^= 1
+    assert tfrecord.masked_crc(bytes(changed)) != tfrecord.masked_crc(data + b"x")
+
+
+def test_checksums_are_those_of_tfrecord() -> None:
+    # RFC 3720 gives the CRC32C of 32 zero bytes, 0x8A9136AA; TFRecord rotates it by 15 bits and adds a constant.
+    crc = 0x8A9136AA
+    assert tfrecord.masked_crc(bytes(32)) == ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def test_examples_are_parsed_as_the_published_wire_format() -> None:
+    # Written by hand: Example{features{feature{key: "a", value{int64_list{value: [3]}}}}}.
+    assert tfrecord.parse_example(bytes.fromhex("0a0e0a0c0a016112071a050a03030405"), "here")["a"].tolist() == [3, 4, 5]  # type: ignore[union-attr]
+
+
+def test_soar_data_is_imported_with_goals_success_and_lineage(tmp_path: Path, store: EpisodeStore) -> None:
+    goals = encode(make_episode(steps=2, size=32, seed=9)).frames
+    metadata = {"file_path": SOAR_PATH, "has_language": True, "success": True, "task_list": "[", "robot_id": "3"}
+    record = rlds_record(6, metadata=metadata, goals=[goals[0]] * 4 + [goals[1]] * 2)
+    write_records(tmp_path / "d" / "soar_dataset-success.tfrecord-00000-of-00512", record, rlds_record(3, seed=1))
+    write_records(tmp_path / "d" / "soar_dataset-failure.tfrecord-00000-of-01024", rlds_record(4, seed=2))
+    done = import_episodes(open_rlds(tmp_path / "d", RLDSConfig(unsaid=Unsaid(vlm="cogvlm"))), store)
+    assert (done.imported, done.bad) == (3, ())
+    failure, first, second = store.episodes()
+    assert (failure.success, first.success, second.success) == (False, True, True)
+    assert (first.length, first.scene, first.instruction) == (5, "scene7", "put the corn in the pot")
+    assert (first.provenance.policy, first.provenance.robot, first.provenance.vlm) == ("gcbc", "3", "cogvlm")
+    assert first.labels[0].source == "cogvlm"
+    assert first.origin["metadata"]["task_list"] is None, "the released text is cut off after its first line"
+    read, written = store.read_encoded(first.id), encode(make_episode(steps=6, size=32))
+    assert read.subgoals == ((0, goals[0]), (4, goals[1]))
+    assert read.frames == written.frames[:6]
+    assert read.states_TD.tobytes() == written.states_TD[:6].tobytes()
+    assert read.actions_TD.tobytes() == written.actions_TD[:5].tobytes()
+    assert np.array(read.origin["final_action"], np.float32).tobytes() == written.actions_TD[5].tobytes()
+
+
+def test_bridge_data_with_other_keys_and_without_language(tmp_path: Path, store: EpisodeStore) -> None:
+    extra = {
+        "steps__reward": np.zeros(6, np.float32),
+        "steps__observation__depth_0": [b"png"] * 6,
+        "steps__is_terminal": np.zeros(6, int),
+    }
+    record = rlds_record(6, metadata={"has_language": False, "has_image_1": False}, **extra)
+    write_records(tmp_path / "d" / "bridge_dataset-val.tfrecord-00000-of-00001", record)
+    import_episodes(open_rlds(tmp_path / "d", RLDSConfig(actions="reached")), store)
+    episode = store.read(store.episodes()[0].id)
+    assert (episode.instruction, episode.labels, episode.subgoals) == ("", (), ())
+    np.testing.assert_array_equal(episode.actions_TD[:, :3], np.diff(episode.states_TD[:, :3], axis=0))
+    np.testing.assert_array_equal(episode.actions_TD[:, 6], make_episode(steps=6).actions_TD[:5, 6])
+
+
+@pytest.mark.parametrize(("date", "shifted"), [("2021-07-22_10-00-00", True), ("2021-07-23_10-00-00", False)])
+def test_the_latency_of_early_recordings_is_repaired_on_request(
+    tmp_path: Path, store: EpisodeStore, date: str, shifted: bool
+) -> None:
+    record = rlds_record(6, metadata={"file_path": f"/bridge/kitchen/00/{date}/raw/traj_group0/traj0"})
+    write_records(tmp_path / "d" / "b-train.tfrecord-00000-of-00001", record)
+    import_episodes(open_rlds(tmp_path / "d", RLDSConfig(latency_shift="by-date")), store)
+    read, written = store.read(store.episodes()[0].id), make_episode(steps=6, size=32)
+    assert read.states_TD.tobytes() == written.states_TD[int(shifted) : 6].tobytes()
+    assert read.actions_TD.tobytes() == written.actions_TD[: 4 if shifted else 5].tobytes()
+
+
+def test_an_import_goes_on_where_it_stopped(tmp_path: Path, store: EpisodeStore) -> None:
+    write_records(tmp_path / "d" / "x-train.tfrecord-00000-of-00001", *(rlds_record(3, seed=seed) for seed in range(4)))
+    assert import_episodes(open_rlds(tmp_path / "d", RLDSConfig()), store, limit=2).imported == 2
+    again = import_episodes(open_rlds(tmp_path / "d", RLDSConfig()), store)
+    assert (again.imported, again.present, store.count()) == (2, 2, 4)
+
+
+def test_bad_records_are_named_and_skipped_only_on_request(tmp_path: Path, store: EpisodeStore) -> None:
+    good = rlds_record(3)
+    nan = rlds_record(3, steps__action=np.full(21, np.nan, np.float32))
+    cut = rlds_record(3, steps__observation__image_0=[encode(make_episode(steps=1, size=64)).frames[0][:-100]] * 3)
+    short = rlds_record(3, steps__action=np.zeros(14, np.float32))
+    other = rlds_record(3, steps__observation__image_0=None, steps__observation__image_1=[b""] * 3)
+    path = write_records(tmp_path / "d" / "x-train.tfrecord-00000-of-00001", good, nan, cut, short, other, b"no example", good)
+    broken = tfrecord.scan(path)[-1]
+    content = bytearray(path.read_bytes())
+    content[broken.offset + 40] ^= 1
+    path.write_bytes(bytes(content) + content[:8])
+
+    with pytest.raises(FormatError, match=r"record 1\).*not finite.*--skip-bad"):
+        import_episodes(open_rlds(tmp_path / "d", RLDSConfig()), store)
+    assert store.count() == 1
+    done = import_episodes(open_rlds(tmp_path / "d", RLDSConfig()), store, skip_bad=True)
+    assert (done.imported, done.present) == (0, 1)
+    expected = (
+        "not finite",
+        "truncated JPEG",
+        "'actions': 2",
+        "there is image_1, state",
+        "not a tf.train.Example",
+        "checksum",
+        "truncated",
+    )
+    for line, words in zip(done.bad, expected, strict=True):
+        assert words in line
+    assert f"{path} at offset {broken.offset} (record 6)" in done.bad[5]
+
+
+@pytest.mark.parametrize("split", ["trian", ""])
+def test_what_is_no_dataset_says_so(tmp_path: Path, split: str) -> None:
+    with pytest.raises(FormatError, match=r"holds no \.tfrecord file"):
+        open_rlds(tmp_path / "nowhere", RLDSConfig())
+    write_records(tmp_path / "d" / "x-train.tfrecord-00000-of-00001", rlds_record(3))
+    with pytest.raises(FormatError, match=r"no split nope; its files are of: train"):
+        open_rlds(tmp_path / "d", RLDSConfig(splits=("nope",)))
+    with pytest.raises(FormatError, match="no trajectory"):
+        open_raw(tmp_path / "d", RawConfig())
+    with pytest.raises(FormatError, match="no LeRobot dataset"):
+        open_lerobot(tmp_path / "d", LeRobotConfig())
+
+
+def write_raw(folder: Path, steps: int = 22) -> np.ndarray:
+    folder.mkdir(parents=True)
+    episode = make_episode(steps=steps, size=32)
+    for name, array in (("actions", episode.actions_TD), ("eef_poses", episode.states_TD[:-1].astype(np.float64))):
+        with (folder / f"{name}.npy").open("wb") as file:
+            np.lib.format.write_array(file, array)
+    goals = np.repeat(make_episode(steps=2, size=32, seed=5).images_THWC, 20, axis=0)[:steps]
+    for name, images in (("trajectory", episode.images_THWC[:-1]), ("goals", goals)):
+        video = VideoWriter(folder / f"{name}.mp4", fps=15, size=(32, 32), codec="h264")
+        for image in images:
+            video.add(image)
+        video.close()
+    (folder / "language_task.txt").write_text("put the corn in the pot\n")
+    (folder / "success.txt").write_text("True")
+    (folder / "task_list.txt").write_text(json.dumps(["put the corn in the pot"], indent=4))
+    (folder / "object_list.txt").write_text('["corn",\n')
+    return episode.actions_TD
+
+
+@pytest.mark.parametrize("layout", ["traj2", "wx1/kitchen/gcbc/2024-01-01/success/trajectory_2"])
+def test_raw_folders_of_both_layouts(tmp_path: Path, store: EpisodeStore, layout: str) -> None:
+    actions = write_raw(tmp_path / "raw" / layout)
+    done = import_episodes(open_raw(tmp_path / "raw", RawConfig(unsaid=Unsaid(scene="mine"))), store)
+    assert done.imported == 1
+    read = store.read_encoded(f"raw/{layout}")
+    assert read.actions_TD.tobytes() == actions[:-1].tobytes()
+    assert [step for step, _ in read.subgoals] == [0, 20]
+    assert (read.instruction, read.labels[0].success) == ("put the corn in the pot", True)
+    assert read.origin["metadata"]["task_list"] == ["put the corn in the pot"]
+    nested = "/" in layout
+    assert (read.scene, read.provenance.policy, read.provenance.robot) == (
+        ("kitchen", "gcbc", "wx1") if nested else ("mine", "", "")
+    )
+
+
+def test_a_damaged_raw_folder_is_named(tmp_path: Path, store: EpisodeStore) -> None:
+    for number in range(4):
+        write_raw(tmp_path / "raw" / f"traj{number}", steps=4)
+    (tmp_path / "raw/traj0/success.txt").write_text("maybe")
+    (tmp_path / "raw/traj1/trajectory.mp4").write_bytes(b"no video")
+    (tmp_path / "raw/traj2/actions.npy").write_bytes(b"\x93NUMPY")
+    done = import_episodes(open_raw(tmp_path / "raw", RawConfig()), store, skip_bad=True)
+    assert done.imported == 1
+    for line, words in zip(done.bad, ("must say True or False", "cannot read the video", "cannot read"), strict=True):
+        assert words in line
+        assert "raw/traj" in line
+
+
+def test_lerobot_says_which_cameras_versions_and_files(tmp_path: Path, store: EpisodeStore) -> None:
+    folder = export_lerobot(store_of_three(tmp_path / "three"), tmp_path / "lr", codec="h264", camera="front")
+    with pytest.raises(FormatError, match="no camera 'wrist'; its cameras: front"):
+        open_lerobot(folder, LeRobotConfig(camera="wrist"))
+    video = next(folder.rglob("*.mp4"))
+    video.write_bytes(video.read_bytes()[:-200])
+    with pytest.raises(FormatError, match=rf"{video}"):
+        import_episodes(open_lerobot(folder, LeRobotConfig(camera="observation.images.front")), store)
+    info = json.loads((folder / "meta/info.json").read_text())
+    (folder / "meta/info.json").write_text(json.dumps(info | {"codebase_version": "v2.1"}))
+    with pytest.raises(FormatError, match=r"version v2\.1, this reads v3\.0; convert"):
+        open_lerobot(folder, LeRobotConfig())
+    assert store.count() == 0

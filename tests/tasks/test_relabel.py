@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from episodes.builders import judged, make_episode
+from soar.episodes import EpisodeStore
+from soar.errors import ConfigError
+from soar.grammar import task_from_instruction
+from soar.tasks.relabel import relabel
+
+from .answering import Answering
+
+INSTRUCTION = "put the green block in the wooden bowl"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EpisodeStore:
+    store = EpisodeStore(tmp_path / "store", mode="create")
+    store.append(make_episode("model", labels=(judged(False),)))
+    store.append(make_episode("person", labels=(judged(True), judged(False, "person:kim"))))
+    store.append(make_episode("odd", instruction="do a little dance"))
+    return store
+
+
+def test_another_model_judges_and_old_labels_stay(store: EpisodeStore) -> None:
+    vlm = Answering({task_from_instruction(INSTRUCTION).question: 0.9})
+    done = relabel(store, vlm)
+    assert (done.judged, done.changed, done.present, done.unknown) == (2, 1, 0, ("do a little dance",))
+    model, person, odd = store.episodes()
+    assert [label.source for label in model.labels] == ["vqa-1", "answering"]
+    assert model.labels[1].time_s > 0
+    assert (model.success, model.probability) == (True, 0.9)
+    assert [label.source for label in person.labels] == ["vqa-1", "person:kim", "answering"]
+    assert person.success is False, "a person outranks a model"
+    assert odd.labels == ()
+
+
+def test_a_repeated_relabelling_asks_nothing_twice(store: EpisodeStore) -> None:
+    vlm = Answering({task_from_instruction(INSTRUCTION).question: 0.9})
+    relabel(store, vlm, where="id = 'model'")
+    assert relabel(store, vlm).judged == 1
+    assert relabel(store, vlm).present == 2
+    assert len(vlm.asked) == 2
+
+
+def test_a_threshold_out_of_range_changes_nothing(store: EpisodeStore) -> None:
+    with pytest.raises(ConfigError, match="threshold"):
+        relabel(store, Answering({}), threshold=1.5)
+    assert [len(record.labels) for record in store.episodes()] == [1, 2, 0]
