@@ -37,9 +37,9 @@ def test_answers_come_with_probabilities_that_do_not_depend_on_the_batch(folder:
     for alone, together in zip(one, many, strict=True):
         assert alone.text == together.text in ("Yes", "No")
         assert alone.p_yes is not None
-        assert together.p_yes == pytest.approx(alone.p_yes, rel=1e-3)
+        assert together.p_yes == pytest.approx(alone.p_yes, abs=1e-3)
         assert (alone.p_yes >= 0.5) is (alone.text == "Yes")
-    assert len({round(answer.p_yes or 0, 6) for answer in one}) > 1, "image and question matter"
+    assert len({answer.p_yes for answer in one}) > 1, "image and question matter"
 
 
 def test_it_replies_in_words_with_and_without_an_image(folder: Path) -> None:

@@ -62,7 +62,7 @@ def save_tiny_vlm(folder: Path) -> Path:
     )  # fmt: skip
     with torch.no_grad():
         head = model.get_output_embeddings().weight
-        direction = 1.2 * torch.randn(16)
+        direction = 8 * torch.randn(16)
         head.zero_()
         head[YES], head[NO] = direction, -direction
     model.save_pretrained(folder)
