@@ -14,7 +14,7 @@ from episodes.builders import judged, make_episode
 from improve.tiny import PRESET, SCENE, random_policy, write
 from soar.cli import main
 from soar.episodes import EpisodeStore
-from soar.policies.gcbc_policy import GCBCPolicy, read_lineage
+from soar.policies.learned import LearnedPolicy, read_lineage
 
 COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data")
 
@@ -63,7 +63,7 @@ def test_train_from_nothing_then_improve_on_successes(tmp_path: Path, stores: tu
     flags = ["--autonomous", str(stores[1]), "--initial", str(base), "--goal-window", "0", "12", "--sum-actions", "on"]
     assert main([*common, *flags, "--steps", "4", "--seed", "3", "--out", str(better)]) == 0
     lineage = read_lineage(better)
-    assert lineage.parent == GCBCPolicy.load(base).id
+    assert lineage.parent == LearnedPolicy.load(base).id
     assert lineage.data["autonomous"] == EpisodeStore(stores[1]).version
     run = json.loads((better / "training" / "run.json").read_text())
     assert run["autonomous"]["goal_window"] == [0, 12]

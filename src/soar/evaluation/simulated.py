@@ -26,7 +26,7 @@ from soar.errors import ConfigError, UnknownNameError
 from soar.evaluation.trials import Evaluation, Trial, read_evaluation, write_evaluation
 from soar.policies.base import Policy
 from soar.policies.exploration import ScaledPolicy
-from soar.policies.gcbc_policy import GCBCPolicy
+from soar.policies.learned import LearnedPolicy
 from soar.robots.safety import SafeRobot
 from soar.seeding import derive_seed
 from soar.sim.robot import SimRobot
@@ -93,9 +93,9 @@ def open_flow(folder: str) -> FlowSubgoalModel:
 
 
 @functools.cache
-def open_policy(folder: str) -> GCBCPolicy:
+def open_policy(folder: str) -> LearnedPolicy:
     """Return the policy in a folder, loaded once a process."""
-    return GCBCPolicy.load(folder)
+    return LearnedPolicy.load(folder)
 
 
 def evaluate(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from soar.errors import ConfigError
 from soar.policies.base import Policy
 from soar.seeding import generator
-from soar.types import ACTION_DIM, Image, Observation
+from soar.types import ACTION_DIM, Goal, Observation
 
 _NOISY = (0, 1, 2, 5)
 """x, y, z and yaw; roll and pitch stay at the policy's mode, so that the gripper keeps pointing down."""
@@ -80,7 +80,7 @@ class Explorer:
         """The policy's id, and how much it explores."""
         return f"{self.policy.id}+explore{self.config.sigma:g}"
 
-    def act(self, observations: Sequence[Observation], goals: Sequence[Image]) -> NDArray[np.float32]:
+    def act(self, observations: Sequence[Observation], goals: Sequence[Goal]) -> NDArray[np.float32]:
         """Return the policy's actions (B, 7) with noise, flips and a sticky gripper. B is the same all episode long."""
         action_BD = np.array(self.policy.act(observations, goals), np.float32)
         while len(self._robots) < len(action_BD):
@@ -140,7 +140,7 @@ class ScaledPolicy:
         """The policy's id, and the scale."""
         return f"{self.policy.id}*{self.scale:g}"
 
-    def act(self, observations: Sequence[Observation], goals: Sequence[Image]) -> NDArray[np.float32]:
+    def act(self, observations: Sequence[Observation], goals: Sequence[Goal]) -> NDArray[np.float32]:
         """Return the policy's actions (B, 7), faster or slower."""
         action_BD = np.array(self.policy.act(observations, goals), np.float32)
         action_BD[:, :_GRIPPER] *= self.scale

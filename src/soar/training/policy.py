@@ -1,6 +1,6 @@
 """Training of goal-conditioned policies: from nothing, or improving one with the data that it collected (paper §B.2.2).
 
-    folder/model.safetensors, config.json, lineage.json   the policy, see `soar.policies.gcbc_policy`
+    folder/model.safetensors, config.json, lineage.json   the policy, see `soar.policies.learned`
     folder/training/                                      checkpoints and metrics, see `soar.training.loop`
     folder/training/run.json                              the configuration; another one in the same folder is refused
 
@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from soar.episodes.mixture import HindsightBatch, Mixture
 from soar.episodes.relabel import ActionStatistics
 from soar.errors import CheckpointError, ConfigError
-from soar.policies.gcbc import GCBCConfig, GCBCNetwork
-from soar.policies.gcbc_policy import GCBCPolicy
+from soar.policies.network import NetworkConfig, PolicyNetwork
+from soar.policies.learned import LearnedPolicy
 from soar.policies.lineage import Lineage
 from soar.seeding import derive_seed, generator
 from soar.training.augment import NO_AUGMENTATION, AugmentationConfig, augment
@@ -53,7 +53,7 @@ class PolicyTrainingConfig:
     """
 
     fit: FitConfig
-    network: GCBCConfig = field(default_factory=GCBCConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     pretraining: SourceConfig = field(default_factory=SourceConfig)
     autonomous: SourceConfig = field(default_factory=lambda: SourceConfig(goal_window=(0, 12), sum_actions=True))
@@ -115,14 +115,14 @@ def train_policy(
     run = dataclasses.asdict(config) | {"parent": lineage.parent, "sources": sources, "data": lineage.data}
     claim(folder / "training" / "run.json", run)
     if (folder / "config.json").exists():
-        GCBCPolicy.load(folder)  # A damaged policy is an error, not a finished run.
+        LearnedPolicy.load(folder)  # A damaged policy is an error, not a finished run.
         return folder
 
     network = _network(config, mixture, parent).to(device)
     mean_D, std_D = (torch.as_tensor(value, device=device) for value in (statistics.mean, statistics.std))
 
     def losses(model: nn.Module, batch: HindsightBatch, images: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        return cast(GCBCNetwork, model).losses(
+        return cast(PolicyNetwork, model).losses(
             *images,
             (torch.from_numpy(batch.actions_BD).to(device) - mean_D) / std_D,
             observation_state_BD=torch.from_numpy(batch.observation_states_BD).to(device),
@@ -150,13 +150,13 @@ def train_policy(
         validate=validation_losses,
         on_step=on_step,
     )
-    GCBCPolicy.save(folder, network, statistics, dataclasses.replace(lineage, metrics=metrics))
+    LearnedPolicy.save(folder, network, statistics, dataclasses.replace(lineage, metrics=metrics))
     return folder
 
 
-def _parent(folder: Path, network: GCBCConfig) -> GCBCPolicy:
+def _parent(folder: Path, network: NetworkConfig) -> LearnedPolicy:
     """Load the policy to continue from and check that its weights fit the configured network."""
-    parent = GCBCPolicy.load(folder)
+    parent = LearnedPolicy.load(folder)
     theirs, mine = dataclasses.asdict(parent.network.config), dataclasses.asdict(network)
     # Dropout, the deviations and the auxiliary weight change the loss, not the shapes: they may differ.
     for config in (theirs, mine):
@@ -174,10 +174,10 @@ def _parent(folder: Path, network: GCBCConfig) -> GCBCPolicy:
     return parent
 
 
-def _network(config: PolicyTrainingConfig, mixture: Mixture, parent: GCBCPolicy | None) -> GCBCNetwork:
+def _network(config: PolicyTrainingConfig, mixture: Mixture, parent: LearnedPolicy | None) -> PolicyNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.fit.seed, "network"))
-        network = GCBCNetwork(config.network)
+        network = PolicyNetwork(config.network)
     if parent is not None:
         network.load_state_dict(parent.network.state_dict())
         return network

@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 
 from soar.episodes import ActionStatistics
 from soar.errors import CheckpointError, SoarError
-from soar.policies import gcbc_policy
+from soar.policies import learned
 from soar.policies.encoders import EncoderConfig
-from soar.policies.gcbc import GCBCConfig, GCBCNetwork
-from soar.policies.gcbc_policy import GCBCPolicy, read_lineage
+from soar.policies.network import NetworkConfig, PolicyNetwork
+from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.policies.lineage import Lineage, git_revision
 from soar.testing.contracts import check_policy
 from soar.types import Image, Observation
@@ -27,9 +27,9 @@ STATISTICS = ActionStatistics(
 )
 
 
-def make_network(seed: int = 0, width: int = 4) -> GCBCNetwork:
+def make_network(seed: int = 0, width: int = 4) -> PolicyNetwork:
     torch.manual_seed(seed)
-    return GCBCNetwork(GCBCConfig(encoder=EncoderConfig(name="small", width=width), image_size=64))
+    return PolicyNetwork(NetworkConfig(encoder=EncoderConfig(name="small", width=width), image_size=64))
 
 
 def image(seed: int, size: int = 64) -> Image:
@@ -40,8 +40,8 @@ def observe(seed: int, size: int = 64) -> Observation:
     return Observation(image_HWC=image(seed, size), state=np.zeros(7, np.float32))
 
 
-def save(folder: Path, seed: int = 0) -> GCBCPolicy:
-    return GCBCPolicy.save(folder, make_network(seed), STATISTICS, Lineage(metrics={"loss": 0.5}))
+def save(folder: Path, seed: int = 0) -> LearnedPolicy:
+    return LearnedPolicy.save(folder, make_network(seed), STATISTICS, Lineage(metrics={"loss": 0.5}))
 
 
 def edit(folder: Path, **changes: Any) -> None:
@@ -56,8 +56,8 @@ def test_a_policy_keeps_the_contract_of_policies(tmp_path: Path) -> None:
 def test_a_loaded_policy_acts_like_the_network_that_was_saved(tmp_path: Path) -> None:
     network = make_network()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    GCBCPolicy.save(tmp_path, network, STATISTICS, Lineage())
-    policy = GCBCPolicy.load(tmp_path)
+    LearnedPolicy.save(tmp_path, network, STATISTICS, Lineage())
+    policy = LearnedPolicy.load(tmp_path)
     observations, goals = [observe(0), observe(1)], [image(2), image(3)]
     actions = policy.act(observations, goals)
     network.eval()
@@ -73,7 +73,7 @@ def test_the_gripper_target_is_open_or_closed(tmp_path: Path, bias: float, targe
     network = make_network()
     with torch.no_grad():
         network.head[-1].bias[6] = bias
-    policy = GCBCPolicy.save(tmp_path, network, STATISTICS, Lineage())
+    policy = LearnedPolicy.save(tmp_path, network, STATISTICS, Lineage())
     assert policy.act([observe(0)], [image(1)])[0, 6] == target
 
 
@@ -99,12 +99,12 @@ def test_equal_policies_have_equal_ids_wherever_they_lie(tmp_path: Path) -> None
 
 def test_other_statistics_make_another_id(tmp_path: Path) -> None:
     faster = ActionStatistics(mean=STATISTICS.mean, std=STATISTICS.std * 2)
-    assert GCBCPolicy.save(tmp_path / "b", make_network(), faster, Lineage()).id != save(tmp_path / "a").id
+    assert LearnedPolicy.save(tmp_path / "b", make_network(), faster, Lineage()).id != save(tmp_path / "a").id
 
 
 def test_lineage_is_read_back(tmp_path: Path) -> None:
     lineage = Lineage(parent="gcbc-1", data={"autonomous": {"episodes": 7}}, revision="abc", metrics={"loss": 0.25})
-    GCBCPolicy.save(tmp_path, make_network(), STATISTICS, lineage)
+    LearnedPolicy.save(tmp_path, make_network(), STATISTICS, lineage)
     assert read_lineage(tmp_path) == lineage
     (tmp_path / "lineage.json").unlink()
     with pytest.raises(CheckpointError, match=r"lineage\.json cannot be read"):
@@ -113,25 +113,25 @@ def test_lineage_is_read_back(tmp_path: Path) -> None:
 
 def test_a_missing_folder_says_what_to_pass(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"there is no policy at .*nowhere.*soar train"):
-        GCBCPolicy.load(tmp_path / "nowhere")
+        LearnedPolicy.load(tmp_path / "nowhere")
 
 
 def test_a_folder_of_something_else_is_no_policy(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"config\.json is missing"):
-        GCBCPolicy.load(tmp_path)
+        LearnedPolicy.load(tmp_path)
     (tmp_path / "config.json").write_text('{"kind": "vqa"}')
     with pytest.raises(CheckpointError, match="does not describe a SOAR policy"):
-        GCBCPolicy.load(tmp_path)
+        LearnedPolicy.load(tmp_path)
     (tmp_path / "config.json").write_text('{"kind"')
     with pytest.raises(CheckpointError, match="damaged"):
-        GCBCPolicy.load(tmp_path)
+        LearnedPolicy.load(tmp_path)
 
 
 def test_an_unknown_schema_version_is_refused(tmp_path: Path) -> None:
     save(tmp_path)
     edit(tmp_path, schema_version=99)
     with pytest.raises(CheckpointError, match="schema_version 99, this SOAR reads 1"):
-        GCBCPolicy.load(tmp_path)
+        LearnedPolicy.load(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
@@ -144,7 +144,7 @@ def test_damaged_weights_are_refused(tmp_path: Path, damage: str) -> None:
     if damage == "gone":
         path.unlink()
     with pytest.raises(CheckpointError, match=r"model\.safetensors (is damaged|cannot be read)"):
-        GCBCPolicy.load(tmp_path)
+        LearnedPolicy.load(tmp_path)
 
 
 def test_weights_that_do_not_fit_the_configuration_name_the_tensor(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_weights_that_do_not_fit_the_configuration_name_the_tensor(tmp_path: Pat
     network = json.loads((tmp_path / "config.json").read_text())["network"]
     edit(tmp_path, network=network | {"encoder": {"name": "small", "width": 8}})
     with pytest.raises(CheckpointError, match=r"body\.0\.bias is \(4,\) in the file, \(8,\) by config\.json"):
-        GCBCPolicy.load(tmp_path)
+        LearnedPolicy.load(tmp_path)
 
 
 def test_weights_with_a_missing_tensor_name_it(tmp_path: Path) -> None:
@@ -160,9 +160,9 @@ def test_weights_with_a_missing_tensor_name_it(tmp_path: Path) -> None:
     tensors = make_network().state_dict()
     del tensors["head.3.bias"]
     save_file(tensors, tmp_path / "model.safetensors")
-    edit(tmp_path, sha256=gcbc_policy.hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest())
+    edit(tmp_path, sha256=learned.hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest())
     with pytest.raises(CheckpointError, match=r"head\.3\.bias is missing in the file"):
-        GCBCPolicy.load(tmp_path)
+        LearnedPolicy.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_an_invalid_description_names_the_field(tmp_path: Path, changes: dict[st
     save(tmp_path)
     edit(tmp_path, **changes)
     with pytest.raises(CheckpointError, match=named):
-        GCBCPolicy.load(tmp_path)
+        LearnedPolicy.load(tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
