@@ -9,9 +9,9 @@ import torch
 
 from soar.episodes import ActionStatistics
 from soar.policies.encoders import EncoderConfig
-from soar.policies.network import NetworkConfig, PolicyNetwork
 from soar.policies.learned import LearnedPolicy
 from soar.policies.lineage import Lineage
+from soar.policies.network import NetworkConfig, PolicyNetwork
 
 TASK = "put the green block in the wooden bowl"
 SCENE = f"objects: [wooden bowl, green block]\ntasks: [{TASK}]\n"

@@ -12,12 +12,14 @@ import torch
 from safetensors.torch import save_file
 
 from soar.episodes import ActionStatistics
-from soar.errors import CheckpointError, SoarError
+from soar.errors import CheckpointError, ConfigError, SoarError
 from soar.policies import learned
 from soar.policies.encoders import EncoderConfig
-from soar.policies.network import NetworkConfig, PolicyNetwork
+from soar.policies.heads import HeadConfig
+from soar.policies.instructions import InstructionConfig, InstructionEncoder
 from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.policies.lineage import Lineage, git_revision
+from soar.policies.network import NetworkConfig, PolicyNetwork
 from soar.testing.contracts import check_policy
 from soar.types import Image, Observation
 
@@ -190,3 +192,76 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> N
 
 def test_the_git_revision_is_a_hash_or_nothing() -> None:
     assert re.fullmatch(r"([0-9a-f]{12,40}\+?)?", git_revision())
+
+
+class Looking:
+    """Counts how often a policy looks at its robots."""
+
+    def __init__(self, network: PolicyNetwork) -> None:
+        self.batches: list[int] = []
+        plan = network.plan
+
+        def counted(observation: torch.Tensor, goal: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+            self.batches.append(len(observation))
+            return plan(observation, goal, noise)
+
+        network.plan = counted  # type: ignore[method-assign]
+
+
+def save_flow(folder: Path) -> LearnedPolicy:
+    torch.manual_seed(0)
+    head = HeadConfig(name="flow", hidden=(16,), chunk=4, execute=2, steps=2)
+    network = PolicyNetwork(NetworkConfig(encoder=EncoderConfig(name="small", width=4), head=head, image_size=64))
+    return LearnedPolicy.save(folder, network, STATISTICS, Lineage())
+
+
+def test_a_policy_with_chunks_looks_again_when_they_are_over_or_the_goal_changes(tmp_path: Path) -> None:
+    policy = save_flow(tmp_path)
+    check_policy(policy)
+    policy.reset()
+    looks = Looking(policy.network)
+    one, other = image(1), image(2)
+    first = [policy.act([observe(0), observe(0)], [one, one.copy()]) for _ in range(4)]
+    assert looks.batches == [2, 2]
+    assert not np.array_equal(first[0], first[1])
+    np.testing.assert_array_equal(first[0][0], first[0][1])
+    policy.act([observe(0), observe(0)], [one, one])
+    policy.act([observe(0), observe(0)], [one, other])
+    assert looks.batches == [2, 2, 2, 1]
+    policy.reset()
+    again = [policy.act([observe(0)], [one]) for _ in range(4)]
+    np.testing.assert_allclose(np.stack(again)[:, 0], np.stack(first)[:, 0], atol=1e-6)
+
+
+def save_language(folder: Path) -> LearnedPolicy:
+    torch.manual_seed(0)
+    instruction = InstructionConfig(encoder="hashed-words", features=16, hidden=8)
+    network = PolicyNetwork(
+        NetworkConfig(
+            conditioning="language", encoder=EncoderConfig(name="small", width=4), instruction=instruction, image_size=64
+        )
+    )
+    for film in network.encoder.films:  # type: ignore[union-attr]
+        torch.nn.init.normal_(film.linear.weight)
+    instructions = InstructionEncoder(instruction)
+    instructions(["open the drawer", "close the drawer"])
+    return LearnedPolicy.save(folder, network, STATISTICS, Lineage(), instructions)
+
+
+def test_a_language_conditioned_policy_follows_instructions_and_carries_their_embeddings(tmp_path: Path) -> None:
+    saved = save_language(tmp_path)
+    policy = LearnedPolicy.load(tmp_path)
+    assert policy.conditioning == "language"
+    assert policy.id == saved.id
+    assert policy.id.startswith("lcbc-")
+    assert set(policy.instructions.known) == {"open the drawer", "close the drawer"}
+    opening, closing = policy.act([observe(0), observe(0)], ["open the drawer", "close the drawer"])
+    assert not np.allclose(opening[:6], closing[:6])
+    np.testing.assert_allclose(policy.act([observe(0)], ["close the drawer"])[0], closing, atol=1e-5)
+
+
+def test_a_goal_of_the_wrong_kind_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="follows instructions, and got images"):
+        save_language(tmp_path / "language").act([observe(0)], [image(1)])
+    with pytest.raises(ConfigError, match="follows goal images, and got instructions"):
+        save(tmp_path / "goal").act([observe(0)], ["open the drawer"])

@@ -11,9 +11,9 @@ from soar.configuration import validate
 from soar.episodes import HindsightSampler, Mixture, StepArrays, action_statistics
 from soar.errors import CheckpointError, ConfigError
 from soar.policies.encoders import EncoderConfig
-from soar.policies.network import NetworkConfig
 from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.policies.lineage import Lineage
+from soar.policies.network import NetworkConfig
 from soar.training.augment import NO_AUGMENTATION
 from soar.training.data import SourceConfig, co_training_mixture, make_sampler
 from soar.training.loop import FitConfig

@@ -80,11 +80,15 @@ class FlowHead(nn.Module):
     def __init__(self, config: HeadConfig, features: int, dropout: float) -> None:
         super().__init__()
         self.config = config
-        self.mlp = mlp([features + config.chunk * ACTION_DIM + _TIME_FEATURES, *config.hidden], config.chunk * ACTION_DIM, dropout)
+        self.mlp = mlp(
+            [features + config.chunk * ACTION_DIM + _TIME_FEATURES, *config.hidden], config.chunk * ACTION_DIM, dropout
+        )
 
     def forward(self, features_BF: Tensor, x_BHD: Tensor, time_B: Tensor) -> Tensor:
         """Return the velocity (B, H, D) at `x_BHD` and `time_B` (0 noise, 1 actions)."""
-        frequencies = torch.exp(torch.arange(_TIME_FEATURES // 2, device=time_B.device) * (math.log(100.0) * 2 / _TIME_FEATURES))
+        frequencies = torch.exp(
+            torch.arange(_TIME_FEATURES // 2, device=time_B.device) * (math.log(100.0) * 2 / _TIME_FEATURES)
+        )
         angle_BT = time_B[:, None] * frequencies * 2
         inputs = torch.cat([features_BF, x_BHD.flatten(1), angle_BT.sin(), angle_BT.cos()], dim=-1)
         return torch.as_tensor(self.mlp(inputs).view(x_BHD.shape))

@@ -84,7 +84,7 @@ class _Plan:
 def _same(one: Goal | None, other: Goal) -> bool:
     if one is other:
         return True
-    return isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and np.array_equal(one, other) or (
+    return (isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and np.array_equal(one, other)) or (
         isinstance(one, str) and one == other
     )
 
@@ -169,7 +169,9 @@ class LearnedPolicy:
 
     def _plan(self, observations: Sequence[Observation], goals: Sequence[Goal], looks: Sequence[int]) -> NDArray[np.float32]:
         """Return chunks (B, H, 7) in physical units; `looks` says which noise each gets."""
-        noise_BHD = np.stack([generator(0, "flow", look).standard_normal(self.network.noise_shape, np.float32) for look in looks])
+        noise_BHD = np.stack(
+            [generator(0, "flow", look).standard_normal(self.network.noise_shape, np.float32) for look in looks]
+        )
         images_BCHW, goal = self.preprocess(observations, goals)
         with torch.inference_mode():
             chunks_BHD = self.network.plan(

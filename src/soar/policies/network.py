@@ -147,7 +147,9 @@ class PolicyNetwork(nn.Module):
             where it is worth drawing a sample for them. `state_error`: the auxiliary loss, if there is one.
         """
         features_BF = self._features(observation_BCHW, goal)
-        losses = (self._flow_losses if isinstance(self.head, FlowHead) else self._gaussian_losses)(features_BF, action, weight_B)
+        losses = (self._flow_losses if isinstance(self.head, FlowHead) else self._gaussian_losses)(
+            features_BF, action, weight_B
+        )
         if self.config.auxiliary_weight:
             states = [observation_state_BD, goal_state_BD][: self.state_head.out_features // STATE_DIM]
             states_BD = torch.cat([(state - self.state_mean) / self.state_std for state in states], dim=-1)

@@ -138,7 +138,9 @@ def _policy_parameters(tree: Any, path: Path) -> Parameters:
     # A training state holds the parameters several times: as they are, as a target, as moments of the optimiser.
     stems = sorted((name for name in flat if name.endswith("/conv_init/kernel")), key=lambda name: _rank(name))
     if not stems:
-        raise CheckpointError(f"{path} holds no ResNet (no conv_init/kernel). Pass the checkpoint of a goal-conditioned policy.")
+        raise CheckpointError(
+            f"{path} holds no ResNet (no conv_init/kernel). Pass the checkpoint of a goal-conditioned policy."
+        )
     encoder = stems[0].removesuffix("/conv_init/kernel")
     actor = encoder
     while actor and f"{actor}/network/Dense_0/kernel" not in flat:
@@ -161,9 +163,7 @@ def _rank(name: str) -> tuple[bool, int]:
     return "params" not in parts or any(part.startswith(("opt_state", "target")) for part in parts), len(parts)
 
 
-def _architecture(
-    parameters: Parameters, path: Path, *, image_size: int, dropout: float, gripper_std: float
-) -> NetworkConfig:
+def _architecture(parameters: Parameters, path: Path, *, image_size: int, dropout: float, gripper_std: float) -> NetworkConfig:
     blocks = {int(match[2]): match[1] for name in parameters if (match := re.match(r"encoder/(\w*?ResNetBlock)_(\d+)/", name))}
     bottleneck = "BottleneckResNetBlock" in blocks.values()
     names = [name for name, stages in STAGES.items() if sum(stages) == len(blocks) and (name == "resnet50") == bottleneck]
