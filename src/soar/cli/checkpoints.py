@@ -1,4 +1,4 @@
-"""Commands that turn policies from and into other formats."""
+"""Commands that turn checkpoints of other formats into policies."""
 
 from __future__ import annotations
 
@@ -36,24 +36,3 @@ class ImportCheckpoint:
             f"{policy.id}: {config.encoder.name} of width {config.encoder.width}, actions normalised as {self.actions}, "
             f"images of {config.image_size} px, in {self.out}"
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Export:
-    """Write a policy as ONNX, for a robot's computer without torch.
-
-    Example: soar export runs/scene1/policies/current --out policy.onnx
-    """
-
-    policy: Annotated[Path, tyro.conf.Positional]
-    """Folder of the policy."""
-    out: Path
-    """The ONNX file."""
-
-    def run(self) -> None:
-        """Run it."""
-        from soar.cli.tables import say
-        from soar.policies.export import export_onnx
-
-        export_onnx(self.policy, self.out)
-        say(f"{self.out}; its metadata says how images become inputs, and outputs actions")

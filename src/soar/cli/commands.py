@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from soar.cli.checkpoints import Export, ImportCheckpoint
+from soar.cli.checkpoints import ImportCheckpoint
 from soar.cli.data import Data
 from soar.cli.loop import Improve, Pretrain
 from soar.cli.phases import Collect, Evaluate, Train
@@ -20,6 +20,5 @@ Command = (
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce", prefix_name=False)]
     | Annotated[ImportCheckpoint, tyro.conf.subcommand("import-checkpoint", prefix_name=False)]
-    | Annotated[Export, tyro.conf.subcommand("export", prefix_name=False)]
     | Annotated[Data, tyro.conf.subcommand("data", prefix_name=False)]
 )

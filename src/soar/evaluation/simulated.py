@@ -196,8 +196,8 @@ def run_trials(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
     """Run some trials of one policy (worker entry point).
 
     Args:
-        item: `policy`, `subgoals` (empty for none), `scene`, `action_scale`, `image_size`, `arm`, `films` (folder of a store), and `trials`:
-            lists of task, seed, and whether the episode is kept.
+        item: `policy`, `subgoals` (empty for none), `scene`, `action_scale`, `image_size`, `arm`, `films` (folder of a store),
+            and `trials`: lists of task, seed, and whether the episode is kept.
         report: Called with the fields of each `Trial`.
     """
     world = open_world(item["scene"], item["image_size"])

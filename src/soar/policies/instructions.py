@@ -14,6 +14,7 @@ Shape suffixes: B batch, E features of an embedding.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ def _packaged() -> Path:
 
 def _hashed_words(text: str, features: int) -> NDArray[np.float32]:
     words = re.findall(r"[^\W_]+", text.lower())
-    tokens = words + [f"{first} {second}" for first, second in zip(words, words[1:], strict=False)]
+    tokens = words + [f"{first} {second}" for first, second in itertools.pairwise(words)]
     if not tokens:
         return np.zeros(features, np.float32)
     vector = np.sum([generator(0, f"word/{token}").standard_normal(features) for token in tokens], axis=0)

@@ -187,7 +187,7 @@ class LearnedPolicy:
             CheckpointError: The folder is missing, holds something else, is damaged, or its parts do not fit together.
         """
         folder = Path(folder)
-        description = read_description(folder)
+        description = _read_description(folder)
         where = str(folder / "config.json")
         try:
             config = configuration.validate(NetworkConfig, description["network"], where)
@@ -263,7 +263,7 @@ def read_lineage(folder: Path | str) -> Lineage:
         raise CheckpointError(f"{path} cannot be read: {error}. {_REMEDY}") from error
 
 
-def read_description(folder: Path) -> dict[str, Any]:
+def _read_description(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not os.path.isdir(folder):  # unlike Path.is_dir, no exception where nothing may be looked at
         raise CheckpointError(f"there is no policy at {folder}: no such folder. {_REMEDY}")

@@ -1,11 +1,11 @@
-"""Behavioural cloning: which action brings this observation closer to a goal image, or to what an instruction says (§B.2, §B.3).
+"""Behavioural cloning: which action leads from this observation to a goal image, or to what an instruction says (§B.2, §B.3).
 
     goal       observation and goal stacked on the channels, so that the first convolution can compare them   → encoder → head
     language   embedding of the instruction → two fully connected layers → FiLM in the encoder of the observation   → head
 
-What a network is conditioned on is its *goal* in either case: a goal image (B, 3, H, W), or an embedding (B, E). The head is one of
-`soar.policies.heads`. The Gaussian one has a fixed standard deviation, which makes the log-likelihood a weighted squared error:
-a small one for the gripper makes its error count for more.
+What a network is conditioned on is its *goal* in either case: a goal image (B, 3, H, W), or an embedding (B, E). The head is
+one of `soar.policies.heads`. The Gaussian one has a fixed standard deviation, which makes the log-likelihood a weighted squared
+error: a small one for the gripper makes its error count for more.
 
 All actions here are normalised: the motion by its mean and standard deviation, the gripper target not (0 closed, 1 open).
 

@@ -136,11 +136,9 @@ def _policy_parameters(tree: Any, path: Path) -> Parameters:
     """Return the policy's parameters, by names that begin with `encoder`, `network` or `mean`."""
     flat = {name: value for name, value in _flat(tree).items() if isinstance(value, np.ndarray)}
     # A training state holds the parameters several times: as they are, as a target, as moments of the optimiser.
-    stems = sorted((name for name in flat if name.endswith("/conv_init/kernel")), key=lambda name: _rank(name))
+    stems = sorted((name for name in flat if name.endswith("/conv_init/kernel")), key=_rank)
     if not stems:
-        raise CheckpointError(
-            f"{path} holds no ResNet (no conv_init/kernel). Pass the checkpoint of a goal-conditioned policy."
-        )
+        raise CheckpointError(f"{path} holds no ResNet (no conv_init/kernel). Pass a goal-conditioned policy.")
     encoder = stems[0].removesuffix("/conv_init/kernel")
     actor = encoder
     while actor and f"{actor}/network/Dense_0/kernel" not in flat:

@@ -37,8 +37,8 @@ class AugmentationConfig:
         contrast: Largest relative change of the distance from the image's mean.
         saturation: Largest relative change of the distance from grey.
         hue: Largest change, as a share of the whole colour circle.
-        one_draw: One number decides all changes of a sample, so that bright images are always large and saturated ones, too: what
-            the released code does.
+        one_draw: One number decides all changes of a sample, so that bright images are always saturated ones, too: what the
+            released code does.
     """
 
     crop_scale: tuple[float, float] = (0.8, 1.0)

@@ -53,7 +53,7 @@ def with_instructions(arrays: StepArrays, where: str) -> StepArrays:
     has_E = np.array([bool(instruction.strip()) for instruction in arrays.instructions], bool)
     if not has_E.any():
         raise StoreError(
-            f"none of the {len(has_E)} episodes of {where} has an instruction, which a language-conditioned policy learns from. "
+            f"none of the {len(has_E)} episodes of {where} has an instruction, from which a policy could learn language. "
             "Train a goal-conditioned policy (`soar train gcbc`), or choose other episodes."
         )
     return arrays if has_E.all() else arrays.select(has_E)

@@ -149,8 +149,9 @@ def fit(
     parts = config.accumulate * group.size
     if config.batch_size % parts or (parts > 1 and part_fn is None):
         raise ConfigError(
-            f"fit.batch_size: {config.batch_size} samples cannot be cut into {parts} parts (fit.accumulate {config.accumulate} x "
-            f"{group.size} processes)" + (": this model is trained whole." if part_fn is None else "; choose a multiple.")
+            f"fit.batch_size: {config.batch_size} samples cannot be cut into {parts} parts (fit.accumulate "
+            f"{config.accumulate} x {group.size} processes)"
+            + (": this model is trained whole." if part_fn is None else "; choose a multiple.")
         )
     if group.leads:
         claim(folder / "fit.json", dataclasses.asdict(config), dataclasses.asdict(FitConfig(steps=1)))
