@@ -24,8 +24,8 @@ class Evaluate:
     policy: Path | None = None
     """Folder of the policy; the base policy that comes with SOAR by default."""
     subgoals: str | None = None
-    """Folder of the subgoal model, or `oracle`; the one that comes with SOAR by default. A policy that is conditioned on language
-    needs none."""
+    """Folder of the subgoal model, or `oracle`; the one that comes with SOAR by default. A language-conditioned policy needs
+    none."""
     trials: int = 50
     """Of each task."""
     out: Path

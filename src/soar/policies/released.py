@@ -98,8 +98,8 @@ def _file(source: Path) -> Path:
         if path.is_file():
             return path
     raise CheckpointError(
-        f"there is no checkpoint at {source}. Pass the msgpack file, or the folder that holds it as `checkpoint`; checkpoints in "
-        "other formats (a folder of many files) are not read."
+        f"there is no checkpoint at {source}. Pass the msgpack file, or the folder that holds it as `checkpoint`; checkpoints "
+        "in other formats (a folder of many files) are not read."
     )
 
 

@@ -3,7 +3,7 @@
     torchrun --nproc-per-node 8 -m soar.cli train gcbc …
 
 All processes draw the same batches, so that the result is that of one process with the same batch size, up to rounding. Only
-the first process (`leads`) writes files and shows progress. Without torchrun there is one process, and nothing here does a thing.
+the first process (`leads`) writes files and shows progress. Without torchrun there is one process, and nothing happens here.
 """
 
 from __future__ import annotations

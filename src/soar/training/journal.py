@@ -62,8 +62,8 @@ class Journal:
             first = next(index for index, loss in enumerate(self.losses) if not math.isfinite(float(loss)))
             bad = step - count + first
             raise SoarError(
-                f"the training loss is {self.losses[first].item()} at step {bad + 1}{describe(bad)}. Lower fit.learning_rate or "
-                "fit.clip_norm, or leave out what is broken, and train in another folder; the last good checkpoint is in "
+                f"the training loss is {self.losses[first].item()} at step {bad + 1}{describe(bad)}. Lower fit.learning_rate "
+                "or fit.clip_norm, or leave out what is broken, and train in another folder; the last good checkpoint is in "
                 f"{self.path.parent / 'checkpoints'}."
             )
         elapsed_s = max(time.monotonic() - self.since_s, 1e-9)
