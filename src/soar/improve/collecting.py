@@ -38,7 +38,7 @@ class Models:
 
     Attributes:
         policy: Folder of the policy.
-        subgoals: Folder of the subgoal model, or `oracle`.
+        subgoals: Folder of the subgoal model, or `oracle`; a language-conditioned policy acts without.
         vlm: Folder of the VQA model, or `oracle` (the simulator's truth with the paper's noise, §D).
     """
 
@@ -62,8 +62,7 @@ def check_models(models: Models) -> None:
     Raises:
         CheckpointError: One of them is missing, foreign or damaged.
     """
-    open_policy(models.policy)
-    if models.subgoals != ORACLE:
+    if open_policy(models.policy).conditioning == "goal" and models.subgoals != ORACLE:
         open_flow(models.subgoals)
     if models.vlm != ORACLE:
         open_vqa(models.vlm)
@@ -164,7 +163,7 @@ def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
     world = open_world(item["scene"], item["image_size"])
     robot, scene = SimRobot(world), world.config.scene()
     policy, vlm = open_policy(models.policy), open_vlm(models.vlm, robot, item["seed"])
-    subgoal_model = open_subgoals(models.subgoals, robot)
+    subgoal_model = open_subgoals(models.subgoals, robot) if policy.conditioning == "goal" else None
     store = EpisodeStore(item["store"], mode="open_or_create")
     past = [record.instruction for record in store.episodes(f"run = {_quoted(item['run'])}")]
 
@@ -183,7 +182,7 @@ def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
         provenance=Provenance(
             policy=policy.id,
             vlm=vlm.id,
-            subgoal_model=subgoal_model.id,
+            subgoal_model="" if subgoal_model is None else subgoal_model.id,
             robot=item["robot"],
             run=item["run"],
             round=item["round"],

@@ -93,6 +93,11 @@ def improve(config: ImproveConfig, on_progress: Progress = lambda phase, done, t
     load_scene(config.scene)
     check_models(config.models)
     base = LearnedPolicy.load(config.models.policy)
+    if base.conditioning == "language":
+        raise ConfigError(
+            f"{config.models.policy} is conditioned on language; the loop improves policies that reach goal images. Use `soar "
+            "collect` and `soar train lcbc` instead."
+        )
     read_lineage(config.models.policy)  # the report needs it in the end
     folder = RunFolder(config.run)
     folder.claim(_plain(config) | {"base": base.id}, CHANGEABLE)

@@ -74,7 +74,8 @@ class Encoder(nn.Module):
 def build_encoder(config: EncoderConfig, channels: int, condition: int = 0) -> Encoder:
     """Return a freshly initialised encoder of images with `channels` channels, conditioned on `condition` features if any."""
     channels += 2 * config.spatial_coordinates
-    encoder = (SmallEncoder if config.name == "small" else ResNet)(config, channels, condition)
+    small = config.name == "small"
+    encoder = SmallEncoder(config, channels, condition) if small else ResNet(config, channels, condition)
     for module in encoder.modules():
         if isinstance(module, nn.Conv2d):
             _initialize(module)
@@ -190,7 +191,7 @@ class ResNet(Encoder):
         super().__init__(config)
         self.stem = nn.Conv2d(channels, config.width, 7, stride=2, padding=3, bias=False)
         self.norm = nn.GroupNorm(_GROUPS, config.width)
-        kind = _BottleneckBlock if config.name == "resnet50" else _BasicBlock
+        kind: type[_BottleneckBlock] | type[_BasicBlock] = _BottleneckBlock if config.name == "resnet50" else _BasicBlock
         blocks: list[nn.Module] = []
         films: list[nn.Module] = []
         before = config.width

@@ -40,7 +40,7 @@ from soar.errors import ConfigError
 from soar.seeding import derive_seed, generator
 from soar.training.checkpoints import Ema, TrainingState, claim, restore, save
 from soar.training.distributed import Group, current_group
-from soar.training.journal import Journal
+from soar.training.journal import SPEED, Journal
 
 log = logging.getLogger(__name__)
 B = TypeVar("B")
@@ -169,7 +169,7 @@ def fit(
     if state.ema is not None:
         state.ema.copy_to(model)
     model.eval()
-    return metrics
+    return {name: value for name, value in metrics.items() if name not in SPEED}
 
 
 @dataclass(frozen=True, slots=True)

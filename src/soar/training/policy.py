@@ -34,7 +34,6 @@ from soar.training.augment import NO_AUGMENTATION, AugmentationConfig, augment, 
 from soar.training.checkpoints import claim
 from soar.training.data import SourceConfig
 from soar.training.distributed import current_group
-from soar.training.journal import SPEED
 from soar.training.loop import FitConfig, fit
 from soar.training.samples import Batch, Samples
 
@@ -173,9 +172,7 @@ def train_policy(
         on_step=on_step,
     )
     if group.leads:
-        metrics = {name: value for name, value in metrics.items() if name not in SPEED}
-        finished = dataclasses.replace(lineage, metrics=metrics)
-        LearnedPolicy.save(folder, network, statistics, finished, samples.instructions)
+        LearnedPolicy.save(folder, network, statistics, dataclasses.replace(lineage, metrics=metrics), samples.instructions)
     group.wait()
     return folder
 
