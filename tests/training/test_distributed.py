@@ -81,6 +81,7 @@ def test_a_batch_in_parts_teaches_what_the_whole_does(tmp_path: Path) -> None:
 def test_a_batch_that_cannot_be_cut_is_refused_before_the_first_step(tmp_path: Path) -> None:
     config = dataclasses.replace(WHOLE, fit=dataclasses.replace(WHOLE.fit, accumulate=3))
     with pytest.raises(ConfigError, match=r"16 samples cannot be cut into 3 parts \(fit.accumulate 3 x 1 processes\)"):
-        train_policy(config, MIXTURE, STATISTICS, tmp_path)
+        train_policy(config, MIXTURE, STATISTICS, tmp_path / "policy")
+    assert not (tmp_path / "policy").exists()
     with pytest.raises(ConfigError, match="this model is trained whole"):
         fit(make_model(), make_batch, squared_error, dataclasses.replace(LOOP_CONFIG, accumulate=2), tmp_path)

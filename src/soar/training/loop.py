@@ -108,6 +108,22 @@ def learning_rate(config: FitConfig, step: int) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def check_parts(config: FitConfig, *, cuttable: bool) -> None:
+    """Refuse batches that cannot be cut into the parts that are asked for.
+
+    Raises:
+        ConfigError: The batch size is no multiple of the parts, or the model's batches cannot be cut at all.
+    """
+    processes = current_group().size
+    parts = config.accumulate * processes
+    if config.batch_size % parts or (parts > 1 and not cuttable):
+        raise ConfigError(
+            f"fit.batch_size: {config.batch_size} samples cannot be cut into {parts} parts (fit.accumulate "
+            f"{config.accumulate} x {processes} processes)"
+            + ("; choose a multiple." if cuttable else ": this model is trained whole.")
+        )
+
+
 def fit(
     model: nn.Module,
     batch_fn: Callable[[np.random.Generator], B],
@@ -145,14 +161,8 @@ def fit(
         CheckpointError: The checkpoint in the folder is damaged or belongs to another model.
         SoarError: The loss is no longer finite, or the disk is full.
     """
+    check_parts(config, cuttable=part_fn is not None)
     group = current_group()
-    parts = config.accumulate * group.size
-    if config.batch_size % parts or (parts > 1 and part_fn is None):
-        raise ConfigError(
-            f"fit.batch_size: {config.batch_size} samples cannot be cut into {parts} parts (fit.accumulate "
-            f"{config.accumulate} x {group.size} processes)"
-            + (": this model is trained whole." if part_fn is None else "; choose a multiple.")
-        )
     if group.leads:
         claim(folder / "fit.json", dataclasses.asdict(config), dataclasses.asdict(FitConfig(steps=1)))
     group.wait()

@@ -34,7 +34,7 @@ from soar.training.augment import NO_AUGMENTATION, AugmentationConfig, augment, 
 from soar.training.checkpoints import claim
 from soar.training.data import SourceConfig
 from soar.training.distributed import current_group
-from soar.training.loop import FitConfig, fit
+from soar.training.loop import FitConfig, check_parts, fit
 from soar.training.samples import Batch, Samples
 
 VALIDATION_SAMPLES = 1024
@@ -116,18 +116,22 @@ def train_policy(
     if parent is not None:
         statistics = parent.statistics
     lineage = dataclasses.replace(lineage or Lineage(), parent="" if parent is None else parent.id)
+    # What can be wrong with the data shows before anything is written.
+    check_parts(config.fit, cuttable=True)
+    samples = None
+    if not (folder / "config.json").exists():
+        instructions = InstructionEncoder(config.network.instruction) if parent is None else parent.instructions
+        samples = Samples(config, mixture, instructions)
     group = current_group()
     if group.leads:
         sources = dict(zip(mixture.names, mixture.weights.tolist(), strict=True))
         run = dataclasses.asdict(config) | {"parent": lineage.parent, "sources": sources, "data": lineage.data}
         claim(folder / "training" / "run.json", run, dataclasses.asdict(PolicyTrainingConfig(fit=FitConfig(steps=1))))
     group.wait()
-    if (folder / "config.json").exists():
+    if samples is None:
         LearnedPolicy.load(folder)  # A damaged policy is an error, not a finished run.
         return folder
 
-    instructions = None if parent is None else parent.instructions
-    samples = Samples(config, mixture, instructions or InstructionEncoder(config.network.instruction))
     network = _network(config, mixture, parent).to(device)
     if config.compile:
         network.encoder.compile()  # type: ignore[no-untyped-call]
