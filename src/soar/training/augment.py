@@ -116,7 +116,7 @@ def augment_together(images: Sequence[Tensor], config: AugmentationConfig, draw_
     if config.crops:
         x_BHWC = _crop(x_BHWC, config, draw_BU)
     x_BHWC = _recolour(x_BHWC, config, draw_BU) if config.colours else x_BHWC / 127.5 - 1
-    return x_BHWC.permute(0, 3, 1, 2).split(3, dim=1)
+    return torch.split(x_BHWC.permute(0, 3, 1, 2), 3, dim=1)
 
 
 def _between(draw_B: Tensor, low: float, high: float) -> Tensor:

@@ -134,7 +134,7 @@ def train_policy(
 
     network = _network(config, mixture, parent).to(device)
     if config.compile:
-        network.encoder.compile()  # type: ignore[no-untyped-call]
+        network.encoder.compile()
     mean_D, std_D = (torch.as_tensor(value, device=device) for value in (statistics.mean, statistics.std))
 
     def losses(model: nn.Module, batch: Batch, augmentation: AugmentationConfig) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from soar.episodes.mixture import HindsightBatch, HindsightDraw, Mixture
 from soar.errors import StoreError
 from soar.policies.instructions import InstructionEncoder
 from soar.training.augment import DRAWS
+from soar.types import ACTION_DIM
 
 if TYPE_CHECKING:
     from soar.training.policy import PolicyTrainingConfig
@@ -102,7 +103,7 @@ class Samples:
 
     def _chunks(self, draw: HindsightDraw) -> NDArray[np.float32]:
         """Return the actions (B, H, 7) from each observation on."""
-        chunks_BHD = np.empty((len(draw.source_B), self._head.chunk, 7), np.float32)
+        chunks_BHD = np.empty((len(draw.source_B), self._head.chunk, ACTION_DIM), np.float32)
         for source, sampler in enumerate(self.mixture.samplers):
             slots = np.flatnonzero(draw.source_B == source)
             chunks_BHD[slots] = chunks_of(sampler.arrays, draw.observation_B[slots], self._head.chunk)
