@@ -30,6 +30,7 @@ WHOLE = dataclasses.replace(
 CHILD = """
 import sys
 from pathlib import Path
+import torch
 torch.set_num_threads(1)
 from soar.training.distributed import joined
 from soar.training.policy import train_policy
