@@ -43,7 +43,7 @@ with joined("cpu") as (group, device):
 
 def losses(folder: Path) -> list[float]:
     lines = (folder / "training" / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line)["loss"] for line in lines]
+    return [values["loss"] for values in map(json.loads, lines) if "loss" in values]  # Validation has lines of its own.
 
 
 def compare(folder: Path, whole: Path) -> None:
