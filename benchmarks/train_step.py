@@ -17,7 +17,7 @@ import torch
 
 from soar.episodes import HindsightSampler, Mixture, StepArrays
 from soar.policies.encoders import EncoderConfig
-from soar.policies.gcbc import GCBCConfig, GCBCNetwork
+from soar.policies.network import NetworkConfig, PolicyNetwork
 from soar.training.augment import NO_AUGMENTATION, AugmentationConfig, augment
 
 BATCH = 256
@@ -55,8 +55,8 @@ def main() -> None:
     """Measure and print."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    config = GCBCConfig(encoder=EncoderConfig(name="small", width=32), image_size=SIZE, auxiliary_weight=0.1)
-    network = GCBCNetwork(config)
+    config = NetworkConfig(encoder=EncoderConfig(name="small", width=32), image_size=SIZE, auxiliary_weight=0.1)
+    network = PolicyNetwork(config)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
     mixture = Mixture([("random", HindsightSampler(arrays()), 1.0)])

@@ -26,6 +26,8 @@ ACTION_DIM = 7
 
 Image: TypeAlias = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
+Goal: TypeAlias = Image | str
+"""What a policy is asked for: an image to reach, or an instruction to follow. Each policy takes one kind."""
 Action: TypeAlias = NDArray[np.float32]
 """(7,) float32: dx dy dz [m], droll dpitch dyaw [rad] in the base frame, gripper target (1 open, 0 closed)."""
 

@@ -14,9 +14,12 @@ from episodes.builders import judged, make_episode
 from improve.tiny import PRESET, SCENE, random_policy, write
 from soar.cli import main
 from soar.episodes import EpisodeStore
-from soar.policies.gcbc_policy import GCBCPolicy, read_lineage
+from soar.evaluation import read_evaluation
+from soar.evaluation.simulated import read_films
+from soar.policies.learned import LearnedPolicy, read_lineage
 
-COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data", "vlm", "tasks", "subgoal", "import-susie", "label")
+COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data", "vlm", "tasks", "subgoal", "import-susie", "label",
+            "import-checkpoint")  # fmt: skip
 INNER = ("vlm ask", "tasks questions")
 DATA = ("stats", "films", "import", "import rlds", "import raw", "import lerobot", "export", "export rlds",
         "export lerobot", "label", "relabel", "merge", "split", "delete", "compact", "doctor")  # fmt: skip
@@ -66,7 +69,7 @@ def test_train_from_nothing_then_improve_on_successes(tmp_path: Path, stores: tu
     flags = ["--autonomous", str(stores[1]), "--initial", str(base), "--goal-window", "0", "12", "--sum-actions", "on"]
     assert main([*common, *flags, "--steps", "4", "--seed", "3", "--out", str(better)]) == 0
     lineage = read_lineage(better)
-    assert lineage.parent == GCBCPolicy.load(base).id
+    assert lineage.parent == LearnedPolicy.load(base).id
     assert lineage.data["autonomous"] == EpisodeStore(stores[1]).version
     run = json.loads((better / "training" / "run.json").read_text())
     assert run["autonomous"]["goal_window"] == [0, 12]
@@ -74,6 +77,37 @@ def test_train_from_nothing_then_improve_on_successes(tmp_path: Path, stores: tu
     assert (run["fit"]["steps"], run["fit"]["seed"]) == (4, 3)
     # One episode of 30 steps against two, ten times up-sampled: the cap decides.
     assert run["sources"] == {"pretraining": 0.5, "autonomous": 0.5}
+
+
+def test_a_language_conditioned_policy_is_trained_and_evaluated_without_subgoals(
+    tmp_path: Path, stores: tuple[Path, Path]
+) -> None:
+    small = "instruction: {encoder: hashed-words, features: 16, hidden: 8}"
+    preset = write(tmp_path, "tiny.yaml", PRESET.replace("image_size: 64}", f"image_size: 64, {small}}}"))
+    flags = ["--preset", preset, "--pretraining", str(stores[0]), "--out", str(tmp_path / "lcbc"), "--validation", "0.5"]
+    assert main(["train", "lcbc", *flags]) == 0
+    policy = LearnedPolicy.load(tmp_path / "lcbc")
+    assert policy.conditioning == "language"
+    assert "validation/pretraining/loss" in read_lineage(tmp_path / "lcbc").metrics
+    out = tmp_path / "evaluation.json"
+    scene = write(tmp_path, "one.yaml", SCENE)
+    flags = ["--scene", scene, "--policy", str(tmp_path / "lcbc"), "--trials", "1", "--workers", "1", "--out", str(out)]
+    assert main(["evaluate", *flags, "--subgoals", "no such folder"]) == 0
+    evaluation = read_evaluation(out)
+    assert (evaluation.policy, evaluation.subgoal_model) == (policy.id, "")
+    assert [trial.steps for trial in evaluation.trials] == [100]
+    assert read_films(out)[0].subgoals == ()
+
+
+def test_a_store_without_instructions_teaches_no_language(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    EpisodeStore(tmp_path / "store", mode="create").append([make_episode("a", size=64, instruction="")])
+    preset = write(tmp_path, "tiny.yaml", PRESET)
+    flags = ["--preset", preset, "--pretraining", str(tmp_path / "store"), "--out", str(tmp_path / "p")]
+    assert main(["train", "lcbc", *flags]) == 2
+    assert "none of the 1 episodes" in capsys.readouterr().err
+    assert not (tmp_path / "p").exists()
+    assert main(["train", "gcbc", *flags, "--encoder", "hashed-words"]) == 2
+    assert "use it with `soar train lcbc`" in capsys.readouterr().err
 
 
 def test_training_on_successes_without_any_says_so(

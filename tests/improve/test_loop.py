@@ -16,7 +16,7 @@ from soar.evaluation import read_evaluation
 from soar.improve.collecting import Models
 from soar.improve.loop import ImproveConfig, improve
 from soar.improve.preset import load_preset
-from soar.policies.gcbc_policy import GCBCPolicy, read_lineage
+from soar.policies.learned import LearnedPolicy, read_lineage
 
 from .conftest import Pretrained
 from .tiny import SCENE, write
@@ -100,7 +100,7 @@ def test_a_run_that_is_killed_again_and_again_repeats_nothing_that_was_finished(
     )
 
     # Lineage, both ways.
-    base, candidate = (GCBCPolicy.load(run / "policies" / f"00{i}") for i in range(2))
+    base, candidate = (LearnedPolicy.load(run / "policies" / f"00{i}") for i in range(2))
     assert {record.provenance.policy for record in records} == {base.id}
     assert all(record.provenance.vlm.startswith("vqa-") for record in records)
     assert all(record.provenance.subgoal_model.startswith("flow-") for record in records)

@@ -9,7 +9,7 @@ import pytest
 from soar.errors import StoreError
 from soar.improve.preset import load_preset
 from soar.improve.pretrain import pretrain
-from soar.policies.gcbc_policy import GCBCPolicy, read_lineage
+from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.sim.catalogue import objects, tables
 from soar.subgoals.flow import FlowSubgoalModel
 from soar.vlm.vqa import VQAModel
@@ -21,7 +21,7 @@ IMAGE = np.zeros((64, 64, 3), np.uint8)
 
 def test_all_base_models_come_from_nothing_and_load(pretrained: Pretrained) -> None:
     assert read_lineage(pretrained.weights / "policy").data["demonstrations"]["episodes"] > 1
-    assert GCBCPolicy.load(pretrained.weights / "policy").id.startswith("gcbc-")
+    assert LearnedPolicy.load(pretrained.weights / "policy").id.startswith("gcbc-")
     goal = FlowSubgoalModel.load(pretrained.weights / "subgoal").generate([IMAGE], ["open the drawer"], [0])[0]
     assert goal.shape == IMAGE.shape
     answer = VQAModel.load(pretrained.weights / "vqa").answer([IMAGE], ["Is the drawer open?"])[0]

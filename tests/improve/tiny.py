@@ -9,9 +9,9 @@ import torch
 
 from soar.episodes import ActionStatistics
 from soar.policies.encoders import EncoderConfig
-from soar.policies.gcbc import GCBCConfig, GCBCNetwork
-from soar.policies.gcbc_policy import GCBCPolicy
+from soar.policies.learned import LearnedPolicy
 from soar.policies.lineage import Lineage
+from soar.policies.network import NetworkConfig, PolicyNetwork
 
 TASK = "put the green block in the wooden bowl"
 SCENE = f"objects: [wooden bowl, green block]\ntasks: [{TASK}]\n"
@@ -52,7 +52,7 @@ def write(folder: Path, name: str, text: str) -> str:
 def random_policy(folder: Path, seed: int = 0) -> Path:
     """Write a policy that has learned nothing."""
     torch.manual_seed(seed)
-    network = GCBCNetwork(GCBCConfig(encoder=EncoderConfig(name="small", width=4), image_size=64))
+    network = PolicyNetwork(NetworkConfig(encoder=EncoderConfig(name="small", width=4), image_size=64))
     std = np.array([0.01, 0.01, 0.01, 0.02, 0.02, 0.05, 1], np.float32)
-    GCBCPolicy.save(folder, network, ActionStatistics(mean=np.zeros(7, np.float32), std=std), Lineage())
+    LearnedPolicy.save(folder, network, ActionStatistics(mean=np.zeros(7, np.float32), std=std), Lineage())
     return folder

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from soar.errors import ConfigError
-from soar.policies.encoders import EncoderConfig, ResNet34, build_encoder
-from soar.policies.gcbc import GCBCConfig, GCBCNetwork
+from soar.policies.encoders import EncoderConfig, ResNet, build_encoder
+from soar.policies.network import NetworkConfig, PolicyNetwork
 
 
 def test_the_papers_network_has_the_parameters_of_the_released_one() -> None:
     with torch.device("meta"):
-        network = GCBCNetwork(GCBCConfig())
+        network = PolicyNetwork(NetworkConfig())
     assert sum(parameter.numel() for parameter in network.parameters()) == 21_558_791
 
 
@@ -23,7 +23,7 @@ def test_resnet34_takes_images_of_any_size(size: tuple[int, int]) -> None:
 def test_resnet34_pads_strided_convolutions_on_the_right_and_the_bottom() -> None:
     # A strided 3×3 convolution with SAME padding is centred at pixel 2i + 1. Symmetric padding would centre it at 2i.
     block = build_encoder(EncoderConfig(name="resnet34", width=4), channels=3)
-    assert isinstance(block, ResNet34)
+    assert isinstance(block, ResNet)
     strided = next(b for b in block.blocks if b.stride == 2)
     x = torch.randn(1, 4, 8, 8, requires_grad=True)
     y = strided.conv1(torch.nn.functional.pad(x, (0, 1, 0, 1)))
@@ -49,7 +49,7 @@ def test_the_small_encoder_refuses_other_sizes() -> None:
 
 
 def test_an_unknown_encoder_lists_the_choices() -> None:
-    with pytest.raises(ConfigError, match=r"unknown encoder 'vit'.*small, resnet34"):
+    with pytest.raises(ConfigError, match=r"unknown encoder 'vit'.*small, resnet18, resnet34, resnet50"):
         EncoderConfig(name="vit")  # type: ignore[arg-type]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -148,11 +149,27 @@ def test_scaling_changes_the_six_motion_dimensions_and_composes() -> None:
     assert policy.id == "constant+explore0*1.6"
 
 
+def test_a_closed_gripper_that_holds_nothing_opens() -> None:
+    empty = Observation(image_HWC=IMAGE, state=np.array([0, 0, 0, 0, 0, 0, 0.1], np.float32))
+    holding = Observation(image_HWC=IMAGE, state=np.array([0, 0, 0, 0, 0, 0, 0.3], np.float32))
+    config = dataclasses.replace(CALM, reopen_below=0.15)
+    policy = Explorer(Constant([0.0] * 3), config, action_std=STD, seed=0)
+    assert policy.act([empty, holding], [IMAGE] * 2)[:, 6].tolist() == [1, 0]
+
+
+def test_roll_and_pitch_are_brought_back() -> None:
+    tilted = Observation(image_HWC=IMAGE, state=np.array([0, 0, 0, 0.3, -0.2, 0.5, 1], np.float32))
+    config = dataclasses.replace(CALM, level_rotation_rad=(0.0, -0.1))
+    action = Explorer(Constant(), config, action_std=STD, seed=0).act([tilted], [IMAGE])[0]
+    np.testing.assert_allclose(action[3:6], [-0.3, 0.1, 0.005], atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
         ({"deterministic_probability": 1.5}, "deterministic"),
         ({"sigma": -1.0}, "sigma"),
+        ({"reopen_below": 2.0}, "reopen_below"),
         ({"sticky_gripper_steps": 0}, "sticky"),
     ],
 )

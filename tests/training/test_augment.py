@@ -73,6 +73,17 @@ def test_the_draws_of_one_sample_are_independent_of_each_other() -> None:
     assert abs(correlation) < 0.1
 
 
+def test_with_one_draw_brightness_and_saturation_go_together() -> None:
+    x = torch.zeros(500, 1, 2, 3, dtype=torch.uint8)
+    x[:, 0, 0] = 128
+    x[:, 0, 1] = torch.tensor([168, 88, 88])
+    torch.manual_seed(0)
+    out, _ = augment(x, x, only(brightness=0.1, saturation=0.2, one_draw=True))
+    brightness = out[:, 0, 0, 0]
+    saturation = out[:, 0, 0, 1] - out[:, 1, 0, 1]
+    assert np.corrcoef(brightness.numpy(), saturation.numpy())[0, 1] > 0.99
+
+
 def test_a_shift_moves_whole_pixels_and_repeats_the_edge() -> None:
     x = images(64, 8)
     torch.manual_seed(0)

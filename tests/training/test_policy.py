@@ -11,9 +11,9 @@ from soar.configuration import validate
 from soar.episodes import HindsightSampler, Mixture, StepArrays, action_statistics
 from soar.errors import CheckpointError, ConfigError
 from soar.policies.encoders import EncoderConfig
-from soar.policies.gcbc import GCBCConfig
-from soar.policies.gcbc_policy import GCBCPolicy, read_lineage
+from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.policies.lineage import Lineage
+from soar.policies.network import NetworkConfig
 from soar.training.augment import NO_AUGMENTATION
 from soar.training.data import SourceConfig, co_training_mixture, make_sampler
 from soar.training.loop import FitConfig
@@ -22,7 +22,7 @@ from soar.types import Observation
 
 CONFIG = PolicyTrainingConfig(
     fit=FitConfig(steps=6, batch_size=16, warmup_steps=2, checkpoint_every=3, log_every=2),
-    network=GCBCConfig(encoder=EncoderConfig(name="small", width=4), image_size=64, auxiliary_weight=0.1),
+    network=NetworkConfig(encoder=EncoderConfig(name="small", width=4), image_size=64, auxiliary_weight=0.1),
     augmentation=dataclasses.replace(NO_AUGMENTATION, shift=1, brightness=0.1),
 )
 
@@ -66,7 +66,7 @@ OBSERVATION = Observation(image_HWC=ARRAYS.images_NHWC[0], state=ARRAYS.states_N
 def test_training_writes_a_policy_with_its_statistics_lineage_and_metrics_by_source(tmp_path: Path) -> None:
     lineage = Lineage(data={"pretraining": {"steps": 3, "episodes": 4}}, revision="abc")
     folder = train_policy(CONFIG, MIXTURE, STATISTICS, tmp_path / "000", validation=MIXTURE, lineage=lineage)
-    policy = GCBCPolicy.load(folder)
+    policy = LearnedPolicy.load(folder)
     np.testing.assert_array_equal(policy.statistics.std, STATISTICS.std)
     assert policy.act([OBSERVATION], [ARRAYS.images_NHWC[5]]).shape == (1, 7)
     written = read_lineage(folder)
@@ -96,9 +96,9 @@ def test_an_interrupted_training_resumes_to_the_same_policy(tmp_path: Path) -> N
     with pytest.raises(KeyboardInterrupt):
         train_policy(CONFIG, MIXTURE, STATISTICS, tmp_path / "cut", on_step=interrupt)
     with pytest.raises(CheckpointError, match=r"config\.json is missing"):
-        GCBCPolicy.load(tmp_path / "cut")
+        LearnedPolicy.load(tmp_path / "cut")
     cut = train_policy(CONFIG, MIXTURE, STATISTICS, tmp_path / "cut")
-    assert GCBCPolicy.load(cut).id == GCBCPolicy.load(whole).id
+    assert LearnedPolicy.load(cut).id == LearnedPolicy.load(whole).id
 
 
 def test_a_finished_policy_is_returned_at_once(tmp_path: Path) -> None:
@@ -113,9 +113,9 @@ def test_continuing_keeps_the_statistics_and_begins_with_the_weights_of_the_pare
     other = dataclasses.replace(STATISTICS, std=STATISTICS.std * 2)
     # So small a learning rate leaves the weights practically where they began.
     config = dataclasses.replace(CONFIG, fit=dataclasses.replace(CONFIG.fit, learning_rate=1e-12, steps=1))
-    child = GCBCPolicy.load(train_policy(config, MIXTURE, other, tmp_path / "001", initial=parent))
+    child = LearnedPolicy.load(train_policy(config, MIXTURE, other, tmp_path / "001", initial=parent))
     np.testing.assert_array_equal(child.statistics.std, STATISTICS.std)
-    expected = GCBCPolicy.load(parent)
+    expected = LearnedPolicy.load(parent)
     for name, value in expected.network.state_dict().items():
         np.testing.assert_allclose(child.network.state_dict()[name], value, atol=1e-6, err_msg=name)
     assert read_lineage(tmp_path / "001").parent == expected.id

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from soar.cli.checkpoints import ImportCheckpoint
 from soar.cli.data import Data
 from soar.cli.loop import Improve, Pretrain
 from soar.cli.models import VLM, LabelEpisodes, Tasks
@@ -20,6 +21,7 @@ Command = (
     | Annotated[Train, tyro.conf.subcommand("train", prefix_name=False)]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce", prefix_name=False)]
+    | Annotated[ImportCheckpoint, tyro.conf.subcommand("import-checkpoint", prefix_name=False)]
     | Annotated[Data, tyro.conf.subcommand("data", prefix_name=False)]
     | Annotated[VLM, tyro.conf.subcommand("vlm", prefix_name=False)]
     | Annotated[Tasks, tyro.conf.subcommand("tasks", prefix_name=False)]

@@ -24,7 +24,8 @@ class Evaluate:
     policy: Path | None = None
     """Folder of the policy; the base policy that comes with SOAR by default."""
     subgoals: str | None = None
-    """Folder of the subgoal model, YAML file of one, or `oracle`; the one that comes with SOAR by default."""
+    """Folder of the subgoal model, YAML file of one, or `oracle`; the one that comes with SOAR by default. A
+    language-conditioned policy needs none."""
     trials: int = 50
     """Of each task."""
     out: Path
@@ -145,12 +146,15 @@ class Collect:
 class Train:
     """Train a policy on demonstrations, or improve one: co-train it on what it collected itself.
 
-    Without --autonomous it is trained on demonstrations alone. With --initial it continues from a policy.
+    Without --autonomous it is trained on demonstrations alone. With --initial it continues from a policy. On several GPUs:
+    torchrun --nproc-per-node 8 -m soar.cli train …
 
-    Example: soar train --pretraining data/demonstrations/episodes --autonomous runs/mine/episodes
+    Example: soar train gcbc --pretraining data/demonstrations/episodes --autonomous runs/mine/episodes
     --initial src/soar/weights/policy --out runs/mine/policies/001
     """
 
+    kind: Annotated[Literal["gcbc", "lcbc"], tyro.conf.Positional] = "gcbc"
+    """Conditioned on goal images (gcbc), or on instructions (lcbc)."""
     out: Path
     """Folder of the new policy."""
     pretraining: Path = Path("data/demonstrations/episodes")
@@ -187,6 +191,12 @@ class Train:
     """Samples a step."""
     learning_rate: float | None = None
     """Peak learning rate."""
+    encoder: str | None = None
+    """Sentence encoder of lcbc: all-MiniLM-L6-v2, hashed-words, or the folder of a sentence-transformers checkpoint."""
+    validation: float = 0.0
+    """Share of the episodes of each source that is held out; losses on them are logged by source."""
+    accumulate: int | None = None
+    """Parts of a batch that are worked off one after another, to save memory."""
     seed: int = 0
     """Of everything random."""
     preset: str = "laptop"
@@ -199,15 +209,32 @@ class Train:
         """Run it."""
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
+        from soar.errors import ConfigError
         from soar.improve.cotraining import AutonomousData, cotrain
         from soar.improve.preset import load_preset
+        from soar.training.distributed import joined
 
+        if not 0 <= self.validation < 1:
+            raise ConfigError(f"--validation must be at least 0 and below 1, got {self.validation}")
         preset = load_preset(self.preset)
         improving = self.autonomous is not None or self.initial is not None
         config = preset.improvement.policy if improving else preset.pretraining.policy
         fit = changed(
-            config.fit, steps=self.steps, batch_size=self.batch_size, learning_rate=self.learning_rate, seed=self.seed
+            config.fit,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            accumulate=self.accumulate,
+            seed=self.seed,
         )
+        network = config.network
+        if self.kind == "lcbc":
+            instruction = changed(network.instruction, encoder=self.encoder)
+            network = dataclasses.replace(network, conditioning="language", instruction=instruction)
+        elif self.encoder is not None:
+            raise ConfigError(
+                "--encoder chooses the sentence encoder of a language-conditioned policy: use it with `soar train lcbc`"
+            )
         own = changed(
             config.autonomous,
             goal_window=self.goal_window,
@@ -215,7 +242,7 @@ class Train:
             drop_idle=on(self.idle_filter),
             balance_instructions=on(self.balance),
         )
-        config = changed(config, fit=fit, autonomous=own, upsampling=self.upsampling, autonomous_cap=self.cap)
+        config = changed(config, fit=fit, network=network, autonomous=own, upsampling=self.upsampling, autonomous_cap=self.cap)
         data = None
         if self.autonomous is not None:
             data = AutonomousData(
@@ -225,7 +252,12 @@ class Train:
                 threshold=self.threshold,
                 where=self.where,
             )
-        with progress_bars() as report:
+        with joined(self.device) as (group, device), progress_bars() as report:
+
+            def on_step(done: int, total: int, metrics: dict[str, float]) -> None:
+                if group.leads:
+                    report("training", done, total, _note(metrics))
+
             cotrain(
                 config,
                 self.out,
@@ -233,7 +265,18 @@ class Train:
                 pretraining_where=self.pretraining_where or None,
                 autonomous=data,
                 initial=self.initial,
-                device=self.device,
-                on_step=lambda done, total, metrics: report("training", done, total, f"loss {metrics.get('loss', 0):.3f}"),
+                validation_share=self.validation,
+                device=device,
+                on_step=on_step,
             )
+            if not group.leads:
+                return
         say(f"the policy is in {self.out}; measure it with `soar evaluate --policy {self.out} --out …`")
+
+
+def _note(metrics: dict[str, float]) -> str:
+    """Return what is worth knowing while a policy trains."""
+    parts = [f"loss {metrics['loss']:.3f}"] if "loss" in metrics else []
+    if "samples_per_s" in metrics:
+        parts += [f"{metrics['samples_per_s']:.0f} samples/s", f"{metrics['loader_wait']:.0%} waiting for data"]
+    return ", ".join(parts)

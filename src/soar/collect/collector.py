@@ -59,7 +59,7 @@ class Collector:
         robot: In its safety shell.
         scene: What is in front of it.
         proposer: Chooses tasks; to resume, build it from the instructions that are in the store.
-        subgoal_model: Imagines subgoals.
+        subgoal_model: Imagines subgoals; None for a policy that follows the instruction itself.
         policy: Makes an episode's policy from the episode's seed: `lambda seed: Explorer(policy, …, seed=seed)`, or without
             exploration `lambda seed: policy`.
         detector: Judges the final frame.
@@ -78,7 +78,7 @@ class Collector:
         robot: SafeRobot,
         scene: Scene,
         proposer: TaskProposer,
-        subgoal_model: SubgoalModel,
+        subgoal_model: SubgoalModel | None,
         policy: Callable[[int], Policy],
         detector: SuccessDetector,
         store: EpisodeStore,

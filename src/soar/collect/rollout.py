@@ -3,6 +3,8 @@
 subgoal:   0 ─────────────► 1 ─────────────► …          generated from the frame that the robot sees at that moment
 action:    0 1 2 … 19       20 21 … 39       …  99
 frame:     0 1 2 … 19       20 21 … 39       …  99 100   the last frame is the one that is judged
+
+A language-conditioned policy needs no subgoals: without a subgoal model the instruction itself is the goal, all the time.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from soar.policies.base import Policy
 from soar.robots.safety import SafeRobot
 from soar.seeding import derive_seed
 from soar.subgoals.base import SubgoalModel
-from soar.types import SUBGOAL_STEPS, SUBGOALS_PER_EPISODE, Action, Observation, Subgoal
+from soar.types import SUBGOAL_STEPS, SUBGOALS_PER_EPISODE, Action, Goal, Observation, Subgoal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class Rollout:
 def rollout(
     robot: SafeRobot,
     instruction: str,
-    subgoal_model: SubgoalModel,
+    subgoal_model: SubgoalModel | None,
     policy: Policy,
     *,
     seed: int,
@@ -68,7 +70,7 @@ def rollout(
     Args:
         robot: Already at home.
         instruction: The language command.
-        subgoal_model: Imagines the subgoals.
+        subgoal_model: Imagines the subgoals; None for a policy that follows the instruction itself.
         policy: Reaches them; it is reset first.
         seed: Of the subgoals, each of which gets its own.
         config: How long.
@@ -76,6 +78,7 @@ def rollout(
     Raises:
         RobotFault: The robot failed; what was seen so far is lost, as it must be (§G).
         SafetyError: The policy's action was refused.
+        ConfigError: The policy wants an image and there is no subgoal model, or the other way round.
     """
     policy.reset()
     observations: list[Observation] = [robot.observe()]
@@ -83,8 +86,11 @@ def rollout(
     subgoals: list[Subgoal] = []
     for number in range(config.subgoals):
         image = observations[-1].image_HWC
-        goal = subgoal_model.generate([image], [instruction], [derive_seed(seed, "subgoal", number)])[0]
-        subgoals.append(Subgoal(step=len(actions), image_HWC=goal))
+        goal: Goal = instruction
+        if subgoal_model is not None:
+            imagined = subgoal_model.generate([image], [instruction], [derive_seed(seed, "subgoal", number)])[0]
+            subgoals.append(Subgoal(step=len(actions), image_HWC=imagined))
+            goal = imagined
         for _ in range(config.steps_per_subgoal):
             robot.act(policy.act([observations[-1]], [goal])[0])
             actions.append(robot.last_action)

@@ -27,6 +27,7 @@ class HindsightBatch:
         observation_states_BD: (B, 7) float32.
         goal_states_BD: (B, 7) float32.
         source_B: Index into `Mixture.names` of where each sample is from.
+        rows_B: Rows of the observations in the arrays of their sources.
     """
 
     observation_BHWC: NDArray[np.uint8]
@@ -35,6 +36,26 @@ class HindsightBatch:
     observation_states_BD: NDArray[np.float32]
     goal_states_BD: NDArray[np.float32]
     source_B: NDArray[np.int64]
+    rows_B: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HindsightDraw:
+    """Which samples make up a batch, without their images.
+
+    Attributes:
+        source_B: Index into `Mixture.names`.
+        observation_B: Rows of the observations in the arrays of their sources.
+        goal_B: Rows of the goals.
+    """
+
+    source_B: NDArray[np.int64]
+    observation_B: NDArray[np.int64]
+    goal_B: NDArray[np.int64]
+
+    def __getitem__(self, part: slice | NDArray[np.int64]) -> HindsightDraw:
+        """Return some of the samples."""
+        return HindsightDraw(source_B=self.source_B[part], observation_B=self.observation_B[part], goal_B=self.goal_B[part])
 
 
 class Mixture:
@@ -66,24 +87,38 @@ class Mixture:
 
     def sample(self, rng: np.random.Generator, batch_size: int) -> HindsightBatch:
         """Draw a batch, with its images."""
+        return self.gather(self.draw(rng, batch_size))
+
+    def draw(self, rng: np.random.Generator, batch_size: int) -> HindsightDraw:
+        """Draw which samples make up a batch."""
         source_B = rng.choice(len(self.samplers), size=batch_size, p=self.weights)
+        observation_B, goal_B = np.empty((2, batch_size), np.int64)
+        for index, sampler in enumerate(self.samplers):
+            slots = np.flatnonzero(source_B == index)
+            pairs = sampler.sample(rng, len(slots))
+            observation_B[slots], goal_B[slots] = pairs.observation_indices, pairs.goal_indices
+        return HindsightDraw(source_B=source_B, observation_B=observation_B, goal_B=goal_B)
+
+    def gather(self, draw: HindsightDraw) -> HindsightBatch:
+        """Return the samples that were drawn, with their images."""
+        batch_size = len(draw.source_B)
         batch = HindsightBatch(
             observation_BHWC=np.empty((batch_size, *self._image_HWC), np.uint8),
             goal_BHWC=np.empty((batch_size, *self._image_HWC), np.uint8),
             actions_BD=np.empty((batch_size, ACTION_DIM), np.float32),
             observation_states_BD=np.empty((batch_size, STATE_DIM), np.float32),
             goal_states_BD=np.empty((batch_size, STATE_DIM), np.float32),
-            source_B=source_B,
+            source_B=draw.source_B,
+            rows_B=draw.observation_B,
         )
         for index, sampler in enumerate(self.samplers):
-            slots = np.flatnonzero(source_B == index)
-            pairs = sampler.sample(rng, len(slots))
-            arrays = sampler.arrays
-            batch.observation_BHWC[slots] = arrays.images_NHWC[pairs.observation_indices]
-            batch.goal_BHWC[slots] = arrays.images_NHWC[pairs.goal_indices]
-            batch.actions_BD[slots] = pairs.actions_BD
-            batch.observation_states_BD[slots] = arrays.states_ND[pairs.observation_indices]
-            batch.goal_states_BD[slots] = arrays.states_ND[pairs.goal_indices]
+            slots = np.flatnonzero(draw.source_B == index)
+            observations, goals, arrays = draw.observation_B[slots], draw.goal_B[slots], sampler.arrays
+            batch.observation_BHWC[slots] = arrays.images_NHWC[observations]
+            batch.goal_BHWC[slots] = arrays.images_NHWC[goals]
+            batch.actions_BD[slots] = arrays.actions_ND[observations]
+            batch.observation_states_BD[slots] = arrays.states_ND[observations]
+            batch.goal_states_BD[slots] = arrays.states_ND[goals]
         return batch
 
 

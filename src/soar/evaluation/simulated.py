@@ -2,7 +2,7 @@
 
 Start i of a task is the same for every policy, for ever: it is a function of (scene, task, i) alone, drawn from a stream of
 seeds that neither collection nor training uses. The noise of the subgoal model derives from the same seed, so that two policies
-are compared start by start. Policies act deterministically, by their mean.
+are compared start by start. Policies act deterministically. A language-conditioned policy gets the instruction and no subgoals.
 
 Resume. The file is rewritten every few trials; running it again does what is missing. The first trials of each task are kept
 as episodes beside it, to look at:
@@ -26,7 +26,7 @@ from soar.errors import ConfigError, UnknownNameError
 from soar.evaluation.trials import Evaluation, Trial, read_evaluation, write_evaluation
 from soar.policies.base import Policy
 from soar.policies.exploration import ScaledPolicy
-from soar.policies.gcbc_policy import GCBCPolicy
+from soar.policies.learned import LearnedPolicy
 from soar.robots.safety import SafeRobot
 from soar.seeding import derive_seed
 from soar.sim.robot import SimRobot
@@ -88,9 +88,9 @@ def open_subgoals(name: str, robot: SimRobot) -> SubgoalModel:
 
 
 @functools.cache
-def open_policy(folder: str) -> GCBCPolicy:
+def open_policy(folder: str) -> LearnedPolicy:
     """Return the policy in a folder, loaded once a process."""
-    return GCBCPolicy.load(folder)
+    return LearnedPolicy.load(folder)
 
 
 def evaluate(
@@ -112,7 +112,8 @@ def evaluate(
     Args:
         policy: Folder of the policy.
         scene: Name of a scene, or path of its YAML file.
-        subgoals: Name of a subgoal model (see `soar.subgoals.opening`), or `oracle`.
+        subgoals: Name of a subgoal model (see `soar.subgoals.opening`), or `oracle`; a language-conditioned policy needs none, and
+            it is not looked at.
         trials: Of each task.
         out: The evaluation's JSON file.
         arm: What the policy is in the comparison at hand.
@@ -136,7 +137,10 @@ def evaluate(
         if task not in known:
             raise UnknownNameError("task", task, known, f"In scene {config.name!r}.")
     # Everything that can be wrong is opened here first: an error in a worker is a worse message.
-    subgoal_id = ORACLE if subgoals == ORACLE else open_subgoal_model(subgoals).id
+    if open_policy(str(policy)).conditioning == "language":
+        subgoals, subgoal_id = "", ""
+    else:
+        subgoal_id = ORACLE if subgoals == ORACLE else open_subgoal_model(subgoals).id
     item = {"policy": str(policy), "subgoals": subgoals, "scene": scene, "action_scale": action_scale, "image_size": image_size}
     item |= {"arm": arm, "films": str(out.with_name(f"{out.stem}-films"))}
     evaluation = Evaluation(arm=arm, policy=_policy(item).id, subgoal_model=subgoal_id)
@@ -188,13 +192,13 @@ def run_trials(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
     """Run some trials of one policy (worker entry point).
 
     Args:
-        item: `policy`, `subgoals`, `scene`, `action_scale`, `image_size`, `arm`, `films` (folder of a store), and `trials`:
-            lists of task, seed, and whether the episode is kept.
+        item: `policy`, `subgoals` (empty for none), `scene`, `action_scale`, `image_size`, `arm`, `films` (folder of a store),
+            and `trials`: lists of task, seed, and whether the episode is kept.
         report: Called with the fields of each `Trial`.
     """
     world = open_world(item["scene"], item["image_size"])
     robot, policy = SimRobot(world), _policy(item)
-    subgoal_model = open_subgoals(item["subgoals"], robot)
+    subgoal_model = open_subgoals(item["subgoals"], robot) if item["subgoals"] else None
     for task, seed, keep in item["trials"]:
         if report.stopping:
             break
@@ -213,7 +217,11 @@ def run_trials(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
                 subgoals=result.subgoals,
                 labels=(Label(success=success, probability=None, source="simulator"),),
                 provenance=Provenance(
-                    policy=policy.id, subgoal_model=subgoal_model.id, robot=world.config.robot, run=item["arm"], seed=seed
+                    policy=policy.id,
+                    subgoal_model="" if subgoal_model is None else subgoal_model.id,
+                    robot=world.config.robot,
+                    run=item["arm"],
+                    seed=seed,
                 ),
             )
             _keep(Path(item["films"]), episode)

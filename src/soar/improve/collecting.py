@@ -40,7 +40,8 @@ class Models:
 
     Attributes:
         policy: Folder of the policy.
-        subgoals: Folder of the subgoal model, another model's YAML file (see `soar.subgoals.opening`), or `oracle`.
+        subgoals: Folder of the subgoal model, another model's YAML file (see `soar.subgoals.opening`), or `oracle`; a
+            language-conditioned policy acts without.
         vlm: Folder of the VQA model, another model's YAML file (see `soar.vlm.opening`), `human`, or `oracle` (the simulator's
             truth with the paper's noise, §D).
     """
@@ -67,8 +68,7 @@ def check_models(models: Models) -> None:
         CheckpointError: One of them is missing, foreign or damaged.
         ModelServerError: The server of one of them does not answer.
     """
-    open_policy(models.policy)
-    if models.subgoals != ORACLE:
+    if open_policy(models.policy).conditioning == "goal" and models.subgoals != ORACLE:
         open_subgoal_model(models.subgoals)
     if models.vlm != ORACLE:
         check_vlm(models.vlm)
@@ -165,7 +165,7 @@ def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
     world = open_world(item["scene"], item["image_size"])
     robot, scene = SimRobot(world), world.config.scene()
     policy, vlm = open_policy(models.policy), open_robots_vlm(models.vlm, robot, item["seed"])
-    subgoal_model = open_subgoals(models.subgoals, robot)
+    subgoal_model = open_subgoals(models.subgoals, robot) if policy.conditioning == "goal" else None
     store = EpisodeStore(item["store"], mode="open_or_create")
     past = store.episodes(f"run = {_quoted(item['run'])}")
     proposal = config.proposal
@@ -200,7 +200,7 @@ def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
         provenance=Provenance(
             policy=policy.id,
             vlm=vlm.id,
-            subgoal_model=subgoal_model.id,
+            subgoal_model="" if subgoal_model is None else subgoal_model.id,
             robot=item["robot"],
             run=item["run"],
             round=item["round"],

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from soar.episodes import EpisodeStore, StepArrays, action_statistics, load_arrays
-from soar.errors import ConfigError
+from soar.episodes import EpisodeStore, Mixture, StepArrays, action_statistics, load_arrays, train_validation_split
+from soar.errors import ConfigError, StoreError
 from soar.policies.lineage import Lineage, git_revision
-from soar.training.data import co_training_mixture, make_sampler
+from soar.training.data import co_training_mixture, make_sampler, with_instructions
 from soar.training.policy import PolicyTrainingConfig, train_policy
 
 Judge = Literal["vlm", "simulator"]
@@ -60,6 +60,7 @@ def cotrain(
     pretraining_where: str | None = None,
     autonomous: AutonomousData | None = None,
     initial: Path | None = None,
+    validation_share: float = 0.0,
     device: str = "cpu",
     on_step: Callable[[int, int, dict[str, float]], None] | None = None,
 ) -> Path:
@@ -72,6 +73,7 @@ def cotrain(
         pretraining_where: SQL that selects some of them.
         autonomous: What the policy collected itself.
         initial: Folder of the policy to continue from; None to begin with a fresh network.
+        validation_share: Of the episodes of each source, held out; their losses are reported by source.
         device: Of torch.
         on_step: See `soar.training.loop.fit`.
 
@@ -79,28 +81,48 @@ def cotrain(
         `folder`.
 
     Raises:
-        StoreError: A store is missing, or no episode is left to learn from.
+        StoreError: A store is missing, or no episode is left to learn from: none that matches, or none with an instruction.
         ConfigError: The folder holds a training run of another kind.
         CheckpointError: `initial` is no policy, or of another network.
     """
     demonstrations = EpisodeStore(pretraining)
     data = {"pretraining": demonstrations.version}
-    base: StepArrays = load_arrays(demonstrations, pretraining_where)
-    own = None
+    sources = {"pretraining": _episodes(demonstrations, pretraining_where, config)}
+    statistics = action_statistics(sources["pretraining"])
     if autonomous is not None:
         store = EpisodeStore(autonomous.store, version=autonomous.version)
         data["autonomous"] = store.version
-        own = make_sampler(load_arrays(store, autonomous.filter()), config.autonomous)
-    mixture = co_training_mixture(
-        make_sampler(base, config.pretraining), own, upsampling=config.upsampling, cap=config.autonomous_cap
-    )
+        sources["autonomous"] = _episodes(store, autonomous.filter(), config)
+    held_out = {}
+    if validation_share:
+        for name, arrays in sources.items():
+            if len(arrays.lengths_E) < 2:
+                raise StoreError(f"source {name!r} has one episode: none can be held out of it. Train with --validation 0.")
+            sources[name], held_out[name] = train_validation_split(arrays, validation_share, config.fit.seed)
+    mixture = _mixture(sources, config)
     return train_policy(
         config,
         mixture,
-        action_statistics(base),
+        statistics,
         folder,
+        validation=_mixture(held_out, config) if held_out else None,
         initial=initial,
         lineage=Lineage(data=data, revision=git_revision()),
         device=device,
         on_step=on_step,
+    )
+
+
+def _episodes(store: EpisodeStore, where: str | None, config: PolicyTrainingConfig) -> StepArrays:
+    arrays = load_arrays(store, where)
+    return with_instructions(arrays, store.uri) if config.network.conditioning == "language" else arrays
+
+
+def _mixture(sources: Mapping[str, StepArrays], config: PolicyTrainingConfig) -> Mixture:
+    own = sources.get("autonomous")
+    return co_training_mixture(
+        make_sampler(sources["pretraining"], config.pretraining),
+        None if own is None else make_sampler(own, config.autonomous),
+        upsampling=config.upsampling,
+        cap=config.autonomous_cap,
     )

@@ -26,7 +26,7 @@ from soar.improve.progress import Progress
 from soar.improve.recording import record
 from soar.improve.reporting import write_run_report
 from soar.improve.run_folder import RunFolder, copy_model
-from soar.policies.gcbc_policy import GCBCPolicy, read_lineage
+from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.sim.scene import load_scene
 
 CHANGEABLE = ("preset.improvement.rounds", "preset.workers")
@@ -92,7 +92,12 @@ def improve(config: ImproveConfig, on_progress: Progress = lambda phase, done, t
     # What is wrong with the models or the scene must not leave a folder behind.
     load_scene(config.scene)
     check_models(config.models)
-    base = GCBCPolicy.load(config.models.policy)
+    base = LearnedPolicy.load(config.models.policy)
+    if base.conditioning == "language":
+        raise ConfigError(
+            f"{config.models.policy} is conditioned on language; the loop improves policies that reach goal images. Use `soar "
+            "collect` and `soar train lcbc` instead."
+        )
     read_lineage(config.models.policy)  # the report needs it in the end
     folder = RunFolder(config.run)
     folder.claim(_plain(config) | {"base": base.id}, CHANGEABLE)

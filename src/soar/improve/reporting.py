@@ -5,7 +5,7 @@ from __future__ import annotations
 from soar.episodes import EpisodeRecord, EpisodeStore
 from soar.evaluation import Ancestor, Collected, Promotion, Report, not_worse, read_evaluation, write_report
 from soar.improve.run_folder import RunFolder
-from soar.policies.gcbc_policy import GCBCPolicy, read_lineage
+from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.types import Episode
 
 FILMS = 4
@@ -90,7 +90,7 @@ def _lineage(folder: RunFolder) -> tuple[Ancestor, ...]:
         )
         ancestors.append(
             Ancestor(
-                policy=GCBCPolicy.load(folder.policy(number)).id,
+                policy=LearnedPolicy.load(folder.policy(number)).id,
                 parent=lineage.parent,
                 data=data or "unknown",
                 promoted=number in promoted,

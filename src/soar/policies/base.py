@@ -1,4 +1,4 @@
-"""The protocol of policies: actions that bring an observation closer to a goal image."""
+"""The protocol of policies: actions that bring an observation closer to a goal, which is an image or an instruction."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from soar.types import Image, Observation
+from soar.types import Goal, Observation
 
 
 @runtime_checkable
 class Policy(Protocol):
-    """A goal-conditioned policy, batched over robots; `id` is what provenance records."""
+    """A policy, batched over robots: goal i is for robot i. `id` is what provenance records."""
 
     @property
     def id(self) -> str:
         """Name and version of the policy."""
         ...
 
-    def act(self, observations: Sequence[Observation], goals: Sequence[Image]) -> NDArray[np.float32]:
+    def act(self, observations: Sequence[Observation], goals: Sequence[Goal]) -> NDArray[np.float32]:
         """Return actions (B, 7) in physical units, see `soar.types.Action`."""
         ...
 

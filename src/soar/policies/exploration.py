@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from soar.errors import ConfigError
 from soar.policies.base import Policy
 from soar.seeding import generator
-from soar.types import ACTION_DIM, Image, Observation
+from soar.types import ACTION_DIM, Goal, Observation
 
 _NOISY = (0, 1, 2, 5)
 """x, y, z and yaw; roll and pitch stay at the policy's mode, so that the gripper keeps pointing down."""
 _GRIPPER = 6
+_ROLL_PITCH = slice(3, 5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,8 @@ class ExplorationConfig:
         flip_closed_probability: A step at which a closed gripper opens by chance.
         flip_open_probability: A step at which an open gripper closes by chance.
         sticky_gripper_steps: How many steps in a row the policy must ask for a change of the gripper before it happens.
+        reopen_below: Opening (0..1) below which a closed gripper holds nothing, and opens; 0 never.
+        level_rotation_rad: Roll and pitch that the gripper is brought back to at every step, or None to let the policy turn it.
     """
 
     deterministic_probability: float = 0.2
@@ -44,9 +47,11 @@ class ExplorationConfig:
     flip_closed_probability: float = 0.005
     flip_open_probability: float = 0.01
     sticky_gripper_steps: int = 1
+    reopen_below: float = 0.0
+    level_rotation_rad: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("deterministic_probability", "flip_closed_probability", "flip_open_probability"):
+        for name in ("deterministic_probability", "flip_closed_probability", "flip_open_probability", "reopen_below"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"exploration.{name} must lie between 0 and 1, got {getattr(self, name)}")
         if not 0 <= self.sigma < np.inf:
@@ -80,18 +85,22 @@ class Explorer:
         """The policy's id, and how much it explores."""
         return f"{self.policy.id}+explore{self.config.sigma:g}"
 
-    def act(self, observations: Sequence[Observation], goals: Sequence[Image]) -> NDArray[np.float32]:
+    def act(self, observations: Sequence[Observation], goals: Sequence[Goal]) -> NDArray[np.float32]:
         """Return the policy's actions (B, 7) with noise, flips and a sticky gripper. B is the same all episode long."""
         action_BD = np.array(self.policy.act(observations, goals), np.float32)
         while len(self._robots) < len(action_BD):
             stream = f"exploration/{self._episode}/{len(self._robots)}"
             explores = generator(self._seed, f"{stream}/mode").random() >= self.config.deterministic_probability
             self._robots.append(_Robot(stream=stream, explores=bool(explores)))
-        for robot, action_D in zip(self._robots, action_BD, strict=False):
+        for robot, action_D, observation in zip(self._robots, action_BD, observations, strict=False):
             rng = generator(self._seed, robot.stream, self._step) if robot.explores else None
             if rng is not None:
                 action_D[list(_NOISY)] += rng.normal(0, self._noise_std)
             action_D[_GRIPPER] = robot.gripper(bool(action_D[_GRIPPER] < 0.5), rng, self.config)
+            if observation.state[_GRIPPER] < self.config.reopen_below:
+                action_D[_GRIPPER] = 1.0
+            if self.config.level_rotation_rad is not None:
+                action_D[_ROLL_PITCH] = self.config.level_rotation_rad - observation.state[_ROLL_PITCH]
         self._step += 1
         return action_BD
 
@@ -140,7 +149,7 @@ class ScaledPolicy:
         """The policy's id, and the scale."""
         return f"{self.policy.id}*{self.scale:g}"
 
-    def act(self, observations: Sequence[Observation], goals: Sequence[Image]) -> NDArray[np.float32]:
+    def act(self, observations: Sequence[Observation], goals: Sequence[Goal]) -> NDArray[np.float32]:
         """Return the policy's actions (B, 7), faster or slower."""
         action_BD = np.array(self.policy.act(observations, goals), np.float32)
         action_BD[:, :_GRIPPER] *= self.scale

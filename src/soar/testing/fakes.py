@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from soar.robots.base import Health
 from soar.seeding import generator
-from soar.types import Action, Image, Observation, WorkspaceBox
+from soar.types import Action, Goal, Image, Observation, WorkspaceBox
 from soar.vlm.base import Answer
 
 FAKE_WORKSPACE = WorkspaceBox(low=(0.15, -0.2, 0.02), high=(0.4, 0.2, 0.2))
@@ -109,7 +109,7 @@ class FakePolicy:
     def __init__(self, action: Sequence[float] = (0.002, 0.001, 0.0, 0.0, 0.0, 0.0, 1.0)) -> None:
         self._action = np.array(action, np.float32)
 
-    def act(self, observations: Sequence[Observation], goals: Sequence[Image]) -> NDArray[np.float32]:
+    def act(self, observations: Sequence[Observation], goals: Sequence[Goal]) -> NDArray[np.float32]:
         """Return the action once an observation."""
         return np.stack([self._action for _ in zip(observations, goals, strict=True)])
 

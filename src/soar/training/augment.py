@@ -1,17 +1,18 @@
 """Image augmentation (paper §B.2.2): crop, then brightness, contrast, saturation and hue.
 
 The observation and the goal of a sample get the same draw, so that their difference still shows where to go. The draws of
-one sample are independent of each other and of other samples.
+one sample are independent of each other and of other samples, but for the option `one_draw`.
 
 Brightness, contrast, saturation and hue (a rotation of the chroma plane) are each an affine map of RGB. Their product is
 applied in one matrix multiplication and clipped once at the end, which is cheap beside even a small network.
 
-Shape suffixes: B batch, H height, W width, C channels (6: observation RGB, goal RGB), P pixels.
+Shape suffixes: B batch, H height, W width, C channels (3 an image), I images of a sample, P pixels, U draws of a sample.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +37,8 @@ class AugmentationConfig:
         contrast: Largest relative change of the distance from the image's mean.
         saturation: Largest relative change of the distance from grey.
         hue: Largest change, as a share of the whole colour circle.
+        one_draw: One number decides all changes of a sample, so that bright images are always saturated ones, too: what the
+            released code does.
     """
 
     crop_scale: tuple[float, float] = (0.8, 1.0)
@@ -45,6 +48,7 @@ class AugmentationConfig:
     contrast: float = 0.2
     saturation: float = 0.2
     hue: float = 0.1
+    one_draw: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
@@ -77,35 +81,51 @@ NO_AUGMENTATION = AugmentationConfig(
 )
 
 
-def augment(observation_BHWC: Tensor, goal_BHWC: Tensor, config: AugmentationConfig) -> tuple[Tensor, Tensor]:
-    """Augment pairs of images; draws come from torch's default CPU generator.
+DRAWS = 8
+"""Numbers in 0..1 that decide the changes of a sample: area, ratio, x, y, brightness, contrast, saturation, hue."""
+
+
+def augment(
+    observation_BHWC: Tensor, goal_BHWC: Tensor, config: AugmentationConfig, draw_BU: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Augment pairs of images, see `augment_together`; the result is observation and goal."""
+    observation_BCHW, goal_BCHW = augment_together([observation_BHWC, goal_BHWC], config, draw_BU)
+    return observation_BCHW, goal_BCHW
+
+
+def augment_together(images: Sequence[Tensor], config: AugmentationConfig, draw_BU: Tensor | None = None) -> tuple[Tensor, ...]:
+    """Augment the images of samples; those of one sample get the same changes.
 
     Args:
-        observation_BHWC: uint8 RGB.
-        goal_BHWC: uint8 RGB, of the same shape.
+        images: Each uint8 RGB (B, H, W, 3), all of one shape.
         config: How far images are changed.
+        draw_BU: (B, `DRAWS`) uniform in 0..1; drawn from torch's default CPU generator by default.
 
     Returns:
-        Observation and goal as floats (B, 3, H, W) in -1..1, channels last in memory.
+        The images as floats (B, 3, H, W) in -1..1, channels last in memory.
     """
-    x_BHWC = torch.cat([observation_BHWC, goal_BHWC], dim=-1)
+    x_BHWC = torch.cat(list(images), dim=-1)
+    if draw_BU is None:
+        draw_BU = torch.rand(len(x_BHWC), DRAWS)
+    if config.one_draw:
+        draw_BU = draw_BU[:, :1].expand(-1, DRAWS)
+    draw_BU = draw_BU.to(x_BHWC.device)
     if config.shift:
-        x_BHWC = _shift(x_BHWC, config.shift)
+        x_BHWC = _shift(x_BHWC, config.shift, draw_BU)
     x_BHWC = x_BHWC.float()
     if config.crops:
-        x_BHWC = _crop(x_BHWC, config)
-    x_BHWC = _recolour(x_BHWC, config) if config.colours else x_BHWC / 127.5 - 1
-    x_BCHW = x_BHWC.permute(0, 3, 1, 2)
-    return x_BCHW[:, :3], x_BCHW[:, 3:]
+        x_BHWC = _crop(x_BHWC, config, draw_BU)
+    x_BHWC = _recolour(x_BHWC, config, draw_BU) if config.colours else x_BHWC / 127.5 - 1
+    return torch.split(x_BHWC.permute(0, 3, 1, 2), 3, dim=1)
 
 
-def _uniform(count: int, low: float, high: float, like: Tensor) -> Tensor:
-    return (torch.rand(count) * (high - low) + low).to(like.device)
+def _between(draw_B: Tensor, low: float, high: float) -> Tensor:
+    return low + draw_B * (high - low)
 
 
-def _shift(x_BHWC: Tensor, limit: int) -> Tensor:
+def _shift(x_BHWC: Tensor, limit: int, draw_BU: Tensor) -> Tensor:
     batch, height, width, channels = x_BHWC.shape
-    offset_2B = torch.randint(-limit, limit + 1, (2, batch)).to(x_BHWC.device)
+    offset_2B = ((2 * limit + 1) * draw_BU[:, [3, 2]].T).long().clamp(max=2 * limit) - limit
     row_BH = (torch.arange(height, device=x_BHWC.device) + offset_2B[0, :, None]).clamp(0, height - 1)
     column_BW = (torch.arange(width, device=x_BHWC.device) + offset_2B[1, :, None]).clamp(0, width - 1)
     first_B = torch.arange(batch, device=x_BHWC.device) * height * width
@@ -113,29 +133,29 @@ def _shift(x_BHWC: Tensor, limit: int) -> Tensor:
     return x_BHWC.reshape(-1, channels).index_select(0, pixel_BHW.flatten()).view(x_BHWC.shape)
 
 
-def _crop(x_BHWC: Tensor, config: AugmentationConfig) -> Tensor:
+def _crop(x_BHWC: Tensor, config: AugmentationConfig, draw_BU: Tensor) -> Tensor:
     batch, height, width, _ = x_BHWC.shape
-    area_B = _uniform(batch, *config.crop_scale, like=x_BHWC)
+    area_B = _between(draw_BU[:, 0], *config.crop_scale)
     low, high = config.crop_ratio
-    ratio_B = _uniform(batch, math.log(low), math.log(high), like=x_BHWC).exp()
+    ratio_B = _between(draw_BU[:, 1], math.log(low), math.log(high)).exp()
     size_B2 = torch.stack([(area_B * ratio_B).sqrt(), (area_B / ratio_B).sqrt()], dim=-1).clamp(max=1)
-    centre_B2 = (1 - size_B2) * (2 * torch.rand(batch, 2).to(x_BHWC.device) - 1)  # In grid_sample's -1..1.
+    centre_B2 = (1 - size_B2) * (2 * draw_BU[:, 2:4] - 1)  # In grid_sample's -1..1.
     transform_B23 = torch.cat([torch.diag_embed(size_B2), centre_B2[:, :, None]], dim=-1)
     grid_BHW2 = F.affine_grid(transform_B23, [batch, 1, height, width], align_corners=False)
     cropped_BCHW = F.grid_sample(x_BHWC.permute(0, 3, 1, 2), grid_BHW2, padding_mode="border", align_corners=False)
     return cropped_BCHW.permute(0, 2, 3, 1).contiguous()
 
 
-def _recolour(x_BHWC: Tensor, config: AugmentationConfig) -> Tensor:
+def _recolour(x_BHWC: Tensor, config: AugmentationConfig, draw_BU: Tensor) -> Tensor:
     """Map 0..255 to -1..1 with other colours."""
     batch, height, width, channels = x_BHWC.shape
     x_BPC = x_BHWC.reshape(batch, height * width, channels)
     eye = torch.eye(3, device=x_BHWC.device)
     yiq = torch.tensor(_RGB_TO_YIQ, device=x_BHWC.device)
-    brightness_B11 = _uniform(batch, -config.brightness, config.brightness, x_BHWC)[:, None, None]
-    contrast_B11 = _uniform(batch, 1 - config.contrast, 1 + config.contrast, x_BHWC)[:, None, None]
-    saturation_B11 = _uniform(batch, 1 - config.saturation, 1 + config.saturation, x_BHWC)[:, None, None]
-    angle_B = _uniform(batch, -config.hue, config.hue, x_BHWC) * 2 * math.pi
+    brightness_B11 = _between(draw_BU[:, 4], -config.brightness, config.brightness)[:, None, None]
+    contrast_B11 = _between(draw_BU[:, 5], 1 - config.contrast, 1 + config.contrast)[:, None, None]
+    saturation_B11 = _between(draw_BU[:, 6], 1 - config.saturation, 1 + config.saturation)[:, None, None]
+    angle_B = _between(draw_BU[:, 7], -config.hue, config.hue) * 2 * math.pi
 
     grey_33 = yiq[0].repeat(3, 1)
     saturate_B33 = saturation_B11 * eye + (1 - saturation_B11) * grey_33
@@ -145,10 +165,10 @@ def _recolour(x_BHWC: Tensor, config: AugmentationConfig) -> Tensor:
     rotate_B33[:, 1, 2] = -angle_B.sin()
     chroma_B33 = torch.linalg.inv(yiq) @ rotate_B33 @ yiq @ saturate_B33
     matrix_B33 = contrast_B11 * chroma_B33 / 127.5
-    matrix_BCC = F.pad(matrix_B33, (0, 3, 0, 3)) + F.pad(matrix_B33, (3, 0, 3, 0))  # Observation and goal alike.
+    matrix_BCC = torch.kron(torch.eye(channels // 3, device=x_BHWC.device), matrix_B33)  # All images of a sample alike.
 
     # Contrast is about each image's own mean, after the brightness has moved it; chroma acts on all of it.
-    mean_B2C = x_BPC.mean(1).view(batch, 2, 3)
-    bias_B2C = (255 * brightness_B11 + (1 - contrast_B11) * mean_B2C) @ chroma_B33.mT / 127.5 - 1
-    out_BPC = torch.baddbmm(bias_B2C.reshape(batch, 1, channels), x_BPC, matrix_BCC.mT)
+    mean_BIC = x_BPC.mean(1).view(batch, channels // 3, 3)
+    bias_BIC = (255 * brightness_B11 + (1 - contrast_B11) * mean_BIC) @ chroma_B33.mT / 127.5 - 1
+    out_BPC = torch.baddbmm(bias_BIC.reshape(batch, 1, channels), x_BPC, matrix_BCC.mT)
     return out_BPC.clamp_(-1, 1).view(batch, height, width, channels)

@@ -57,8 +57,10 @@ class TrainingState:
     step: int = 0
 
 
-def claim(path: Path, configuration: Mapping[str, Any]) -> None:
+def claim(path: Path, configuration: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Write the configuration of a run to a JSON file, or refuse a folder that was begun with another one.
+
+    A field that the file lacks, because it was written before the field existed, counts as its default.
 
     Raises:
         ConfigError: The file holds another configuration; the message names the fields.
@@ -74,7 +76,7 @@ def claim(path: Path, configuration: Mapping[str, Any]) -> None:
         raise CheckpointError(f"{path} cannot be read ({error}). Train in another folder.") from error
     if not isinstance(theirs, dict):
         raise CheckpointError(f"{path} is not the configuration of a training run. Train in another folder.")
-    then, now = _flat(theirs), _flat(mine)
+    then, now = _flat(json.loads(json.dumps(defaults))) | _flat(theirs), _flat(mine)
     fields = [f"{name} ({then.get(name)} there, {now.get(name)} now)" for name in then | now if then.get(name) != now.get(name)]
     if fields:
         raise ConfigError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from soar.episodes import (
     HindsightSampler,
     Mixture,
@@ -13,7 +15,7 @@ from soar.episodes import (
     drop_idle,
     sum_actions,
 )
-from soar.errors import ConfigError
+from soar.errors import ConfigError, StoreError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,25 @@ class SourceConfig:
         low, high = self.goal_window
         if not 0 <= low <= high:
             raise ConfigError(f"goal_window must be [low, high] with 0 <= low <= high, got [{low}, {high}]")
+
+
+def with_instructions(arrays: StepArrays, where: str) -> StepArrays:
+    """Return the episodes that have an instruction.
+
+    Args:
+        arrays: The episodes.
+        where: What they are from, for the message.
+
+    Raises:
+        StoreError: None has.
+    """
+    has_E = np.array([bool(instruction.strip()) for instruction in arrays.instructions], bool)
+    if not has_E.any():
+        raise StoreError(
+            f"none of the {len(has_E)} episodes of {where} has an instruction, from which a policy could learn language. "
+            "Train a goal-conditioned policy (`soar train gcbc`), or choose other episodes."
+        )
+    return arrays if has_E.all() else arrays.select(has_E)
 
 
 def make_sampler(arrays: StepArrays, config: SourceConfig) -> HindsightSampler:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
@@ -13,44 +14,64 @@ from torch.utils.tensorboard import SummaryWriter
 from soar.errors import SoarError
 from soar.files import write_text
 
+SPEED = ("steps_per_s", "samples_per_s", "loader_wait")
+"""Metrics that say how fast it went, not how well: the last is the share of the time that was spent waiting for batches."""
+
 
 class Journal:
-    """Means of metrics since the last line, written to metrics.jsonl and TensorBoard."""
+    """Means of metrics since the last line, written to metrics.jsonl and TensorBoard.
 
-    def __init__(self, folder: Path, step: int) -> None:
+    Args:
+        folder: Where both are.
+        step: Lines of later steps are forgotten.
+        writes: Whether anything is written; False in all processes but one.
+    """
+
+    def __init__(self, folder: Path, step: int, *, writes: bool = True) -> None:
         self.path = folder / "metrics.jsonl"
+        self.sums: dict[str, Tensor] = {}
+        self.losses: list[Tensor] = []
+        self.waited_s, self.since_s = 0.0, time.monotonic()
+        self.writer: SummaryWriter | None = None
+        if not writes:
+            return
         if self.path.exists():
             # Lines of steps after the checkpoint will be written again; a line cut by a kill is not JSON.
             lines = [line for line in self.path.read_text().splitlines() if line.endswith("}")]
             write_text(self.path, "".join(line + "\n" for line in lines if json.loads(line)["step"] <= step))
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
-        self.sums: dict[str, Tensor] = {}
-        self.count, self.since_s = 0, time.monotonic()
 
-    def add(self, values: dict[str, Tensor]) -> None:
-        """Add the scalars of one step."""
+    def add(self, values: dict[str, Tensor], waited_s: float) -> None:
+        """Add the scalars of one step, and how long it had to wait for its batch."""
         for name, value in values.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
-        self.count += 1
+        self.losses.append(values["loss"])
+        self.waited_s += waited_s
 
-    def flush(self, step: int, rate: float) -> dict[str, float]:
-        """Write and return the means since the last flush.
+    def flush(self, step: int, rate: float, batch_size: int, describe: Callable[[int], str]) -> dict[str, float]:
+        """Write and return the means since the last flush; `describe` says what the batch of a step was made of.
 
         Raises:
             SoarError: The loss is not finite any more.
         """
-        if not self.count:
+        count = len(self.losses)
+        if not count:
             return {}
-        means = {name: float(value) / self.count for name, value in self.sums.items()}
+        means = {name: float(value) / count for name, value in self.sums.items()}
         if not math.isfinite(means["loss"]):
+            first = next(index for index, loss in enumerate(self.losses) if not math.isfinite(float(loss)))
+            bad = step - count + first
             raise SoarError(
-                f"the training loss is {means['loss']} at step {step}. Lower fit.learning_rate or fit.clip_norm and train in "
-                f"another folder; the last good checkpoint is in {self.path.parent / 'checkpoints'}."
+                f"the training loss is {self.losses[first].item()} at step {bad + 1}{describe(bad)}. Lower fit.learning_rate "
+                "or fit.clip_norm, or leave out what is broken, and train in another folder; the last good checkpoint is in "
+                f"{self.path.parent / 'checkpoints'}."
             )
-        elapsed_s = time.monotonic() - self.since_s
-        self.write(step, {**means, "learning_rate": rate, "steps_per_s": self.count / max(elapsed_s, 1e-9)})
-        self.sums, self.count, self.since_s = {}, 0, time.monotonic()
-        return means
+        elapsed_s = max(time.monotonic() - self.since_s, 1e-9)
+        speed = {"steps_per_s": count / elapsed_s, "samples_per_s": count * batch_size / elapsed_s}
+        speed["loader_wait"] = self.waited_s / elapsed_s
+        self.write(step, {**means, "learning_rate": rate, **speed})
+        self.sums, self.losses, self.waited_s, self.since_s = {}, [], 0.0, time.monotonic()
+        return {**means, **speed}
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Write the values of one step.
@@ -58,6 +79,8 @@ class Journal:
         Raises:
             SoarError: The folder is read-only or the disk is full.
         """
+        if self.writer is None:
+            return
         try:
             with self.path.open("a") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")
@@ -71,4 +94,5 @@ class Journal:
 
     def close(self) -> None:
         """Flush what TensorBoard has not written yet."""
-        self.writer.close()
+        if self.writer is not None:
+            self.writer.close()

@@ -11,6 +11,9 @@ checkpoint to the very same weights, bit for bit, on the same machine with the s
 
 Batches are prepared by one background thread, at most `PREFETCH` ahead. They depend on the step only, so this changes nothing
 but the speed; `batch_fn` must draw from the generator that it is given and from nothing else.
+
+Parts. A batch can be cut into equal parts: `accumulate` of them one after another in each process, and each process of
+`soar.training.distributed` its own. Part p of P holds the samples p, p + P, p + 2P, …; the gradient is the mean of the parts'.
 """
 
 from __future__ import annotations
@@ -20,13 +23,14 @@ import logging
 import math
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -35,10 +39,12 @@ from torch import Tensor, nn
 from soar.errors import ConfigError
 from soar.seeding import derive_seed, generator
 from soar.training.checkpoints import Ema, TrainingState, claim, restore, save
-from soar.training.journal import Journal
+from soar.training.distributed import Group, current_group
+from soar.training.journal import SPEED, Journal
 
 log = logging.getLogger(__name__)
 B = TypeVar("B")
+T = TypeVar("T")
 PREFETCH = 2
 
 
@@ -60,6 +66,7 @@ class FitConfig:
         log_every: Steps between lines of metrics.
         bf16: Run the forward pass in bfloat16 autocast.
         channels_last: Keep 4-D weights in channels-last memory order, which is faster for small convolutions.
+        accumulate: Parts of a batch that a process works off one after another; more take less memory.
     """
 
     steps: int
@@ -75,9 +82,10 @@ class FitConfig:
     log_every: int = 50
     bf16: bool = False
     channels_last: bool = False
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "checkpoint_every", "log_every"):
+        for name in ("steps", "batch_size", "checkpoint_every", "log_every", "accumulate"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"fit.{name} must be at least 1, got {getattr(self, name)}")
         for name in ("learning_rate", "clip_norm"):
@@ -100,6 +108,22 @@ def learning_rate(config: FitConfig, step: int) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def check_parts(config: FitConfig, *, cuttable: bool) -> None:
+    """Refuse batches that cannot be cut into the parts that are asked for.
+
+    Raises:
+        ConfigError: The batch size is no multiple of the parts, or the model's batches cannot be cut at all.
+    """
+    processes = current_group().size
+    parts = config.accumulate * processes
+    if config.batch_size % parts or (parts > 1 and not cuttable):
+        raise ConfigError(
+            f"fit.batch_size: {config.batch_size} samples cannot be cut into {parts} parts (fit.accumulate "
+            f"{config.accumulate} x {processes} processes)"
+            + ("; choose a multiple." if cuttable else ": this model is trained whole.")
+        )
+
+
 def fit(
     model: nn.Module,
     batch_fn: Callable[[np.random.Generator], B],
@@ -107,6 +131,8 @@ def fit(
     config: FitConfig,
     folder: Path,
     *,
+    part_fn: Callable[[B, slice], B] | None = None,
+    describe: Callable[[B], str] | None = None,
     validate: Callable[[nn.Module], dict[str, float]] | None = None,
     on_step: Callable[[int, int, dict[str, float]], None] | None = None,
 ) -> dict[str, float]:
@@ -121,6 +147,9 @@ def fit(
         loss_fn: Returns scalars; `loss` is minimised, the others are logged. Draws from torch's global generators are seeded.
         config: The optimisation.
         folder: Where checkpoints and metrics go.
+        part_fn: Returns some samples of a batch, ready for `loss_fn`; needed when batches are cut into parts. Runs in the
+            background thread on every batch, so that it can do what is expensive.
+        describe: Says what a batch that made the loss infinite was made of.
         validate: Called on the (averaged) model in evaluation mode, without gradients, at each checkpoint.
         on_step: Called after each step with (steps done, steps in all, last logged metrics).
 
@@ -132,7 +161,11 @@ def fit(
         CheckpointError: The checkpoint in the folder is damaged or belongs to another model.
         SoarError: The loss is no longer finite, or the disk is full.
     """
-    claim(folder / "fit.json", dataclasses.asdict(config))
+    check_parts(config, cuttable=part_fn is not None)
+    group = current_group()
+    if group.leads:
+        claim(folder / "fit.json", dataclasses.asdict(config), dataclasses.asdict(FitConfig(steps=1)))
+    group.wait()
     if config.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
@@ -141,58 +174,88 @@ def fit(
     state = TrainingState(model=model, optimizer=optimizer, ema=None if config.ema is None else Ema(model, config.ema))
     metrics = restore(state, folder / "checkpoints")
     if state.step < config.steps:
-        metrics = _run(
-            state,
-            batch_fn=batch_fn,
-            loss_fn=loss_fn,
-            config=config,
-            folder=folder,
-            metrics=metrics,
-            validate=validate,
-            on_step=on_step,
-        )
+        batches = _Batches(batch_fn, part_fn, describe, config, group)
+        metrics = _run(state, batches, loss_fn=loss_fn, folder=folder, metrics=metrics, validate=validate, on_step=on_step)
     if state.ema is not None:
         state.ema.copy_to(model)
     model.eval()
-    return metrics
+    return {name: value for name, value in metrics.items() if name not in SPEED}
+
+
+@dataclass(frozen=True, slots=True)
+class _Batches(Generic[B]):
+    """Where the batches come from, and which parts of them are this process's."""
+
+    batch_fn: Callable[[np.random.Generator], B]
+    part_fn: Callable[[B, slice], B] | None
+    describe: Callable[[B], str] | None
+    config: FitConfig
+    group: Group
+
+    @property
+    def parts(self) -> list[int]:
+        """The numbers of this process's parts."""
+        count = self.config.accumulate
+        return list(range(self.group.rank * count, (self.group.rank + 1) * count))
+
+    def make(self, step: int) -> list[B]:
+        """Return this process's parts of the batch of a step."""
+        batch = self.batch_fn(generator(self.config.seed, "batch", step))
+        if self.part_fn is None:
+            return [batch]
+        return [self.part_fn(batch, slice(part, None, self.config.accumulate * self.group.size)) for part in self.parts]
+
+    def describe_step(self, step: int) -> str:
+        """Say what the batch of a step was made of; empty if nobody knows."""
+        if self.describe is None:
+            return ""
+        return self.describe(self.batch_fn(generator(self.config.seed, "batch", step)))
 
 
 def _run(
     state: TrainingState,
+    batches: _Batches[B],
     *,
-    batch_fn: Callable[[np.random.Generator], B],
     loss_fn: Callable[[nn.Module, B], dict[str, Tensor]],
-    config: FitConfig,
     folder: Path,
     metrics: dict[str, float],
     validate: Callable[[nn.Module], dict[str, float]] | None,
     on_step: Callable[[int, int, dict[str, float]], None] | None,
 ) -> dict[str, float]:
-    journal = Journal(folder, state.step)
+    config, group = batches.config, batches.group
+    journal = Journal(folder, state.step, writes=group.leads)
     state.model.train()
     whole = True
-    with _deferred_interrupt() as interrupted, _prefetched(batch_fn, config, state.step) as batches:
+    with _deferred_interrupt() as interrupted, _prefetched(batches.make, state.step, config.steps) as upcoming:
         try:
-            for batch in batches:
+            while True:
+                waited_s = time.monotonic()
+                parts = next(upcoming, None)
+                waited_s = time.monotonic() - waited_s
+                if parts is None:
+                    break
                 whole = False
-                journal.add(_step(state, loss_fn, batch, config))
+                journal.add(_step(state, loss_fn, parts, batches), waited_s)
                 whole = True
                 at_checkpoint = state.step % config.checkpoint_every == 0 or state.step == config.steps
                 if at_checkpoint or state.step % config.log_every == 0:
-                    metrics = {**metrics, **journal.flush(state.step, learning_rate(config, state.step - 1))}
+                    rate = learning_rate(config, state.step - 1)
+                    metrics = {**metrics, **journal.flush(state.step, rate, config.batch_size, batches.describe_step)}
                 if at_checkpoint:
-                    if validate is not None:
+                    if validate is not None and group.leads:
                         values = _validated(state, validate)
                         journal.write(state.step, values)
                         metrics = {**metrics, **values}
-                    save(state, folder / "checkpoints", metrics)
+                    if group.leads:
+                        save(state, folder / "checkpoints", metrics)
+                    group.wait()
                 if on_step is not None:
                     on_step(state.step, config.steps, metrics)
                 if interrupted.is_set():
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
             # The first signal is deferred to the end of a step. A second one may cut a step in half: that state is not kept.
-            if whole:
+            if whole and group.leads:
                 save(state, folder / "checkpoints", metrics)
             log.info("interrupted after step %d of %d; run the same command again to resume", state.step, config.steps)
             raise
@@ -202,22 +265,28 @@ def _run(
 
 
 def _step(
-    state: TrainingState, loss_fn: Callable[[nn.Module, B], dict[str, Tensor]], batch: B, config: FitConfig
+    state: TrainingState, loss_fn: Callable[[nn.Module, B], dict[str, Tensor]], parts: list[B], batches: _Batches[B]
 ) -> dict[str, Tensor]:
-    torch.manual_seed(derive_seed(config.seed, "torch", state.step))
+    config = batches.config
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(config, state.step)
     device = next(state.model.parameters()).device
-    with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
-        losses = loss_fn(state.model, batch)
     state.optimizer.zero_grad(set_to_none=True)
-    losses["loss"].backward()  # type: ignore[no-untyped-call]
+    sums: dict[str, Tensor] = {}
+    for number, part in zip(batches.parts, parts, strict=True):
+        torch.manual_seed(derive_seed(config.seed, f"torch/{number}" if number else "torch", state.step))
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
+            losses = loss_fn(state.model, part)
+        (losses["loss"] / len(parts)).backward()  # type: ignore[no-untyped-call]
+        for name, value in losses.items():
+            sums[name] = sums.get(name, torch.zeros_like(value.detach())) + value.detach() / len(parts)
+    batches.group.average_gradients(state.model)
     norm = nn.utils.clip_grad_norm_(state.model.parameters(), config.clip_norm)
     state.optimizer.step()
     state.step += 1
     if state.ema is not None:
         state.ema.update(state.model, state.step)
-    return {**{name: value.detach() for name, value in losses.items()}, "gradient_norm": norm.detach()}
+    return {**batches.group.average(sums), "gradient_norm": norm.detach()}
 
 
 def _validated(state: TrainingState, validate: Callable[[nn.Module], dict[str, float]]) -> dict[str, float]:
@@ -235,16 +304,13 @@ def _validated(state: TrainingState, validate: Callable[[nn.Module], dict[str, f
 
 
 @contextmanager
-def _prefetched(batch_fn: Callable[[np.random.Generator], B], config: FitConfig, start: int) -> Iterator[Iterator[B]]:
-    """Yield the batches of steps `start` … `steps - 1` in order, made ahead by one thread."""
+def _prefetched(make: Callable[[int], T], start: int, stop: int) -> Iterator[Iterator[T]]:
+    """Yield what `make` returns for the steps `start` … `stop - 1` in order, made ahead by one thread."""
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
 
-    def make(step: int) -> B:
-        return batch_fn(generator(config.seed, "batch", step))
-
-    def batches() -> Iterator[B]:
-        ahead: deque[Future[B]] = deque()
-        upcoming = iter(range(start, config.steps))
+    def batches() -> Iterator[T]:
+        ahead: deque[Future[T]] = deque()
+        upcoming = iter(range(start, stop))
         while True:
             while len(ahead) < PREFETCH and (step := next(upcoming, None)) is not None:
                 ahead.append(pool.submit(make, step))

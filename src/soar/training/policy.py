@@ -1,10 +1,11 @@
-"""Training of goal-conditioned policies: from nothing, or improving one with the data that it collected (paper §B.2.2).
+"""Training of policies: from nothing, or improving one with the data that it collected (paper §B.2.2, §B.3.2).
 
-    folder/model.safetensors, config.json, lineage.json   the policy, see `soar.policies.gcbc_policy`
+    folder/model.safetensors, config.json, lineage.json   the policy, see `soar.policies.learned`
     folder/training/                                      checkpoints and metrics, see `soar.training.loop`
     folder/training/run.json                              the configuration; another one in the same folder is refused
 
-Running it again resumes; a folder that already holds its policy is returned at once.
+Running it again resumes; a folder that already holds its policy is returned at once. With torchrun every process takes a part
+of each batch, see `soar.training.distributed`.
 
 Shape suffixes: B batch, H height, W width, C channels, D dimensions.
 """
@@ -14,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -22,17 +22,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from soar.episodes.mixture import HindsightBatch, Mixture
+from soar.episodes.mixture import Mixture
 from soar.episodes.relabel import ActionStatistics
 from soar.errors import CheckpointError, ConfigError
-from soar.policies.gcbc import GCBCConfig, GCBCNetwork
-from soar.policies.gcbc_policy import GCBCPolicy
+from soar.policies.instructions import InstructionEncoder
+from soar.policies.learned import LearnedPolicy
 from soar.policies.lineage import Lineage
+from soar.policies.network import NetworkConfig, PolicyNetwork
 from soar.seeding import derive_seed, generator
-from soar.training.augment import NO_AUGMENTATION, AugmentationConfig, augment
+from soar.training.augment import NO_AUGMENTATION, AugmentationConfig, augment, augment_together
 from soar.training.checkpoints import claim
 from soar.training.data import SourceConfig
-from soar.training.loop import FitConfig, fit
+from soar.training.distributed import current_group
+from soar.training.loop import FitConfig, check_parts, fit
+from soar.training.samples import Batch, Samples
 
 VALIDATION_SAMPLES = 1024
 _STATE_SAMPLES = 1024
@@ -50,15 +53,17 @@ class PolicyTrainingConfig:
         autonomous: How the data that the policy collected itself is sampled.
         upsampling: How many times its proportion autonomous data is drawn.
         autonomous_cap: Largest share of autonomous data in a batch.
+        compile: Compile the encoder with torch.compile: minutes at the beginning, then faster steps on a GPU.
     """
 
     fit: FitConfig
-    network: GCBCConfig = field(default_factory=GCBCConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     pretraining: SourceConfig = field(default_factory=SourceConfig)
     autonomous: SourceConfig = field(default_factory=lambda: SourceConfig(goal_window=(0, 12), sum_actions=True))
     upsampling: float = 10.0
     autonomous_cap: float = 0.5
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if not self.upsampling > 0:
@@ -111,59 +116,84 @@ def train_policy(
     if parent is not None:
         statistics = parent.statistics
     lineage = dataclasses.replace(lineage or Lineage(), parent="" if parent is None else parent.id)
-    sources = dict(zip(mixture.names, mixture.weights.tolist(), strict=True))
-    run = dataclasses.asdict(config) | {"parent": lineage.parent, "sources": sources, "data": lineage.data}
-    claim(folder / "training" / "run.json", run)
-    if (folder / "config.json").exists():
-        GCBCPolicy.load(folder)  # A damaged policy is an error, not a finished run.
+    # What can be wrong with the data shows before anything is written.
+    check_parts(config.fit, cuttable=True)
+    samples = None
+    if not (folder / "config.json").exists():
+        instructions = InstructionEncoder(config.network.instruction) if parent is None else parent.instructions
+        samples = Samples(config, mixture, instructions)
+    group = current_group()
+    if group.leads:
+        sources = dict(zip(mixture.names, mixture.weights.tolist(), strict=True))
+        run = dataclasses.asdict(config) | {"parent": lineage.parent, "sources": sources, "data": lineage.data}
+        claim(folder / "training" / "run.json", run, dataclasses.asdict(PolicyTrainingConfig(fit=FitConfig(steps=1))))
+    group.wait()
+    if samples is None:
+        LearnedPolicy.load(folder)  # A damaged policy is an error, not a finished run.
         return folder
 
     network = _network(config, mixture, parent).to(device)
+    if config.compile:
+        network.encoder.compile()
     mean_D, std_D = (torch.as_tensor(value, device=device) for value in (statistics.mean, statistics.std))
 
-    def losses(model: nn.Module, batch: HindsightBatch, images: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        return cast(GCBCNetwork, model).losses(
-            *images,
-            (torch.from_numpy(batch.actions_BD).to(device) - mean_D) / std_D,
-            observation_state_BD=torch.from_numpy(batch.observation_states_BD).to(device),
-            goal_state_BD=torch.from_numpy(batch.goal_states_BD).to(device),
+    def losses(model: nn.Module, batch: Batch, augmentation: AugmentationConfig) -> dict[str, Tensor]:
+        hindsight = batch.hindsight
+        assert hindsight is not None
+        observation = torch.from_numpy(hindsight.observation_BHWC).to(device)
+        draw_BU = torch.from_numpy(batch.augmentation_BU)
+        if batch.embeddings_BE is None:
+            goal_image = torch.from_numpy(hindsight.goal_BHWC).to(device)
+            images_BCHW, goal = augment(observation, goal_image, augmentation, draw_BU)
+        else:
+            (images_BCHW,) = augment_together([observation], augmentation, draw_BU)
+            goal = torch.from_numpy(batch.embeddings_BE).to(device)
+        actions = hindsight.actions_BD if batch.chunks_BHD is None else batch.chunks_BHD
+        return cast(PolicyNetwork, model).losses(
+            images_BCHW,
+            goal,
+            (torch.from_numpy(actions).to(device) - mean_D) / std_D,
+            observation_state_BD=torch.from_numpy(hindsight.observation_states_BD).to(device),
+            goal_state_BD=torch.from_numpy(hindsight.goal_states_BD).to(device),
         )
 
-    def tensors(batch: HindsightBatch) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(batch.observation_BHWC).to(device), torch.from_numpy(batch.goal_BHWC).to(device)
-
-    def training_loss(model: nn.Module, batch: HindsightBatch) -> dict[str, Tensor]:
-        return losses(model, batch, augment(*tensors(batch), config.augmentation))
-
-    def validation_loss(model: nn.Module, batch: HindsightBatch) -> dict[str, Tensor]:
-        return losses(model, batch, augment(*tensors(batch), NO_AUGMENTATION))
+    held_out = None if validation is None else Samples(config, validation, samples.instructions)
 
     def validation_losses(model: nn.Module) -> dict[str, float]:
-        return {} if validation is None else _by_source(validation, config.fit, partial(validation_loss, model))
+        if held_out is None:
+            return {}
+        return _by_source(held_out, config.fit, lambda batch: losses(model, batch, NO_AUGMENTATION))
 
     metrics = fit(
         network,
-        lambda rng: mixture.sample(rng, config.fit.batch_size),
-        training_loss,
+        samples.draw,
+        lambda model, batch: losses(model, batch, config.augmentation),
         config.fit,
         folder / "training",
+        part_fn=samples.gather,
+        describe=samples.describe,
         validate=validation_losses,
         on_step=on_step,
     )
-    GCBCPolicy.save(folder, network, statistics, dataclasses.replace(lineage, metrics=metrics))
+    if group.leads:
+        LearnedPolicy.save(folder, network, statistics, dataclasses.replace(lineage, metrics=metrics), samples.instructions)
+    group.wait()
     return folder
 
 
-def _parent(folder: Path, network: GCBCConfig) -> GCBCPolicy:
+def _parent(folder: Path, network: NetworkConfig) -> LearnedPolicy:
     """Load the policy to continue from and check that its weights fit the configured network."""
-    parent = GCBCPolicy.load(folder)
+    parent = LearnedPolicy.load(folder)
     theirs, mine = dataclasses.asdict(parent.network.config), dataclasses.asdict(network)
+    if network.conditioning == "goal":
+        theirs["instruction"] = mine["instruction"]
     # Dropout, the deviations and the auxiliary weight change the loss, not the shapes: they may differ.
     for config in (theirs, mine):
         config["auxiliary_weight"] = "positive" if config["auxiliary_weight"] else "zero"
+        config["head"] = {name: config["head"][name] for name in ("name", "hidden", "chunk")}
     different = [
         f"network.{name} ({theirs[name]} there, {mine[name]} now)"
-        for name in ("encoder", "image_size", "auxiliary_weight")
+        for name in ("conditioning", "encoder", "head", "instruction", "image_size", "auxiliary_weight")
         if theirs[name] != mine[name]
     ]
     if different:
@@ -174,10 +204,10 @@ def _parent(folder: Path, network: GCBCConfig) -> GCBCPolicy:
     return parent
 
 
-def _network(config: PolicyTrainingConfig, mixture: Mixture, parent: GCBCPolicy | None) -> GCBCNetwork:
+def _network(config: PolicyTrainingConfig, mixture: Mixture, parent: LearnedPolicy | None) -> PolicyNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.fit.seed, "network"))
-        network = GCBCNetwork(config.network)
+        network = PolicyNetwork(config.network)
     if parent is not None:
         network.load_state_dict(parent.network.state_dict())
         return network
@@ -188,19 +218,17 @@ def _network(config: PolicyTrainingConfig, mixture: Mixture, parent: GCBCPolicy 
     return network
 
 
-def _by_source(
-    validation: Mixture, fit_config: FitConfig, losses: Callable[[HindsightBatch], dict[str, Tensor]]
-) -> dict[str, float]:
+def _by_source(samples: Samples, fit_config: FitConfig, losses: Callable[[Batch], dict[str, Tensor]]) -> dict[str, float]:
     """Return mean losses by source, on the same samples each time."""
     values: dict[str, float] = {}
-    batch = validation.sample(generator(fit_config.seed, "validation"), VALIDATION_SAMPLES)
-    for source, name in enumerate(validation.names):
-        rows = np.flatnonzero(batch.source_B == source)
+    torch.manual_seed(derive_seed(fit_config.seed, "validation"))
+    drawn = samples.draw(generator(fit_config.seed, "validation"), VALIDATION_SAMPLES)
+    for source, name in enumerate(samples.mixture.names):
+        rows = np.flatnonzero(drawn.draw.source_B == source)
         sums: dict[str, float] = {}
         for chunk in np.array_split(rows, max(1, -(-len(rows) // fit_config.batch_size))):
             if len(chunk):
-                part = HindsightBatch(**{f.name: getattr(batch, f.name)[chunk] for f in dataclasses.fields(batch)})
-                for key, value in losses(part).items():
+                for key, value in losses(samples.gather(drawn, chunk)).items():
                     sums[key] = sums.get(key, 0.0) + float(value) * len(chunk) / len(rows)
         values |= {f"{name}/{key}": value for key, value in sums.items()}
     return values

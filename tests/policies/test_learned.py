@@ -12,12 +12,14 @@ import torch
 from safetensors.torch import save_file
 
 from soar.episodes import ActionStatistics
-from soar.errors import CheckpointError, SoarError
-from soar.policies import gcbc_policy
+from soar.errors import CheckpointError, ConfigError, SoarError
+from soar.policies import learned
 from soar.policies.encoders import EncoderConfig
-from soar.policies.gcbc import GCBCConfig, GCBCNetwork
-from soar.policies.gcbc_policy import GCBCPolicy, read_lineage
+from soar.policies.heads import HeadConfig
+from soar.policies.instructions import InstructionConfig, InstructionEncoder
+from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.policies.lineage import Lineage, git_revision
+from soar.policies.network import NetworkConfig, PolicyNetwork
 from soar.testing.contracts import check_policy
 from soar.types import Image, Observation
 
@@ -27,9 +29,9 @@ STATISTICS = ActionStatistics(
 )
 
 
-def make_network(seed: int = 0, width: int = 4) -> GCBCNetwork:
+def make_network(seed: int = 0, width: int = 4) -> PolicyNetwork:
     torch.manual_seed(seed)
-    return GCBCNetwork(GCBCConfig(encoder=EncoderConfig(name="small", width=width), image_size=64))
+    return PolicyNetwork(NetworkConfig(encoder=EncoderConfig(name="small", width=width), image_size=64))
 
 
 def image(seed: int, size: int = 64) -> Image:
@@ -40,8 +42,8 @@ def observe(seed: int, size: int = 64) -> Observation:
     return Observation(image_HWC=image(seed, size), state=np.zeros(7, np.float32))
 
 
-def save(folder: Path, seed: int = 0) -> GCBCPolicy:
-    return GCBCPolicy.save(folder, make_network(seed), STATISTICS, Lineage(metrics={"loss": 0.5}))
+def save(folder: Path, seed: int = 0) -> LearnedPolicy:
+    return LearnedPolicy.save(folder, make_network(seed), STATISTICS, Lineage(metrics={"loss": 0.5}))
 
 
 def edit(folder: Path, **changes: Any) -> None:
@@ -56,8 +58,8 @@ def test_a_policy_keeps_the_contract_of_policies(tmp_path: Path) -> None:
 def test_a_loaded_policy_acts_like_the_network_that_was_saved(tmp_path: Path) -> None:
     network = make_network()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    GCBCPolicy.save(tmp_path, network, STATISTICS, Lineage())
-    policy = GCBCPolicy.load(tmp_path)
+    LearnedPolicy.save(tmp_path, network, STATISTICS, Lineage())
+    policy = LearnedPolicy.load(tmp_path)
     observations, goals = [observe(0), observe(1)], [image(2), image(3)]
     actions = policy.act(observations, goals)
     network.eval()
@@ -73,7 +75,7 @@ def test_the_gripper_target_is_open_or_closed(tmp_path: Path, bias: float, targe
     network = make_network()
     with torch.no_grad():
         network.head[-1].bias[6] = bias
-    policy = GCBCPolicy.save(tmp_path, network, STATISTICS, Lineage())
+    policy = LearnedPolicy.save(tmp_path, network, STATISTICS, Lineage())
     assert policy.act([observe(0)], [image(1)])[0, 6] == target
 
 
@@ -99,12 +101,12 @@ def test_equal_policies_have_equal_ids_wherever_they_lie(tmp_path: Path) -> None
 
 def test_other_statistics_make_another_id(tmp_path: Path) -> None:
     faster = ActionStatistics(mean=STATISTICS.mean, std=STATISTICS.std * 2)
-    assert GCBCPolicy.save(tmp_path / "b", make_network(), faster, Lineage()).id != save(tmp_path / "a").id
+    assert LearnedPolicy.save(tmp_path / "b", make_network(), faster, Lineage()).id != save(tmp_path / "a").id
 
 
 def test_lineage_is_read_back(tmp_path: Path) -> None:
     lineage = Lineage(parent="gcbc-1", data={"autonomous": {"episodes": 7}}, revision="abc", metrics={"loss": 0.25})
-    GCBCPolicy.save(tmp_path, make_network(), STATISTICS, lineage)
+    LearnedPolicy.save(tmp_path, make_network(), STATISTICS, lineage)
     assert read_lineage(tmp_path) == lineage
     (tmp_path / "lineage.json").unlink()
     with pytest.raises(CheckpointError, match=r"lineage\.json cannot be read"):
@@ -113,25 +115,25 @@ def test_lineage_is_read_back(tmp_path: Path) -> None:
 
 def test_a_missing_folder_says_what_to_pass(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"there is no policy at .*nowhere.*soar train"):
-        GCBCPolicy.load(tmp_path / "nowhere")
+        LearnedPolicy.load(tmp_path / "nowhere")
 
 
 def test_a_folder_of_something_else_is_no_policy(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"config\.json is missing"):
-        GCBCPolicy.load(tmp_path)
+        LearnedPolicy.load(tmp_path)
     (tmp_path / "config.json").write_text('{"kind": "vqa"}')
     with pytest.raises(CheckpointError, match="does not describe a SOAR policy"):
-        GCBCPolicy.load(tmp_path)
+        LearnedPolicy.load(tmp_path)
     (tmp_path / "config.json").write_text('{"kind"')
     with pytest.raises(CheckpointError, match="damaged"):
-        GCBCPolicy.load(tmp_path)
+        LearnedPolicy.load(tmp_path)
 
 
 def test_an_unknown_schema_version_is_refused(tmp_path: Path) -> None:
     save(tmp_path)
     edit(tmp_path, schema_version=99)
     with pytest.raises(CheckpointError, match="schema_version 99, this SOAR reads 1"):
-        GCBCPolicy.load(tmp_path)
+        LearnedPolicy.load(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
@@ -144,7 +146,7 @@ def test_damaged_weights_are_refused(tmp_path: Path, damage: str) -> None:
     if damage == "gone":
         path.unlink()
     with pytest.raises(CheckpointError, match=r"model\.safetensors (is damaged|cannot be read)"):
-        GCBCPolicy.load(tmp_path)
+        LearnedPolicy.load(tmp_path)
 
 
 def test_weights_that_do_not_fit_the_configuration_name_the_tensor(tmp_path: Path) -> None:
@@ -152,7 +154,7 @@ def test_weights_that_do_not_fit_the_configuration_name_the_tensor(tmp_path: Pat
     network = json.loads((tmp_path / "config.json").read_text())["network"]
     edit(tmp_path, network=network | {"encoder": {"name": "small", "width": 8}})
     with pytest.raises(CheckpointError, match=r"body\.0\.bias is \(4,\) in the file, \(8,\) by config\.json"):
-        GCBCPolicy.load(tmp_path)
+        LearnedPolicy.load(tmp_path)
 
 
 def test_weights_with_a_missing_tensor_name_it(tmp_path: Path) -> None:
@@ -160,9 +162,9 @@ def test_weights_with_a_missing_tensor_name_it(tmp_path: Path) -> None:
     tensors = make_network().state_dict()
     del tensors["head.3.bias"]
     save_file(tensors, tmp_path / "model.safetensors")
-    edit(tmp_path, sha256=gcbc_policy.hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest())
+    edit(tmp_path, sha256=learned.hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest())
     with pytest.raises(CheckpointError, match=r"head\.3\.bias is missing in the file"):
-        GCBCPolicy.load(tmp_path)
+        LearnedPolicy.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,7 @@ def test_an_invalid_description_names_the_field(tmp_path: Path, changes: dict[st
     save(tmp_path)
     edit(tmp_path, **changes)
     with pytest.raises(CheckpointError, match=named):
-        GCBCPolicy.load(tmp_path)
+        LearnedPolicy.load(tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
@@ -190,3 +192,76 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> N
 
 def test_the_git_revision_is_a_hash_or_nothing() -> None:
     assert re.fullmatch(r"([0-9a-f]{12,40}\+?)?", git_revision())
+
+
+class Looking:
+    """Counts how often a policy looks at its robots."""
+
+    def __init__(self, network: PolicyNetwork) -> None:
+        self.batches: list[int] = []
+        plan = network.plan
+
+        def counted(observation: torch.Tensor, goal: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+            self.batches.append(len(observation))
+            return plan(observation, goal, noise)
+
+        network.plan = counted  # type: ignore[method-assign]
+
+
+def save_flow(folder: Path) -> LearnedPolicy:
+    torch.manual_seed(0)
+    head = HeadConfig(name="flow", hidden=(16,), chunk=4, execute=2, steps=2)
+    network = PolicyNetwork(NetworkConfig(encoder=EncoderConfig(name="small", width=4), head=head, image_size=64))
+    return LearnedPolicy.save(folder, network, STATISTICS, Lineage())
+
+
+def test_a_policy_with_chunks_looks_again_when_they_are_over_or_the_goal_changes(tmp_path: Path) -> None:
+    policy = save_flow(tmp_path)
+    check_policy(policy)
+    policy.reset()
+    looks = Looking(policy.network)
+    one, other = image(1), image(2)
+    first = [policy.act([observe(0), observe(0)], [one, one.copy()]) for _ in range(4)]
+    assert looks.batches == [2, 2]
+    assert not np.array_equal(first[0], first[1])
+    np.testing.assert_allclose(first[0][0], first[0][1], atol=1e-6)
+    policy.act([observe(0), observe(0)], [one, one])
+    policy.act([observe(0), observe(0)], [one, other])
+    assert looks.batches == [2, 2, 2, 1]
+    policy.reset()
+    again = [policy.act([observe(0)], [one]) for _ in range(4)]
+    np.testing.assert_allclose(np.stack(again)[:, 0], np.stack(first)[:, 0], atol=1e-6)
+
+
+def save_language(folder: Path) -> LearnedPolicy:
+    torch.manual_seed(0)
+    instruction = InstructionConfig(encoder="hashed-words", features=16, hidden=8)
+    network = PolicyNetwork(
+        NetworkConfig(
+            conditioning="language", encoder=EncoderConfig(name="small", width=4), instruction=instruction, image_size=64
+        )
+    )
+    for film in network.encoder.films:  # type: ignore[union-attr]
+        torch.nn.init.normal_(film.linear.weight)
+    instructions = InstructionEncoder(instruction)
+    instructions(["open the drawer", "close the drawer"])
+    return LearnedPolicy.save(folder, network, STATISTICS, Lineage(), instructions)
+
+
+def test_a_language_conditioned_policy_follows_instructions_and_carries_their_embeddings(tmp_path: Path) -> None:
+    saved = save_language(tmp_path)
+    policy = LearnedPolicy.load(tmp_path)
+    assert policy.conditioning == "language"
+    assert policy.id == saved.id
+    assert policy.id.startswith("lcbc-")
+    assert set(policy.instructions.known) == {"open the drawer", "close the drawer"}
+    opening, closing = policy.act([observe(0), observe(0)], ["open the drawer", "close the drawer"])
+    assert not np.allclose(opening[:6], closing[:6])
+    np.testing.assert_allclose(policy.act([observe(0)], ["close the drawer"])[0], closing, atol=1e-5)
+
+
+def test_a_goal_of_the_wrong_kind_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="follows instructions, and got images"):
+        save_language(tmp_path / "language").act([observe(0)], [image(1)])
+    with pytest.raises(ConfigError, match="follows goal images, and got instructions"):
+        save(tmp_path / "goal").act([observe(0)], ["open the drawer"])

@@ -10,20 +10,20 @@ from torch.distributions import Normal
 
 from soar.errors import ConfigError
 from soar.policies.encoders import EncoderConfig
-from soar.policies.gcbc import GCBCConfig, GCBCNetwork, images_to_tensor
+from soar.policies.network import NetworkConfig, PolicyNetwork, images_to_tensor
 
-CONFIG = GCBCConfig(encoder=EncoderConfig(name="small", width=4), image_size=64, dropout=0.0, gripper_std=0.3)
+CONFIG = NetworkConfig(encoder=EncoderConfig(name="small", width=4), image_size=64, dropout=0.0, gripper_std=0.3)
 IMAGES = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (2, 3, 3, 64, 64)).astype(np.float32))
 ACTIONS = torch.randn(3, 7, generator=torch.Generator().manual_seed(0))
 STATES = torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(1))
 
 
-def losses(network: GCBCNetwork, **more: torch.Tensor) -> dict[str, torch.Tensor]:
+def losses(network: PolicyNetwork, **more: torch.Tensor) -> dict[str, torch.Tensor]:
     return network.losses(*IMAGES, ACTIONS, observation_state_BD=STATES[0], goal_state_BD=STATES[1], **more)
 
 
 def test_the_loss_is_minus_the_log_likelihood_of_a_gaussian() -> None:
-    network = GCBCNetwork(CONFIG).eval()
+    network = PolicyNetwork(CONFIG).eval()
     std = torch.tensor([1.0] * 6 + [0.3])
     with torch.no_grad():
         expected = -Normal(network(*IMAGES), std).log_prob(ACTIONS).sum(-1)
@@ -33,14 +33,14 @@ def test_the_loss_is_minus_the_log_likelihood_of_a_gaussian() -> None:
 
 
 def test_the_goal_changes_the_action() -> None:
-    network = GCBCNetwork(CONFIG).eval()
+    network = PolicyNetwork(CONFIG).eval()
     observation, goal = IMAGES
     assert not torch.allclose(network(observation, goal), network(observation, observation), atol=1e-4)
 
 
 @torch.no_grad()
 def test_the_auxiliary_loss_predicts_normalised_states_and_is_not_needed_to_act() -> None:
-    network = GCBCNetwork(dataclasses.replace(CONFIG, auxiliary_weight=0.5)).eval()
+    network = PolicyNetwork(dataclasses.replace(CONFIG, auxiliary_weight=0.5)).eval()
     network.set_state_statistics(np.full(7, 0.5), np.full(7, 2.0))
     terms = losses(network)
     plain = float(terms["loss"] - 0.5 * terms["state_error"])
@@ -58,14 +58,14 @@ def test_the_auxiliary_loss_predicts_normalised_states_and_is_not_needed_to_act(
 
 
 def test_the_auxiliary_loss_trains_the_encoder() -> None:
-    network = GCBCNetwork(dataclasses.replace(CONFIG, auxiliary_weight=0.5))
+    network = PolicyNetwork(dataclasses.replace(CONFIG, auxiliary_weight=0.5))
     losses(network)["state_error"].backward()  # type: ignore[no-untyped-call]
     assert all(parameter.grad is not None for parameter in network.encoder.parameters())
 
 
 @torch.no_grad()
 def test_the_loss_stays_float32_in_autocast() -> None:
-    network = GCBCNetwork(CONFIG).eval()
+    network = PolicyNetwork(CONFIG).eval()
     with torch.autocast("cpu", torch.bfloat16):
         half = losses(network)["loss"]
     assert half.dtype == torch.float32

@@ -1,0 +1,323 @@
+"""A trained policy on disk and in use.
+
+    folder/model.safetensors   the weights; of a language-conditioned policy also the embeddings of the instructions it knows
+    folder/lineage.json        where they come from, see `Lineage`
+    folder/config.json         schema version, network, action statistics, preprocessing, instructions, SHA-256 of the weights
+
+The folder holds all that a robot needs to reproduce the training's preprocessing. `config.json` is written last and names the
+weights by their hash, so that a folder that was only half written is recognised as damaged.
+
+Time axis. A policy with chunks looks at a robot's camera every `head.execute` steps, and whenever the robot's goal changes; in
+between it executes what it planned. A flow's noise is a function of how often the robot was looked at since `reset`, so that a
+policy is deterministic and equal robots act alike.
+
+Shape suffixes: B batch (robots), H height or actions of a chunk, W width, C channels, D action dimensions, E embedding.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save_file
+
+from soar import configuration
+from soar.episodes.relabel import ActionStatistics
+from soar.errors import CheckpointError, ConfigError
+from soar.files import replacing, write_json
+from soar.policies.instructions import InstructionEncoder
+from soar.policies.lineage import Lineage
+from soar.policies.network import Conditioning, NetworkConfig, PolicyNetwork, images_to_tensor
+from soar.seeding import generator
+from soar.types import ACTION_DIM, Goal, Image, Observation
+
+SCHEMA_VERSION = 1
+KINDS: Mapping[Conditioning, str] = {"goal": "soar-gcbc-policy", "language": "soar-lcbc-policy"}
+_INSTRUCTIONS = "instructions"
+_RESIZE = "resize by area to network.image_size; uint8 RGB / 127.5 - 1"
+_PREPROCESSING: Mapping[Conditioning, str] = {
+    "goal": f"{_RESIZE}; observation and goal stacked on channels",
+    "language": f"{_RESIZE}; instruction embedded by network.instruction.encoder",
+}
+_REMEDY = "Pass the folder of a policy that `soar train` or `soar pretrain` wrote."
+
+
+@dataclass(slots=True, kw_only=True)
+class _Plan:
+    """What a policy means to do next with one robot.
+
+    Attributes:
+        goal: What was planned for.
+        chunk_HD: In physical units; None before the first look.
+        looks: How often the robot was looked at.
+        done: Actions of the chunk that were executed.
+    """
+
+    goal: Goal | None = None
+    chunk_HD: NDArray[np.float32] | None = None
+    looks: int = 0
+    done: int = 0
+
+    def is_over(self, goal: Goal, execute: int) -> bool:
+        """Whether the robot must be looked at before it acts towards this goal."""
+        return self.chunk_HD is None or self.done >= execute or not _same(self.goal, goal)
+
+    def next(self) -> NDArray[np.float32]:
+        """Return the next action (7,)."""
+        assert self.chunk_HD is not None
+        self.done += 1
+        return self.chunk_HD[self.done - 1]
+
+
+def _same(one: Goal | None, other: Goal) -> bool:
+    if one is other:
+        return True
+    return (isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and np.array_equal(one, other)) or (
+        isinstance(one, str) and one == other
+    )
+
+
+class LearnedPolicy:
+    """A trained network that turns observations and goals into actions in physical units.
+
+    Args:
+        network: The network.
+        statistics: How its actions are normalised.
+        id: See `id`.
+        instructions: Embeds instructions; needed by a language-conditioned policy.
+    """
+
+    def __init__(
+        self, network: PolicyNetwork, statistics: ActionStatistics, id: str, instructions: InstructionEncoder | None = None
+    ) -> None:
+        self.network = network.eval()
+        self.statistics = statistics
+        self.instructions = instructions or InstructionEncoder(network.config.instruction)
+        self._id = id
+        self._device = next(network.parameters()).device
+        self._plans: list[_Plan] = []
+
+    @property
+    def id(self) -> str:
+        """Kind and hash of configuration and weights: equal ids mean equal policies."""
+        return self._id
+
+    @property
+    def conditioning(self) -> Conditioning:
+        """What its goals are: `goal` images, or instructions in `language`."""
+        return self.network.config.conditioning
+
+    def act(self, observations: Sequence[Observation], goals: Sequence[Goal]) -> NDArray[np.float32]:
+        """Return actions (B, 7) in physical units; the gripper's target is exactly 0 or 1.
+
+        Raises:
+            ValueError: There are not as many goals as observations.
+            ConfigError: A goal is an instruction and the policy wants an image, or the other way round.
+        """
+        if len(observations) != len(goals):
+            raise ValueError(f"each observation needs one goal, got {len(observations)} and {len(goals)}")
+        self._plans = self._plans[: len(goals)] + [_Plan() for _ in range(len(goals) - len(self._plans))]
+        head = self.network.config.head
+        due = [i for i, (plan, goal) in enumerate(zip(self._plans, goals, strict=True)) if plan.is_over(goal, head.execute)]
+        if due:
+            chunks = self._plan([observations[i] for i in due], [goals[i] for i in due], [self._plans[i].looks for i in due])
+            for i, chunk_HD in zip(due, chunks, strict=True):
+                self._plans[i] = _Plan(goal=goals[i], chunk_HD=chunk_HD, looks=self._plans[i].looks + 1)
+        return np.stack([plan.next() for plan in self._plans]) if goals else np.zeros((0, ACTION_DIM), np.float32)
+
+    def reset(self) -> None:
+        """Forget what was planned."""
+        self._plans = []
+
+    def preprocess(self, observations: Sequence[Observation], goals: Sequence[Goal]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what the network sees: images (B, 3, S, S) in -1..1, and goal images or embeddings (B, E).
+
+        Raises:
+            ConfigError: A goal is of the wrong kind.
+        """
+        size = self.network.config.image_size
+        images_BCHW = images_to_tensor(np.stack([_resized(observation.image_HWC, size) for observation in observations]))
+        texts = [goal for goal in goals if isinstance(goal, str)]
+        pictures = [goal for goal in goals if not isinstance(goal, str)]
+        wanted, given = (texts, pictures) if self.conditioning == "language" else (pictures, texts)
+        if given or not wanted:
+            raise ConfigError(
+                f"policy {self.id} follows {'instructions' if self.conditioning == 'language' else 'goal images'}, and got "
+                f"{'images' if pictures else 'instructions'}. A language-conditioned policy acts without subgoals."
+            )
+        if self.conditioning == "language":
+            return images_BCHW, torch.from_numpy(self.instructions(texts))
+        return images_BCHW, images_to_tensor(np.stack([_resized(goal, size) for goal in pictures]))
+
+    def physical(self, normalized: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return normalised actions (…, 7) in physical units, with a gripper's target of exactly 0 or 1."""
+        action: NDArray[np.float32] = normalized * self.statistics.std + self.statistics.mean
+        action[..., -1] = action[..., -1] >= 0.5
+        return action
+
+    def _plan(self, observations: Sequence[Observation], goals: Sequence[Goal], looks: Sequence[int]) -> NDArray[np.float32]:
+        """Return chunks (B, H, 7) in physical units; `looks` says which noise each gets."""
+        noise_BHD = np.stack(
+            [generator(0, "flow", look).standard_normal(self.network.noise_shape, np.float32) for look in looks]
+        )
+        images_BCHW, goal = self.preprocess(observations, goals)
+        with torch.inference_mode():
+            chunks_BHD = self.network.plan(
+                images_BCHW.to(self._device), goal.to(self._device), torch.from_numpy(noise_BHD).to(self._device)
+            )
+            return self.physical(chunks_BHD.float().cpu().numpy())
+
+    @classmethod
+    def load(cls, folder: Path | str, device: str = "cpu") -> LearnedPolicy:
+        """Load the policy in a folder.
+
+        Raises:
+            CheckpointError: The folder is missing, holds something else, is damaged, or its parts do not fit together.
+        """
+        folder = Path(folder)
+        description = _read_description(folder)
+        where = str(folder / "config.json")
+        try:
+            config = configuration.validate(NetworkConfig, description["network"], where)
+            mean, std = (np.asarray(description["actions"][key], np.float32) for key in ("mean", "std"))
+            expected_sha = str(description["sha256"])
+        except ConfigError as error:
+            raise CheckpointError(f"the policy does not fit this SOAR: {error}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{where} is damaged: {error!r}. {_REMEDY}") from error
+        if mean.shape != (ACTION_DIM,) or std.shape != (ACTION_DIM,) or not (np.isfinite(mean).all() and (std > 0).all()):
+            raise CheckpointError(f"{where} is damaged: actions.mean and actions.std must hold {ACTION_DIM} numbers each")
+        network = PolicyNetwork(config)
+        texts = [str(text) for text in description.get(_INSTRUCTIONS, [])]
+        vectors_NE = _load_weights(network, folder / "model.safetensors", expected_sha, len(texts))
+        instructions = InstructionEncoder(config.instruction, dict(zip(texts, vectors_NE, strict=True)))
+        identity = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+        prefix = "lcbc" if config.conditioning == "language" else "gcbc"
+        return cls(network.to(device), ActionStatistics(mean=mean, std=std), f"{prefix}-{identity[:8]}", instructions)
+
+    @staticmethod
+    def save(
+        folder: Path | str,
+        network: PolicyNetwork,
+        statistics: ActionStatistics,
+        lineage: Lineage,
+        instructions: InstructionEncoder | None = None,
+    ) -> LearnedPolicy:
+        """Write a policy to a folder and return it as it is read back; the embeddings that `instructions` knows go with it.
+
+        Raises:
+            SoarError: The folder is read-only or the disk is full.
+        """
+        folder = Path(folder)
+        tensors = {
+            name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in network.state_dict().items()
+        }
+        known = instructions.known if instructions is not None else {}
+        if known:
+            tensors[_INSTRUCTIONS] = torch.from_numpy(np.stack(list(known.values())))
+        with replacing(folder / "model.safetensors") as temporary:
+            try:
+                save_file(tensors, temporary)
+            except SafetensorError as error:  # It wraps the operating system's error, such as a full disk.
+                raise OSError(str(error)) from error
+            sha256 = hashlib.sha256(temporary.read_bytes()).hexdigest()
+        write_json(folder / "lineage.json", dataclasses.asdict(lineage))
+        write_json(
+            folder / "config.json",
+            {
+                "kind": KINDS[network.config.conditioning],
+                "schema_version": SCHEMA_VERSION,
+                "network": dataclasses.asdict(network.config),
+                "actions": {"mean": statistics.mean.tolist(), "std": statistics.std.tolist()},
+                "preprocessing": _PREPROCESSING[network.config.conditioning],
+                **({_INSTRUCTIONS: list(known)} if known else {}),
+                "sha256": sha256,
+            },
+        )
+        return LearnedPolicy.load(folder)
+
+
+def read_lineage(folder: Path | str) -> Lineage:
+    """Return the lineage of the policy in a folder.
+
+    Raises:
+        CheckpointError: It is missing or damaged.
+    """
+    path = Path(folder) / "lineage.json"
+    try:
+        return configuration.validate(Lineage, json.loads(path.read_text()), str(path))
+    except (OSError, ValueError, ConfigError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}. {_REMEDY}") from error
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not os.path.isdir(folder):  # unlike Path.is_dir, no exception where nothing may be looked at
+        raise CheckpointError(f"there is no policy at {folder}: no such folder. {_REMEDY}")
+    if not path.is_file():
+        raise CheckpointError(f"{folder} holds no policy: config.json is missing. {_REMEDY}")
+    try:
+        description = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}. {_REMEDY}") from error
+    if not isinstance(description, dict) or description.get("kind") not in KINDS.values():
+        raise CheckpointError(f"{path} does not describe a SOAR policy (no kind {' or '.join(KINDS.values())}). {_REMEDY}")
+    if description.get("schema_version") != SCHEMA_VERSION:
+        raise CheckpointError(
+            f"{path}: schema_version {description.get('schema_version')}, this SOAR reads {SCHEMA_VERSION}. Update SOAR."
+        )
+    return description
+
+
+def _load_weights(network: PolicyNetwork, path: Path, expected_sha: str, texts: int) -> NDArray[np.float32]:
+    """Load the weights into a network, and return the embeddings (texts, E) of the instructions."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}. {_REMEDY}") from error
+    if hashlib.sha256(data).hexdigest() != expected_sha:
+        raise CheckpointError(
+            f"{path} is damaged: its SHA-256 is not the sha256 of config.json. Copy or train the policy again."
+        )
+    try:
+        tensors = load_tensors(data)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is damaged: {error}. Copy or train the policy again.") from error
+    features = network.config.instruction.features
+    expected = network.state_dict()
+    vectors_NE = torch.zeros(texts, features)
+    if texts:
+        expected = {**expected, _INSTRUCTIONS: vectors_NE}
+        vectors_NE = tensors.get(_INSTRUCTIONS, vectors_NE)
+    wrong = [
+        f"{name} is {_shape(tensors.get(name))} in the file, {_shape(expected.get(name))} by config.json"
+        for name in sorted(expected | tensors)
+        if _shape(tensors.get(name)) != _shape(expected.get(name))
+    ]
+    if wrong:
+        raise CheckpointError(f"{path} does not fit config.json: {'; '.join(wrong[:3])}. Copy or train the policy again.")
+    network.load_state_dict({name: value for name, value in tensors.items() if name != _INSTRUCTIONS})
+    return vectors_NE.numpy()
+
+
+def _shape(tensor: torch.Tensor | None) -> str:
+    return "missing" if tensor is None else str(tuple(tensor.shape))
+
+
+def _resized(image_HWC: Image, size: int) -> NDArray[np.uint8]:
+    if image_HWC.shape[:2] == (size, size):
+        return image_HWC
+    return np.asarray(cv2.resize(image_HWC, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
