@@ -112,8 +112,8 @@ def evaluate(
     Args:
         policy: Folder of the policy.
         scene: Name of a scene, or path of its YAML file.
-        subgoals: Name of a subgoal model (see `soar.subgoals.opening`), or `oracle`; a language-conditioned policy needs none, and
-            it is not looked at.
+        subgoals: Name of a subgoal model (see `soar.subgoals.opening`), or `oracle`; a language-conditioned policy needs
+            none, and it is not looked at.
         trials: Of each task.
         out: The evaluation's JSON file.
         arm: What the policy is in the comparison at hand.
