@@ -106,7 +106,7 @@ class FlowHead(nn.Module):
         time_B = torch.rand(len(target_BHD), device=target_BHD.device)
         x_BHD = torch.lerp(noise_BHD, target_BHD, time_B[:, None, None])
         error_BHD = (self(features_BF, x_BHD, time_B).float() - (target_BHD - noise_BHD)).square() * known_BHD
-        return error_BHD.sum((1, 2)) / known_BHD.sum((1, 2)).clamp(min=1)
+        return torch.as_tensor(error_BHD.sum((1, 2)) / known_BHD.sum((1, 2)).clamp(min=1))
 
     def sample(self, features_BF: Tensor, noise_BHD: Tensor) -> Tensor:
         """Return the normalised chunks (B, H, D) that the flow carries the noise to."""

@@ -78,7 +78,7 @@ class _Plan:
         """Return the next action (7,)."""
         assert self.chunk_HD is not None
         self.done += 1
-        return self.chunk_HD[self.done - 1]
+        return np.asarray(self.chunk_HD[self.done - 1])
 
 
 def _same(one: Goal | None, other: Goal) -> bool:

@@ -114,4 +114,4 @@ def chunks_of(arrays: StepArrays, rows_B: NDArray[np.int64], length: int) -> NDA
     """Return the `length` actions (B, H, 7) from each row on; NaN after the last action of its episode."""
     last_B = (arrays.starts_E + arrays.lengths_E)[np.searchsorted(arrays.starts_E, rows_B, side="right") - 1]
     # The row of an episode's last observation has no action: NaN.
-    return arrays.actions_ND[np.minimum(rows_B[:, None] + np.arange(length), last_B[:, None])]
+    return np.asarray(arrays.actions_ND[np.minimum(rows_B[:, None] + np.arange(length), last_B[:, None])])

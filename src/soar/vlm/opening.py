@@ -47,7 +47,8 @@ def open_language_model(name: str) -> LanguageModel:
     """Return a model that replies in words; only YAML files name one. Errors as in `open_vlm`."""
     if not _is_yaml(name):
         raise ConfigError(f"{name!r} does not reply in words. Name a YAML file with `backend: openai` or `transformers`.")
-    return _open_backend(str(Path(name)))
+    model: LanguageModel = _open_backend(str(Path(name)))
+    return model
 
 
 def check_vlm(name: str) -> VisionLanguageModel:
@@ -70,7 +71,7 @@ def _is_yaml(name: str) -> bool:
 
 def _open_file(path: Path) -> VisionLanguageModel:
     decoder = read_yaml(path).get("decoder")
-    model = _open_backend(str(path))
+    model: VisionLanguageModel = _open_backend(str(path))
     if decoder is None:
         return model
     from soar.vlm.decoding import DecodedVLM

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,7 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
             stored = known.get(str(index))
             id = stored["id"] if stored else f"{name}-{index:06d}"
             place = f"{folder} episode {index}"
-            yield Found(id=id, place=place, read=lambda row=row, id=id, s=stored, p=place: _read(source, row, id, s, p))
+            yield Found(id=id, place=place, read=partial(_read, source, row, id, stored, place))
 
     return Dataset(count=len(episodes), episodes=found())
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def open_raw(folder: Path, config: RawConfig) -> Dataset:
         for path in found:
             relative = path.relative_to(folder).as_posix()
             id = f"{folder.resolve().name}/{relative}" if relative != "." else folder.resolve().name
-            yield Found(id=id, place=str(path), read=lambda path=path, id=id: _read(path, id, config))
+            yield Found(id=id, place=str(path), read=partial(_read, path, id, config))
 
     return Dataset(count=len(found), episodes=episodes())
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,7 +81,7 @@ def open_rlds(folder: Path, config: RLDSConfig) -> Dataset:
         for record in records:
             row = known[record.path.parent].get(_key(record))
             id = row["id"] if row else f"{record.path.name}-{record.number:05d}"
-            yield Found(id=id, place=record.place, read=lambda record=record, id=id, row=row: _read(record, id, row, config))
+            yield Found(id=id, place=record.place, read=partial(_read, record, id, row, config))
 
     return Dataset(count=len(records), episodes=episodes())
 

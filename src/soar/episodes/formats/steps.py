@@ -213,4 +213,4 @@ def _blocks(image_HWC: Image) -> NDArray[np.float32]:
     block = min(_BLOCK_PX, height, width)
     rows, columns = height // block, width // block
     cut = image_HWC[: rows * block, : columns * block].astype(np.float32)
-    return cut.reshape(rows, block, columns, block, channels).mean((1, 3))
+    return np.asarray(cut.reshape(rows, block, columns, block, channels).mean((1, 3)), np.float32)

@@ -32,7 +32,7 @@ def read_frames(path: Path) -> list[Image]:
         FormatError: It cannot be read.
     """
     with _opened(path) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]
 
 
 def read_span(path: Path, start_s: float, count: int, fps: float) -> Iterator[Image]:
@@ -50,7 +50,7 @@ def read_span(path: Path, start_s: float, count: int, fps: float) -> Iterator[Im
             expected = start_s + found / fps
             if abs(frame.time - expected) > TOLERANCE_S:
                 raise FormatError(f"{path}: expected a frame at {expected:.4f} s, found one at {frame.time:.4f} s")
-            yield frame.to_ndarray(format="rgb24")
+            yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
             found += 1
             if found == count:
                 return
