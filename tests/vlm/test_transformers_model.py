@@ -36,10 +36,12 @@ def test_answers_come_with_probabilities_that_do_not_depend_on_the_batch(folder:
     one, many = (opened(folder, batch_size=size).answer(IMAGES, QUESTIONS) for size in (1, 3))
     for alone, together in zip(one, many, strict=True):
         assert alone.text == together.text in ("Yes", "No")
-        assert alone.p_yes is not None
-        assert together.p_yes == pytest.approx(alone.p_yes, abs=1e-3)
-        assert (alone.p_yes >= 0.5) is (alone.text == "Yes")
-    assert len({answer.p_yes for answer in one}) > 1, "image and question matter"
+        # Random weights now and then give most of the probability to neither word.
+        assert (alone.p_yes is None) is (together.p_yes is None)
+        if alone.p_yes is not None:
+            assert together.p_yes == pytest.approx(alone.p_yes, abs=1e-3)
+            assert (alone.p_yes >= 0.5) is (alone.text == "Yes")
+    assert len({answer.p_yes for answer in one} - {None}) > 1, "image and question matter"
 
 
 def test_it_replies_in_words_with_and_without_an_image(folder: Path) -> None:
