@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from soar.episodes import EpisodeStore, frames
+from soar.episodes.schema import PERSON
 from soar.errors import ConfigError
 from soar.grammar import task_from_instruction
 from soar.tasks.detection import SuccessDetector
@@ -72,7 +73,7 @@ def relabel(
             label = detector.detect(frames.decode(jpeg), task)
             store.add_label(record.id, label)
             judged += 1
-            outranked = any(known.source.startswith("person:") for known in record.labels)
+            outranked = any(known.source.startswith(PERSON) for known in record.labels)
             changed += not outranked and label.success is not record.success
             if report:
                 report(number, len(records))
