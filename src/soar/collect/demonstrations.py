@@ -55,7 +55,7 @@ class DemonstrationConfig:
         per_world: Episodes in one world.
         varied: Whether demonstrators vary in pace, path and grasp.
         prelude_steps: Longest clumsy prelude, in steps; half of the demonstrations begin after one. 0 leaves them out.
-        answers: Record true answers to questions about some of the frames, of preludes too.
+        answers: Record true answers to questions about some of the frames, of preludes too, and keep failed demonstrations.
         drawer_share: Share of worlds with a drawer.
         image_size: Pixels.
         disturbance_m: Largest standard deviation of the arm's execution error, per step.
