@@ -35,7 +35,7 @@ from soar.sim.demonstrator import Demonstrator, Style
 from soar.sim.looks import Look, LookJitter
 from soar.sim.scene import SceneConfig, load_scene
 from soar.sim.truth import answer, reset_for, succeeded
-from soar.sim.world import World
+from soar.sim.world import HOME_POSITION, World
 from soar.types import Action, Episode, Image, Label, Provenance
 
 MAX_STEPS = 100
@@ -56,6 +56,7 @@ class DemonstrationConfig:
         varied: Whether demonstrators vary in pace, path and grasp.
         prelude_steps: Longest clumsy prelude, in steps; half of the demonstrations begin after one. 0 leaves them out.
         answers: Record true answers to questions about some of the frames, of preludes too, and keep failed demonstrations.
+        arrangements: Pictures in each world, with answers, of things in random places and the arm anywhere.
         drawer_share: Share of worlds with a drawer.
         image_size: Pixels.
         disturbance_m: Largest standard deviation of the arm's execution error, per step.
@@ -73,6 +74,7 @@ class DemonstrationConfig:
     varied: bool = True
     prelude_steps: int = 0
     answers: bool = False
+    arrangements: int = 0
     drawer_share: float = 0.08
     image_size: int = 64
     disturbance_m: float = 0.004
@@ -156,6 +158,11 @@ def record_world(item: dict[str, Any], report: Any) -> dict[str, Any]:
                 if episode.id not in present:
                     kept.append(episode)
             report(episodes=1)
+        if config.arrangements:
+            for episode, rows in _arrangements(config, world, generator(seed, scene.name, config.per_world)):
+                answers += rows
+                if episode.id not in present:
+                    kept.append(episode)
     finally:
         world.close()
     if kept:
@@ -226,6 +233,31 @@ def _record(
         stills = _Stills(world, rng)
         stills.take()
         yield stills.episode(f"{episode_id}-home", seed)
+
+
+def _arrangements(
+    config: DemonstrationConfig, world: World, rng: np.random.Generator
+) -> Iterator[tuple[Episode, list[dict[str, Any]]]]:
+    """Yield pictures of things in places where no demonstration leaves them: against a wall, several in a bowl, under the arm."""
+    scene, stills = world.config, _Stills(world, rng)
+    free = [name for name in world.graspable if world.containers]
+    for _ in range(config.arrangements):
+        world.apply_look(config.episode_jitter.draw(scene.look, rng))
+        inside = {name: world.containers[0] for name in free if rng.random() < 0.45}
+        at_home = rng.random() < 0.4
+        low, high = np.array([0.2, -0.13, 0.05]), np.array([0.36, 0.13, 0.16])
+        world.reset(
+            int(rng.integers(2**31)),
+            inside=inside,
+            drawer_open=float(rng.random()),
+            gap_m=float(rng.choice([0.001, 0.014])),
+            arm=HOME_POSITION if at_home else rng.uniform(low, high),
+        )
+        if not at_home and rng.random() < 0.5:
+            world.step(np.array([0, 0, 0, 0, 0, 0, 0], np.float32))
+            world.step(np.array([0, 0, 0, 0, 0, 0, 0], np.float32))
+        stills.take()
+    yield stills.episode(f"{scene.name}-arrangements", int(rng.integers(2**31)))
 
 
 def _prelude(config: DemonstrationConfig, world: World, instruction: str, rng: np.random.Generator) -> _Stills:

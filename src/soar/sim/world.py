@@ -201,23 +201,33 @@ class World:
 
     # --- placement -------------------------------------------------------------------------------------------------------
 
-    def reset(self, seed: int, *, inside: dict[str, str] | None = None, drawer_open: float | None = None) -> None:
+    def reset(
+        self,
+        seed: int,
+        *,
+        inside: dict[str, str] | None = None,
+        drawer_open: float | None = None,
+        gap_m: float = 0.014,
+        arm: FloatArray = HOME_POSITION,
+    ) -> None:
         """Put the arm home and the objects at random places.
 
         Args:
             seed: Of the placement.
             inside: Objects that start in (or on) a container: name of the object → name of the container.
             drawer_open: Opening of the drawer, 0 to 1; random (closed or open) when None.
+            gap_m: Least distance between things.
+            arm: (3,) where the grip point is instead of home [m]; nothing checks that it is free.
         """
         mujoco.mj_resetData(self.model, self.data)
-        self._position, self._rpy = HOME_POSITION.copy(), np.zeros(3)
+        self._position, self._rpy = np.array(arm), np.zeros(3)
         self._finger_m, self._gripper_target = FINGER_OPEN_M, 1.0
         joints = kinematics.inverse(self._position, self._rpy)
         self.data.qpos[:6] = joints
         self.data.qpos[6:8] = FINGER_OPEN_M
         self.data.ctrl[:6], self.data.ctrl[6] = joints, FINGER_OPEN_M
         for attempt in range(50):
-            if self._place(generator(seed, "placement", attempt), inside or {}):
+            if self._place(generator(seed, "placement", attempt), inside or {}, gap_m):
                 break
         rng = generator(seed, "drawer")
         if "drawer" in self.specs:
@@ -239,7 +249,7 @@ class World:
             self.data.joint(f"{body_name(name)}_{axis}").qpos[0] = value
         mujoco.mj_kinematics(self.model, self.data)
 
-    def _place(self, rng: np.random.Generator, inside: dict[str, str]) -> bool:
+    def _place(self, rng: np.random.Generator, inside: dict[str, str], gap_m: float) -> bool:
         """Draw a layout; False when something did not fit."""
         placed: list[tuple[float, float, float]] = []
         crowded = False
@@ -254,7 +264,7 @@ class World:
                 x, y = center + room * np.sqrt(rng.random()) * _direction(rng)
                 z = BOWL_FLOOR_M + spec.half_height_m + 0.002
             else:
-                spot = self._free_spot(rng, spec.radius_m, placed)
+                spot = self._free_spot(rng, spec.radius_m, placed, gap_m)
                 crowded = crowded or spot is None
                 x, y = spot if spot is not None else (0.28, 0.0)
                 z = spec.half_height_m + 0.001
@@ -266,7 +276,7 @@ class World:
         return not crowded
 
     def _free_spot(
-        self, rng: np.random.Generator, radius: float, placed: list[tuple[float, float, float]], gap_m: float = 0.014
+        self, rng: np.random.Generator, radius: float, placed: list[tuple[float, float, float]], gap_m: float
     ) -> FloatArray | None:
         low = np.array(BARRIER_LOW) + radius + 0.008
         high = np.array(BARRIER_HIGH) - radius - 0.008
