@@ -238,7 +238,7 @@ def _record(
 def _arrangements(
     config: DemonstrationConfig, world: World, rng: np.random.Generator
 ) -> Iterator[tuple[Episode, list[dict[str, Any]]]]:
-    """Yield pictures of things in places where no demonstration leaves them: against a wall, several in a bowl, under the arm."""
+    """Yield pictures of things where no demonstration leaves them: against a wall, several in a bowl, under the arm."""
     scene, stills = world.config, _Stills(world, rng)
     free = [name for name in world.graspable if world.containers]
     for _ in range(config.arrangements):
