@@ -22,6 +22,7 @@ from torch import nn
 from soar.configuration import validate
 from soar.errors import CheckpointError, ConfigError
 from soar.files import replacing, write_json
+from soar.language import TextConfig
 
 SCHEMA_VERSION = 1
 T = TypeVar("T")
@@ -74,8 +75,44 @@ def read_config(folder: Path, kind: str, cls: type[T]) -> T:
         raise CheckpointError(f"{path} is damaged: {error}. Train the {kind} again or restore the file.") from error
 
 
-def read_weights(folder: Path, network: nn.Module) -> str:
+def continued_config(folder: Path, kind: str, config: T, text: TextConfig, fitted: tuple[str, ...] = ()) -> T:
+    """Return the configuration with which training continues from the model in a folder: its own, with the words that are new.
+
+    Args:
+        folder: Of the model to continue from.
+        kind: What it must be.
+        config: The configuration that was asked for: a dataclass with a field `text`.
+        text: The vocabulary that the data need.
+        fitted: Fields that are results of training, and may differ.
+
+    Raises:
+        CheckpointError: There is no such model, or a damaged one.
+        ConfigError: It is of another shape.
+    """
+    found = read_config(folder, kind, type(config))
+    theirs, mine = dataclasses.asdict(found), dataclasses.asdict(config)  # type: ignore[call-overload]
+    known = tuple(theirs["text"].pop("vocabulary"))
+    mine["text"].pop("vocabulary")
+    different = [
+        f"{name} ({theirs[name]} there, {mine[name]} now)" for name in mine if theirs[name] != mine[name] and name not in fitted
+    ]
+    if different:
+        raise ConfigError(
+            f"cannot continue from the {kind} in {folder}: {', '.join(different)}. Configure the network of that model, or "
+            "train a fresh one."
+        )
+    words = (*known, *sorted(set(text.vocabulary) - set(known)))
+    grown: T = dataclasses.replace(found, text=dataclasses.replace(text, vocabulary=words))  # type: ignore[type-var]
+    return grown
+
+
+def read_weights(folder: Path, network: nn.Module, *, growing: str = "") -> str:
     """Load the weights of a folder into a network, and return a short digest that tells them from all others.
+
+    Args:
+        folder: Of the model.
+        network: Gets the weights.
+        growing: Name of a parameter of which the network may have more rows; those stay as they are.
 
     Raises:
         CheckpointError: They are missing, damaged, or of another network.
@@ -87,7 +124,11 @@ def read_weights(folder: Path, network: nn.Module) -> str:
         digest = hashlib.sha256(data).hexdigest()
         if digest != expected:
             raise ValueError("these are not the weights that its config.json belongs to")
-        network.load_state_dict({k: v.float() if v.dtype == torch.float16 else v for k, v in load(data).items()})
+        tensors = {k: v.float() if v.dtype == torch.float16 else v for k, v in load(data).items()}
+        if growing:
+            own = network.state_dict()[growing]
+            tensors[growing] = torch.cat([tensors[growing], own[len(tensors[growing]) :]])
+        network.load_state_dict(tensors)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing. Train the model again or restore the file.") from error
     except (OSError, SafetensorError, ValueError, KeyError) as error:

@@ -55,7 +55,7 @@ def episodes(lengths: list[int]) -> StepArrays:
 
 @settings(max_examples=30, deadline=None)
 @given(
-    lengths=st.lists(st.integers(0, 12), min_size=1, max_size=5),
+    lengths=st.lists(st.integers(0, 12).filter(lambda length: length != 1), min_size=1, max_size=5),
     horizon=st.integers(1, 8),
     jitter=st.sampled_from([0.0, 0.5]),
     data=st.data(),
@@ -65,7 +65,8 @@ def test_a_goal_is_the_frame_a_horizon_later_in_the_same_episode(
 ) -> None:
     arrays = episodes(lengths)
     chosen = np.array(sorted(data.draw(st.sets(st.integers(0, len(lengths) - 1), min_size=1))))
-    sampler = PairSampler(arrays, chosen, np.zeros((len(lengths), 1), np.int64), horizon, jitter)
+    config = replace(CONFIG, horizon=horizon, horizon_jitter=jitter)
+    sampler = PairSampler(arrays, chosen, np.zeros((len(lengths), 1), np.int64), config)
     rows, goals, owners = sampler.draw_rows(np.random.default_rng(0), 400)
     assert set(owners) == {e for e in chosen}
     np.testing.assert_array_equal(arrays.episode_N[rows], owners)
@@ -78,6 +79,35 @@ def test_a_goal_is_the_frame_a_horizon_later_in_the_same_episode(
     assert (last - rows)[~whole].max(initial=0) <= horizon * (1 + jitter) + 0.5
     expected = sum(lengths[e] + 1 for e in chosen)
     assert len(set(rows)) == expected or expected > 40
+
+
+def test_episodes_of_one_action_are_pairs_and_make_up_their_share() -> None:
+    arrays = episodes([1, 40, 1, 40])
+    sampler = PairSampler(arrays, np.arange(4), np.zeros((4, 1), np.int64), replace(CONFIG, pair_share=0.4))
+    rows, goals, owners = sampler.draw_rows(np.random.default_rng(0), 4000)
+    paired = arrays.lengths_E[owners] == 1
+    assert 0.35 < paired.mean() < 0.45
+    np.testing.assert_array_equal(rows[paired], arrays.starts_E[owners[paired]])
+    np.testing.assert_array_equal(goals[paired], rows[paired] + 1)
+
+
+def test_whole_worlds_are_held_out(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="at least 2 worlds, got 1"):
+        train_subgoal_model(CONFIG, episodes([4] * 4), tmp_path, groups_E=np.zeros(4, np.int64))
+
+
+def test_training_continues_from_a_model_and_learns_new_words(trained: tuple[Path, dict[str, float]], tmp_path: Path) -> None:
+    folder, metrics = trained
+    new = replace(episodes([4] * 20), instructions=("shove it left", "shove it right") * 10)
+    short = replace(CONFIG, fit=replace(CONFIG.fit, steps=1, warmup_steps=0, learning_rate=1e-6))
+    train_subgoal_model(short, new, tmp_path / "next", initial=folder)
+    text = FlowSubgoalModel.load(tmp_path / "next").network.config.text
+    assert text.vocabulary == ("left", "move", "right", "the", "to", "it", "shove")
+    again = train_subgoal_model(short, episodes([4] * 20), tmp_path / "again", initial=folder)
+    assert abs(again["validation/flow"] - metrics["validation/flow"]) < 0.02
+    other = replace(CONFIG, network=replace(CONFIG.network, latent=8))
+    with pytest.raises(ConfigError, match=r"cannot continue from .* latent \(24 there, 8 now\)"):
+        train_subgoal_model(other, new, tmp_path / "other", initial=folder)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +132,7 @@ def test_the_folder_says_what_the_model_saw(trained: tuple[Path, dict[str, float
     lineage = json.loads((folder / "lineage.json").read_text())
     assert lineage["store"] == 3
     assert lineage["metrics"] == metrics
-    assert (lineage["episodes"], lineage["held_out"], lineage["frames"]) == (20, 4, 100)
+    assert (lineage["episodes"], lineage["held_out_worlds"], lineage["frames"]) == (20, 4, 100)
     assert json.loads((folder / "config.json").read_text())["config"]["text"]["vocabulary"] == [
         "left",
         "move",

@@ -96,6 +96,8 @@ class Pretrain:
     """Folder of recordings, training runs and the manifest."""
     weights: Path = Path("data/weights")
     """Folder that gets the finished models: policy, subgoal, vqa."""
+    initial: Path | None = None
+    """Folder of earlier models that the training continues from, such as src/soar/weights; fresh networks by default."""
     stages: tuple[Literal["demonstrations", "pictures", "policy", "subgoal", "vqa"], ...] = (
         "demonstrations",
         "pictures",
@@ -123,6 +125,7 @@ class Pretrain:
                 self.out,
                 self.weights,
                 stages=self.stages,
+                initial=self.initial,
                 workers=self.workers,
                 device=self.device,
                 on_progress=report,

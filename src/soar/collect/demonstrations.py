@@ -5,15 +5,19 @@ A *world* is one table with one look and a few objects; several demonstrations a
 - `demonstrations`: successful ones, on tables, with cameras and objects of the pre-training set only. The policy learns from
   these.
 - `pictures`: any object, any table, many cameras, with true answers to questions about some frames. The subgoal model and the
-  VQA model learn from these; their actions are never used. They stand in for Internet-scale pre-training. A clumsy prelude
-  brings half of them into states that a weak policy gets into; the demonstration begins there, and it is plain and without
-  mistakes, so that what comes 20 steps later is always a step towards the goal.
+  VQA model learn from these; their actions are never used. They stand in for Internet-scale pre-training. These demonstrations
+  are plain and without mistakes, so that what comes 20 steps later is always a step towards the goal. Besides, pairs of
+  pictures show what should come next where an attempt went astray (`soar.collect.strays`), and single ones things anywhere.
+
+Half of the demonstrations begin after a prelude that brings the world into a state that a weak policy gets into: so recovering
+is learned too.
 
 The scenes of the paper's Table 5 and their seeds are in neither: worlds are drawn from a stream of seeds of their own.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from soar.collect.strays import record_strays, stray_actor
 from soar.configuration import load
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError
@@ -54,9 +59,10 @@ class DemonstrationConfig:
         episode_jitter: Drawn for each episode in a world.
         per_world: Episodes in one world.
         varied: Whether demonstrators vary in pace, path and grasp.
-        prelude_steps: Longest clumsy prelude, in steps; half of the demonstrations begin after one. 0 leaves them out.
+        prelude_steps: Longest prelude, in steps; half of the demonstrations begin after one. 0 leaves them out.
         answers: Record true answers to questions about some of the frames, of preludes too, and keep failed demonstrations.
         arrangements: Pictures in each world, with answers, of things in random places and the arm anywhere.
+        strays: Attempts in each world that go astray, see `soar.collect.strays`.
         drawer_share: Share of worlds with a drawer.
         image_size: Pixels.
         disturbance_m: Largest standard deviation of the arm's execution error, per step.
@@ -75,6 +81,7 @@ class DemonstrationConfig:
     prelude_steps: int = 0
     answers: bool = False
     arrangements: int = 0
+    strays: int = 0
     drawer_share: float = 0.08
     image_size: int = 64
     disturbance_m: float = 0.004
@@ -160,6 +167,16 @@ def record_world(item: dict[str, Any], report: Any) -> dict[str, Any]:
             report(episodes=1)
         if config.arrangements:
             for episode, rows in _arrangements(config, world, generator(seed, scene.name, config.per_world)):
+                answers += rows
+                if episode.id not in present:
+                    kept.append(episode)
+        for number in range(config.strays):
+            attempt = f"{scene.name}-stray-{number}"
+            own_seed = derive_seed(seed, attempt, number)
+            rng = np.random.default_rng(own_seed)
+            world.apply_look(config.episode_jitter.draw(scene.look, rng))
+            ask = functools.partial(_ask_now, world, rng) if config.answers else None
+            for episode, rows in record_strays(world, attempt, own_seed, rng, ask):
                 answers += rows
                 if episode.id not in present:
                     kept.append(episode)
@@ -261,25 +278,10 @@ def _arrangements(
 
 
 def _prelude(config: DemonstrationConfig, world: World, instruction: str, rng: np.random.Generator) -> _Stills:
-    """Bring the world into a state that a weak policy gets into, and return some pictures of the way there.
-
-    Two kinds, as often: a clumsy try, and a closed hand with nothing in it that goes where a full one would.
-    """
-    clumsy = Demonstrator(world, instruction, Style.clumsy(rng), rng)
-    places = [world.object_position(name)[:2] for name in world.specs]
-    reach = np.array([*(places[rng.integers(len(places))] + rng.normal(0, 0.02, 2)), rng.uniform(0.02, 0.13)])
-    empty_handed = rng.random() < 0.5
-    disturbance = _Disturbance(config, rng)
-    stills = _Stills(world, rng)
+    """Bring the world into a state that a weak policy gets into, and return some pictures of the way there."""
+    actor, disturbance, stills = stray_actor(world, instruction, rng), _Disturbance(config, rng), _Stills(world, rng)
     for _ in range(int(rng.integers(1, config.prelude_steps + 1))):
-        action = clumsy.act()
-        if empty_handed:
-            away = reach - world.grip_position
-            distance = float(np.linalg.norm(away))
-            if distance < 0.01:
-                break
-            action[:3], action[6] = away * min(1.0, 0.013 / distance), 0.0
-        world.step(disturbance.applied_to(action))
+        world.step(disturbance.applied_to(actor.act()))
         if config.answers and rng.random() < ASKED_SHARE:
             stills.take()
     return stills
@@ -339,6 +341,10 @@ def _ask(world: World, episode: str, step: int, rng: np.random.Generator) -> lis
         {"episode": episode, "step": step, "question": question, "answer": answer(world, question)}
         for question in questions_about(world.config, rng)
     ]
+
+
+def _ask_now(world: World, rng: np.random.Generator, episode: str) -> list[dict[str, Any]]:
+    return _ask(world, episode, 0, rng)
 
 
 def _wander(world: World, rng: np.random.Generator) -> None:

@@ -15,6 +15,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -22,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from soar.collect.strays import IMAGINED
 from soar.episodes import EpisodeStore, action_statistics, load_arrays, train_validation_split
 from soar.errors import SoarError, StoreError
 from soar.files import write_json
@@ -48,6 +50,7 @@ def pretrain(
     workers: int | None = None,
     demonstrations: str = "demonstrations",
     pictures: str = "pictures",
+    initial: Path | None = None,
     device: str = "cpu",
     on_progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -61,6 +64,7 @@ def pretrain(
         workers: Processes that record; the preset's number by default.
         demonstrations: Configuration of the demonstrations, see `soar.improve.recording.record`.
         pictures: Configuration of the pictures.
+        initial: Folder of earlier models (policy, subgoal, vqa) that the training continues from; fresh networks by default.
         device: Of torch.
         on_progress: Called as the work goes on.
 
@@ -105,13 +109,27 @@ def pretrain(
             made = _recorded(data / stage, kinds[stage], amounts[stage], seeds[stage])
         else:
             folder = data / "models" / stage
-            made = {"policy": _policy, "subgoal": _subgoal, "vqa": _vqa}[stage](preset, data, folder, device, tell(stage))
+            parent = None if initial is None else initial / stage
+            job = _Job(preset=preset, data=data, folder=folder, initial=parent, device=device, on_step=tell(stage))
+            made = {"policy": _policy, "subgoal": _subgoal, "vqa": _vqa}[stage](job)
             copy_model(folder, weights / stage)
         seconds = round(time.monotonic() - begun, 1)
         # Read again: other stages may have been finished meanwhile, by the same command elsewhere.
         finished = {stage: {**made, "seconds": seconds, "recipe": recipe}, "revision": git_revision()}
         write_json(path, _read(path) | finished)
     return _read(path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """What a training stage needs: the recipe, the recordings, where the model goes, what it continues from."""
+
+    preset: Preset
+    data: Path
+    folder: Path
+    initial: Path | None
+    device: str
+    on_step: Callable[[int, int, dict[str, float]], None]
 
 
 def _recorded(folder: Path, kind: str, worlds: int, seed: int) -> dict[str, Any]:
@@ -127,56 +145,55 @@ def _recorded(folder: Path, kind: str, worlds: int, seed: int) -> dict[str, Any]
     return made | looks_and_objects(kind, worlds=worlds, seed=seed)
 
 
-def _policy(
-    preset: Preset, data: Path, folder: Path, device: str, on_step: Callable[[int, int, dict[str, float]], None]
-) -> dict[str, Any]:
-    config = preset.pretraining.policy
-    store = EpisodeStore(data / "demonstrations" / "episodes")
+def _policy(job: _Job) -> dict[str, Any]:
+    config = job.preset.pretraining.policy
+    store = EpisodeStore(job.data / "demonstrations" / "episodes")
     arrays = load_arrays(store)
-    training, validation = train_validation_split(arrays, preset.pretraining.validation_share, config.fit.seed)
+    training, validation = train_validation_split(arrays, job.preset.pretraining.validation_share, config.fit.seed)
     episodes, frames = len(arrays.lengths_E), len(arrays.states_ND)
     del arrays  # the split is a copy
     train_policy(
         config,
         co_training_mixture(make_sampler(training, config.pretraining), None),
         action_statistics(training),
-        folder,
+        job.folder,
         validation=co_training_mixture(make_sampler(validation, config.pretraining), None),
+        initial=job.initial,
         lineage=Lineage(data={"demonstrations": store.version}, revision=git_revision()),
-        on_step=on_step,
-        device=device,
+        on_step=job.on_step,
+        device=job.device,
     )
     return {"episodes": episodes, "frames": frames, "samples": config.fit.steps * config.fit.batch_size}
 
 
-def _subgoal(
-    preset: Preset, data: Path, folder: Path, device: str, on_step: Callable[[int, int, dict[str, float]], None]
-) -> dict[str, Any]:
-    config = preset.pretraining.subgoal
-    store = EpisodeStore(data / "pictures" / "episodes")
+def _subgoal(job: _Job) -> dict[str, Any]:
+    config = job.preset.pretraining.subgoal
+    store = EpisodeStore(job.data / "pictures" / "episodes")
     # A failed attempt shows what should not be imagined.
-    arrays = load_arrays(store, "simulator_success")
+    arrays = load_arrays(store, f"simulator_success OR policy = '{IMAGINED}'")
+    scenes = {record.id: record.scene for record in store.episodes()}
+    _, groups_E = np.unique(np.array([scenes[id] for id in arrays.ids]), return_inverse=True)
     metrics = train_subgoal_model(
         config,
         arrays,
-        folder,
-        lineage={"data": {"pictures": store.version}, "revision": git_revision()},
-        on_step=on_step,
-        device=device,
+        job.folder,
+        groups_E=groups_E.astype(np.int64),
+        initial=job.initial,
+        lineage=_lineage(store, job.initial),
+        on_step=job.on_step,
+        device=job.device,
     )
     samples = config.fit.steps * config.fit.batch_size
     return {"episodes": len(arrays.lengths_E), "frames": len(arrays.states_ND), "samples": samples, "metrics": metrics}
 
 
-def _vqa(
-    preset: Preset, data: Path, folder: Path, device: str, on_step: Callable[[int, int, dict[str, float]], None]
-) -> dict[str, Any]:
-    config = preset.pretraining.vqa
-    store = EpisodeStore(data / "pictures" / "episodes")
-    files = sorted((data / "pictures" / "worlds").glob("*.parquet"))
+def _vqa(job: _Job) -> dict[str, Any]:
+    config = job.preset.pretraining.vqa
+    store = EpisodeStore(job.data / "pictures" / "episodes")
+    files = sorted((job.data / "pictures" / "worlds").glob("*.parquet"))
     answers = pa.concat_tables([pq.read_table(path) for path in files]) if files else pa.table({})
     if not answers.num_rows:
-        raise StoreError(f"{data / 'pictures' / 'worlds'} holds no answers; run `soar pretrain --stages pictures` first")
+        raise StoreError(f"{job.data / 'pictures' / 'worlds'} holds no answers; run `soar pretrain --stages pictures` first")
     records = {record.id: record for record in store.episodes()}
     # A world whose recording was cut off and begun again can have answered about episodes that were then left out.
     known = np.array([id in records for id in answers["episode"].to_pylist()])
@@ -192,14 +209,20 @@ def _vqa(
         frame_index_Q.astype(np.int64),
         answers["question"].to_pylist(),
         np.array(answers["answer"].to_pylist(), bool),
-        folder,
+        job.folder,
         groups_Q=groups_Q.astype(np.int64),
-        lineage={"data": {"pictures": store.version}, "revision": git_revision()},
-        on_step=on_step,
-        device=device,
+        initial=job.initial,
+        lineage=_lineage(store, job.initial),
+        on_step=job.on_step,
+        device=job.device,
     )
     samples = config.fit.steps * config.fit.batch_size
     return {"answers": len(rows_Q), "frames": len(rows_N), "samples": samples, "metrics": metrics}
+
+
+def _lineage(store: EpisodeStore, initial: Path | None) -> dict[str, Any]:
+    parent = {} if initial is None else {"parent": json.loads((initial / "config.json").read_text())["weights"][:8]}
+    return {"data": {"pictures": store.version}, "revision": git_revision(), **parent}
 
 
 def _read(path: Path) -> dict[str, Any]:

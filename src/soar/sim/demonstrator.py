@@ -18,7 +18,7 @@ from soar.sim.catalogue import LONG
 from soar.sim.scene import BARRIER_HIGH, BARRIER_LOW, BOWL_FLOOR_M
 from soar.sim.truth import SIDE_MARGIN_M, is_contained, succeeded
 from soar.sim.world import HOME_POSITION, World
-from soar.types import Action
+from soar.types import SUBGOAL_STEPS, Action, Image
 
 FloatArray = NDArray[np.float64]
 
@@ -69,6 +69,19 @@ class Style:
             mistake_probability=float(rng.choice([0.0, 0.01, 0.03])),
             keeps_hold=bool(rng.random() < 0.5),
         )
+
+
+def imagine(world: World, instruction: str, seed: int) -> tuple[Image, NDArray[np.float32]]:
+    """Return picture and proprioception (7,) after the demonstrator worked for one subgoal's time; the world stays as it is."""
+    before = world.snapshot()
+    kind = parse_instruction(instruction).kind
+    demonstrator = Demonstrator(world, instruction, Style(), np.random.default_rng(seed))
+    for _ in range(SUBGOAL_STEPS):
+        if kind in ("open", "close") or not succeeded(world, instruction) or world.grip_position[2] < 0.11:
+            world.step(demonstrator.act())
+    image, state = world.render(), world.proprioception()
+    world.restore(before)
+    return image, state
 
 
 class Demonstrator:

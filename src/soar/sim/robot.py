@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from soar.grammar import Instruction, parse_instruction
 from soar.robots.base import Health
-from soar.sim.demonstrator import Demonstrator, Style
+from soar.sim.demonstrator import imagine
 from soar.sim.scene import load_scene
 from soar.sim.truth import answer, reset_for, succeeded
 from soar.sim.world import World
-from soar.types import SUBGOAL_STEPS, Action, Image, Observation
+from soar.types import Action, Image, Observation
 
 
 class SimRobot:
@@ -68,15 +67,7 @@ class SimRobot:
 
     def imagine(self, instruction: str, seed: int) -> Image:
         """Return what the camera would see after the demonstrator had worked on the task for one subgoal's time."""
-        before = self.world.snapshot()
-        task: Instruction = parse_instruction(instruction)
-        demonstrator = Demonstrator(self.world, instruction, Style(), np.random.default_rng(seed))
-        for _ in range(SUBGOAL_STEPS):
-            if task.kind in ("open", "close") or not succeeded(self.world, instruction) or self.world.grip_position[2] < 0.11:
-                self.world.step(demonstrator.act())
-        image = self.world.render()
-        self.world.restore(before)
-        return image
+        return imagine(self.world, instruction, seed)[0]
 
 
 def open_robot(scene: str, image_size: int = 256) -> SimRobot:

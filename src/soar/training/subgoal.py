@@ -1,14 +1,17 @@
 """Train the subgoal model: an observation, an instruction, and the frame 20 steps later in the same episode (paper §B.4).
 
 The goal of a frame closer to the end than the horizon is the last frame, and the goal of the last frame is itself: a finished
-task is left alone. Text is dropped in some samples, and the image with it in fewer, so that the network also learns the two
-predictions that guidance extrapolates from. Most pixels never change; those that do weigh more in the loss, or a small network
-would learn to copy.
+task is left alone. An episode of one action is a pair (see `soar.collect.strays`): its last frame is the goal of its first, and
+nothing else. Such pairs make up a share of each batch, however few they are.
+
+Text is dropped in some samples, and the image with it in fewer, so that the network also learns the two predictions that
+guidance extrapolates from. Most pixels never change; those that do weigh more in the loss, or a small network would learn to
+copy.
 
 Autoencoder and flow are trained together. A code that costs nothing carries everything, and the flow then has to guess all of
 it; one that costs much is empty, and pictures blur. `validation/flow` and `validation/divergence` tell which it is.
 
-Whole episodes are held out. The metric is the mean absolute error of sampled goals on the pixels that change, in units of the
+Whole worlds are held out. The metric is the mean absolute error of sampled goals on the pixels that change, in units of the
 error of copying the observation: 0 is perfect, 1 is no better than a copy.
 
 Shape suffixes: B batch, N frames, E episodes, K pairs, L tokens, C channels, H height, W width.
@@ -33,7 +36,7 @@ from soar.episodes.arrays import StepArrays
 from soar.errors import ConfigError
 from soar.files import replacing
 from soar.language import collect_vocabulary, empty_texts, tokenize
-from soar.model_files import save_model
+from soar.model_files import continued_config, read_weights, save_model
 from soar.seeding import derive_seed, generator
 from soar.subgoals.flow import KIND, FlowConfig, FlowNetwork, SamplingConfig, sample, to_float, to_uint8
 from soar.training.augment import NO_AUGMENTATION, AugmentationConfig, augment
@@ -71,13 +74,14 @@ class SubgoalTrainingConfig:
         fit: The optimisation.
         horizon: Steps from the observation to the goal (paper §B.4: 20).
         horizon_jitter: Largest relative change of the horizon of a sample.
+        pair_share: Share of samples that come from episodes of one action, if there are any.
         text_dropout: Share of samples without the instruction.
         image_dropout: Share of samples without the image either; at most `text_dropout`.
         changed_weight: Weight that a changed pixel has in the loss, on top of 1.
         code_weight: Of the divergence of codes from a standard normal, in the loss.
         flow_weight: Of the flow's error, in the loss.
         augmentation: Of both images alike.
-        held_out: Share of the episodes that is kept for the metric; at least one.
+        held_out: Share of the worlds that is kept for the metric; at least one.
         sampling: How the metric samples.
     """
 
@@ -85,6 +89,7 @@ class SubgoalTrainingConfig:
     fit: FitConfig = field(default_factory=_fit_config)
     horizon: int = SUBGOAL_STEPS
     horizon_jitter: float = 0.0
+    pair_share: float = 0.4
     text_dropout: float = 0.1
     image_dropout: float = 0.02
     changed_weight: float = 4.0
@@ -99,6 +104,8 @@ class SubgoalTrainingConfig:
             raise ConfigError(f"horizon must be at least 1 step, got {self.horizon}")
         if not 0 <= self.horizon_jitter < 1:
             raise ConfigError(f"horizon_jitter must be in 0..1, 1 excluded; got {self.horizon_jitter}")
+        if not 0 <= self.pair_share <= 1:
+            raise ConfigError(f"pair_share must be in 0..1, got {self.pair_share}")
         if not 0 <= self.image_dropout <= self.text_dropout < 1:
             raise ConfigError(
                 f"0 <= image_dropout <= text_dropout < 1 must hold, got {self.image_dropout} and {self.text_dropout}"
@@ -118,34 +125,42 @@ class Pairs(NamedTuple):
 
 
 class PairSampler:
-    """Draws (observation, instruction, goal) from some of the episodes; every one of their frames is as likely."""
+    """Draws (observation, instruction, goal) from some of the episodes.
+
+    Of the episodes of several actions every frame is as likely, of those of one action only the first can be an observation.
+    """
 
     def __init__(
-        self,
-        arrays: StepArrays,
-        episodes_E: NDArray[np.int64],
-        tokens_EL: NDArray[np.int64],
-        horizon: int,
-        horizon_jitter: float,
+        self, arrays: StepArrays, episodes_E: NDArray[np.int64], tokens_EL: NDArray[np.int64], config: SubgoalTrainingConfig
     ) -> None:
-        self._arrays, self._episodes_E, self._tokens_EL = arrays, episodes_E, tokens_EL
-        self._ends_E = np.cumsum(arrays.lengths_E[episodes_E] + 1)
-        self._horizon, self._jitter = horizon, horizon_jitter
+        self._arrays, self._tokens_EL, self._config = arrays, tokens_EL, config
+        lengths_E, starts_E = arrays.lengths_E[episodes_E], arrays.starts_E[episodes_E]
+        single_E = lengths_E == 1
+        self._pairs = starts_E[single_E]
+        long_E = np.flatnonzero(~single_E)
+        self._frames = np.concatenate([starts_E[e] + np.arange(lengths_E[e] + 1) for e in long_E] or [np.empty(0, np.int64)])
+        self._share = 1.0 if not len(self._frames) else config.pair_share if len(self._pairs) else 0.0
+        self._episode_N = arrays.episode_N
 
-    def draw_rows(self, rng: np.random.Generator, count: int) -> tuple[NDArray[np.int64], ...]:
+    def draw_rows(self, rng: np.random.Generator, count: int, *, jitter: bool = True) -> tuple[NDArray[np.int64], ...]:
         """Return the rows of `count` observations, of their goals, and their episodes."""
-        frame_B = rng.integers(self._ends_E[-1], size=count)
-        which_B = np.searchsorted(self._ends_E, frame_B, side="right")
-        episode_B = self._episodes_E[which_B]
+        paired = int(rng.binomial(count, self._share))
+        row_B = np.concatenate(
+            [
+                rng.choice(self._pairs, paired) if paired else np.empty(0, np.int64),
+                rng.choice(self._frames, count - paired) if count > paired else np.empty(0, np.int64),
+            ]
+        )
+        episode_B = self._episode_N[row_B]
         last_B = self._arrays.starts_E[episode_B] + self._arrays.lengths_E[episode_B]
-        row_B = last_B - (self._ends_E[which_B] - 1 - frame_B)
-        factor_B = 1 + rng.uniform(-self._jitter, self._jitter, count)
-        ahead_B = np.maximum(1, np.rint(self._horizon * factor_B).astype(np.int64))
+        spread = self._config.horizon_jitter if jitter else 0.0
+        factor_B = 1 + rng.uniform(-spread, spread, count)
+        ahead_B = np.maximum(1, np.rint(self._config.horizon * factor_B).astype(np.int64))
         return row_B, np.minimum(row_B + ahead_B, last_B), episode_B
 
-    def draw(self, rng: np.random.Generator, count: int) -> Pairs:
+    def draw(self, rng: np.random.Generator, count: int, *, jitter: bool = True) -> Pairs:
         """Return `count` pairs."""
-        row_B, goal_B, episode_B = self.draw_rows(rng, count)
+        row_B, goal_B, episode_B = self.draw_rows(rng, count, jitter=jitter)
         images = self._arrays.images_NHWC
         return Pairs(
             torch.from_numpy(images[row_B]), torch.from_numpy(images[goal_B]), torch.from_numpy(self._tokens_EL[episode_B])
@@ -157,6 +172,8 @@ def train_subgoal_model(
     arrays: StepArrays,
     folder: Path,
     *,
+    groups_E: NDArray[np.int64] | None = None,
+    initial: Path | None = None,
     lineage: Mapping[str, Any] | None = None,
     on_step: Callable[[int, int, dict[str, float]], None] | None = None,
     device: str = "cpu",
@@ -168,6 +185,8 @@ def train_subgoal_model(
         arrays: At least two episodes, whose images have the network's size.
         folder: Gets config.json, model.safetensors and lineage.json (`FlowSubgoalModel.load`), samples.png (observation, true
             goal and sample of held-out frames, one a column) and training/ (checkpoints and curves).
+        groups_E: The world of each episode: whole worlds are held out. Every episode is one of its own by default.
+        initial: Folder of a model of the same shape to continue from; it learns new words.
         lineage: JSON values to keep with the model, such as the store's version.
         on_step: See `soar.training.loop.fit`.
         device: Where to train.
@@ -178,7 +197,8 @@ def train_subgoal_model(
             grey levels, on the other pixels).
 
     Raises:
-        ConfigError: The data do not fit the configuration.
+        ConfigError: The data do not fit the configuration, or the initial model.
+        CheckpointError: There is no such initial model.
     """
     size = config.network.image_size
     if arrays.images_NHWC.shape[1:] != (size, size, 3):
@@ -187,17 +207,26 @@ def train_subgoal_model(
     if count < 2:
         raise ConfigError(f"training a subgoal model takes at least 2 episodes, got {count}")
     seed = config.fit.seed
-    text = dataclasses.replace(config.network.text, vocabulary=collect_vocabulary(arrays.instructions))
-    network_config = dataclasses.replace(config.network, text=text)
-    tokens_EL = tokenize(text, arrays.instructions)
-    order_E = generator(seed, "subgoal-held-out").permutation(count)
-    held_out = max(1, min(count - 1, round(config.held_out * count)))
-    training = PairSampler(arrays, np.sort(order_E[held_out:]), tokens_EL, config.horizon, config.horizon_jitter)
-    validation = PairSampler(arrays, np.sort(order_E[:held_out]), tokens_EL, config.horizon, 0.0)
-    pairs_K = validation.draw(generator(seed, "subgoal-validation"), VALIDATION_PAIRS)
+    groups_E = np.arange(count) if groups_E is None else groups_E
+    groups = np.unique(groups_E)
+    if len(groups) < 2:
+        raise ConfigError(f"training a subgoal model takes episodes of at least 2 worlds, got {len(groups)}")
+    held_out = max(1, min(len(groups) - 1, round(config.held_out * len(groups))))
+    held_out_E = np.isin(groups_E, generator(seed, "subgoal-held-out").permutation(groups)[:held_out])
 
     torch.manual_seed(derive_seed(seed, "subgoal-network"))
-    network = FlowNetwork(network_config).to(device)
+    text = dataclasses.replace(config.network.text, vocabulary=collect_vocabulary(arrays.instructions))
+    network_config = dataclasses.replace(config.network, text=text)
+    if initial is not None:
+        network_config = continued_config(initial, KIND, network_config, text)
+    network = FlowNetwork(network_config)
+    if initial is not None:
+        read_weights(initial, network, growing="text.embedding.weight")
+    network = network.to(device)
+    tokens_EL = tokenize(network_config.text, arrays.instructions)
+    training = PairSampler(arrays, np.flatnonzero(~held_out_E), tokens_EL, config)
+    validation = PairSampler(arrays, np.flatnonzero(held_out_E), tokens_EL, config)
+    pairs_K = validation.draw(generator(seed, "subgoal-validation"), VALIDATION_PAIRS, jitter=False)
 
     metrics = fit(
         network,
@@ -208,7 +237,7 @@ def train_subgoal_model(
         validate=lambda model: _validate(model, pairs_K, config, folder / "samples.png"),
         on_step=on_step,
     )
-    own = {"episodes": count, "held_out": held_out, "frames": len(arrays.images_NHWC), "seed": seed, "metrics": metrics}
+    own = {"episodes": count, "held_out_worlds": held_out, "frames": len(arrays.images_NHWC), "seed": seed, "metrics": metrics}
     save_model(folder, KIND, network_config, network, {**own, **(lineage or {})})
     return metrics
 

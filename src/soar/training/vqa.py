@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from soar.errors import ConfigError
 from soar.files import write_json
 from soar.language import collect_vocabulary, tokenize
-from soar.model_files import save_model
+from soar.model_files import continued_config, read_weights, save_model
 from soar.seeding import derive_seed, generator
 from soar.training.augment import AugmentationConfig, augment
 from soar.training.loop import FitConfig, fit
@@ -131,6 +131,7 @@ def train_vqa(  # noqa: PLR0917
     folder: Path,
     *,
     groups_Q: NDArray[np.int64],
+    initial: Path | None = None,
     lineage: Mapping[str, Any] | None = None,
     on_step: Callable[[int, int, dict[str, float]], None] | None = None,
     device: str = "cpu",
@@ -146,6 +147,7 @@ def train_vqa(  # noqa: PLR0917
         groups_Q: The episode of each row; no episode is both trained on and held out.
         folder: Gets config.json, model.safetensors and lineage.json (`VQAModel.load`), report.json (one entry a question, see
             `score`) and training/ (checkpoints and curves).
+        initial: Folder of a model of the same shape to continue from; it learns new words.
         lineage: JSON values to keep with the model.
         on_step: See `soar.training.loop.fit`.
         device: Where to train.
@@ -154,7 +156,8 @@ def train_vqa(  # noqa: PLR0917
         The last metrics of `fit`, with `validation/accuracy` and `validation/auc`, means over questions.
 
     Raises:
-        ConfigError: The data do not fit the configuration or each other.
+        ConfigError: The data do not fit the configuration, each other, or the initial model.
+        CheckpointError: There is no such initial model.
     """
     size = config.network.image_size
     if images_NHWC.shape[1:] != (size, size, 3):
@@ -169,7 +172,9 @@ def train_vqa(  # noqa: PLR0917
     unique = [str(name) for name in names]
     text = dataclasses.replace(config.network.text, vocabulary=collect_vocabulary(unique))
     network_config = dataclasses.replace(config.network, text=text)
-    tokens_UL = tokenize(text, unique)
+    if initial is not None:
+        network_config = continued_config(initial, KIND, network_config, text, ("temperature",))
+    tokens_UL = tokenize(network_config.text, unique)
 
     held_out = max(1, min(len(groups) - 1, round(config.held_out * len(groups))))
     is_held_out_Q = np.isin(groups_Q, generator(seed, "vqa-held-out").permutation(groups)[:held_out])
@@ -194,7 +199,10 @@ def train_vqa(  # noqa: PLR0917
         ]
 
     torch.manual_seed(derive_seed(seed, "vqa-network"))
-    network = VQANetwork(network_config).to(device)
+    network = VQANetwork(network_config)
+    if initial is not None:
+        read_weights(initial, network, growing="text.embedding.weight")
+    network = network.to(device)
     metrics = fit(
         network,
         lambda rng: gather(rows.draw(rng, config.fit.batch_size, config.questions)),
