@@ -8,15 +8,19 @@ import pytest
 
 from improve.conftest import Pretrained, pretrained
 from improve.tiny import SCENE, write
+from soar.configuration import load
+from soar.episodes import EpisodeStore
 from soar.errors import ConfigError, UnknownNameError
 from soar.evaluation.results import read_results
 from soar.improve.collecting import Models
-from soar.reproduce.arms import Arm, Experiment, judged, mean_speed_m, reproduce
+from soar.reproduce.arms import mean_speed_m, reproduce
+from soar.reproduce.experiment import Arm, Experiment
+from soar.reproduce.judging import collection_rows, detector_rows, judged
 
 __all__ = ["pretrained"]
 
 EXPERIMENT = """
-scene: {scene}
+scenes: [{scene}, {other}]
 episodes: 2
 trials: 1
 training_seeds: 2
@@ -26,57 +30,78 @@ arms:
   faster: {{data: none, as_fast_as: improved}}
   improved: {{data: autonomous, success_only: false}}
   control: {{data: pretraining}}
+  generalist: {{data: autonomous, success_only: false, pooled: true, share: 0.2}}
 """
 
 
 def test_every_arm_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pretrained: Pretrained) -> None:
-    experiment = write(tmp_path, "tiny.yaml", EXPERIMENT.format(scene=write(tmp_path, "one.yaml", SCENE)))
+    scenes = [write(tmp_path, f"{name}.yaml", SCENE) for name in ("one", "two")]
+    recipe = write(tmp_path, "tiny.yaml", EXPERIMENT.format(scene=scenes[0], other=scenes[1]))
     weights = pretrained.weights
     said: list[str] = []
 
-    def run(*only: str) -> None:
+    def run() -> None:
         reproduce(
-            experiment,
+            load(Experiment, "reproduce", recipe),
             run=tmp_path / "run",
             models=Models(policy=f"{weights}/policy", subgoals=f"{weights}/subgoal", vlm=f"{weights}/vqa"),
             preset=pretrained.preset,
             pretraining=pretrained.data / "demonstrations" / "episodes",
             results=tmp_path / "results" / "tiny.json",
-            only=only,
+            command="soar reproduce tiny",
             workers=1,
             report=lambda what, done, total, note: said.append(what),
         )
 
     run()
     rows = read_results(tmp_path / "results" / "tiny.json")["rows"]
-    assert sorted((row["arm"], row["training_seed"]) for row in rows) == [
-        ("control", 0),
-        ("control", 1),
-        ("faster", 0),
-        ("improved", 0),
-        ("improved", 1),
-        ("pretrained", 0),
-    ]
+    arms = [("pretrained", 1), ("faster", 1), ("improved", 2), ("control", 2), ("generalist", 2)]
+    assert sorted((row["scene"], row["arm"], row["training_seed"]) for row in rows) == sorted(
+        (scene, arm, seed) for scene in ("one", "two") for arm, seeds in arms for seed in range(seeds)
+    )
     assert {row["trials"] for row in rows} == {1}
-    assert len({row["policy"] for row in rows if row["arm"] in ("control", "improved")}) == 4
-    assert sum(judged(tmp_path / "run" / "episodes").values()) == 2
-    assert mean_speed_m(tmp_path / "run" / "evaluations" / "pretrained-0.json") > 0
+    of = {arm: {row["policy"] for row in rows if row["arm"] == arm} for arm, _seeds in arms}
+    assert {arm: len(ids) for arm, ids in of.items()} == {
+        "pretrained": 1,
+        "faster": 2,
+        "improved": 4,
+        "control": 4,
+        "generalist": 2,
+    }
+    store = tmp_path / "run" / "episodes"
+    assert sum(judged(EpisodeStore(store).episodes()).values()) == 4
+    assert mean_speed_m(tmp_path / "run" / "evaluations" / "one" / "pretrained-0.json") > 0
+
+    tasks = collection_rows(store)
+    assert [(row["scene"], row["attempts"]) for row in tasks] == [("one", 2), ("two", 2)]
+    detected = detector_rows(store, "the tiny model")
+    assert [(row["scene"], row["episodes"]) for row in detected] == [("one", 2), ("two", 2), ("all", 4), ("all", 546)]
 
     said.clear()
     run()
     assert "train" not in said  # nothing that was finished is done again
 
-    with pytest.raises(UnknownNameError, match="unknown arm 'fastest'; did you mean 'faster'"):
-        run("fastest")
+
+def test_an_experiment_can_be_cut_to_some_scenes_arms_and_a_budget() -> None:
+    whole = load(Experiment, "reproduce", "figure5")
+    small = whole.restricted(("scene1", "scene5"), ("pretrained",), 0.1)
+    assert (small.scenes, list(small.arms)) == (("scene1", "scene5"), ["pretrained"])
+    assert (small.episodes, small.trials) == (whole.episodes // 10, whole.trials // 10)
+    assert whole.restricted((), (), 1.0) == whole
+    assert [small.trials_of_each_task(scene) for scene in small.scenes] == [3, 5]
+    with pytest.raises(UnknownNameError, match="unknown arm 'generalists'; did you mean 'generalist'"):
+        whole.restricted((), ("generalists",), 1.0)
+    with pytest.raises(UnknownNameError, match="unknown scene 'scene11'"):
+        whole.restricted(("scene11",), (), 1.0)
+    with pytest.raises(ConfigError, match="budget must be a positive number, got 0"):
+        whole.restricted((), (), 0.0)
 
 
 def test_an_arm_that_is_as_fast_as_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="as_fast_as names 'x', which is none of faster"):
-        Experiment(
-            scene="scene1",
-            episodes=1,
-            trials=1,
-            training_seeds=1,
-            headroom_worlds=1,
-            arms={"faster": Arm(data="none", as_fast_as="x")},
-        )
+        Experiment(scenes=("scene1",), episodes=1, trials=1, arms={"faster": Arm(data="none", as_fast_as="x")})
+
+
+def test_a_pooled_arm_needs_autonomous_data() -> None:
+    with pytest.raises(ConfigError, match="only an arm with autonomous data can be pooled"):
+        Arm(data="pretraining", pooled=True)

@@ -13,17 +13,25 @@ import tyro
 class Reproduce:
     """Run an experiment: collect once, train every arm with several seeds, evaluate all on the same starts.
 
-    What is finished is not run again, so it can be stopped and continued. `make tables` then draws the tables.
+    What is finished is not run again, so it can be stopped and continued. Beside the results file NAME.json stand
+    NAME-detector.json and NAME-collection.json, about what was collected, and NAME.svg, the rates as a figure. `make tables`
+    draws the tables.
 
-    Example: soar reproduce scene1 --arms pretrained control improved
+    Examples: soar reproduce figure5
+    soar reproduce figure5 --scenes scene1 scene5 --budget 0.1 --results results/small.json
+    soar reproduce scene1 --arms pretrained control improved
     """
 
     experiment: Annotated[str, tyro.conf.Positional]
     """Name under configs/reproduce, or path of a YAML file."""
     run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """Folder of dataset, policies and evaluations; runs/reproduce-EXPERIMENT by default."""
+    scenes: tuple[str, ...] = ()
+    """Some of the scenes; all by default."""
     arms: tuple[str, ...] = ()
     """Some of the arms; all by default."""
+    budget: float = 1.0
+    """Share of the experiment's episodes and trials."""
     results: Path | None = None
     """The results file; results/EXPERIMENT.json by default."""
     pretraining: Path = Path("data/demonstrations/episodes")
@@ -43,16 +51,25 @@ class Reproduce:
         """Run it."""
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
+        from soar.configuration import load
+        from soar.evaluation.results import read_results, write_results
         from soar.improve.collecting import Models
         from soar.improve.weights import default_weights
         from soar.reproduce.arms import reproduce
+        from soar.reproduce.experiment import Experiment
+        from soar.reproduce.figure import draw
+        from soar.reproduce.judging import collection_rows, detector_rows
 
         name = Path(self.experiment).stem
         results = self.results or Path("results") / f"{name}.json"
+        run = self.run_folder or Path("runs") / f"reproduce-{name}"
+        experiment = load(Experiment, "reproduce", self.experiment).restricted(self.scenes, self.arms, self.budget)
+        chosen = [f" --{flag} {' '.join(names)}" for flag, names in (("scenes", self.scenes), ("arms", self.arms)) if names]
+        command = f"soar reproduce {name}{''.join(chosen)}" + (f" --budget {self.budget:g}" if self.budget != 1 else "")
         with progress_bars() as report:
             reproduce(
-                self.experiment,
-                run=self.run_folder or Path("runs") / f"reproduce-{name}",
+                experiment,
+                run=run,
                 models=Models(
                     policy=str(self.policy or default_weights("policy")),
                     subgoals=self.subgoals or str(default_weights("subgoal")),
@@ -61,8 +78,12 @@ class Reproduce:
                 preset=self.preset,
                 pretraining=self.pretraining,
                 results=results,
-                only=self.arms,
+                command=command,
                 workers=self.workers,
                 report=report,
             )
-        say(f"results: {results}; `make tables` draws them in README and docs")
+        draw(read_results(results)["rows"], f"{name}: success rate with 95 % intervals", results.with_suffix(".svg"))
+        if (run / "episodes").exists():
+            write_results(results.with_name(f"{name}-collection.json"), command, collection_rows(run / "episodes"))
+            write_results(results.with_name(f"{name}-detector.json"), command, detector_rows(run / "episodes", "as collected"))
+        say(f"results: {results} and files beside it; `make tables` draws them in README and docs")

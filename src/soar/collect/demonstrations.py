@@ -54,7 +54,6 @@ class DemonstrationConfig:
 
     Attributes:
         pretraining_only: Draw tables and objects from those marked `pretraining` only.
-        scene: Name of a scene to record in instead of random worlds; looks are the scene's own then.
         jitter: Of camera, light and colours around `look`, drawn for each world.
         episode_jitter: Drawn for each episode in a world.
         per_world: Episodes in one world.
@@ -70,7 +69,6 @@ class DemonstrationConfig:
     """
 
     pretraining_only: bool
-    scene: str = ""
     look: Look = field(default_factory=Look)
     episode_jitter: LookJitter = field(
         default_factory=lambda: LookJitter(light=0.08, light_direction=0.2, camera_position_m=0.004, camera_target_m=0.003)
@@ -124,9 +122,9 @@ def draw_world(config: DemonstrationConfig, seed: int, index: int) -> SceneConfi
     )
 
 
-def named_world(config: DemonstrationConfig, seed: int, index: int) -> SceneConfig:
-    """Return the configured scene under the name of world `index`, so that its episodes have ids of their own."""
-    return replace(load_scene(config.scene), name=f"world-{seed}-{index}")
+def named_world(scene: str, seed: int, index: int) -> SceneConfig:
+    """Return a scene under the name of world `index`, so that its episodes have ids of their own."""
+    return replace(load_scene(scene), name=f"world-{seed}-{index}")
 
 
 def questions_about(scene: SceneConfig, rng: np.random.Generator) -> list[str]:
@@ -144,7 +142,7 @@ def record_world(item: dict[str, Any], report: Any) -> dict[str, Any]:
     """Record all demonstrations of one world (worker entry point); what is in the store already is not done again.
 
     Args:
-        item: `config` (name), `folder`, `seed`, `index`, `kind`.
+        item: `config` (name), `folder`, `seed`, `index`, and `scene` to record there instead of in a random world.
         report: Called with `episodes=1` after each attempt.
     """
     config = load(DemonstrationConfig, "demonstrations", item["config"])
@@ -153,7 +151,8 @@ def record_world(item: dict[str, Any], report: Any) -> dict[str, Any]:
     done_file = folder / "worlds" / f"{index:06d}.parquet"
     if done_file.exists():
         return {"kept": 0, "resumed": True}
-    scene = named_world(config, seed, index) if config.scene else draw_world(config, seed, index)
+    in_scene = str(item.get("scene", ""))
+    scene = named_world(in_scene, seed, index) if in_scene else draw_world(config, seed, index)
     world = World(scene, image_size=config.image_size)
     present = {record.id for record in store.episodes(f"scene = '{scene.name}'")}
     kept: list[Episode] = []
@@ -174,7 +173,7 @@ def record_world(item: dict[str, Any], report: Any) -> dict[str, Any]:
             attempt = f"{scene.name}-stray-{number}"
             own_seed = derive_seed(seed, attempt, number)
             rng = np.random.default_rng(own_seed)
-            world.apply_look(config.episode_jitter.draw(scene.look, rng))
+            world.apply_look(_episode_look(config, scene, rng))
             ask = functools.partial(_ask_now, world, rng) if config.answers else None
             for episode, rows in record_strays(world, attempt, own_seed, rng, ask):
                 answers += rows
@@ -196,8 +195,7 @@ def _record(
 ) -> Iterator[tuple[Episode, list[dict[str, Any]]]]:
     rng = np.random.default_rng(seed)
     scene = world.config
-    if not config.scene:
-        world.apply_look(config.episode_jitter.draw(scene.look, rng))
+    world.apply_look(_episode_look(config, scene, rng))
     instruction = str(rng.choice(scene.tasks))
     reset_for(world, instruction, seed % 2**31)
     _wander(world, rng)
@@ -259,7 +257,7 @@ def _arrangements(
     scene, stills = world.config, _Stills(world, rng)
     free = [name for name in world.graspable if world.containers]
     for _ in range(config.arrangements):
-        world.apply_look(config.episode_jitter.draw(scene.look, rng))
+        world.apply_look(_episode_look(config, scene, rng))
         inside = {name: world.containers[0] for name in free if rng.random() < 0.45}
         at_home = rng.random() < 0.4
         low, high = np.array([0.2, -0.13, 0.05]), np.array([0.36, 0.13, 0.16])
@@ -341,6 +339,12 @@ def _ask(world: World, episode: str, step: int, rng: np.random.Generator) -> lis
         {"episode": episode, "step": step, "question": question, "answer": answer(world, question)}
         for question in questions_about(world.config, rng)
     ]
+
+
+def _episode_look(config: DemonstrationConfig, scene: SceneConfig, rng: np.random.Generator) -> Look:
+    """Return a look near the world's: camera and light vary, the things keep their colours."""
+    look = config.episode_jitter.draw(scene.look, rng)
+    return replace(look, seed=scene.look.seed, object_tint=scene.look.object_tint)
 
 
 def _ask_now(world: World, rng: np.random.Generator, episode: str) -> list[dict[str, Any]]:

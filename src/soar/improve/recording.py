@@ -10,6 +10,7 @@ from soar.collect.demonstrations import DemonstrationConfig, draw_world, record_
 from soar.collect.workers import run_workers
 from soar.configuration import load
 from soar.episodes.store import EpisodeStore
+from soar.sim.scene import load_scene
 from soar.sim.world import World
 
 
@@ -20,6 +21,7 @@ def record(
     worlds: int,
     seed: int,
     workers: int,
+    scene: str = "",
     on_world: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Record all demonstrations of worlds 0 to `worlds` - 1.
@@ -30,6 +32,7 @@ def record(
         worlds: How many.
         seed: Of the worlds.
         workers: Processes.
+        scene: Name of the scene, or path of its YAML file, for a kind that is recorded in a scene instead of random worlds.
         on_world: Called with (worlds done, worlds in all).
 
     Returns:
@@ -45,7 +48,7 @@ def record(
         on_world(worlds - len(missing), worlds)
     if not missing:
         return folder / "episodes"
-    world = World(draw_world(config, seed, missing[0]), image_size=config.image_size)
+    world = World(load_scene(scene) if scene else draw_world(config, seed, missing[0]), image_size=config.image_size)
     try:
         world.render()
     finally:
@@ -59,7 +62,7 @@ def record(
         if on_world is not None:
             on_world(worlds - len(missing) + finished, worlds)
 
-    items = [{"config": kind, "folder": str(folder), "seed": seed, "index": index} for index in missing]
+    items = [{"config": kind, "scene": scene, "folder": str(folder), "seed": seed, "index": index} for index in missing]
     run_workers(record_world, items, workers=workers, on_report=receive)
     return folder / "episodes"
 

@@ -1,0 +1,115 @@
+"""What an experiment compares: scenes, arms, and how much of everything. Recipes are in `configs/reproduce`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from soar.errors import ConfigError, UnknownNameError
+from soar.improve.cotraining import Judge
+from soar.sim.scene import load_scene
+
+DataSource = Literal["none", "pretraining", "autonomous", "headroom"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """What one arm does differently.
+
+    Attributes:
+        data: What the base is trained on further, beside its pre-training data: `none` is not trained at all.
+        pooled: One policy for all scenes, trained on the episodes of all of them: the paper's generalist.
+        success_only: Learn from successes only.
+        label: Whose judgement counts.
+        threshold: Least probability of success.
+        share: Share of autonomous data in a batch; None leaves it to the preset's up-sampling and cap.
+        goal_window: Of autonomous data, in steps.
+        sum_actions: Imitate the sum of two consecutive autonomous actions.
+        drop_idle: Leave out idle steps.
+        from_scratch: Begin with a fresh network and the pre-training budget instead of continuing.
+        as_fast_as: The arm whose mean speed the actions are scaled to.
+        subgoals: `oracle` replaces the subgoal model in the evaluation.
+    """
+
+    data: DataSource
+    pooled: bool = False
+    success_only: bool = True
+    label: Judge = "vlm"
+    threshold: float = 0.0
+    share: float | None = None
+    goal_window: tuple[int, int] | None = None
+    sum_actions: bool | None = None
+    drop_idle: bool | None = None
+    from_scratch: bool = False
+    as_fast_as: str = ""
+    subgoals: Literal["", "oracle"] = ""
+
+    def __post_init__(self) -> None:
+        if self.share is not None and not 0 < self.share < 1:
+            raise ConfigError(f"an arm's share of autonomous data must be between 0 and 1, both excluded; got {self.share}")
+        if self.pooled and self.data != "autonomous":
+            raise ConfigError(f"only an arm with autonomous data can be pooled, not one with data {self.data!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """Arms on some scenes, see `configs/reproduce/*.yaml`.
+
+    Attributes:
+        scenes: Their names, or paths of their YAML files.
+        episodes: Autonomous episodes collected in each scene.
+        trials: In each scene and evaluation, shared out over its tasks and rounded up.
+        training_seeds: Training runs of each trained arm.
+        headroom_worlds: Worlds of demonstrations (10 episodes each) recorded in each scene.
+        arms: By name.
+    """
+
+    scenes: tuple[str, ...]
+    episodes: int
+    trials: int
+    training_seeds: int = 1
+    headroom_worlds: int = 1
+    arms: Mapping[str, Arm] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "trials", "training_seeds", "headroom_worlds"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"experiment: {name} must be at least 1, got {getattr(self, name)}")
+        if not self.scenes:
+            raise ConfigError("experiment: name at least one scene")
+        for name, arm in self.arms.items():
+            if arm.as_fast_as and arm.as_fast_as not in self.arms:
+                raise ConfigError(f"arm {name!r}: as_fast_as names {arm.as_fast_as!r}, which is none of {', '.join(self.arms)}")
+
+    def restricted(self, scenes: tuple[str, ...], arms: tuple[str, ...], budget: float) -> Experiment:
+        """Return the experiment with some of its scenes and arms (all, if none are named) and a share of its budget.
+
+        Args:
+            scenes: Names among its scenes.
+            arms: Names among its arms.
+            budget: Factor of episodes and trials, above 0.
+
+        Raises:
+            UnknownNameError: It has no such scene or arm.
+            ConfigError: The budget is not positive.
+        """
+        if not (math.isfinite(budget) and budget > 0):
+            raise ConfigError(f"budget must be a positive number, got {budget}")
+        for what, names, known in (("scene", scenes, self.scenes), ("arm", arms, tuple(self.arms))):
+            for name in names:
+                if name not in known:
+                    raise UnknownNameError(what, name, known, "In this experiment.")
+        return dataclasses.replace(
+            self,
+            scenes=scenes or self.scenes,
+            arms={name: arm for name, arm in self.arms.items() if not arms or name in arms},
+            episodes=max(1, round(budget * self.episodes)),
+            trials=max(1, round(budget * self.trials)),
+        )
+
+    def trials_of_each_task(self, scene: str) -> int:
+        """Return how often each task of a scene is tried."""
+        return -(-self.trials // len(load_scene(scene).tasks))
