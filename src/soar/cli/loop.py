@@ -18,7 +18,8 @@ class Improve:
 
     Ctrl-C stops it; the same command goes on where it stopped. With more --rounds a finished run goes on, too.
 
-    Example: soar improve --scene scene1
+    Examples: soar improve --scene scene1
+    soar improve --scene scene1 --rounds 3 --results results/rounds.json
     """
 
     scene: str = "scene1"
@@ -46,14 +47,19 @@ class Improve:
     """Of collection and training; evaluation has seeds of its own."""
     device: str = "cpu"
     """Of torch, for training."""
+    results: Path | None = None
+    """Results file for the curve over rounds, such as results/rounds.json; none by default."""
 
     def run(self) -> None:
         """Run it."""
         from soar.cli.progress import progress_bars
         from soar.cli.tables import print_rates, say
+        from soar.evaluation.results import write_results
         from soar.improve.collecting import Models
         from soar.improve.loop import ImproveConfig, improve
         from soar.improve.preset import load_preset
+        from soar.improve.reporting import round_rows
+        from soar.improve.run_folder import RunFolder
         from soar.improve.weights import default_weights
 
         preset = load_preset(self.preset)
@@ -73,6 +79,9 @@ class Improve:
         )
         with progress_bars() as report:
             result = improve(config, report)
+        if self.results is not None:
+            command = f"soar improve --scene {self.scene} --rounds {improvement.rounds}"
+            write_results(self.results, command, round_rows(RunFolder(config.run)))
         # One column would say it all when nothing was promoted, but a run that did not help should look like one.
         before, after = (
             dataclasses.replace(evaluation, arm=arm) for evaluation, arm in ((result.before, "before"), (result.after, "after"))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 from soar.episodes import EpisodeRecord, EpisodeStore
 from soar.evaluation import Ancestor, Collected, Promotion, Report, not_worse, read_evaluation, write_report
+from soar.evaluation.results import success_rows
 from soar.improve.run_folder import RunFolder
 from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.types import Episode
@@ -49,6 +53,25 @@ def write_run_report(folder: RunFolder, *, scene: str, deployed: int) -> None:
         dataset=str(folder.episodes),
     )
     write_report(folder.report, report)
+
+
+def round_rows(folder: RunFolder) -> list[dict[str, Any]]:
+    """Return the curve of a run as rows of a results file: the rates of each round's candidate, and what it had learned from.
+
+    The arm is `round N`, 0 for the policy that the run began with; `episodes` are those collected until then.
+    """
+    records = EpisodeStore(folder.episodes).episodes() if folder.episodes.exists() else []
+    rows = []
+    for number in [0, *(event["candidate"] for event in folder.events("promotion"))]:
+        known = [record for record in records if record.provenance.round < number]
+        made = {
+            "episodes": len(known),
+            "judged_successes": sum(record.success is True for record in known),
+            "promoted": number == 0 or any(e["candidate"] == number and e["promote"] for e in folder.events("promotion")),
+        }
+        evaluation = dataclasses.replace(read_evaluation(folder.evaluation(number)), arm=f"round {number}")
+        rows += [row | made for row in success_rows([evaluation])]
+    return rows
 
 
 def _verdict(folder: RunFolder, candidate: int, deployed: int) -> Promotion:
