@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import torch
@@ -24,12 +23,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from soar.errors import ConfigError
+from soar.policies.acting import Conditioning
 from soar.policies.encoders import SMALL_IMAGE_SIZE, EncoderConfig, build_encoder
 from soar.policies.heads import FlowHead, HeadConfig, mlp
 from soar.policies.instructions import InstructionConfig
 from soar.types import ACTION_DIM, STATE_DIM
-
-Conditioning = Literal["goal", "language"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
