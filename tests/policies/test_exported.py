@@ -35,16 +35,10 @@ print(json.dumps({"id": policy.id, "steps": steps}))
 def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[LearnedPolicy, Path, float]]:
     """A policy of each kind, its file, and how much the two differ."""
     folder = tmp_path_factory.mktemp("exported")
-    policies = {
-        "goal": save(folder / "goal"),
-        "flow": save_flow(folder / "flow"),
-        "language": save_language(folder / "language"),
-    }
-    return {
-        kind: (policy, out, export_policy(policy, out))
-        for kind, policy in policies.items()
-        for out in [folder / f"{kind}.onnx"]
-    }
+    saved = {"goal": save, "flow": save_flow, "language": save_language}
+    policies = {kind: make(folder / kind) for kind, make in saved.items()}
+    files = {kind: folder / f"{kind}.onnx" for kind in saved}
+    return {kind: (policy, files[kind], export_policy(policy, files[kind])) for kind, policy in policies.items()}
 
 
 @pytest.mark.parametrize("kind", ["goal", "flow", "language"])
