@@ -204,9 +204,13 @@ class Train:
     --autonomous) or `pretraining.policy`."""
     device: str = "cpu"
     """Of torch."""
+    wandb: str = ""
+    """Project of Weights & Biases that metrics go to, besides TensorBoard; WANDB_MODE=offline works without a network."""
 
     def run(self) -> None:
         """Run it."""
+        from contextlib import ExitStack
+
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
         from soar.errors import ConfigError
@@ -252,7 +256,13 @@ class Train:
                 threshold=self.threshold,
                 where=self.where,
             )
-        with joined(self.device) as (group, device), progress_bars() as report:
+        with joined(self.device) as (group, device), progress_bars() as report, ExitStack() as stack:
+            track = None
+            if self.wandb and group.leads:
+                from soar.training.tracking import weights_and_biases
+
+                values = dataclasses.asdict(config)
+                track = stack.enter_context(weights_and_biases(self.wandb, self.out / "training", values))
 
             def on_step(done: int, total: int, metrics: dict[str, float]) -> None:
                 if group.leads:
@@ -267,6 +277,7 @@ class Train:
                 initial=self.initial,
                 validation_share=self.validation,
                 device=device,
+                track=track,
                 on_step=on_step,
             )
             if not group.leads:

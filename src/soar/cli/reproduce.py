@@ -8,10 +8,15 @@ from typing import Annotated
 
 import tyro
 
+LEARNING_CURVE = "learning-curve"
+PICTURE = Path("docs/images/learning-curve.png")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduce:
     """Run an experiment: collect once, train every arm with several seeds, evaluate all on the same starts.
+
+    `learning-curve` is another kind: one pre-training run of the preset, whose checkpoints are tried in the scene `unshifted`.
 
     What is finished is not run again, so it can be stopped and continued. `make tables` then draws the tables.
 
@@ -19,7 +24,7 @@ class Reproduce:
     """
 
     experiment: Annotated[str, tyro.conf.Positional]
-    """Name under configs/reproduce, or path of a YAML file."""
+    """Name under configs/reproduce, path of a YAML file, or `learning-curve`."""
     run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """Folder of dataset, policies and evaluations; runs/reproduce-EXPERIMENT by default."""
     arms: tuple[str, ...] = ()
@@ -46,9 +51,23 @@ class Reproduce:
         from soar.improve.collecting import Models
         from soar.improve.weights import default_weights
         from soar.reproduce.arms import reproduce
+        from soar.reproduce.learning_curve import learning_curve
 
         name = Path(self.experiment).stem
         results = self.results or Path("results") / f"{name}.json"
+        if self.experiment == LEARNING_CURVE:
+            with progress_bars() as report:
+                learning_curve(
+                    preset=self.preset,
+                    pretraining=self.pretraining,
+                    run=self.run_folder or Path("runs") / LEARNING_CURVE,
+                    results=self.results or Path("results/learning_curve.json"),
+                    picture=PICTURE,
+                    workers=self.workers,
+                    report=report,
+                )
+            say(f"the curve is in {PICTURE}; `make tables` draws the table")
+            return
         with progress_bars() as report:
             reproduce(
                 self.experiment,

@@ -129,7 +129,19 @@ class LearnedPolicy(PlanningPolicy):
         lineage: Lineage,
         instructions: InstructionEncoder | None = None,
     ) -> LearnedPolicy:
-        """Write a policy to a folder and return it as it is read back; the embeddings that `instructions` knows go with it.
+        """Write a policy to a folder, see `write`, and return it as it is read back."""
+        LearnedPolicy.write(folder, network, statistics, lineage, instructions)
+        return LearnedPolicy.load(folder)
+
+    @staticmethod
+    def write(
+        folder: Path | str,
+        network: PolicyNetwork,
+        statistics: ActionStatistics,
+        lineage: Lineage,
+        instructions: InstructionEncoder | None = None,
+    ) -> None:
+        """Write a policy to a folder; the embeddings that `instructions` knows go with it.
 
         Raises:
             SoarError: The folder is read-only or the disk is full.
@@ -161,7 +173,6 @@ class LearnedPolicy(PlanningPolicy):
                 "sha256": sha256,
             },
         )
-        return LearnedPolicy.load(folder)
 
 
 def read_lineage(folder: Path | str) -> Lineage:
