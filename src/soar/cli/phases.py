@@ -191,6 +191,10 @@ class Train:
     """Samples a step."""
     learning_rate: float | None = None
     """Peak learning rate."""
+    image_size: int | None = None
+    """Of the network [px]; that of the episodes."""
+    compile: Switch | None = None
+    """Compile the encoder: minutes at the beginning, then faster steps on a GPU."""
     encoder: str | None = None
     """Sentence encoder of lcbc: all-MiniLM-L6-v2, hashed-words, or the folder of a sentence-transformers checkpoint."""
     validation: float = 0.0
@@ -231,7 +235,7 @@ class Train:
             accumulate=self.accumulate,
             seed=self.seed,
         )
-        network = config.network
+        network = changed(config.network, image_size=self.image_size)
         if self.kind == "lcbc":
             instruction = changed(network.instruction, encoder=self.encoder)
             network = dataclasses.replace(network, conditioning="language", instruction=instruction)
@@ -246,7 +250,8 @@ class Train:
             drop_idle=on(self.idle_filter),
             balance_instructions=on(self.balance),
         )
-        config = changed(config, fit=fit, network=network, autonomous=own, upsampling=self.upsampling, autonomous_cap=self.cap)
+        mixing = {"upsampling": self.upsampling, "autonomous_cap": self.cap}
+        config = changed(config, fit=fit, network=network, autonomous=own, compile=on(self.compile), **mixing)
         data = None
         if self.autonomous is not None:
             data = AutonomousData(

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 LEARNING_CURVE = "learning-curve"
-PICTURE = Path("docs/images/learning-curve.png")
+PICTURE = Path("docs/images/learning-curve.svg")
 
 
 @dataclass(frozen=True, kw_only=True)

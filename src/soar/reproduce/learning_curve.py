@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 from soar.evaluation.results import write_results
 from soar.evaluation.simulated import ORACLE, evaluate
 from soar.evaluation.trials import Evaluation
-from soar.files import replacing
+from soar.files import write_text
 from soar.improve.cotraining import cotrain
 from soar.improve.preset import load_preset
 
@@ -27,6 +28,13 @@ Progress = Callable[[str, int, int, str], None]
 FRACTIONS = (1, 2, 4, 8, 16)
 """Sixteenths of the run after which the policy is tried."""
 SOURCE = "validation/pretraining"
+WIDTH, HEIGHT, COLOUR = 330, 250, "#2f6fae"
+PANELS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("held-out loss", "held-out loss", ()),
+    ("held-out gripper accuracy", "gripper accuracy", ()),
+    ("success of rollouts, 95 %", "rate", ("low", "high")),
+)
+"""Title, row, and the ends of its interval."""
 
 
 def learning_curve(
@@ -50,7 +58,7 @@ def learning_curve(
         pretraining: Store of the demonstrations.
         run: Folder of the run.
         results: The results file.
-        picture: A PNG or SVG file.
+        picture: An SVG file.
         scene: In which the policy is tried.
         samples: That the policy sees in all.
         trials: Of each task.
@@ -118,25 +126,46 @@ def _row(samples: int, losses: dict[str, float], evaluation: Evaluation) -> dict
 
 
 def _draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Draw the rows: three curves over a common axis of samples."""
-    from matplotlib.figure import Figure
+    """Write the curves as SVG: three panels over the samples, on a logarithmic axis."""
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {3 * WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
+        f'<rect width="{3 * WIDTH}" height="{HEIGHT}" fill="white"/>',
+    ]
+    for index, (title, name, ends) in enumerate(PANELS):
+        values = [row[end] for row in rows for end in (name, *ends)]
+        low, high = (0.0, 1.0) if ends else (min(values), max(values))
+        parts += _panel(rows, title, name, ends, index * WIDTH, (low, high if high > low else low + 1))
+    write_text(path, "\n".join([*parts, "</svg>", ""]))
 
-    figure = Figure(figsize=(9, 2.8), layout="constrained")
-    axes = figure.subplots(1, 3)
-    samples = [row["samples"] for row in rows]
-    for axis, name in zip(axes, ("held-out loss", "gripper accuracy", "rate"), strict=True):
-        values = [row[name] for row in rows]
-        axis.plot(samples, values, marker="o", color="#2b6cb0")
-        if name == "rate":
-            axis.fill_between(samples, [row["low"] for row in rows], [row["high"] for row in rows], alpha=0.2, color="#2b6cb0")
-            axis.set_ylim(0, 1)
-        axis.set_xscale("log", base=2)
-        axis.set_xticks(samples, [f"{count // 1000}k" for count in samples])
-        axis.minorticks_off()
-        axis.set_title("success of rollouts, 95 %" if name == "rate" else name, fontsize=10)
-        axis.set_xlabel("samples seen")
-        axis.grid(alpha=0.3)
-        for side in ("top", "right"):
-            axis.spines[side].set_visible(False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format=path.suffix.removeprefix("."), dpi=110)
+
+def _panel(
+    rows: list[dict[str, Any]], title: str, name: str, ends: tuple[str, ...], offset: float, limits: tuple[float, float]
+) -> list[str]:
+    left, right, top, bottom = offset + 46, offset + WIDTH - 16, 34, HEIGHT - 44
+    first, last = (math.log2(rows[index]["samples"]) for index in (0, -1))
+
+    def x(samples: float) -> float:
+        return left + (right - left) * (math.log2(samples) - first) / max(last - first, 1e-9)
+
+    def y(value: float) -> float:
+        return bottom - (bottom - top) * (value - limits[0]) / (limits[1] - limits[0])
+
+    def points(rows: list[dict[str, Any]], name: str) -> str:
+        return " ".join(f"{x(row['samples']):.1f},{y(row[name]):.1f}" for row in rows)
+
+    parts = [f'<text x="{left}" y="20" font-size="14">{title}</text>']
+    for tick in range(5):
+        value = limits[0] + (limits[1] - limits[0]) * tick / 4
+        parts.append(f'<line x1="{left}" x2="{right}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="#ddd"/>')
+        parts.append(f'<text x="{left - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.2f}</text>')
+    if ends:
+        area = f"{points(rows, ends[0])} {points(rows[::-1], ends[1])}"
+        parts.append(f'<polygon points="{area}" fill="{COLOUR}" fill-opacity="0.2"/>')
+    parts.append(f'<polyline points="{points(rows, name)}" fill="none" stroke="{COLOUR}" stroke-width="2"/>')
+    for row in rows:
+        place = x(row["samples"])
+        parts.append(f'<circle cx="{place:.1f}" cy="{y(row[name]):.1f}" r="3" fill="{COLOUR}"/>')
+        label = f"{row['samples'] / 1000:.0f}k"
+        parts.append(f'<text x="{place:.1f}" y="{bottom + 17}" text-anchor="middle">{label}</text>')
+    parts.append(f'<text x="{(left + right) / 2:.1f}" y="{bottom + 34}" text-anchor="middle">samples seen</text>')
+    return parts
