@@ -5,7 +5,7 @@
 
 On the CPU, all on one thread and interleaved: CPU-seconds of one update of ResNet-34 (128 px, batch 16) from uint8 images to
 new weights, ours by `soar.training.loop.fit` in float32 and in bfloat16 autocast, the peer's jitted by XLA (see
-peers/flax_policy.py). Then images per CPU-second of the laptop preset's whole trainer, with hindsight sampling, gathering and
+peers/flax_policy.py; its `--dtype bfloat16` is no faster on a CPU). Then images per CPU-second of the laptop preset's whole trainer, with hindsight sampling, gathering and
 augmentation, against its network alone. The best of the rounds counts: what else the machine does only slows a step down.
 """
 
@@ -167,7 +167,7 @@ def laptop_trainer() -> dict[str, Any]:
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cpu", help="`cuda`: the rows of a GPU")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

@@ -134,13 +134,13 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
     for index, (title, name, ends) in enumerate(PANELS):
         values = [row[end] for row in rows for end in (name, *ends)]
         low, high = (0.0, 1.0) if ends else (min(values), max(values))
-        parts += _panel(rows, title, name, ends, index * WIDTH, (low, high if high > low else low + 1))
+        parts.append(f'<text x="{index * WIDTH + 46}" y="20" font-size="14">{title}</text>')
+        parts += _panel(rows, (name, *ends), index * WIDTH, (low, high if high > low else low + 1))
     write_text(path, "\n".join([*parts, "</svg>", ""]))
 
 
-def _panel(
-    rows: list[dict[str, Any]], title: str, name: str, ends: tuple[str, ...], offset: float, limits: tuple[float, float]
-) -> list[str]:
+def _panel(rows: list[dict[str, Any]], names: tuple[str, ...], offset: float, limits: tuple[float, float]) -> list[str]:
+    name, *ends = names
     left, right, top, bottom = offset + 46, offset + WIDTH - 16, 34, HEIGHT - 44
     first, last = (math.log2(rows[index]["samples"]) for index in (0, -1))
 
@@ -153,7 +153,7 @@ def _panel(
     def points(rows: list[dict[str, Any]], name: str) -> str:
         return " ".join(f"{x(row['samples']):.1f},{y(row[name]):.1f}" for row in rows)
 
-    parts = [f'<text x="{left}" y="20" font-size="14">{title}</text>']
+    parts = []
     for tick in range(5):
         value = limits[0] + (limits[1] - limits[0]) * tick / 4
         parts.append(f'<line x1="{left}" x2="{right}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="#ddd"/>')
