@@ -1,4 +1,4 @@
-"""How long a robot waits for its action: the paper's policy at 256 px, one robot, one CPU thread; writes results/inference.json.
+"""How long a robot waits for its action: the paper's policy at 256 px, one CPU thread; writes results/inference.json.
 
     OMP_NUM_THREADS=1 python benchmarks/inference.py
 

@@ -5,8 +5,9 @@
 
 On the CPU, all on one thread and interleaved: CPU-seconds of one update of ResNet-34 (128 px, batch 16) from uint8 images to
 new weights, ours by `soar.training.loop.fit` in float32 and in bfloat16 autocast, the peer's jitted by XLA (see
-peers/flax_policy.py; its `--dtype bfloat16` is no faster on a CPU). Then images per CPU-second of the laptop preset's whole trainer, with hindsight sampling, gathering and
-augmentation, against its network alone. The best of the rounds counts: what else the machine does only slows a step down.
+peers/flax_policy.py; its `--dtype bfloat16` is no faster on a CPU). Then images per CPU-second of the laptop preset's whole
+trainer, with hindsight sampling, gathering and augmentation, against its network alone. The best of the rounds counts: what
+else the machine does only slows a step down.
 """
 
 from __future__ import annotations
