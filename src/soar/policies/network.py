@@ -160,8 +160,9 @@ class PolicyNetwork(nn.Module):
         # The error is squared in float32: bfloat16 has only 8 bits for a gripper target near 1.
         mean_BD = self._mean(features_BF).float()
         error_BD = (mean_BD - action_BD).square()
-        std_D = error_BD.new_tensor([self.config.motion_std] * (ACTION_DIM - 1) + [self.config.gripper_std])
-        constant = float(torch.log(std_D).sum()) + ACTION_DIM * 0.5 * math.log(2 * math.pi)
+        deviations = [self.config.motion_std] * (ACTION_DIM - 1) + [self.config.gripper_std]
+        std_D = error_BD.new_tensor(deviations)
+        constant = sum(map(math.log, deviations)) + ACTION_DIM * 0.5 * math.log(2 * math.pi)
         negative_log_likelihood_B = 0.5 * (error_BD / std_D.square()).sum(-1) + constant
         return {"loss": _mean(negative_log_likelihood_B, weight_B)} | _errors(mean_BD, action_BD)
 
