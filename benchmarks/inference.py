@@ -62,6 +62,7 @@ def main() -> None:
         difference = export_policy(learned, path / "policy.onnx")
         policies: dict[str, PlanningPolicy] = {
             "torch": learned,
+            "torch, bfloat16": LearnedPolicy.load(path / "policy", bf16=True),
             "onnxruntime": ExportedPolicy.load(path / "policy.onnx", threads=1),
         }
     cpu_s: dict[str, list[float]] = {name: [] for name in policies}

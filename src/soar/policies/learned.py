@@ -58,10 +58,17 @@ class LearnedPolicy(PlanningPolicy):
         statistics: How its actions are normalised.
         id: See `id`.
         instructions: Embeds instructions; needed by a language-conditioned policy.
+        bf16: Compute in bfloat16 autocast; faster, and actions differ by some thousandths of their standard deviation.
     """
 
     def __init__(
-        self, network: PolicyNetwork, statistics: ActionStatistics, id: str, instructions: InstructionEncoder | None = None
+        self,
+        network: PolicyNetwork,
+        statistics: ActionStatistics,
+        id: str,
+        instructions: InstructionEncoder | None = None,
+        *,
+        bf16: bool = False,
     ) -> None:
         config = network.config
         super().__init__(
@@ -75,6 +82,7 @@ class LearnedPolicy(PlanningPolicy):
         )
         self.network = network.eval()
         self.statistics = statistics
+        self._bf16 = bf16
         self._device = next(network.parameters()).device
 
     def predict(
@@ -89,13 +97,18 @@ class LearnedPolicy(PlanningPolicy):
             torch.from_numpy(goal) if self.conditioning == "language" else images_to_tensor(np.asarray(goal, np.uint8))
         )
         inputs = (tensor.to(self._device) for tensor in (images_BCHW, goal_tensor, torch.from_numpy(noise_BHD)))
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             normalized_BHD: NDArray[np.float32] = self.network.plan(*inputs).float().cpu().numpy()
         return np.asarray(normalized_BHD * self.statistics.std + self.statistics.mean)
 
     @classmethod
-    def load(cls, folder: Path | str, device: str = "cpu") -> LearnedPolicy:
+    def load(cls, folder: Path | str, device: str = "cpu", *, bf16: bool = False) -> LearnedPolicy:
         """Load the policy in a folder.
+
+        Args:
+            folder: Of the policy.
+            device: Of torch.
+            bf16: Compute in bfloat16 autocast, see the class.
 
         Raises:
             CheckpointError: The folder is missing, holds something else, is damaged, or its parts do not fit together.
@@ -119,7 +132,8 @@ class LearnedPolicy(PlanningPolicy):
         instructions = InstructionEncoder(config.instruction, dict(zip(texts, vectors_NE, strict=True)))
         identity = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
         prefix = "lcbc" if config.conditioning == "language" else "gcbc"
-        return cls(network.to(device), ActionStatistics(mean=mean, std=std), f"{prefix}-{identity[:8]}", instructions)
+        statistics = ActionStatistics(mean=mean, std=std)
+        return cls(network.to(device), statistics, f"{prefix}-{identity[:8]}", instructions, bf16=bf16)
 
     @staticmethod
     def save(
