@@ -91,7 +91,7 @@ def test_nothing_is_pickled(module: Path) -> None:
 def test_a_robots_computer_needs_neither_torch_nor_diffusers() -> None:
     script = (
         "import sys, soar.types, soar.robots, soar.robots.gymnasium, soar.sim, soar.sim.robot, soar.testing\n"
-        "import soar.collect.workers\n"
+        "import soar.collect.workers, soar.policies.exported, soar.policies.exploration\n"
         "sys.exit(', '.join({'torch', 'diffusers', 'transformers', 'tensorflow'} & set(sys.modules)) or 0)"
     )
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from episodes.builders import judged, make_episode
 from improve.tiny import PRESET, SCENE, TASK, random_policy, write
+from soar.episodes import EpisodeStore
 from soar.improve.weights import WEIGHTS, default_weights
 
 Fails = Callable[..., str]
@@ -149,3 +151,36 @@ def test_no_rendering_library(tmp_path: Path, policy: Path) -> None:
     assert done.stderr.count("\n") == 1
     assert "apt-get install -y libegl1" in done.stderr
     assert not (tmp_path / "e.json").exists()
+
+
+def test_an_unknown_key_of_a_preset_names_the_valid_ones(fails: Fails, tmp_path: Path) -> None:
+    preset = write(tmp_path, "odd.yaml", PRESET.replace("warmup_steps: 2", "warm_up: 2", 1))
+    message = fails("train", "gcbc", "--preset", preset, "--out", tmp_path / "p")
+    assert "unknown key 'warm_up'; did you mean 'warmup_steps'? Valid choices: accumulate, " in message
+    assert "odd.yaml: pretraining: policy: fit." in message
+    assert not (tmp_path / "p").exists()
+
+
+def test_training_refuses_a_store_in_which_nothing_matches(fails: Fails, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    EpisodeStore(store, mode="create").append([make_episode("a", size=64)])
+    train = ("train", "--preset", write(tmp_path, "tiny.yaml", PRESET), "--out", tmp_path / "p", "--pretraining", store)
+    message = fails(*train, "--pretraining-where", "scene = 'nowhere'")
+    assert "has no episode where scene = 'nowhere'; collect some, or widen the filter" in message
+    assert "has no episode where success" in fails(*train, "--autonomous", store)
+    assert not (tmp_path / "p").exists()
+
+
+def test_training_refuses_images_of_several_sizes(fails: Fails, tmp_path: Path) -> None:
+    for name, sizes in (("mixed", (64, 96)), ("large", (96,)), ("small", (64,))):
+        episodes = [make_episode(str(size), size=size, labels=(judged(True),)) for size in sizes]
+        EpisodeStore(tmp_path / name, mode="create").append(episodes)
+    train = ("train", "--preset", write(tmp_path, "tiny.yaml", PRESET), "--out", tmp_path / "p", "--pretraining")
+    message = fails(*train, tmp_path / "mixed")
+    assert "64" in message
+    assert "96" in message
+    assert "sizes" in message
+    assert "network.image_size is 64 px, but the episodes have images of 96 x 96" in fails(*train, tmp_path / "large")
+    message = fails(*train, tmp_path / "small", "--autonomous", tmp_path / "large")
+    assert "images of different sizes, [(64, 64, 3), (96, 96, 3)]" in message
+    assert not (tmp_path / "p").exists()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from soar.evaluation.simulated import read_films
 from soar.policies.learned import LearnedPolicy, read_lineage
 
 COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data", "vlm", "tasks", "subgoal", "import-susie", "label",
-            "import-checkpoint")  # fmt: skip
+            "import-checkpoint", "export-policy")  # fmt: skip
 INNER = ("vlm ask", "tasks questions")
 DATA = ("stats", "films", "import", "import rlds", "import raw", "import lerobot", "export", "export rlds",
         "export lerobot", "label", "relabel", "merge", "split", "delete", "compact", "doctor")  # fmt: skip
@@ -79,6 +80,31 @@ def test_train_from_nothing_then_improve_on_successes(tmp_path: Path, stores: tu
     assert run["sources"] == {"pretraining": 0.5, "autonomous": 0.5}
 
 
+@pytest.mark.parametrize(("kind", "preset"), [("gcbc", "paper"), ("lcbc", "upstream"), ("gcbc", "laptop"), ("lcbc", "flow")])
+def test_every_preset_trains_with_few_steps(
+    tmp_path: Path, stores: tuple[Path, Path], kind: str, preset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    out = tmp_path / "policy"
+    flags = ["--preset", preset, "--pretraining", str(stores[0]), "--out", str(out), "--image-size", "64"]
+    flags += [
+        "--steps",
+        "2",
+        "--batch-size",
+        "4",
+        "--accumulate",
+        "2",
+        *(["--encoder", "hashed-words"] if kind == "lcbc" else []),
+    ]
+    flags += ["--wandb", "tries"] if preset == "flow" else []
+    assert main(["train", kind, *flags]) == 0
+    policy = LearnedPolicy.load(out / "training" / "checkpoints" / "2")
+    assert policy.id == LearnedPolicy.load(out).id
+    assert policy.id.startswith(kind)
+    assert bool(list(out.glob("training/wandb/offline-run-*"))) == (preset == "flow")
+    shutil.rmtree(out)  # The large ones take half a gigabyte.
+
+
 def test_a_language_conditioned_policy_is_trained_and_evaluated_without_subgoals(
     tmp_path: Path, stores: tuple[Path, Path]
 ) -> None:
@@ -97,6 +123,20 @@ def test_a_language_conditioned_policy_is_trained_and_evaluated_without_subgoals
     assert (evaluation.policy, evaluation.subgoal_model) == (policy.id, "")
     assert [trial.steps for trial in evaluation.trials] == [100]
     assert read_films(out)[0].subgoals == ()
+
+
+def test_an_exported_policy_is_evaluated_as_the_policy_is(tmp_path: Path) -> None:
+    policy, file = random_policy(tmp_path / "policy"), tmp_path / "policy.onnx"
+    assert main(["export-policy", str(policy), "--out", str(file)]) == 0
+    scene = write(tmp_path, "one.yaml", SCENE)
+    found = []
+    for name in (policy, file):
+        out = tmp_path / f"{name.stem}-{name.suffix}.json"
+        flags = ["--scene", scene, "--policy", str(name), "--subgoals", "oracle", "--trials", "1", "--workers", "1"]
+        assert main(["evaluate", *flags, "--out", str(out)]) == 0
+        found.append((read_evaluation(out), read_films(out)[0].actions_TD))
+    assert found[1][0].policy == f"{found[0][0].policy}+onnx"
+    np.testing.assert_allclose(found[0][1][:20], found[1][1][:20], atol=1e-4)
 
 
 def test_a_store_without_instructions_teaches_no_language(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,6 +70,14 @@ def test_a_loaded_policy_acts_like_the_network_that_was_saved(tmp_path: Path) ->
     np.testing.assert_array_equal(actions[:, 6], normalized[:, 6] >= 0.5)
 
 
+def test_a_policy_in_bfloat16_acts_nearly_the_same(tmp_path: Path) -> None:
+    exact, fast = save(tmp_path), LearnedPolicy.load(tmp_path, bf16=True)
+    assert fast.id == exact.id
+    actions = [policy.act([observe(0)], [image(1)])[0, :6] / STATISTICS.std[:6] for policy in (exact, fast)]
+    np.testing.assert_allclose(*actions, atol=0.05)
+    assert not np.array_equal(*actions)
+
+
 @pytest.mark.parametrize(("bias", "target"), [(-3.0, 0.0), (3.0, 1.0)])
 def test_the_gripper_target_is_open_or_closed(tmp_path: Path, bias: float, target: float) -> None:
     network = make_network()

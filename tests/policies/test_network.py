@@ -10,6 +10,7 @@ from torch.distributions import Normal
 
 from soar.errors import ConfigError
 from soar.policies.encoders import EncoderConfig
+from soar.policies.heads import HeadConfig
 from soar.policies.network import NetworkConfig, PolicyNetwork, images_to_tensor
 
 CONFIG = NetworkConfig(encoder=EncoderConfig(name="small", width=4), image_size=64, dropout=0.0, gripper_std=0.3)
@@ -93,3 +94,22 @@ def test_images_are_scaled_to_plus_and_minus_one() -> None:
 def test_an_impossible_configuration_names_its_field(changes: dict[str, float], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         dataclasses.replace(CONFIG, **changes)  # type: ignore[arg-type]
+
+
+def test_the_gripper_is_right_when_it_is_on_the_right_side_of_one_half() -> None:
+    network = PolicyNetwork(CONFIG)
+    torch.nn.init.zeros_(network.head[-1].weight)  # type: ignore[index, arg-type]
+    torch.nn.init.constant_(network.head[-1].bias, 1.7)  # type: ignore[index, arg-type]
+    images, action, state = torch.zeros(4, 3, 64, 64), torch.zeros(4, 7), torch.zeros(4, 7)
+    action[:3, -1] = 1
+    found = network.losses(images, images, action, observation_state_BD=state, goal_state_BD=state)
+    assert float(found["gripper_accuracy"]) == 0.75
+
+
+def test_tanh_bounds_the_motion_and_leaves_the_gripper_alone() -> None:
+    network = PolicyNetwork(dataclasses.replace(CONFIG, head=HeadConfig(tanh=True)))
+    torch.nn.init.zeros_(network.head[-1].weight)  # type: ignore[index, arg-type]
+    torch.nn.init.constant_(network.head[-1].bias, 1.7)  # type: ignore[index, arg-type]
+    action = network.eval()(torch.zeros(2, 3, 64, 64), torch.zeros(2, 3, 64, 64))
+    torch.testing.assert_close(action[:, :6], torch.full((2, 6), 1.7).tanh())
+    torch.testing.assert_close(action[:, 6], torch.full((2,), 1.7))

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from soar.errors import CheckpointError, ConfigError, SoarError
+from soar.training.journal import SPEED
 from soar.training.loop import FitConfig, fit, learning_rate
 
 CONFIG = FitConfig(steps=40, batch_size=8, warmup_steps=4, ema=0.9, checkpoint_every=8, log_every=3, channels_last=True)
@@ -43,6 +44,12 @@ def run(folder: Path, config: FitConfig = CONFIG, **more: object) -> tuple[nn.Mo
     model = make_model()
     metrics = fit(model, make_batch, squared_error, config, folder, **more)  # type: ignore[arg-type]
     return model, metrics
+
+
+def curve(folder: Path) -> list[dict[str, float]]:
+    """The lines of the metrics without those that say how fast it went."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name not in SPEED} for line in lines]
 
 
 def saved_steps(folder: Path) -> list[int]:
@@ -151,6 +158,9 @@ def test_a_killed_process_resumes_to_the_very_same_weights(tmp_path: Path) -> No
     assert states[0].keys() == states[1].keys()
     for name, value in states[0].items():
         assert torch.equal(value, states[1][name]), f"{name} differs, killed at step {kill_at}"
+    killed, whole = (curve(tmp_path / name) for name in ("killed", "whole"))
+    assert killed == whole, f"killed at step {kill_at}"
+    assert len(whole) == 17  # Every three steps, and every eight.
 
 
 def test_a_finished_run_returns_its_metrics_and_weights_at_once(tmp_path: Path) -> None:
@@ -163,9 +173,26 @@ def test_a_finished_run_returns_its_metrics_and_weights_at_once(tmp_path: Path) 
     assert weights(model) == weights(reference)
 
 
-def test_the_last_two_checkpoints_are_kept_and_nothing_is_left_aside(tmp_path: Path) -> None:
-    run(tmp_path)
-    assert saved_steps(tmp_path) == [32, 40]
+def test_the_last_checkpoints_are_kept_and_nothing_is_left_aside(tmp_path: Path) -> None:
+    run(tmp_path / "two")
+    assert saved_steps(tmp_path / "two") == [32, 40]
+    run(tmp_path / "four", dataclasses.replace(CONFIG, checkpoints_kept=4))
+    assert saved_steps(tmp_path / "four") == [16, 24, 32, 40]
+
+
+def test_every_checkpoint_holds_the_averaged_model_as_it_is_used(tmp_path: Path) -> None:
+    model, _ = run(tmp_path / "with", export=lambda model, folder: (folder / "model").write_bytes(weights(model)))
+    assert (tmp_path / "with" / "checkpoints" / "40" / "model").read_bytes() == weights(model)
+    assert (tmp_path / "with" / "checkpoints" / "32" / "model").exists()
+    without, _ = run(tmp_path / "without")
+    assert weights(without) == weights(model)
+
+
+def test_a_tracker_gets_every_line_of_the_metrics(tmp_path: Path) -> None:
+    seen: list[dict[str, float]] = []
+    run(tmp_path, validate=lambda _: {"error": 1.5}, track=lambda step, values: seen.append({"step": step, **values}))
+    assert seen == [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert {"step": 8, "validation/error": 1.5} in seen
 
 
 def test_another_configuration_in_the_same_folder_is_refused_by_field(tmp_path: Path) -> None:
@@ -198,6 +225,32 @@ def test_a_diverging_run_stops_with_its_step_and_keeps_no_broken_checkpoint(tmp_
     with pytest.raises(SoarError, match=r"loss is nan at step 11.*learning_rate"):
         fit(make_model(), make_batch, loss, CONFIG, tmp_path)
     assert saved_steps(tmp_path) == [8]
+
+
+def test_a_gradient_that_is_not_finite_spoils_no_checkpoint(tmp_path: Path) -> None:
+    def loss(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+        nonlocal steps
+        steps += 1
+        # Finite, but its gradient is not: sqrt at 0.
+        broken = (model[0].weight * 0).abs().sum().sqrt() if steps == 16 else torch.zeros(())  # type: ignore[index]
+        return {"loss": squared_error(model, x)["loss"] + broken}
+
+    steps = 0
+    with pytest.raises(SoarError, match=r"norm of the gradient is nan at step 16.*last good checkpoint is in"):
+        fit(make_model(), make_batch, loss, CONFIG, tmp_path)
+    assert saved_steps(tmp_path) == [8]
+
+
+def test_an_interrupt_after_divergence_saves_nothing(tmp_path: Path) -> None:
+    def loss(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+        return {"loss": squared_error(model, x)["loss"] * float("nan")}
+
+    def interrupt(_step: int, _steps: int, _metrics: dict[str, float]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SoarError, match="training loss is nan at step 1"):
+        fit(make_model(), make_batch, loss, CONFIG, tmp_path, on_step=interrupt)
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_validation_sees_the_averaged_weights_and_training_goes_on_with_the_raw_ones(tmp_path: Path) -> None:

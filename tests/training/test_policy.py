@@ -75,6 +75,18 @@ def test_training_writes_a_policy_with_its_statistics_lineage_and_metrics_by_sou
     assert {"loss", "validation/pretraining/loss", "validation/autonomous/motion_error"} <= set(written.metrics)
 
 
+def test_every_checkpoint_of_a_training_is_a_policy(tmp_path: Path) -> None:
+    lineage = Lineage(data={"pretraining": {"steps": 3, "episodes": 4}}, revision="abc")
+    folder = train_policy(CONFIG, MIXTURE, STATISTICS, tmp_path / "000", lineage=lineage)
+    last = LearnedPolicy.load(folder / "training" / "checkpoints" / "6")
+    assert last.id == LearnedPolicy.load(folder).id
+    before = LearnedPolicy.load(folder / "training" / "checkpoints" / "3")
+    assert before.id != last.id
+    np.testing.assert_array_equal(before.statistics.std, STATISTICS.std)
+    written = read_lineage(folder / "training" / "checkpoints" / "3")
+    assert (written.data["pretraining"], written.revision) == ({"steps": 3, "episodes": 4}, "abc")
+
+
 def test_a_network_learns_what_the_images_show(tmp_path: Path) -> None:
     arrays = dots(episodes=100, seed=2)
     mixture = Mixture([("dots", HindsightSampler(arrays, window=(4, 12)), 1.0)])

@@ -1,4 +1,4 @@
-"""Commands that turn checkpoints of other formats into policies."""
+"""Commands that turn checkpoints of other formats into policies, and policies into files for a robot's computer."""
 
 from __future__ import annotations
 
@@ -36,3 +36,28 @@ class ImportCheckpoint:
             f"{policy.id}: {config.encoder.name} of width {config.encoder.width}, actions normalised as {self.actions}, "
             f"images of {config.image_size} px, in {self.out}"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportPolicy:
+    """Write a policy as one ONNX file, which a robot's computer runs with onnxruntime and without torch.
+
+    What onnxruntime computes is compared with torch before the file is written.
+
+    Example: soar export-policy policies/mine --out mine.onnx
+    """
+
+    policy: Annotated[Path, tyro.conf.Positional]
+    """Folder of the policy, or of a training checkpoint of one."""
+    out: Path
+    """The file; ends in .onnx."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.cli.tables import say
+        from soar.policies.exporting import export_policy
+        from soar.policies.learned import LearnedPolicy
+
+        policy = LearnedPolicy.load(self.policy)
+        difference = export_policy(policy, self.out)
+        say(f"{policy.id} is in {self.out}; its actions differ by {difference:.1g} from torch's, in normalised units")

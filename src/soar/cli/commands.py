@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from soar.cli.checkpoints import ImportCheckpoint
+from soar.cli.checkpoints import ExportPolicy, ImportCheckpoint
 from soar.cli.data import Data
 from soar.cli.loop import Improve, Pretrain
 from soar.cli.models import VLM, LabelEpisodes, Tasks
@@ -22,6 +22,7 @@ Command = (
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce", prefix_name=False)]
     | Annotated[ImportCheckpoint, tyro.conf.subcommand("import-checkpoint", prefix_name=False)]
+    | Annotated[ExportPolicy, tyro.conf.subcommand("export-policy", prefix_name=False)]
     | Annotated[Data, tyro.conf.subcommand("data", prefix_name=False)]
     | Annotated[VLM, tyro.conf.subcommand("vlm", prefix_name=False)]
     | Annotated[Tasks, tyro.conf.subcommand("tasks", prefix_name=False)]

@@ -191,6 +191,10 @@ class Train:
     """Samples a step."""
     learning_rate: float | None = None
     """Peak learning rate."""
+    image_size: int | None = None
+    """Of the network [px]; that of the episodes."""
+    compile: Switch | None = None
+    """Compile the encoder: minutes at the beginning, then faster steps on a GPU."""
     encoder: str | None = None
     """Sentence encoder of lcbc: all-MiniLM-L6-v2, hashed-words, or the folder of a sentence-transformers checkpoint."""
     validation: float = 0.0
@@ -204,9 +208,13 @@ class Train:
     --autonomous) or `pretraining.policy`."""
     device: str = "cpu"
     """Of torch."""
+    wandb: str = ""
+    """Project of Weights & Biases that metrics go to, besides TensorBoard; WANDB_MODE=offline works without a network."""
 
     def run(self) -> None:
         """Run it."""
+        from contextlib import ExitStack
+
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
         from soar.errors import ConfigError
@@ -227,7 +235,7 @@ class Train:
             accumulate=self.accumulate,
             seed=self.seed,
         )
-        network = config.network
+        network = changed(config.network, image_size=self.image_size)
         if self.kind == "lcbc":
             instruction = changed(network.instruction, encoder=self.encoder)
             network = dataclasses.replace(network, conditioning="language", instruction=instruction)
@@ -242,7 +250,8 @@ class Train:
             drop_idle=on(self.idle_filter),
             balance_instructions=on(self.balance),
         )
-        config = changed(config, fit=fit, network=network, autonomous=own, upsampling=self.upsampling, autonomous_cap=self.cap)
+        mixing = {"upsampling": self.upsampling, "autonomous_cap": self.cap}
+        config = changed(config, fit=fit, network=network, autonomous=own, compile=on(self.compile), **mixing)
         data = None
         if self.autonomous is not None:
             data = AutonomousData(
@@ -252,7 +261,13 @@ class Train:
                 threshold=self.threshold,
                 where=self.where,
             )
-        with joined(self.device) as (group, device), progress_bars() as report:
+        with joined(self.device) as (group, device), progress_bars() as report, ExitStack() as stack:
+            track = None
+            if self.wandb and group.leads:
+                from soar.training.tracking import weights_and_biases
+
+                values = dataclasses.asdict(config)
+                track = stack.enter_context(weights_and_biases(self.wandb, self.out / "training", values))
 
             def on_step(done: int, total: int, metrics: dict[str, float]) -> None:
                 if group.leads:
@@ -267,6 +282,7 @@ class Train:
                 initial=self.initial,
                 validation_share=self.validation,
                 device=device,
+                track=track,
                 on_step=on_step,
             )
             if not group.leads:

@@ -8,10 +8,15 @@ from typing import Annotated
 
 import tyro
 
+LEARNING_CURVE = "learning-curve"
+PICTURE = Path("docs/images/learning-curve.svg")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduce:
     """Run an experiment: collect once, train every arm with several seeds, evaluate all on the same starts.
+
+    `learning-curve` is another kind: one pre-training run of the preset, whose checkpoints are tried in the scene `unshifted`.
 
     What is finished is not run again, so it can be stopped and continued. Beside the results file NAME.json stand
     NAME-detector.json and NAME-collection.json, about what was collected, and NAME.svg, the rates as a figure. `make tables`
@@ -23,7 +28,7 @@ class Reproduce:
     """
 
     experiment: Annotated[str, tyro.conf.Positional]
-    """Name under configs/reproduce, or path of a YAML file."""
+    """Name under configs/reproduce, path of a YAML file, or `learning-curve`."""
     run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """Folder of dataset, policies and evaluations; runs/reproduce-EXPERIMENT by default."""
     scenes: tuple[str, ...] = ()
@@ -59,9 +64,23 @@ class Reproduce:
         from soar.reproduce.experiment import Experiment
         from soar.reproduce.figure import draw
         from soar.reproduce.judging import collection_rows, detector_rows
+        from soar.reproduce.learning_curve import learning_curve
 
         name = Path(self.experiment).stem
         results = self.results or Path("results") / f"{name}.json"
+        if self.experiment == LEARNING_CURVE:
+            with progress_bars() as report:
+                learning_curve(
+                    preset=self.preset,
+                    pretraining=self.pretraining,
+                    run=self.run_folder or Path("runs") / LEARNING_CURVE,
+                    results=self.results or Path("results/learning_curve.json"),
+                    picture=PICTURE,
+                    workers=self.workers,
+                    report=report,
+                )
+            say(f"the curve is in {PICTURE}; `make tables` draws the table")
+            return
         run = self.run_folder or Path("runs") / f"reproduce-{name}"
         experiment = load(Experiment, "reproduce", self.experiment).restricted(self.scenes, self.arms, self.budget)
         chosen = [f" --{flag} {' '.join(names)}" for flag, names in (("scenes", self.scenes), ("arms", self.arms)) if names]

@@ -24,8 +24,10 @@ from soar.collect.workers import Reporter, run_workers
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError, UnknownNameError
 from soar.evaluation.trials import Evaluation, Trial, read_evaluation, write_evaluation
+from soar.policies.acting import PlanningPolicy
 from soar.policies.base import Policy
 from soar.policies.exploration import ScaledPolicy
+from soar.policies.exported import SUFFIX, ExportedPolicy
 from soar.policies.learned import LearnedPolicy
 from soar.robots.safety import SafeRobot
 from soar.seeding import derive_seed
@@ -88,9 +90,9 @@ def open_subgoals(name: str, robot: SimRobot) -> SubgoalModel:
 
 
 @functools.cache
-def open_policy(folder: str) -> LearnedPolicy:
-    """Return the policy in a folder, loaded once a process."""
-    return LearnedPolicy.load(folder)
+def open_policy(path: str) -> PlanningPolicy:
+    """Return the policy in a folder, or in an ONNX file, loaded once a process."""
+    return ExportedPolicy.load(path) if path.endswith(SUFFIX) else LearnedPolicy.load(path)
 
 
 def evaluate(

@@ -186,7 +186,7 @@ def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
         presence = PresenceChecker(vlm, tasks) if webhook is None else PresenceChecker(vlm, tasks, webhook)
 
     def exploring(seed: int) -> Policy:
-        return Explorer(policy, config.exploration, action_std=policy.statistics.std, seed=seed)
+        return Explorer(policy, config.exploration, action_std=policy.action_std, seed=seed)
 
     collector = Collector(
         robot=SafeRobot(robot, scene.workspace),

@@ -62,6 +62,7 @@ def cotrain(
     initial: Path | None = None,
     validation_share: float = 0.0,
     device: str = "cpu",
+    track: Callable[[int, dict[str, float]], None] | None = None,
     on_step: Callable[[int, int, dict[str, float]], None] | None = None,
 ) -> Path:
     """Train a policy on pre-training data, and on autonomous data if there is any, and write it to a folder; resumes.
@@ -75,6 +76,7 @@ def cotrain(
         initial: Folder of the policy to continue from; None to begin with a fresh network.
         validation_share: Of the episodes of each source, held out; their losses are reported by source.
         device: Of torch.
+        track: See `soar.training.loop.fit`.
         on_step: See `soar.training.loop.fit`.
 
     Returns:
@@ -109,6 +111,7 @@ def cotrain(
         initial=initial,
         lineage=Lineage(data=data, revision=git_revision()),
         device=device,
+        track=track,
         on_step=on_step,
     )
 

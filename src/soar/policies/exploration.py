@@ -66,7 +66,7 @@ class Explorer:
     Args:
         policy: Whose actions are changed.
         config: How much.
-        action_std: (7,) standard deviation of the training data's actions, for example `policy.statistics.std`.
+        action_std: (7,) standard deviation of the training data's actions, for example `policy.action_std`.
         seed: Of all draws. A collector that makes one explorer an episode gives each its own.
     """
 

@@ -42,6 +42,8 @@ class HeadConfig:
         chunk: Actions that are predicted at once; 1 with `gaussian`.
         execute: How many of them are executed before the policy looks again.
         steps: Euler steps of the flow.
+        tanh: Squash the mean of the motion into -1..1, in normalised units, as an option of the released code does. Larger
+            motions are out of reach then; its released policies do without. Nothing with a flow.
     """
 
     name: Literal["gaussian", "flow"] = "gaussian"
@@ -49,6 +51,7 @@ class HeadConfig:
     chunk: int = 1
     execute: int = 1
     steps: int = 10
+    tanh: bool = False
 
     def __post_init__(self) -> None:
         if self.name not in ("gaussian", "flow"):

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import torch
@@ -24,12 +23,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from soar.errors import ConfigError
+from soar.policies.acting import Conditioning
 from soar.policies.encoders import SMALL_IMAGE_SIZE, EncoderConfig, build_encoder
 from soar.policies.heads import FlowHead, HeadConfig, mlp
 from soar.policies.instructions import InstructionConfig
 from soar.types import ACTION_DIM, STATE_DIM
-
-Conditioning = Literal["goal", "language"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +117,7 @@ class PolicyNetwork(nn.Module):
         features_BF = self._features(observation_BCHW, goal)
         if isinstance(self.head, FlowHead):
             return self.head.sample(features_BF, noise_BHD)
-        return torch.as_tensor(self.head(features_BF)[:, None])
+        return self._mean(features_BF)[:, None]
 
     def losses(
         self,
@@ -143,8 +141,9 @@ class PolicyNetwork(nn.Module):
 
         Returns:
             `loss`: minus the mean log-likelihood, or the flow's error, plus the weighted auxiliary loss. `motion_error` and
-            `gripper_error`: mean squared errors of the next action in normalised units; of a flow only in evaluation mode,
-            where it is worth drawing a sample for them. `state_error`: the auxiliary loss, if there is one.
+            `gripper_error`: mean squared errors of the next action in normalised units, and `gripper_accuracy`: how often the
+            gripper would open and close as it did; of a flow only in evaluation mode, where it is worth drawing a sample for
+            them. `state_error`: the auxiliary loss, if there is one.
         """
         features_BF = self._features(observation_BCHW, goal)
         losses = (self._flow_losses if isinstance(self.head, FlowHead) else self._gaussian_losses)(
@@ -159,19 +158,25 @@ class PolicyNetwork(nn.Module):
 
     def _gaussian_losses(self, features_BF: Tensor, action_BD: Tensor, weight_B: Tensor | None) -> dict[str, Tensor]:
         # The error is squared in float32: bfloat16 has only 8 bits for a gripper target near 1.
-        error_BD = (self.head(features_BF).float() - action_BD).square()
-        std_D = error_BD.new_tensor([self.config.motion_std] * (ACTION_DIM - 1) + [self.config.gripper_std])
-        constant = float(torch.log(std_D).sum()) + ACTION_DIM * 0.5 * math.log(2 * math.pi)
+        mean_BD = self._mean(features_BF).float()
+        error_BD = (mean_BD - action_BD).square()
+        deviations = [self.config.motion_std] * (ACTION_DIM - 1) + [self.config.gripper_std]
+        std_D = error_BD.new_tensor(deviations)
+        constant = sum(map(math.log, deviations)) + ACTION_DIM * 0.5 * math.log(2 * math.pi)
         negative_log_likelihood_B = 0.5 * (error_BD / std_D.square()).sum(-1) + constant
-        return {"loss": _mean(negative_log_likelihood_B, weight_B)} | _errors(error_BD)
+        return {"loss": _mean(negative_log_likelihood_B, weight_B)} | _errors(mean_BD, action_BD)
 
     def _flow_losses(self, features_BF: Tensor, action_BHD: Tensor, weight_B: Tensor | None) -> dict[str, Tensor]:
         assert isinstance(self.head, FlowHead)
         losses = {"loss": _mean(self.head.loss(features_BF, action_BHD), weight_B)}
         if not self.training:
             sample_BD = self.head.sample(features_BF, torch.randn_like(action_BHD))[:, 0]
-            losses |= _errors((sample_BD.float() - action_BHD[:, 0]).square())
+            losses |= _errors(sample_BD.float(), action_BHD[:, 0])
         return losses
+
+    def _mean(self, features_BF: Tensor) -> Tensor:
+        mean_BD: Tensor = self.head(features_BF)
+        return torch.cat([mean_BD[:, :-1].tanh(), mean_BD[:, -1:]], dim=-1) if self.config.head.tanh else mean_BD
 
     def set_state_statistics(self, mean_D: NDArray[np.floating], std_D: NDArray[np.floating]) -> None:
         """Say how the auxiliary loss normalises proprioception (7,); nothing happens without that loss."""
@@ -185,8 +190,14 @@ class PolicyNetwork(nn.Module):
         return torch.as_tensor(self.encoder(torch.cat([observation_BCHW, goal], dim=1)))
 
 
-def _errors(error_BD: Tensor) -> dict[str, Tensor]:
-    return {"motion_error": error_BD[:, :-1].mean().detach(), "gripper_error": error_BD[:, -1].mean().detach()}
+def _errors(action_BD: Tensor, wanted_BD: Tensor) -> dict[str, Tensor]:
+    error_BD = (action_BD.detach() - wanted_BD).square()
+    agrees_B = (action_BD[:, -1] >= 0.5) == (wanted_BD[:, -1] >= 0.5)
+    return {
+        "motion_error": error_BD[:, :-1].mean(),
+        "gripper_error": error_BD[:, -1].mean(),
+        "gripper_accuracy": agrees_B.float().mean(),
+    }
 
 
 def _mean(value_B: Tensor, weight_B: Tensor | None) -> Tensor:

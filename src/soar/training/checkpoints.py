@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from soar.errors import CheckpointError, ConfigError, SoarError
 from soar.files import write_json
 
 SCHEMA_VERSION = 1
-KEPT = 2
 
 
 class Ema:
@@ -55,6 +55,21 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     ema: Ema | None
     step: int = 0
+
+    @contextmanager
+    def averaged(self) -> Iterator[nn.Module]:
+        """Yield the model as it would be used: in evaluation mode, with the averaged weights if there are any."""
+        raw = None
+        if self.ema is not None:
+            raw = {name: value.clone() for name, value in self.model.state_dict().items()}
+            self.ema.copy_to(self.model)
+        self.model.eval()
+        try:
+            yield self.model
+        finally:
+            if raw is not None:
+                self.model.load_state_dict(raw)
+            self.model.train()
 
 
 def claim(path: Path, configuration: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
@@ -108,8 +123,22 @@ def _tensors(state: TrainingState) -> dict[str, Tensor]:
     return {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
 
 
-def save(state: TrainingState, folder: Path, metrics: dict[str, float]) -> None:
-    """Write the checkpoint of the current step to `folder`/STEP and remove all but the last `KEPT`.
+def save(
+    state: TrainingState,
+    folder: Path,
+    metrics: dict[str, float],
+    *,
+    kept: int,
+    export: Callable[[nn.Module, Path], None] | None = None,
+) -> None:
+    """Write the checkpoint of the current step to `folder`/STEP and remove all but the last ones.
+
+    Args:
+        state: What is written.
+        folder: Of all checkpoints of the run.
+        metrics: Written with it.
+        kept: How many remain.
+        export: Writes the (averaged) model to the checkpoint's folder once more, in the form in which it is used.
 
     Raises:
         SoarError: The folder is read-only or the disk is full; earlier checkpoints are as they were.
@@ -124,6 +153,9 @@ def save(state: TrainingState, folder: Path, metrics: dict[str, float]) -> None:
             save_file(_tensors(state), aside / "state.safetensors")
         except SafetensorError as error:
             raise OSError(str(error)) from error
+        if export is not None:
+            with state.averaged() as model:
+                export(model, aside)
         description = {"schema_version": SCHEMA_VERSION, "step": state.step, "metrics": metrics}
         (aside / "state.json").write_text(json.dumps(description, indent=1) + "\n")
         for path in aside.iterdir():
@@ -136,7 +168,7 @@ def save(state: TrainingState, folder: Path, metrics: dict[str, float]) -> None:
             f"cannot write the checkpoint {final}: {error.strerror or error}. Free some space or choose a folder that you may "
             "write to, then run the same command again: it resumes from the checkpoint before."
         ) from error
-    for step in _saved_steps(folder)[:-KEPT]:
+    for step in _saved_steps(folder)[:-kept]:
         shutil.rmtree(folder / str(step), ignore_errors=True)
 
 

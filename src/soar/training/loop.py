@@ -5,7 +5,7 @@ therefore a function of the state after step s - 1, and a run that is killed and
 checkpoint to the very same weights, bit for bit, on the same machine with the same number of threads.
 
     folder/fit.json              the configuration; another one in the same folder is refused
-    folder/checkpoints/STEP/     model, optimiser and EMA (safetensors), state.json (JSON); the last two are kept
+    folder/checkpoints/STEP/     model, optimiser and EMA (safetensors), state.json (JSON); the last few are kept
     folder/metrics.jsonl         one line each `log_every` steps
     folder/tensorboard/          the same for TensorBoard
 
@@ -63,6 +63,7 @@ class FitConfig:
         ema: Decay of the moving average of the weights that validation and the finished model use; None for none.
         seed: Of every draw.
         checkpoint_every: Steps between checkpoints (and validations).
+        checkpoints_kept: How many of them remain.
         log_every: Steps between lines of metrics.
         bf16: Run the forward pass in bfloat16 autocast.
         channels_last: Keep 4-D weights in channels-last memory order, which is faster for small convolutions.
@@ -79,13 +80,14 @@ class FitConfig:
     ema: float | None = None
     seed: int = 0
     checkpoint_every: int = 1000
+    checkpoints_kept: int = 2
     log_every: int = 50
     bf16: bool = False
     channels_last: bool = False
     accumulate: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "checkpoint_every", "log_every", "accumulate"):
+        for name in ("steps", "batch_size", "checkpoint_every", "checkpoints_kept", "log_every", "accumulate"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"fit.{name} must be at least 1, got {getattr(self, name)}")
         for name in ("learning_rate", "clip_norm"):
@@ -134,6 +136,8 @@ def fit(
     part_fn: Callable[[B, slice], B] | None = None,
     describe: Callable[[B], str] | None = None,
     validate: Callable[[nn.Module], dict[str, float]] | None = None,
+    export: Callable[[nn.Module, Path], None] | None = None,
+    track: Callable[[int, dict[str, float]], None] | None = None,
     on_step: Callable[[int, int, dict[str, float]], None] | None = None,
 ) -> dict[str, float]:
     """Train `model` in place; on return it holds the final (or averaged) weights and is in evaluation mode.
@@ -151,6 +155,8 @@ def fit(
             background thread on every batch, so that it can do what is expensive.
         describe: Says what a batch that made the loss infinite was made of.
         validate: Called on the (averaged) model in evaluation mode, without gradients, at each checkpoint.
+        export: Writes the (averaged) model to the folder of each checkpoint, in the form in which it is used.
+        track: Called with the step and the values of every line of metrics.
         on_step: Called after each step with (steps done, steps in all, last logged metrics).
 
     Returns:
@@ -175,7 +181,13 @@ def fit(
     metrics = restore(state, folder / "checkpoints")
     if state.step < config.steps:
         batches = _Batches(batch_fn, part_fn, describe, config, group)
-        metrics = _run(state, batches, loss_fn=loss_fn, folder=folder, metrics=metrics, validate=validate, on_step=on_step)
+        journal = Journal(folder, state.step, writes=group.leads, track=track)
+
+        def keep(metrics: dict[str, float]) -> None:
+            if group.leads:
+                save(state, folder / "checkpoints", metrics, kept=config.checkpoints_kept, export=export)
+
+        metrics = _run(state, batches, journal, loss_fn=loss_fn, keep=keep, metrics=metrics, validate=validate, on_step=on_step)
     if state.ema is not None:
         state.ema.copy_to(model)
     model.eval()
@@ -215,15 +227,15 @@ class _Batches(Generic[B]):
 def _run(
     state: TrainingState,
     batches: _Batches[B],
+    journal: Journal,
     *,
     loss_fn: Callable[[nn.Module, B], dict[str, Tensor]],
-    folder: Path,
+    keep: Callable[[dict[str, float]], None],
     metrics: dict[str, float],
     validate: Callable[[nn.Module], dict[str, float]] | None,
     on_step: Callable[[int, int, dict[str, float]], None] | None,
 ) -> dict[str, float]:
     config, group = batches.config, batches.group
-    journal = Journal(folder, state.step, writes=group.leads)
     state.model.train()
     whole = True
     with _deferred_interrupt() as interrupted, _prefetched(batches.make, state.step, config.steps) as upcoming:
@@ -243,11 +255,11 @@ def _run(
                     metrics = {**metrics, **journal.flush(state.step, rate, config.batch_size, batches.describe_step)}
                 if at_checkpoint:
                     if validate is not None and group.leads:
-                        values = _validated(state, validate)
+                        with state.averaged() as model, torch.no_grad():
+                            values = {f"validation/{name}": float(value) for name, value in validate(model).items()}
                         journal.write(state.step, values)
                         metrics = {**metrics, **values}
-                    if group.leads:
-                        save(state, folder / "checkpoints", metrics)
+                    keep(metrics)
                     group.wait()
                 if on_step is not None:
                     on_step(state.step, config.steps, metrics)
@@ -255,8 +267,10 @@ def _run(
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
             # The first signal is deferred to the end of a step. A second one may cut a step in half: that state is not kept.
-            if whole and group.leads:
-                save(state, folder / "checkpoints", metrics)
+            # Neither is one that diverged since the last line of metrics: flushing would say so.
+            if whole:
+                journal.flush(state.step, learning_rate(config, state.step - 1), config.batch_size, batches.describe_step)
+                keep(metrics)
             log.info("interrupted after step %d of %d; run the same command again to resume", state.step, config.steps)
             raise
         finally:
@@ -287,20 +301,6 @@ def _step(
     if state.ema is not None:
         state.ema.update(state.model, state.step)
     return {**batches.group.average(sums), "gradient_norm": norm.detach()}
-
-
-def _validated(state: TrainingState, validate: Callable[[nn.Module], dict[str, float]]) -> dict[str, float]:
-    raw = None
-    if state.ema is not None:
-        raw = {name: value.clone() for name, value in state.model.state_dict().items()}
-        state.ema.copy_to(state.model)
-    state.model.eval()
-    with torch.no_grad():
-        values = {f"validation/{name}": float(value) for name, value in validate(state.model).items()}
-    if raw is not None:
-        state.model.load_state_dict(raw)
-    state.model.train()
-    return values
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Training of policies: from nothing, or improving one with the data that it collected (paper §B.2.2, §B.3.2).
 
     folder/model.safetensors, config.json, lineage.json   the policy, see `soar.policies.learned`
-    folder/training/                                      checkpoints and metrics, see `soar.training.loop`
+    folder/training/                                      checkpoints and metrics, see `soar.training.loop`; each checkpoint
+                                                          is a policy, too, that `LearnedPolicy.load` reads
     folder/training/run.json                              the configuration; another one in the same folder is refused
 
 Running it again resumes; a folder that already holds its policy is returned at once. With torchrun every process takes a part
@@ -81,6 +82,7 @@ def train_policy(
     validation: Mixture | None = None,
     initial: Path | None = None,
     lineage: Lineage | None = None,
+    track: Callable[[int, dict[str, float]], None] | None = None,
     on_step: Callable[[int, int, dict[str, float]], None] | None = None,
     device: str = "cpu",
 ) -> Path:
@@ -94,6 +96,7 @@ def train_policy(
         validation: Held-out data; losses are reported as `validation/SOURCE/…`.
         initial: Folder of a policy to continue from; None to begin with a fresh network.
         lineage: What to record; `parent` and `metrics` are filled in here.
+        track: Called with the step and the values of every line of metrics.
         on_step: Called after each step with (steps done, steps in all, last logged metrics).
         device: Of torch.
 
@@ -164,6 +167,9 @@ def train_policy(
             return {}
         return _by_source(held_out, config.fit, lambda batch: losses(model, batch, NO_AUGMENTATION))
 
+    def export(model: nn.Module, checkpoint: Path) -> None:
+        LearnedPolicy.write(checkpoint, cast(PolicyNetwork, model), statistics, lineage, samples.instructions)
+
     metrics = fit(
         network,
         samples.draw,
@@ -173,6 +179,8 @@ def train_policy(
         part_fn=samples.gather,
         describe=samples.describe,
         validate=validation_losses,
+        export=export,
+        track=track,
         on_step=on_step,
     )
     if group.leads:

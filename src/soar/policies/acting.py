@@ -1,0 +1,163 @@
+"""How a policy that predicts chunks of actions acts, whatever computes its network: no torch here.
+
+Time axis. Such a policy looks at a robot's camera every `execute` steps, and whenever the robot's goal changes; in between it
+executes what it planned. A flow's noise is a function of how often the robot was looked at since `reset`, so that a policy is
+deterministic and equal robots act alike.
+
+Shape suffixes: B batch (robots), H height or actions of a chunk, W width, C channels, D action dimensions, E embedding.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from soar.errors import ConfigError
+from soar.policies.instructions import InstructionEncoder
+from soar.seeding import generator
+from soar.types import ACTION_DIM, Goal, Image, Observation
+
+Conditioning = Literal["goal", "language"]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Plan:
+    """What a policy means to do next with one robot.
+
+    Attributes:
+        goal: What was planned for.
+        chunk_HD: In physical units; None before the first look.
+        looks: How often the robot was looked at.
+        done: Actions of the chunk that were executed.
+    """
+
+    goal: Goal | None = None
+    chunk_HD: NDArray[np.float32] | None = None
+    looks: int = 0
+    done: int = 0
+
+    def is_over(self, goal: Goal, execute: int) -> bool:
+        """Whether the robot must be looked at before it acts towards this goal."""
+        return self.chunk_HD is None or self.done >= execute or not _same(self.goal, goal)
+
+    def next(self) -> NDArray[np.float32]:
+        """Return the next action (7,)."""
+        assert self.chunk_HD is not None
+        self.done += 1
+        return np.asarray(self.chunk_HD[self.done - 1])
+
+
+def _same(one: Goal | None, other: Goal) -> bool:
+    if one is other:
+        return True
+    return (isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and np.array_equal(one, other)) or (
+        isinstance(one, str) and one == other
+    )
+
+
+class PlanningPolicy(ABC):
+    """Turns observations and goals into actions, by chunks that a subclass predicts.
+
+    Args:
+        id: See `id`.
+        conditioning: What its goals are: `goal` images, or instructions in `language`.
+        image_size: Of the images that it sees [px].
+        chunk: Actions that are predicted at once.
+        execute: How many of them are executed before it looks again.
+        action_std: (7,) standard deviation of the actions that it learned from.
+        instructions: Embeds instructions; needed by a language-conditioned policy.
+    """
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        conditioning: Conditioning,
+        image_size: int,
+        chunk: int,
+        execute: int,
+        action_std: NDArray[np.float32],
+        instructions: InstructionEncoder,
+    ) -> None:
+        self.conditioning: Conditioning = conditioning
+        self.action_std = action_std
+        self.instructions = instructions
+        self._id, self._image_size, self._chunk, self._execute = id, image_size, chunk, execute
+        self._plans: list[_Plan] = []
+
+    @property
+    def id(self) -> str:
+        """Kind and hash of configuration and weights: equal ids mean equal policies."""
+        return self._id
+
+    def act(self, observations: Sequence[Observation], goals: Sequence[Goal]) -> NDArray[np.float32]:
+        """Return actions (B, 7) in physical units; the gripper's target is exactly 0 or 1.
+
+        Raises:
+            ValueError: There are not as many goals as observations.
+            ConfigError: A goal is an instruction and the policy wants an image, or the other way round.
+        """
+        if len(observations) != len(goals):
+            raise ValueError(f"each observation needs one goal, got {len(observations)} and {len(goals)}")
+        self._plans = self._plans[: len(goals)] + [_Plan() for _ in range(len(goals) - len(self._plans))]
+        plans = list(enumerate(zip(self._plans, goals, strict=True)))
+        due = [index for index, (plan, goal) in plans if plan.is_over(goal, self._execute)]
+        if due:
+            looks = [self._plans[index].looks for index in due]
+            chunks = self._look([observations[index] for index in due], [goals[index] for index in due], looks)
+            for index, chunk_HD in zip(due, chunks, strict=True):
+                self._plans[index] = _Plan(goal=goals[index], chunk_HD=chunk_HD, looks=self._plans[index].looks + 1)
+        return np.stack([plan.next() for plan in self._plans]) if goals else np.zeros((0, ACTION_DIM), np.float32)
+
+    def reset(self) -> None:
+        """Forget what was planned."""
+        self._plans = []
+
+    @abstractmethod
+    def predict(
+        self,
+        observation_BHWC: NDArray[np.uint8],
+        goal: NDArray[np.uint8] | NDArray[np.float32],
+        noise_BHD: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """Return chunks of actions (B, H, 7) in physical units, with a gripper's target between 0 and 1, or near.
+
+        Args:
+            observation_BHWC: RGB images of the policy's size.
+            goal: Such images, or the embeddings (B, E) of instructions.
+            noise_BHD: Standard normal; what a flow begins with.
+        """
+
+    def _look(self, observations: Sequence[Observation], goals: Sequence[Goal], looks: Sequence[int]) -> NDArray[np.float32]:
+        """Return chunks (B, H, 7) in physical units; `looks` says which noise each gets."""
+        shape = self._chunk, ACTION_DIM
+        noise_BHD = np.stack([generator(0, "flow", look).standard_normal(shape, np.float32) for look in looks])
+        images_BHWC = np.stack([_resized(observation.image_HWC, self._image_size) for observation in observations])
+        chunks_BHD = np.array(self.predict(images_BHWC, self._goals(goals), noise_BHD), np.float32)
+        chunks_BHD[..., -1] = chunks_BHD[..., -1] >= 0.5
+        return chunks_BHD
+
+    def _goals(self, goals: Sequence[Goal]) -> NDArray[np.uint8] | NDArray[np.float32]:
+        texts = [goal for goal in goals if isinstance(goal, str)]
+        pictures = [goal for goal in goals if not isinstance(goal, str)]
+        wanted, given = (texts, pictures) if self.conditioning == "language" else (pictures, texts)
+        if given or not wanted:
+            raise ConfigError(
+                f"policy {self.id} follows {'instructions' if self.conditioning == 'language' else 'goal images'}, and got "
+                f"{'images' if pictures else 'instructions'}. A language-conditioned policy acts without subgoals."
+            )
+        if self.conditioning == "language":
+            return self.instructions(texts)
+        return np.stack([_resized(goal, self._image_size) for goal in pictures])
+
+
+def _resized(image_HWC: Image, size: int) -> NDArray[np.uint8]:
+    if image_HWC.shape[:2] == (size, size):
+        return image_HWC
+    return np.asarray(cv2.resize(image_HWC, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
