@@ -18,7 +18,7 @@ from soar.evaluation import read_evaluation
 from soar.evaluation.simulated import read_films
 from soar.policies.learned import LearnedPolicy, read_lineage
 
-COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data", "vlm", "tasks", "subgoal", "import-susie", "label",
+COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data", "vlm", "tasks", "subgoal", "import-susie",
             "import-checkpoint")  # fmt: skip
 INNER = ("vlm ask", "tasks questions")
 DATA = ("stats", "films", "import", "import rlds", "import raw", "import lerobot", "export", "export rlds",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from soar.cli.curate import Compact, Delete, Doctor, LabelEpisode, Merge, Relabel, Split
+from soar.cli.curate import Compact, Delete, Doctor, Label, Merge, Relabel, Split
 from soar.cli.exchange import Export, Import
 
 
@@ -77,7 +77,7 @@ class Data:
         | Annotated[Films, tyro.conf.subcommand("films", prefix_name=False)]
         | Annotated[Import, tyro.conf.subcommand("import", prefix_name=False)]
         | Annotated[Export, tyro.conf.subcommand("export", prefix_name=False)]
-        | Annotated[LabelEpisode, tyro.conf.subcommand("label", prefix_name=False)]
+        | Annotated[Label, tyro.conf.subcommand("label", prefix_name=False)]
         | Annotated[Relabel, tyro.conf.subcommand("relabel", prefix_name=False)]
         | Annotated[Merge, tyro.conf.subcommand("merge", prefix_name=False)]
         | Annotated[Split, tyro.conf.subcommand("split", prefix_name=False)]
