@@ -121,9 +121,15 @@ def test_training_on_successes_without_any_says_so(
 
 def test_stats_and_films_of_a_store(tmp_path: Path, stores: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "stats", str(stores[0]), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["total"]["successes"] == 1
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["total"]["successes"] == 1
+    assert printed["by_scene"]["1"]["success_rate"] == pytest.approx([0.5, 0.0945, 0.9055], abs=1e-3)
+    assert printed["vectors"]["action"]["count"] == 60
+    assert len(printed["vectors"]["state"]["q99"]) == 7
     assert main(["data", "stats", str(stores[0]), "--where", "success"]) == 0
-    assert "total" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    for words in ("total", "0% autonomous", "1/1 = 1.00", "dyaw", "q50"):
+        assert words in shown
     assert main(["data", "films", str(stores[0]), "--out", str(tmp_path / "films"), "--where", "not success"]) == 0
     assert [path.name for path in (tmp_path / "films").iterdir()] == ["b.webp"]
 

@@ -1,4 +1,4 @@
-"""Writers are killed at random moments. What they said to be written is there, whole and once; the rest is there whole or not."""
+"""Writers are killed at random moments. What they said to be written is there, whole and once; the rest is whole or absent."""
 
 from __future__ import annotations
 

@@ -14,9 +14,11 @@ from soar.cli.exchange import Export, Import
 
 @dataclass(frozen=True, kw_only=True)
 class Stats:
-    """Count what a store of episodes holds, by task, scene and policy.
+    """Count what a store holds, by task, scene, robot and policy, and how its states and actions are distributed.
 
-    Example: soar data stats runs/scene1/episodes
+    No image is read, and numbers that were read once are remembered.
+
+    Example: soar data stats runs/scene1/episodes --where "run = 'monday'" --json
     """
 
     store: Annotated[Path, tyro.conf.Positional]
@@ -29,9 +31,10 @@ class Stats:
     def run(self) -> None:
         """Run it."""
         from soar.cli.tables import print_statistics
-        from soar.episodes import EpisodeStore, dataset_statistics
+        from soar.episodes import EpisodeStore, dataset_statistics, vector_statistics
 
-        print_statistics(dataset_statistics(EpisodeStore(self.store), self.where or None), as_json=self.json)
+        store, where = EpisodeStore(self.store), self.where or None
+        print_statistics(dataset_statistics(store, where), vector_statistics(store, where), as_json=self.json)
 
 
 @dataclass(frozen=True, kw_only=True)
