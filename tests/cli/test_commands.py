@@ -21,8 +21,8 @@ from soar.policies.learned import LearnedPolicy, read_lineage
 COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data", "vlm", "tasks", "subgoal", "import-susie",
             "import-checkpoint")  # fmt: skip
 INNER = ("vlm ask", "tasks questions")
-DATA = ("stats", "films", "import", "import rlds", "import raw", "import lerobot", "export", "export rlds",
-        "export lerobot", "label", "relabel", "merge", "split", "delete", "compact", "doctor")  # fmt: skip
+DATA = ("stats", "view", "contact-sheet", "import", "import rlds", "import raw", "import lerobot", "export", "export rlds",
+        "export lerobot", "push", "pull", "label", "relabel", "merge", "split", "delete", "compact", "doctor")  # fmt: skip
 
 
 @pytest.mark.parametrize("command", [[], *(c.split() for c in COMMANDS + INNER), *(["data", *words.split()] for words in DATA)])
@@ -119,7 +119,7 @@ def test_training_on_successes_without_any_says_so(
     assert "has no episode where simulator_success" in capsys.readouterr().err
 
 
-def test_stats_and_films_of_a_store(tmp_path: Path, stores: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_stats_of_a_store(stores: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "stats", str(stores[0]), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["total"]["successes"] == 1
@@ -130,8 +130,6 @@ def test_stats_and_films_of_a_store(tmp_path: Path, stores: tuple[Path, Path], c
     shown = capsys.readouterr().out
     for words in ("total", "0% autonomous", "1/1 = 1.00", "dyaw", "q50"):
         assert words in shown
-    assert main(["data", "films", str(stores[0]), "--out", str(tmp_path / "films"), "--where", "not success"]) == 0
-    assert [path.name for path in (tmp_path / "films").iterdir()] == ["b.webp"]
 
 
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:

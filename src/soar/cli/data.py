@@ -10,6 +10,8 @@ import tyro
 
 from soar.cli.curate import Compact, Delete, Doctor, Label, Merge, Relabel, Split
 from soar.cli.exchange import Export, Import
+from soar.cli.hub import Pull, Push
+from soar.cli.looking import ContactSheet, View
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,37 +40,6 @@ class Stats:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Films:
-    """Draw episodes: a strip of frames each, with the subgoals below the frames at which they were due.
-
-    Example: soar data films runs/scene1/episodes --where "success and not simulator_success" --out films
-    """
-
-    store: Annotated[Path, tyro.conf.Positional]
-    """Folder of the store."""
-    out: Path
-    """Folder of the pictures, EPISODE.webp."""
-    where: str = ""
-    """SQL that selects some of the episodes."""
-    count: int = 12
-    """At most so many, the newest."""
-
-    def run(self) -> None:
-        """Run it."""
-        from soar.cli.tables import say
-        from soar.episodes import EpisodeStore
-        from soar.evaluation.film import strip_bytes
-        from soar.files import replacing
-
-        store = EpisodeStore(self.store)
-        records = store.episodes(self.where or None)[-self.count :]
-        for record in records:
-            with replacing(self.out / f"{record.id}.webp") as path:
-                path.write_bytes(strip_bytes(store.read(record.id)))
-        say(f"{len(records)} film strips in {self.out}")
-
-
-@dataclass(frozen=True, kw_only=True)
 class Data:
     """Look at datasets, import and export them, correct and repair them.
 
@@ -77,9 +48,12 @@ class Data:
 
     command: (
         Annotated[Stats, tyro.conf.subcommand("stats", prefix_name=False)]
-        | Annotated[Films, tyro.conf.subcommand("films", prefix_name=False)]
+        | Annotated[View, tyro.conf.subcommand("view", prefix_name=False)]
+        | Annotated[ContactSheet, tyro.conf.subcommand("contact-sheet", prefix_name=False)]
         | Annotated[Import, tyro.conf.subcommand("import", prefix_name=False)]
         | Annotated[Export, tyro.conf.subcommand("export", prefix_name=False)]
+        | Annotated[Push, tyro.conf.subcommand("push", prefix_name=False)]
+        | Annotated[Pull, tyro.conf.subcommand("pull", prefix_name=False)]
         | Annotated[Label, tyro.conf.subcommand("label", prefix_name=False)]
         | Annotated[Relabel, tyro.conf.subcommand("relabel", prefix_name=False)]
         | Annotated[Merge, tyro.conf.subcommand("merge", prefix_name=False)]

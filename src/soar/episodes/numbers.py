@@ -52,10 +52,7 @@ def vector_statistics(store: EpisodeStore, where: str | None = None) -> dict[str
     # The version first: what is appended meanwhile is in neither.
     version = store.version["steps"]
     attempts = np.sort(np.array([record.attempt for record in store.episodes(where)], np.int64))
-    if where is not None:
-        known = _read(store, version, attempts)
-    else:
-        known = _known(store, version, attempts)
+    known = _known(store, version, attempts) if where is None else _read(store, version, attempts)
     return {name: part.summary() for name, part in known.items()}
 
 

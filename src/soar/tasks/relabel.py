@@ -52,7 +52,7 @@ def relabel(
         vlm: Answers the task's question; `vlm.id` is the label's source.
         where: SQL that selects some of the episodes.
         threshold: Least probability that counts as success.
-        task_of: From an instruction to its task, see `soar.tasks.questions.task_finder`; raises `ConfigError` where it knows none.
+        task_of: From an instruction to its task, or a `ConfigError`; see `soar.tasks.questions.task_finder`.
         report: Is told how far it is.
 
     Raises:

@@ -60,7 +60,10 @@ def open_rlds(folder: Path, config: RLDSConfig) -> Dataset:
     Raises:
         FormatError: There is no TFRecord file, or no such split.
     """
-    files = sorted(path for path in folder.rglob("*.tfrecord*") if tfrecord.is_record_file(path)) if folder.is_dir() else []
+    found = folder.rglob("*.tfrecord*") if folder.is_dir() else ()
+    # Hidden folders are what programs keep beside the data, downloaders for example.
+    shown = (path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    files = sorted(path for path in shown if tfrecord.is_record_file(path))
     if not files:
         raise FormatError(f"{folder} holds no .tfrecord file; pass the folder of the dataset, the one with features.json")
     ((name, times),) = Counter(path.name for path in files).most_common(1)
