@@ -22,7 +22,8 @@ COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data", "vlm"
             "import-checkpoint")  # fmt: skip
 INNER = ("vlm ask", "tasks questions")
 DATA = ("stats", "view", "contact-sheet", "import", "import rlds", "import raw", "import lerobot", "export", "export rlds",
-        "export lerobot", "push", "pull", "label", "relabel", "merge", "split", "delete", "compact", "doctor")  # fmt: skip
+        "export lerobot", "push", "pull", "label", "relabel", "merge", "split", "delete", "pin",
+        "compact", "doctor")  # fmt: skip
 
 
 @pytest.mark.parametrize("command", [[], *(c.split() for c in COMMANDS + INNER), *(["data", *words.split()] for words in DATA)])
@@ -77,6 +78,24 @@ def test_train_from_nothing_then_improve_on_successes(tmp_path: Path, stores: tu
     assert (run["fit"]["steps"], run["fit"]["seed"]) == (4, 3)
     # One episode of 30 steps against two, ten times up-sampled: the cap decides.
     assert run["sources"] == {"pretraining": 0.5, "autonomous": 0.5}
+
+
+def test_a_policy_is_trained_again_from_what_it_was_trained_on(tmp_path: Path, stores: tuple[Path, Path]) -> None:
+    preset = write(tmp_path, "tiny.yaml", PRESET)
+    assert main(["data", "pin", str(stores[0]), "--name", "paper"]) == 0
+    train = ["train", "--preset", preset, "--steps", "2", "--pretraining"]
+    assert main([*train, str(stores[0]), "--out", str(tmp_path / "then")]) == 0
+    version = read_lineage(tmp_path / "then").data["pretraining"]
+    store = EpisodeStore(stores[0])
+    store.append(make_episode("later", steps=30, size=64, seed=7))
+    store.delete("a")
+    store.compact()
+    for name, pinned in (("now", "paper"), ("by-numbers", f"{version['steps']}.{version['episodes']}")):
+        assert main([*train, f"{stores[0]}@{pinned}", "--out", str(tmp_path / name)]) == 0
+        assert read_lineage(tmp_path / name).data["pretraining"] == version
+        assert LearnedPolicy.load(tmp_path / name).id == LearnedPolicy.load(tmp_path / "then").id, "the weights are the same"
+    assert main([*train, str(stores[0]), "--out", str(tmp_path / "newest")]) == 0
+    assert LearnedPolicy.load(tmp_path / "newest").id != LearnedPolicy.load(tmp_path / "then").id
 
 
 def test_a_language_conditioned_policy_is_trained_and_evaluated_without_subgoals(

@@ -66,7 +66,7 @@ def test_a_deleted_episode_does_not_count_and_a_pinned_version_keeps_it(store: E
     assert_describes(vector_statistics(store), store, "ac")
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04"])
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"\x10\x00\x00\x00\x00\x00\x00\x00{}"])
 def test_a_damaged_memory_is_made_anew(store: EpisodeStore, content: bytes) -> None:
     (Path(store.uri) / FILE).write_bytes(content)
     assert_describes(vector_statistics(store), store, "abc")

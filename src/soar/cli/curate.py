@@ -200,6 +200,35 @@ class Compact:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pin:
+    """Give the present state of a store a name, to train from it again later; without --name, list the names.
+
+    STORE@NAME means that state for every command that reads a store. STORE@STEPS.EPISODES means the state with these versions
+    of the two tables, as the lineage of a policy states them.
+
+    Example: soar data pin my-robot --name paper
+    Example: soar train gcbc --pretraining my-robot@paper --out policy
+    """
+
+    store: Annotated[Path, tyro.conf.Positional]
+    """Folder of the store."""
+    name: str | None = None
+    """The name: letters, digits, dots and dashes. It means one state for ever."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.cli.tables import say
+        from soar.episodes import EpisodeStore
+        from soar.episodes.pins import pin, pins
+
+        store = EpisodeStore(self.store)
+        if self.name is not None:
+            pin(store.uri, self.name, store.version)
+        for name, version in pins(store.uri).items():
+            say(f"{store.uri}@{name}: {EpisodeStore(store.uri, version=version).count()} episodes, {version}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Doctor:
     """Find what is broken in a store: orphaned or missing steps, wrong counts, duplicate ids. Healthy rows are never touched.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from soar.cli.curate import Compact, Delete, Doctor, Label, Merge, Relabel, Split
+from soar.cli.curate import Compact, Delete, Doctor, Label, Merge, Pin, Relabel, Split
 from soar.cli.exchange import Export, Import
 from soar.cli.hub import Pull, Push
 from soar.cli.looking import ContactSheet, View
@@ -59,6 +59,7 @@ class Data:
         | Annotated[Merge, tyro.conf.subcommand("merge", prefix_name=False)]
         | Annotated[Split, tyro.conf.subcommand("split", prefix_name=False)]
         | Annotated[Delete, tyro.conf.subcommand("delete", prefix_name=False)]
+        | Annotated[Pin, tyro.conf.subcommand("pin", prefix_name=False)]
         | Annotated[Compact, tyro.conf.subcommand("compact", prefix_name=False)]
         | Annotated[Doctor, tyro.conf.subcommand("doctor", prefix_name=False)]
     )

@@ -1,14 +1,13 @@
 """How the actions and states of a store are distributed, without reading an image and without reading any step twice.
 
-What is known is kept in `statistics.npz` in the store's folder: distributions, and which episodes are in them. Whoever asks
-later reads the episodes that came since. The file is only a memory: it can be deleted at any time, it is not written for a
-store that cannot be written or is elsewhere, and it is made anew after an episode was deleted.
+What is known is kept in `statistics.safetensors` in the store's folder: distributions, and which episodes are in them. Whoever
+asks later reads the episodes that came since. The file is only a memory: it can be deleted at any time, it is not written for
+a store that cannot be written or is elsewhere, and it is made anew after an episode was deleted.
 """
 
 from __future__ import annotations
 
 import logging
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from soar.episodes import schema, tables
 from soar.episodes.distribution import Distribution, distribution, from_arrays
@@ -25,7 +26,7 @@ from soar.errors import SoarError
 from soar.files import replacing
 from soar.types import ACTION_DIM, STATE_DIM
 
-FILE = "statistics.npz"
+FILE = "statistics.safetensors"
 _FORMAT = 1
 _BATCH_ROWS = 65536
 _FEW = 1000
@@ -95,13 +96,12 @@ def _load(uri: str) -> tuple[NDArray[np.int64], _Known]:
     """Return the episodes that are in the file, and their distributions; nothing where there is no file that we can use."""
     path = Path(uri) / FILE
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if int(arrays["format"]) != _FORMAT:
-                return np.empty(0, np.int64), _nothing()
-            return np.asarray(arrays["attempts"]), {name: from_arrays(_below(arrays, name)) for name in _DIMS}
+        arrays = load_file(path)
+        if int(arrays["format"]) == _FORMAT:
+            return arrays["attempts"], {name: from_arrays(_below(arrays, name)) for name in _DIMS}
     except FileNotFoundError:
         pass
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
         _log.info("%s is made anew: %s", path, error)
     return np.empty(0, np.int64), _nothing()
 
@@ -115,7 +115,7 @@ def _save(uri: str, attempts: NDArray[np.int64], known: _Known) -> None:
         return
     parts = {f"{name}/{key}": array for name, part in known.items() for key, array in part.arrays().items()}
     try:
-        with replacing(Path(uri) / FILE) as path, path.open("wb") as file:
-            np.savez_compressed(file, format=np.array(_FORMAT), attempts=attempts, **parts)
+        with replacing(Path(uri) / FILE) as path:
+            save_file({"format": np.array(_FORMAT), "attempts": attempts, **parts}, path)
     except SoarError as error:
         _log.info("what is known of %s is not kept: %s", uri, error)
