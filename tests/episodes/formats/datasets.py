@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from episodes.builders import goal_images, judged, make_episode
 from soar.episodes import EncodedEpisode, EpisodeStore, frames
 from soar.episodes.encoded import encode
 from soar.episodes.formats import tfrecord
+from soar.episodes.formats.video import VideoWriter
 from soar.types import Provenance
 
 PROVENANCE = Provenance(policy="p", vlm="v", subgoal_model="s", robot="r", run="n", round=2, seed=2**40, faults=("camera",))
@@ -74,3 +76,23 @@ def write_records(path: Path, *records: bytes) -> Path:
         for record in records:
             tfrecord.write(file, record)
     return path
+
+
+def write_raw(folder: Path, steps: int = 22) -> np.ndarray:
+    """A trajectory as the released collection code leaves it; returns its actions."""
+    folder.mkdir(parents=True)
+    episode = make_episode(steps=steps, size=32)
+    for name, array in (("actions", episode.actions_TD), ("eef_poses", episode.states_TD[:-1].astype(np.float64))):
+        with (folder / f"{name}.npy").open("wb") as file:
+            np.lib.format.write_array(file, array)
+    goals = np.repeat(make_episode(steps=2, size=32, seed=5).images_THWC, 20, axis=0)[:steps]
+    for name, images in (("trajectory", episode.images_THWC[:-1]), ("goals", goals)):
+        video = VideoWriter(folder / f"{name}.mp4", fps=15, size=(32, 32), codec="h264")
+        for image in images:
+            video.add(image)
+        video.close()
+    (folder / "language_task.txt").write_text("put the corn in the pot\n")
+    (folder / "success.txt").write_text("True")
+    (folder / "task_list.txt").write_text(json.dumps(["put the corn in the pot"], indent=4))
+    (folder / "object_list.txt").write_text('["corn",\n')
+    return episode.actions_TD

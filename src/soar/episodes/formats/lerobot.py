@@ -112,6 +112,7 @@ def _read(source: _Source, row: dict[str, Any], id: str, stored: dict[str, Any] 
     table = table.filter(pc.equal(table["episode_index"], row["episode_index"]))
     if len(table) != row["length"]:
         raise FormatError(f"{place}: {path} holds {len(table)} of its {row['length']} steps; is the file truncated?")
+    _check_order(table, place)
     states_ND, actions_ND = _vectors(table["observation.state"], place), _vectors(table["action"], place)
     images = _images(source, row, table)
     if stored is not None:
@@ -134,6 +135,16 @@ def _read(source: _Source, row: dict[str, Any], id: str, stored: dict[str, Any] 
         labels=() if success is None else (unsaid.label(bool(success)),),
         provenance=unsaid.provenance(policy=row.get("soar/policy") or "", robot=source.info.get("robot_type") or ""),
     )
+
+
+def _check_order(table: pa.Table, place: str) -> None:
+    """Refuse an episode whose steps are not in order."""
+    if "frame_index" not in table.column_names:
+        return
+    wrong = np.flatnonzero(np.asarray(table["frame_index"]) != np.arange(len(table)))
+    if wrong.size:
+        found = table["frame_index"][int(wrong[0])].as_py()
+        raise FormatError(f"{place}: the steps are not in order, frame_index is {found} where {wrong[0]} is expected")
 
 
 def _images(source: _Source, row: dict[str, Any], table: pa.Table) -> list[bytes]:
