@@ -1,6 +1,7 @@
 """Runs under the Python of `scripts/peer.sh lerobot`: what the released LeRobot 0.4.4 reads, and writes.
 
     python peer_lerobot.py read FOLDER OUT.npz     every frame of a dataset: vectors, decoded images, tasks, extra columns
+    python peer_lerobot.py convert FOLDER          a dataset of version 2.1 becomes one of 3.0
     python peer_lerobot.py write FOLDER            two episodes with two cameras, one a video and one images
 
 The dataset that `write` makes is `tests/fixtures/lerobot`; its numbers are those of `pictures.py`.
@@ -83,9 +84,18 @@ def read(folder: Path, out: Path) -> None:
     )
 
 
+def convert(folder: Path) -> None:
+    """Run the released converter on a folder."""
+    from lerobot.datasets.v30.convert_dataset_v21_to_v30 import convert_dataset
+
+    convert_dataset(folder.name, root=folder.parent, push_to_hub=False)
+
+
 if __name__ == "__main__":
     logging.disable(logging.WARNING)
     if sys.argv[1] == "write":
         write(Path(sys.argv[2]))
+    elif sys.argv[1] == "convert":
+        convert(Path(sys.argv[2]))
     else:
         read(Path(sys.argv[2]), Path(sys.argv[3]))

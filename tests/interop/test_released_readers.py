@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from episodes.formats.datasets import assert_same, store_of_three
+from episodes.formats.datasets import assert_same, store_of_three, write_v21
 from episodes.formats.test_released_writers import check_bridge, check_lerobot, check_soar
 from soar.episodes import EpisodeStore, frames
 from soar.episodes.formats.importing import import_episodes
@@ -95,6 +96,20 @@ def test_what_the_released_writers_write_now_is_what_the_fixtures_hold(tmp_path:
     check_lerobot(tmp_path / "lerobot", tmp_path)
     check_soar(tmp_path / "rlds" / "soar_dataset" / "1.0.0", tmp_path)
     check_bridge(tmp_path / "rlds" / "bridge_dataset" / "1.0.0", tmp_path)
+
+
+def test_version_21_is_imported_as_what_the_released_converter_makes_of_it(tmp_path: Path, lerobot: Peer) -> None:
+    theirs = Path(__file__).parents[1] / "fixtures" / "lerobot"
+    new, before, after = (EpisodeStore(tmp_path / name, mode="create") for name in ("new", "before", "after"))
+    import_episodes(open_lerobot(theirs, LeRobotConfig(camera="front")), new)
+    folder = write_v21(tmp_path / "lerobot", new)
+    import_episodes(open_lerobot(folder, LeRobotConfig()), before)
+    lerobot("convert", folder)
+    assert json.loads((folder / "meta" / "info.json").read_text())["codebase_version"] == "v3.0"
+    import_episodes(open_lerobot(folder, LeRobotConfig()), after)
+    for record in before.episodes():
+        read, written = after.read_encoded(record.id), before.read_encoded(record.id)
+        assert_same(replace(read, created_s=written.created_s), written, frames_equal=True)
 
 
 def test_a_dataset_of_theirs_that_went_through_our_store_is_read_by_them(tmp_path: Path, lerobot: Peer, tfds: Peer) -> None:

@@ -132,7 +132,7 @@ class ImportRaw(_Import):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportLeRobot(_Import):
-    """Import a LeRobotDataset v3.0 with states and actions of 7 numbers: x y z, roll pitch yaw, gripper.
+    """Import a LeRobotDataset v3.0 or v2.1 with states and actions of 7 numbers: x y z, roll pitch yaw, gripper.
 
     Example: soar data import lerobot my_dataset --store my-robot --camera front
     """

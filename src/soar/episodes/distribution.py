@@ -70,7 +70,8 @@ class Distribution:
         rank = min(max(int(np.ceil(share * self.count)), 1), self.count)
         places = [np.searchsorted(np.cumsum(counts), rank) for counts in self.counts]
         middles = [_middle(buckets[place]) for buckets, place in zip(self.buckets, places, strict=True)]
-        return np.clip(np.array(middles), self.lows_D, self.highs_D)
+        values: NDArray[np.float64] = np.clip(np.array(middles), self.lows_D, self.highs_D)
+        return values
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return it as arrays, see `from_arrays`."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,9 @@ from soar.episodes.formats.rlds import RLDSConfig, open_rlds
 from soar.episodes.formats.steps import Unsaid
 from soar.errors import FormatError
 
-from .datasets import rlds_record, store_of_three, write_raw, write_records
+from .datasets import assert_same, rlds_record, store_of_three, write_raw, write_records, write_v21
 
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 SOAR_PATH = "/data/robot_3/scene7/gcbc/2024-05-01/success/trajectory_12"
 
 
@@ -216,7 +218,21 @@ def test_lerobot_says_which_cameras_versions_and_files(tmp_path: Path, store: Ep
     with pytest.raises(FormatError, match=rf"{video}"):
         import_episodes(open_lerobot(folder, LeRobotConfig(camera="observation.images.front")), store)
     info = json.loads((folder / "meta/info.json").read_text())
-    (folder / "meta/info.json").write_text(json.dumps(info | {"codebase_version": "v2.1"}))
-    with pytest.raises(FormatError, match=r"version v2\.1, this reads v3\.0; convert"):
+    (folder / "meta/info.json").write_text(json.dumps(info | {"codebase_version": "v2.0"}))
+    with pytest.raises(FormatError, match=r"version v2\.0, this reads v3\.0 and v2\.1; convert"):
         open_lerobot(folder, LeRobotConfig())
     assert store.count() == 0
+
+
+def test_lerobot_v21_is_imported_as_its_conversion_to_v30_is(tmp_path: Path, store: EpisodeStore) -> None:
+    new = EpisodeStore(tmp_path / "new", mode="create")
+    import_episodes(open_lerobot(FIXTURES / "lerobot", LeRobotConfig(camera="front")), new)
+    old = write_v21(tmp_path / "lerobot", new)
+    import_episodes(open_lerobot(old, LeRobotConfig()), store)
+    assert [record.instruction for record in store.episodes()] == ["put the corn in the pot", "open the drawer"]
+    for record in new.episodes():
+        read, written = store.read_encoded(record.id), new.read_encoded(record.id)
+        assert_same(replace(read, created_s=written.created_s), written, frames_equal=False)
+    (old / "meta" / "episodes.jsonl").write_text('{"episode_index": 0}\n')
+    with pytest.raises(FormatError, match=r"episodes.jsonl line 1 must hold episode_index, length"):
+        open_lerobot(old, LeRobotConfig())
