@@ -17,6 +17,7 @@ class Label:
     a label by NAME are not shown again.
 
     Example: soar data label runs/scene1/episodes --name ada --count 50
+
     Example: soar data label runs/scene1/episodes --name ada --episode 0-000012 --verdict failure
     """
 
@@ -207,6 +208,7 @@ class Pin:
     of the two tables, as the lineage of a policy states them.
 
     Example: soar data pin my-robot --name paper
+
     Example: soar train gcbc --pretraining my-robot@paper --out policy
     """
 

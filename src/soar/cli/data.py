@@ -41,9 +41,19 @@ class Stats:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Look at datasets, import and export them, correct and repair them.
+    """Look at datasets, exchange them with other formats and other people, correct and repair them.
+
+    A store is the folder that `soar collect` writes episodes to. `import` and `pull` make stores of other data, `export` and
+    `push` make other formats of stores; whatever LeRobot and RLDS have no place for travels in a file beside them.
+
+    --where takes SQL over what is known of an episode: id, scene, instruction, length, success, probability, policy, vlm,
+    subgoal_model, robot, run, round, seed, created_s and more. STORE@NAME is a state of a store that `pin` named.
+
+    Labels, deletions and repairs make new versions of a store. Nothing that a version holds is ever overwritten.
 
     Example: soar data import rlds soar_dataset/1.0.0 --store soar-data
+
+    Example: soar data stats soar-data --where "success and scene = 'scene7'"
     """
 
     command: (

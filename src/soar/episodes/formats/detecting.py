@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from soar.episodes import pins
 from soar.episodes.formats.lerobot import LeRobotConfig, open_lerobot
 from soar.episodes.formats.raw import RawConfig, open_raw
 from soar.episodes.formats.rlds import RLDSConfig, open_rlds
@@ -20,7 +21,9 @@ def format_of(folder: Path) -> Format:
     Raises:
         FormatError: None of the formats.
     """
-    if (folder / "episodes.lance").is_dir():
+    text, pin = pins.split(str(folder))
+    # A place in an object store (`s3://…`, of which a Path keeps one slash) can only be a store.
+    if pin or ":/" in text or (folder / "episodes.lance").is_dir():
         return "store"
     if (folder / "meta" / "info.json").is_file():
         return "lerobot"
