@@ -5,10 +5,10 @@ BIN := .venv/bin
 PYTHON_FILES := src tests benchmarks scripts
 export PYTHON TORCH_INDEX
 
-.PHONY: help setup demo test lint types tables format clean
+.PHONY: help setup demo test test-interop lint types tables format clean
 
 help: ## say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/ready ## make .venv with everything in it
 
@@ -20,6 +20,11 @@ demo: .venv/ready ## a simulated robot improves itself on scene 1; run it again 
 
 test: .venv/ready ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+test-interop: .venv/ready ## exchange files with the released LeRobot and tensorflow_datasets, in environments of their own
+	scripts/peer.sh lerobot
+	scripts/peer.sh tfds
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m interop tests/interop
 
 lint: .venv/ready ## check style and formatting
 	$(BIN)/ruff check $(PYTHON_FILES)

@@ -44,6 +44,10 @@ class FormatError(SoarError):
     """A dataset of another format is damaged, incomplete, or not what it was said to be; the message names file and place."""
 
 
+class HubError(SoarError):
+    """The Hugging Face Hub refuses something or cannot be reached, or what it sent is damaged."""
+
+
 class RenderingError(SoarError):
     """No headless rendering library was found; the message prints the command that installs it."""
 

@@ -19,11 +19,12 @@ from soar.evaluation import read_evaluation
 from soar.evaluation.simulated import read_films
 from soar.policies.learned import LearnedPolicy, read_lineage
 
-COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data", "vlm", "tasks", "subgoal", "import-susie", "label",
+COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data", "vlm", "tasks", "subgoal", "import-susie",
             "import-checkpoint", "export-policy")  # fmt: skip
 INNER = ("vlm ask", "tasks questions")
-DATA = ("stats", "films", "import", "import rlds", "import raw", "import lerobot", "export", "export rlds",
-        "export lerobot", "label", "relabel", "merge", "split", "delete", "compact", "doctor")  # fmt: skip
+DATA = ("stats", "view", "contact-sheet", "import", "import rlds", "import raw", "import lerobot", "export", "export rlds",
+        "export lerobot", "push", "pull", "label", "relabel", "merge", "split", "delete", "pin",
+        "compact", "doctor")  # fmt: skip
 
 
 @pytest.mark.parametrize("command", [[], *(c.split() for c in COMMANDS + INNER), *(["data", *words.split()] for words in DATA)])
@@ -105,6 +106,24 @@ def test_every_preset_trains_with_few_steps(
     shutil.rmtree(out)  # The large ones take half a gigabyte.
 
 
+def test_a_policy_is_trained_again_from_what_it_was_trained_on(tmp_path: Path, stores: tuple[Path, Path]) -> None:
+    preset = write(tmp_path, "tiny.yaml", PRESET)
+    assert main(["data", "pin", str(stores[0]), "--name", "paper"]) == 0
+    train = ["train", "--preset", preset, "--steps", "2", "--pretraining"]
+    assert main([*train, str(stores[0]), "--out", str(tmp_path / "then")]) == 0
+    version = read_lineage(tmp_path / "then").data["pretraining"]
+    store = EpisodeStore(stores[0])
+    store.append(make_episode("later", steps=30, size=64, seed=7))
+    store.delete("a")
+    store.compact()
+    for name, pinned in (("now", "paper"), ("by-numbers", f"{version['steps']}.{version['episodes']}")):
+        assert main([*train, f"{stores[0]}@{pinned}", "--out", str(tmp_path / name)]) == 0
+        assert read_lineage(tmp_path / name).data["pretraining"] == version
+        assert LearnedPolicy.load(tmp_path / name).id == LearnedPolicy.load(tmp_path / "then").id, "the weights are the same"
+    assert main([*train, str(stores[0]), "--out", str(tmp_path / "newest")]) == 0
+    assert LearnedPolicy.load(tmp_path / "newest").id != LearnedPolicy.load(tmp_path / "then").id
+
+
 def test_a_language_conditioned_policy_is_trained_and_evaluated_without_subgoals(
     tmp_path: Path, stores: tuple[Path, Path]
 ) -> None:
@@ -159,13 +178,17 @@ def test_training_on_successes_without_any_says_so(
     assert "has no episode where simulator_success" in capsys.readouterr().err
 
 
-def test_stats_and_films_of_a_store(tmp_path: Path, stores: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_stats_of_a_store(stores: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "stats", str(stores[0]), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["total"]["successes"] == 1
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["total"]["successes"] == 1
+    assert printed["by_scene"]["1"]["success_rate"] == pytest.approx([0.5, 0.0945, 0.9055], abs=1e-3)
+    assert printed["vectors"]["action"]["count"] == 60
+    assert len(printed["vectors"]["state"]["q99"]) == 7
     assert main(["data", "stats", str(stores[0]), "--where", "success"]) == 0
-    assert "total" in capsys.readouterr().out
-    assert main(["data", "films", str(stores[0]), "--out", str(tmp_path / "films"), "--where", "not success"]) == 0
-    assert [path.name for path in (tmp_path / "films").iterdir()] == ["b.webp"]
+    shown = capsys.readouterr().out
+    for words in ("total", "0% autonomous", "1/1 = 1.00", "dyaw", "q50"):
+        assert words in shown
 
 
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_final_frames_are_judged_and_compared_with_the_simulator(store: EpisodeS
 
 
 def test_what_a_model_said_at_the_time_can_be_measured_against_a_person(store: EpisodeStore) -> None:
-    with pytest.raises(SoarError, match=r"none is labelled by a person and a model.*soar label"):
+    with pytest.raises(SoarError, match=r"none is labelled by a person and a model.*soar data label"):
         judge(store, "person", task_of=task_from_instruction)
     for success in (True, False):
         store.add_label("e1", Label(success=success, probability=None, source="person:ada"))

@@ -9,7 +9,7 @@ import tyro
 from soar.cli.checkpoints import ExportPolicy, ImportCheckpoint
 from soar.cli.data import Data
 from soar.cli.loop import Improve, Pretrain
-from soar.cli.models import VLM, LabelEpisodes, Tasks
+from soar.cli.models import VLM, Tasks
 from soar.cli.phases import Collect, Evaluate, Train
 from soar.cli.reproduce import Reproduce
 from soar.cli.subgoals import ImportSusie, Subgoal
@@ -28,5 +28,4 @@ Command = (
     | Annotated[Tasks, tyro.conf.subcommand("tasks", prefix_name=False)]
     | Annotated[Subgoal, tyro.conf.subcommand("subgoal", prefix_name=False)]
     | Annotated[ImportSusie, tyro.conf.subcommand("import-susie", prefix_name=False)]
-    | Annotated[LabelEpisodes, tyro.conf.subcommand("label", prefix_name=False)]
 )

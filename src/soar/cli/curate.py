@@ -10,46 +10,66 @@ import tyro
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelEpisode:
-    """Say yourself whether an episode succeeded. It outranks what models said; their labels are kept.
+class Label:
+    """Say yourself whether episodes succeeded. It outranks what models said; their labels are kept.
 
-    Example: soar data label runs/scene1/episodes --episode 0-000012 --verdict failure --name kim
+    Without --verdict you are asked in the terminal, about a sample: first and last frame, success or not. Episodes that have
+    a label by NAME are not shown again.
+
+    Example: soar data label runs/scene1/episodes --name ada --count 50
+
+    Example: soar data label runs/scene1/episodes --name ada --episode 0-000012 --verdict failure
     """
 
     store: Annotated[Path, tyro.conf.Positional]
     """Folder of the store."""
-    episode: str
-    """Id of the episode."""
-    verdict: Literal["success", "failure"]
-    """What you see."""
     name: str
     """Who you are."""
+    episode: str | None = None
+    """Id of an episode; only this one."""
+    verdict: Literal["success", "failure", "unclear"] | None = None
+    """What you saw in EPISODE; nothing is asked then."""
+    count: int = 20
+    """At most so many are asked about."""
+    where: str = ""
+    """SQL that selects some of the episodes."""
+    seed: int = 0
+    """Of the order."""
 
     def run(self) -> None:
         """Run it."""
-        import time
-
+        from soar.cli.labelling import label_episode, label_sample
         from soar.cli.tables import say
         from soar.episodes import EpisodeStore
-        from soar.episodes.schema import PERSON
-        from soar.types import Label
+        from soar.errors import ConfigError
+        from soar.vlm.terminal import Terminal
 
-        label = Label(success=self.verdict == "success", probability=None, source=f"{PERSON}{self.name}", time_s=time.time())
-        EpisodeStore(self.store).add_label(self.episode, label)
-        say(f"{self.episode}: {self.verdict}")
+        store = EpisodeStore(self.store)
+        if self.verdict is not None:
+            if self.episode is None:
+                raise ConfigError("--verdict needs --episode, the id of the episode in which you saw it")
+            label_episode(store, self.episode, name=self.name, verdict=self.verdict)
+            say(f"{self.episode}: {self.verdict}")
+            return
+        done, left = label_sample(
+            store, Terminal(), name=self.name, count=self.count, where=self.where, seed=self.seed, episode=self.episode
+        )
+        say(f"{done} episodes labelled; {left} more have no label by {self.name}.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Relabel:
-    """Let another VQA model judge the success of stored episodes. Old labels are kept, and a person's outranks a model's.
+    """Let another model judge the success of stored episodes. Old labels are kept, and a person's outranks a model's.
 
-    Example: soar data relabel runs/scene1/episodes --vlm my-vqa --threshold 0.8
+    Example: soar data relabel runs/scene1/episodes --vlm vlm.yaml --threshold 0.8
     """
 
     store: Annotated[Path, tyro.conf.Positional]
     """Folder of the store."""
-    vlm: Path | None = None
-    """Folder of the VQA model; the one that comes with SOAR by default."""
+    vlm: str | None = None
+    """Folder of a VQA model, or YAML file of a vision-language model; the model that comes with SOAR by default."""
+    questions: Path | None = None
+    """YAML file of questions (see `soar tasks questions`), for instructions that the rules do not understand."""
     where: str = ""
     """SQL that selects some of the episodes."""
     threshold: float = 0.5
@@ -61,17 +81,19 @@ class Relabel:
         from soar.cli.tables import say
         from soar.episodes import EpisodeStore
         from soar.improve.weights import default_weights
+        from soar.tasks.questions import task_finder
         from soar.tasks.relabel import relabel
-        from soar.vlm.vqa import VQAModel
+        from soar.vlm.opening import check_vlm
 
         store = EpisodeStore(self.store)
-        vlm = VQAModel.load(self.vlm or default_weights("vqa"))
+        vlm = check_vlm(self.vlm or str(default_weights("vqa")))
         with progress_bars() as report:
             done = relabel(
                 store,
                 vlm,
                 where=self.where or None,
                 threshold=self.threshold,
+                task_of=task_finder(self.questions),
                 report=lambda count, total: report("episodes", count, total),
             )
         for instruction in done.unknown:
@@ -176,6 +198,36 @@ class Compact:
 
         EpisodeStore(self.store).compact()
         say(f"compacted {self.store}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pin:
+    """Give the present state of a store a name, to train from it again later; without --name, list the names.
+
+    STORE@NAME means that state for every command that reads a store. STORE@STEPS.EPISODES means the state with these versions
+    of the two tables, as the lineage of a policy states them.
+
+    Example: soar data pin my-robot --name paper
+
+    Example: soar train gcbc --pretraining my-robot@paper --out policy
+    """
+
+    store: Annotated[Path, tyro.conf.Positional]
+    """Folder of the store."""
+    name: str | None = None
+    """The name: letters, digits, dots and dashes. It means one state for ever."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.cli.tables import say
+        from soar.episodes import EpisodeStore
+        from soar.episodes.pins import pin, pins
+
+        store = EpisodeStore(self.store)
+        if self.name is not None:
+            pin(store.uri, self.name, store.version)
+        for name, version in pins(store.uri).items():
+            say(f"{store.uri}@{name}: {EpisodeStore(store.uri, version=version).count()} episodes, {version}")
 
 
 @dataclass(frozen=True, kw_only=True)

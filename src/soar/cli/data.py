@@ -8,15 +8,19 @@ from typing import Annotated
 
 import tyro
 
-from soar.cli.curate import Compact, Delete, Doctor, LabelEpisode, Merge, Relabel, Split
+from soar.cli.curate import Compact, Delete, Doctor, Label, Merge, Pin, Relabel, Split
 from soar.cli.exchange import Export, Import
+from soar.cli.hub import Pull, Push
+from soar.cli.looking import ContactSheet, View
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stats:
-    """Count what a store of episodes holds, by task, scene and policy.
+    """Count what a store holds, by task, scene, robot and policy, and how its states and actions are distributed.
 
-    Example: soar data stats runs/scene1/episodes
+    No image is read, and numbers that were read once are remembered.
+
+    Example: soar data stats runs/scene1/episodes --where "run = 'monday'" --json
     """
 
     store: Annotated[Path, tyro.conf.Positional]
@@ -29,59 +33,43 @@ class Stats:
     def run(self) -> None:
         """Run it."""
         from soar.cli.tables import print_statistics
-        from soar.episodes import EpisodeStore, dataset_statistics
+        from soar.episodes import EpisodeStore, dataset_statistics, vector_statistics
 
-        print_statistics(dataset_statistics(EpisodeStore(self.store), self.where or None), as_json=self.json)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Films:
-    """Draw episodes: a strip of frames each, with the subgoals below the frames at which they were due.
-
-    Example: soar data films runs/scene1/episodes --where "success and not simulator_success" --out films
-    """
-
-    store: Annotated[Path, tyro.conf.Positional]
-    """Folder of the store."""
-    out: Path
-    """Folder of the pictures, EPISODE.webp."""
-    where: str = ""
-    """SQL that selects some of the episodes."""
-    count: int = 12
-    """At most so many, the newest."""
-
-    def run(self) -> None:
-        """Run it."""
-        from soar.cli.tables import say
-        from soar.episodes import EpisodeStore
-        from soar.evaluation.film import strip_bytes
-        from soar.files import replacing
-
-        store = EpisodeStore(self.store)
-        records = store.episodes(self.where or None)[-self.count :]
-        for record in records:
-            with replacing(self.out / f"{record.id}.webp") as path:
-                path.write_bytes(strip_bytes(store.read(record.id)))
-        say(f"{len(records)} film strips in {self.out}")
+        store, where = EpisodeStore(self.store), self.where or None
+        print_statistics(dataset_statistics(store, where), vector_statistics(store, where), as_json=self.json)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Look at datasets, import and export them, correct and repair them.
+    """Look at datasets, exchange them with other formats and other people, correct and repair them.
+
+    A store is the folder that `soar collect` writes episodes to. `import` and `pull` make stores of other data, `export` and
+    `push` make other formats of stores; whatever LeRobot and RLDS have no place for travels in a file beside them.
+
+    --where takes SQL over what is known of an episode: id, scene, instruction, length, success, probability, policy, vlm,
+    subgoal_model, robot, run, round, seed, created_s and more. STORE@NAME is a state of a store that `pin` named.
+
+    Labels, deletions and repairs make new versions of a store. Nothing that a version holds is ever overwritten.
 
     Example: soar data import rlds soar_dataset/1.0.0 --store soar-data
+
+    Example: soar data stats soar-data --where "success and scene = 'scene7'"
     """
 
     command: (
         Annotated[Stats, tyro.conf.subcommand("stats", prefix_name=False)]
-        | Annotated[Films, tyro.conf.subcommand("films", prefix_name=False)]
+        | Annotated[View, tyro.conf.subcommand("view", prefix_name=False)]
+        | Annotated[ContactSheet, tyro.conf.subcommand("contact-sheet", prefix_name=False)]
         | Annotated[Import, tyro.conf.subcommand("import", prefix_name=False)]
         | Annotated[Export, tyro.conf.subcommand("export", prefix_name=False)]
-        | Annotated[LabelEpisode, tyro.conf.subcommand("label", prefix_name=False)]
+        | Annotated[Push, tyro.conf.subcommand("push", prefix_name=False)]
+        | Annotated[Pull, tyro.conf.subcommand("pull", prefix_name=False)]
+        | Annotated[Label, tyro.conf.subcommand("label", prefix_name=False)]
         | Annotated[Relabel, tyro.conf.subcommand("relabel", prefix_name=False)]
         | Annotated[Merge, tyro.conf.subcommand("merge", prefix_name=False)]
         | Annotated[Split, tyro.conf.subcommand("split", prefix_name=False)]
         | Annotated[Delete, tyro.conf.subcommand("delete", prefix_name=False)]
+        | Annotated[Pin, tyro.conf.subcommand("pin", prefix_name=False)]
         | Annotated[Compact, tyro.conf.subcommand("compact", prefix_name=False)]
         | Annotated[Doctor, tyro.conf.subcommand("doctor", prefix_name=False)]
     )

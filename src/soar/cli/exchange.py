@@ -45,6 +45,27 @@ class Known:
         )
 
 
+def import_dataset(dataset: Dataset, target: Path, *, skip_bad: bool, limit: int | None = None) -> None:
+    """Append the episodes of a dataset to a store, which is made when it is missing, and say what was done."""
+    from soar.cli.progress import progress_bars
+    from soar.cli.tables import say
+    from soar.episodes import EpisodeStore
+    from soar.episodes.formats.importing import import_episodes
+
+    store = EpisodeStore(target, mode="open_or_create")
+    with progress_bars() as report:
+        done = import_episodes(
+            dataset,
+            store,
+            skip_bad=skip_bad,
+            limit=limit,
+            report=lambda count, total, note: report("episodes", count, total, note),
+        )
+    for line in done.bad:
+        say(f"skipped: {line}")
+    say(f"{done.imported} episodes imported, {done.present} were there already, {len(done.bad)} skipped; {target}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Import:
     source: Annotated[Path, tyro.conf.Positional]
@@ -61,24 +82,7 @@ class _Import:
 
     def run(self) -> None:
         """Run it."""
-        from soar.cli.progress import progress_bars
-        from soar.cli.tables import say
-        from soar.episodes import EpisodeStore
-        from soar.episodes.formats.importing import import_episodes
-
-        dataset = self._open()
-        store = EpisodeStore(self.store, mode="open_or_create")
-        with progress_bars() as report:
-            done = import_episodes(
-                dataset,
-                store,
-                skip_bad=self.skip_bad,
-                limit=self.limit,
-                report=lambda count, total, note: report("episodes", count, total, note),
-            )
-        for line in done.bad:
-            say(f"skipped: {line}")
-        say(f"{done.imported} episodes imported, {done.present} were there already, {len(done.bad)} skipped; {self.store}")
+        import_dataset(self._open(), self.store, skip_bad=self.skip_bad, limit=self.limit)
 
     def _open(self) -> Dataset:
         raise NotImplementedError
@@ -128,7 +132,7 @@ class ImportRaw(_Import):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportLeRobot(_Import):
-    """Import a LeRobotDataset v3.0 with states and actions of 7 numbers: x y z, roll pitch yaw, gripper.
+    """Import a LeRobotDataset v3.0 or v2.1 with states and actions of 7 numbers: x y z, roll pitch yaw, gripper.
 
     Example: soar data import lerobot my_dataset --store my-robot --camera front
     """

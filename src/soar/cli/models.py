@@ -54,7 +54,7 @@ class EvaluateVLM:
     vlm: str | None = None
     """Folder of the VQA model, YAML file of any other model, or `human`; by default the judgements in the store count."""
     labels: Literal["simulator", "person"] = "simulator"
-    """Whose labels are the truth; `soar label` makes a person's."""
+    """Whose labels are the truth; `soar data label` makes a person's."""
     threshold: float = 0.5
     """Least probability that counts as success."""
     questions: Path | None = None
@@ -185,36 +185,3 @@ class Tasks:
     def run(self) -> None:
         """Run it."""
         self.command.run()
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelEpisodes:
-    """Label a sample of episodes by hand, in the terminal: first and last frame, success or not.
-
-    A person's label outranks a model's. Episodes that have one by NAME are not shown again.
-
-    Example: soar label runs/scene1/episodes --name ada --count 50
-    """
-
-    store: Annotated[Path, tyro.conf.Positional]
-    """Folder of a store of episodes."""
-    name: str
-    """Who labels."""
-    count: int = 20
-    """At most so many."""
-    where: str = ""
-    """SQL that selects some of the episodes."""
-    seed: int = 0
-    """Of the order."""
-
-    def run(self) -> None:
-        """Run it."""
-        from soar.cli.labelling import label_sample
-        from soar.cli.tables import say
-        from soar.episodes import EpisodeStore
-        from soar.vlm.terminal import Terminal
-
-        done, left = label_sample(
-            EpisodeStore(self.store), Terminal(), name=self.name, count=self.count, where=self.where, seed=self.seed
-        )
-        say(f"{done} episodes labelled; {left} more have no label by {self.name}.")

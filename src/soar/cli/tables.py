@@ -8,11 +8,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from soar.evaluation import Evaluation, Rate
 from soar.evaluation.detection import DetectorScore
 from soar.evaluation.statistics import short
+
+POSE = ("x [m]", "y [m]", "z [m]", "roll [rad]", "pitch [rad]", "yaw [rad]", "opening")
+"""The dimensions of a state …"""
+MOTION = (*(f"d{name}" for name in POSE[:6]), "gripper")
+"""… and of an action."""
 
 
 def say(text: str) -> None:
@@ -32,23 +38,55 @@ def print_rates(evaluations: Sequence[Evaluation]) -> None:
     _print(table)
 
 
-def print_statistics(statistics: dict[str, Any], *, as_json: bool) -> None:
-    """Print what a store holds, see `soar.episodes.dataset_statistics`."""
+def print_statistics(statistics: dict[str, Any], vectors: dict[str, Any], *, as_json: bool) -> None:
+    """Print what a store holds, see `soar.episodes.dataset_statistics` and `soar.episodes.vector_statistics`."""
     if as_json:
-        say(json.dumps(statistics, indent=1))
+        say(json.dumps(_with_rates(statistics) | {"vectors": vectors}, indent=1))
         return
+    paper = statistics["table6"]
+    row = Table(
+        "trajectories", "environments", "language", "failed trajectories", "collection", title="as in the paper's Table 6"
+    )
+    row.add_row(
+        str(paper["trajectories"]),
+        str(paper["environments"]),
+        "yes" if paper["language"] else "no",
+        "yes" if paper["failed_trajectories"] else "no",
+        f"{paper['autonomous_share']:.0%} autonomous",
+    )
+    _print(row)
     table = Table("", "attempts", "labelled", "successes", "failures", "steps", "success [95 % interval]")
-
-    def row(name: str, counts: dict[str, int]) -> None:
-        rate = Rate(successes=counts["successes"], trials=counts["labelled"])
-        table.add_row(name, *(str(value) for value in counts.values()), str(rate) if counts["labelled"] else "-")
-
-    for name in ("by_task", "by_scene", "by_policy", "by_robot"):
+    for name in ("by_task", "by_scene", "by_robot", "by_policy"):
+        table.add_row(f"[bold]{name.removeprefix('by_')}[/bold]")
         for key, counts in statistics[name].items():
-            row(key or "(none)", counts)
+            _add_counts(table, f"  {escape(key) or '(none)'}", counts)
         table.add_section()
-    row("total", statistics["total"])
+    _add_counts(table, "total", statistics["total"])
     _print(table)
+    for name, names in (("state", POSE), ("action", MOTION)):
+        found = vectors[name]
+        if not found["count"]:
+            continue
+        table = Table("", *names, title=f"{name}s: {found['count']}")
+        for key in ("mean", "std", "min", "q01", "q10", "q50", "q90", "q99", "max"):
+            table.add_row(key, *(f"{value:.4g}" for value in found[key]))
+        _print(table)
+
+
+def _add_counts(table: Table, name: str, counts: dict[str, int]) -> None:
+    rate = Rate(successes=counts["successes"], trials=counts["labelled"])
+    table.add_row(name, *(str(value) for value in counts.values()), str(rate) if counts["labelled"] else "-")
+
+
+def _with_rates(statistics: dict[str, Any]) -> dict[str, Any]:
+    """Return statistics in which each count of successes has its rate and 95 % interval; null where nothing is judged."""
+
+    def rated(counts: dict[str, int]) -> dict[str, Any]:
+        rate = Rate(successes=counts["successes"], trials=counts["labelled"])
+        return counts | {"success_rate": [rate.value, *rate.interval] if rate.trials else None}
+
+    groups = {name: {k: rated(c) for k, c in part.items()} for name, part in statistics.items() if name.startswith("by_")}
+    return statistics | {"total": rated(statistics["total"])} | groups
 
 
 def print_score(vlm: str, score: DetectorScore) -> None:

@@ -4,6 +4,7 @@ from soar.episodes.arrays import StepArrays, concatenate, load_arrays, train_val
 from soar.episodes.encoded import EncodedEpisode
 from soar.episodes.hindsight import HindsightPairs, HindsightSampler, balanced_by_instruction
 from soar.episodes.mixture import HindsightBatch, Mixture, co_training_weights
+from soar.episodes.numbers import vector_statistics
 from soar.episodes.relabel import ActionStatistics, action_statistics, drop_idle, sum_actions
 from soar.episodes.schema import EpisodeRecord
 from soar.episodes.statistics import dataset_statistics
@@ -29,4 +30,5 @@ __all__ = [
     "load_arrays",
     "sum_actions",
     "train_validation_split",
+    "vector_statistics",
 ]

@@ -126,6 +126,8 @@ def _open(uri: str) -> tuple[Any, Any]:
 def _columns(steps: Any) -> dict[int, tuple[Any, Any]]:
     """Return, by attempt, the numbers of its steps and of those without action."""
     table = steps.scanner(columns={"attempt": "attempt", "step": "step", "idle": "action is null"}).to_table()
+    if not len(table):
+        return {}
     attempts, numbers = np.asarray(table["attempt"], np.int64), np.asarray(table["step"], np.int64)
     idle = np.asarray(table["idle"])
     order = np.argsort(attempts, kind="stable")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from soar.episodes import schema
+from soar.episodes.damage import broken_files
 from soar.errors import StoreError
 
 
@@ -17,7 +18,9 @@ def explaining(action: str, uri: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        raise StoreError(f"cannot {action} the episode store {uri}: {reason(error)}") from error
+        broken = [] if _by_the_system(error) else broken_files(uri)
+        why = f"{broken[0]}. Restore it from a copy" if broken else reason(error)
+        raise StoreError(f"cannot {action} the episode store {uri}: {why}") from error
 
 
 @contextmanager
@@ -34,15 +37,19 @@ def explaining_filter(where: str | None) -> Iterator[None]:
 
 def reason(error: OSError | ValueError) -> str:
     """Return what went wrong in the words of the operating system, and what to do."""
-    text = str(error)
-    number = re.search(r"os error (\d+)", text)
-    code = int(number.group(1)) if number else getattr(error, "errno", None)
+    text, code = str(error), _by_the_system(error)
     if code is not None:
         why = os.strerror(code)
         return f"{why}. Nothing that was stored is changed. Free some space, or choose a folder that you may write to."
     if "was not found" in text:
         return "it, or the version that was asked for, does not exist."
     return _first_sentence(error)
+
+
+def _by_the_system(error: OSError | ValueError) -> int | None:
+    """Return the number of the operating system's error, None for any other."""
+    number = re.search(r"os error (\d+)", str(error))
+    return int(number.group(1)) if number else getattr(error, "errno", None)
 
 
 def _first_sentence(error: Exception) -> str:

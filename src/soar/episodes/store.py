@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from soar.episodes import frames, schema, tables
+from soar.episodes import frames, pins, schema, tables
 from soar.episodes.encoded import EncodedEpisode, check, decode, encode
 from soar.episodes.explaining import explaining, explaining_filter, reason
 from soar.episodes.schema import EpisodeRecord
@@ -62,7 +62,7 @@ class EpisodeStore:
     """Episodes on disk: append, read, filter by SQL, label, pin a version.
 
     Args:
-        uri: Folder of the store.
+        uri: Folder of the store; `FOLDER@NAME` for a state that has a name, see `soar.episodes.pins`.
         mode: `open` an existing store, `create` a new one, or `open_or_create`.
         version: What `EpisodeStore.version` once returned: read that state, and never write.
 
@@ -72,15 +72,19 @@ class EpisodeStore:
     """
 
     def __init__(self, uri: str | Path, *, mode: Mode = "open", version: Mapping[str, int] | None = None) -> None:
-        self.uri = str(uri)
-        self._pinned = version is not None
+        self.uri, pin = pins.split(str(uri))
+        if pin and mode != "open":
+            raise StoreError(f"{uri} is a state of {self.uri} that has a name, and read-only; leave out @{pin} to write")
         self._snapshot: Snapshot | None = None
         if mode != "open":
             tables.create(self.uri, exist_ok=mode == "open_or_create")
         tables.check_exist(self.uri)
-        pins = version or {}
-        self._steps = tables.open_table(self.uri, "steps", pins.get("steps"))
-        self._episodes = tables.open_table(self.uri, "episodes", pins.get("episodes"))
+        if version is None and pin:
+            version = pins.version_of(self.uri, pin)
+        self._pinned = version is not None
+        pinned = version or {}
+        self._steps = tables.open_table(self.uri, "steps", pinned.get("steps"))
+        self._episodes = tables.open_table(self.uri, "episodes", pinned.get("episodes"))
 
     @property
     def version(self) -> dict[str, int]:

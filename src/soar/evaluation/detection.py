@@ -89,7 +89,8 @@ def judge(
         raise SoarError(
             f"{store.uri} has no episode to compare: none is labelled by {'a person' if by == 'person' else 'the simulator'}"
             + (" and a model" if detector is None else "")
-            + f"{f' where {where}' if where else ''}. Label some with `soar label {store.uri} --name YOU`, or choose --labels."
+            + (f" where {where}" if where else "")
+            + f". Label some with `soar data label {store.uri} --name YOU`, or choose --labels."
         )
     judgements: list[Judgement] = []
     for start in range(0, len(found), _BATCH):

@@ -1,4 +1,4 @@
-"""Pictures of an episode: a strip to read at a glance, and a short clip."""
+"""Pictures of an episode: a strip to read at a glance, a contact sheet, and a short clip."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from soar.types import STEP_S, Episode, Image
 SHOWN_PX = 256
 """Smaller frames are enlarged by a whole factor, without smoothing, to at most this height."""
 _FRAMES = 6
+_BARE_ROWS = 4
 _BAND_PX = 34
 _GAP_PX = 4
 _PAPER, _INK = (24, 26, 30), (226, 228, 232)
@@ -44,6 +45,39 @@ def film_strip(episode: Episode) -> Pillow.Image:
         draw.text((column * width + 4, height + 3), f"subgoal {column}", _INK, font)
         strip.paste(_enlarged(subgoal.image_HWC).resize(cell.size), (column * width, height + _BAND_PX))
     return strip
+
+
+def contact_sheet(episode: Episode, columns: int = 8) -> Pillow.Image:
+    """Return the whole episode as one picture, read like a page.
+
+    Each row begins with a subgoal and goes on with `columns` evenly spaced frames from when it was commanded to when the next
+    one was. An episode without subgoals gets up to four rows of frames.
+    """
+    last = len(episode.actions_TD)
+    if episode.subgoals:
+        begins = [subgoal.step for subgoal in episode.subgoals]
+        ends = [*begins[1:], last]
+        heads = [_enlarged(subgoal.image_HWC) for subgoal in episode.subgoals]
+    else:
+        rows = min(_BARE_ROWS, -(-(last + 1) // columns))
+        bounds = sorted({round(step) for step in np.linspace(0, last, rows + 1)})
+        begins, ends, heads = bounds[:-1], bounds[1:], []
+    cell = _enlarged(episode.images_THWC[0])
+    width, height = cell.width + _GAP_PX, cell.height + _BAND_PX
+    first = 1 if heads else 0
+    sheet = Pillow.new("RGB", (width * (columns + first) - _GAP_PX, height * len(begins)), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(22)
+    for row, (begin, end) in enumerate(zip(begins, ends, strict=True)):
+        top = row * height
+        if heads:
+            draw.text((4, top + 3), f"subgoal {row + 1}", _INK, font)
+            sheet.paste(heads[row].resize(cell.size), (0, top + _BAND_PX))
+        steps = sorted({round(step) for step in np.linspace(begin, end, columns)})
+        for column, step in enumerate(steps, start=first):
+            draw.text((column * width + 4, top + 3), f"step {step}", _INK, font)
+            sheet.paste(_enlarged(episode.images_THWC[step]), (column * width, top + _BAND_PX))
+    return sheet
 
 
 def clip(episode: Episode) -> bytes:

@@ -10,6 +10,7 @@ from soar.episodes.schema import PERSON
 from soar.errors import ConfigError
 from soar.grammar import task_from_instruction
 from soar.tasks.detection import SuccessDetector
+from soar.types import Task
 from soar.vlm.base import VisionLanguageModel
 
 _BATCH = 256
@@ -41,6 +42,7 @@ def relabel(
     *,
     where: str | None = None,
     threshold: float = 0.5,
+    task_of: Callable[[str], Task] = task_from_instruction,
     report: Report | None = None,
 ) -> Relabelled:
     """Give each episode that the model has not judged yet its label, from the last frame; a repeated call goes on.
@@ -50,6 +52,7 @@ def relabel(
         vlm: Answers the task's question; `vlm.id` is the label's source.
         where: SQL that selects some of the episodes.
         threshold: Least probability that counts as success.
+        task_of: From an instruction to its task, or a `ConfigError`; see `soar.tasks.questions.task_finder`.
         report: Is told how far it is.
 
     Raises:
@@ -66,7 +69,7 @@ def relabel(
         table = store.table([record.first_row + record.length for record in batch], ["frame"])
         for number, (record, jpeg) in enumerate(zip(batch, table["frame"].to_pylist(), strict=True), start=start + 1):
             try:
-                task = task_from_instruction(record.instruction)
+                task = task_of(record.instruction)
             except ConfigError:
                 unknown[record.instruction] = None
                 continue

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,11 +20,11 @@ from soar.episodes.formats.lerobot_export import export_lerobot
 from soar.episodes.formats.raw import RawConfig, open_raw
 from soar.episodes.formats.rlds import RLDSConfig, open_rlds
 from soar.episodes.formats.steps import Unsaid
-from soar.episodes.formats.video import VideoWriter
 from soar.errors import FormatError
 
-from .datasets import rlds_record, store_of_three, write_records
+from .datasets import assert_same, rlds_record, store_of_three, write_raw, write_records, write_v21
 
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 SOAR_PATH = "/data/robot_3/scene7/gcbc/2024-05-01/success/trajectory_12"
 
 
@@ -136,6 +138,35 @@ def test_bad_records_are_named_and_skipped_only_on_request(tmp_path: Path, store
     assert f"{path} at offset {broken.offset} (record 6)" in done.bad[5]
 
 
+def test_steps_that_are_not_in_order_are_refused(tmp_path: Path, store: EpisodeStore) -> None:
+    two = rlds_record(4, steps__is_first=np.array([1, 0, 1, 0]))
+    early = rlds_record(4, steps__is_last=np.array([0, 1, 0, 0]))
+    write_records(tmp_path / "d" / "x-train.tfrecord-00000-of-00001", two, early, rlds_record(4, steps__is_last=None))
+    done = import_episodes(open_rlds(tmp_path / "d", RLDSConfig()), store, skip_bad=True)
+    assert done.imported == 1
+    assert "is_first is set at step 2 of 4; its steps are not in order" in done.bad[0]
+    assert "is_last is set at step 1 of 4" in done.bad[1]
+
+    folder = export_lerobot(store_of_three(tmp_path / "three"), tmp_path / "lr", codec="h264")
+    path = folder / "data/chunk-000/file-000.parquet"
+    table = pq.read_table(path)
+    order = [*range(7), 8, 7, *range(9, len(table))]
+    pq.write_table(table.take(order), path)
+    done = import_episodes(open_lerobot(folder, LeRobotConfig()), store, skip_bad=True)
+    assert done.imported == 2
+    assert "lr episode 1: the steps are not in order, frame_index is 2 where 1 is expected" in done.bad[0]
+
+
+def test_a_final_action_that_is_none_is_no_action(tmp_path: Path, store: EpisodeStore) -> None:
+    actions = make_episode(steps=4).actions_TD
+    actions[-1] = np.nan
+    write_records(tmp_path / "d" / "x-train.tfrecord-00000-of-00001", rlds_record(4, steps__action=actions))
+    import_episodes(open_rlds(tmp_path / "d", RLDSConfig()), store)
+    read = store.read_encoded(store.episodes()[0].id)
+    assert read.actions_TD.tobytes() == actions[:3].tobytes()
+    assert "final_action" not in read.origin
+
+
 @pytest.mark.parametrize("split", ["trian", ""])
 def test_what_is_no_dataset_says_so(tmp_path: Path, split: str) -> None:
     with pytest.raises(FormatError, match=r"holds no \.tfrecord file"):
@@ -147,25 +178,6 @@ def test_what_is_no_dataset_says_so(tmp_path: Path, split: str) -> None:
         open_raw(tmp_path / "d", RawConfig())
     with pytest.raises(FormatError, match="no LeRobot dataset"):
         open_lerobot(tmp_path / "d", LeRobotConfig())
-
-
-def write_raw(folder: Path, steps: int = 22) -> np.ndarray:
-    folder.mkdir(parents=True)
-    episode = make_episode(steps=steps, size=32)
-    for name, array in (("actions", episode.actions_TD), ("eef_poses", episode.states_TD[:-1].astype(np.float64))):
-        with (folder / f"{name}.npy").open("wb") as file:
-            np.lib.format.write_array(file, array)
-    goals = np.repeat(make_episode(steps=2, size=32, seed=5).images_THWC, 20, axis=0)[:steps]
-    for name, images in (("trajectory", episode.images_THWC[:-1]), ("goals", goals)):
-        video = VideoWriter(folder / f"{name}.mp4", fps=15, size=(32, 32), codec="h264")
-        for image in images:
-            video.add(image)
-        video.close()
-    (folder / "language_task.txt").write_text("put the corn in the pot\n")
-    (folder / "success.txt").write_text("True")
-    (folder / "task_list.txt").write_text(json.dumps(["put the corn in the pot"], indent=4))
-    (folder / "object_list.txt").write_text('["corn",\n')
-    return episode.actions_TD
 
 
 @pytest.mark.parametrize("layout", ["traj2", "wx1/kitchen/gcbc/2024-01-01/success/trajectory_2"])
@@ -206,7 +218,21 @@ def test_lerobot_says_which_cameras_versions_and_files(tmp_path: Path, store: Ep
     with pytest.raises(FormatError, match=rf"{video}"):
         import_episodes(open_lerobot(folder, LeRobotConfig(camera="observation.images.front")), store)
     info = json.loads((folder / "meta/info.json").read_text())
-    (folder / "meta/info.json").write_text(json.dumps(info | {"codebase_version": "v2.1"}))
-    with pytest.raises(FormatError, match=r"version v2\.1, this reads v3\.0; convert"):
+    (folder / "meta/info.json").write_text(json.dumps(info | {"codebase_version": "v2.0"}))
+    with pytest.raises(FormatError, match=r"version v2\.0, this reads v3\.0 and v2\.1; convert"):
         open_lerobot(folder, LeRobotConfig())
     assert store.count() == 0
+
+
+def test_lerobot_v21_is_imported_as_its_conversion_to_v30_is(tmp_path: Path, store: EpisodeStore) -> None:
+    new = EpisodeStore(tmp_path / "new", mode="create")
+    import_episodes(open_lerobot(FIXTURES / "lerobot", LeRobotConfig(camera="front")), new)
+    old = write_v21(tmp_path / "lerobot", new)
+    import_episodes(open_lerobot(old, LeRobotConfig()), store)
+    assert [record.instruction for record in store.episodes()] == ["put the corn in the pot", "open the drawer"]
+    for record in new.episodes():
+        read, written = store.read_encoded(record.id), new.read_encoded(record.id)
+        assert_same(replace(read, created_s=written.created_s), written, frames_equal=False)
+    (old / "meta" / "episodes.jsonl").write_text('{"episode_index": 0}\n')
+    with pytest.raises(FormatError, match=r"episodes.jsonl line 1 must hold episode_index, length"):
+        open_lerobot(old, LeRobotConfig())

@@ -10,11 +10,13 @@ from soar.episodes import EpisodeStore
 from soar.episodes.formats.importing import import_episodes
 from soar.episodes.formats.lerobot import LeRobotConfig, open_lerobot
 from soar.episodes.formats.lerobot_export import export_lerobot
+from soar.episodes.formats.raw import RawConfig, open_raw
 from soar.episodes.formats.rlds import RLDSConfig, open_rlds
 from soar.episodes.formats.rlds_export import export_rlds
+from soar.episodes.formats.steps import Unsaid
 from soar.errors import FormatError, StoreError
 
-from .datasets import assert_same, store_of_three
+from .datasets import assert_same, store_of_three, write_raw
 
 
 @pytest.fixture
@@ -42,6 +44,22 @@ def test_lerobot_and_back_changes_only_pixels(tmp_path: Path, store: EpisodeStor
     assert import_episodes(open_lerobot(folder, LeRobotConfig(camera="image_0")), back).imported == 3
     for record in store.episodes():
         assert_same(back.read_encoded(record.id), store.read_encoded(record.id), frames_equal=False)
+
+
+@pytest.mark.parametrize("layout", ["traj2", "wx1/kitchen/gcbc/2024-01-01/success/trajectory_2"])
+def test_raw_to_lerobot_and_back_changes_only_pixels(
+    tmp_path: Path, store: EpisodeStore, back: EpisodeStore, layout: str
+) -> None:
+    write_raw(tmp_path / "raw" / layout)
+    raw = EpisodeStore(tmp_path / "raw-store", mode="create")
+    known = Unsaid(scene="mine", vlm="cogvlm", subgoal_model="susie", run="monday")
+    import_episodes(open_raw(tmp_path / "raw", RawConfig(unsaid=known)), raw)
+    folder = export_lerobot(raw, tmp_path / "out")
+    import_episodes(open_lerobot(folder, LeRobotConfig()), back)
+    (record,) = raw.episodes()
+    assert (len(raw.read_encoded(record.id).subgoals), record.success) == (2, True)
+    assert_same(back.read_encoded(record.id), raw.read_encoded(record.id), frames_equal=False)
+    assert back.episodes()[0].origin == record.origin
 
 
 def test_without_the_sidecar_what_the_formats_say_comes_back(tmp_path: Path, store: EpisodeStore) -> None:

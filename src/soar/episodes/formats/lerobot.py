@@ -1,4 +1,4 @@
-"""LeRobotDataset v3.0: the layout that reader and writer share, and the reader.
+"""LeRobotDataset v3.0: the layout that reader and writer share, and the reader, which also takes v2.1.
 
 ```
 meta/info.json   meta/tasks.parquet   meta/stats.json   meta/episodes/chunk-000/file-000.parquet
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from soar.episodes import frames
 from soar.episodes.encoded import EncodedEpisode
-from soar.episodes.formats import sidecar
+from soar.episodes.formats import lerobot_v21, sidecar
 from soar.episodes.formats.steps import Actions, Dataset, Found, Unsaid, episode_of_steps
 from soar.episodes.formats.video import read_span
 from soar.errors import FormatError
@@ -63,7 +63,7 @@ class _Source:
 
 
 def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
-    """Find the episodes of a LeRobotDataset v3.0.
+    """Find the episodes of a LeRobotDataset v3.0 or v2.1.
 
     Raises:
         FormatError: It is none, or of another version, or has no such camera.
@@ -72,10 +72,11 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
         info = json.loads((folder / "meta" / "info.json").read_text())
     except (OSError, ValueError) as error:
         raise FormatError(f"{folder} is no LeRobot dataset, meta/info.json cannot be read: {error}") from error
-    if info.get("codebase_version") != VERSION:
+    version = info.get("codebase_version")
+    if version not in (VERSION, lerobot_v21.VERSION):
         raise FormatError(
-            f"{folder} is a LeRobot dataset of version {info.get('codebase_version')}, this reads {VERSION}; convert it with "
-            "`python -m lerobot.datasets.v30.convert_dataset_v21_to_v30`"
+            f"{folder} is a LeRobot dataset of version {version}, this reads {VERSION} and {lerobot_v21.VERSION}; convert it "
+            "with the scripts of lerobot"
         )
     features = info["features"]
     for name in ("observation.state", "action"):
@@ -85,11 +86,13 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
                 f"{folder}: {name} must be 7 numbers (x y z, roll pitch yaw, gripper), its shape is {shape}; "
                 f"the features are {', '.join(features)}"
             )
-    episodes = _rows(sorted((folder / "meta" / "episodes").rglob("*.parquet")), folder)
+    camera = _camera(folder, features, config.camera)
+    if version == VERSION:
+        episodes, tasks = _rows(sorted((folder / "meta" / "episodes").rglob("*.parquet")), folder), _tasks(folder)
+    else:
+        episodes, tasks = lerobot_v21.episode_rows(folder, info, camera), lerobot_v21.task_texts(folder)
     episodes.sort(key=lambda row: int(row["episode_index"]))
-    source = _Source(
-        folder=folder, info=info, camera=_camera(folder, features, config.camera), tasks=_tasks(folder), config=config
-    )
+    source = _Source(folder=folder, info=info, camera=camera, tasks=tasks, config=config)
     known = sidecar.read(folder)
     name = folder.resolve().name
 
@@ -105,13 +108,12 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
 
 
 def _read(source: _Source, row: dict[str, Any], id: str, stored: dict[str, Any] | None, place: str) -> EncodedEpisode:
-    path = source.folder / source.info["data_path"].format(
-        chunk_index=row["data/chunk_index"], file_index=row["data/file_index"], episode_chunk=0
-    )
+    path = _path(source, row, "data_path", "data")
     table = _table(path)
     table = table.filter(pc.equal(table["episode_index"], row["episode_index"]))
     if len(table) != row["length"]:
         raise FormatError(f"{place}: {path} holds {len(table)} of its {row['length']} steps; is the file truncated?")
+    _check_order(table, place)
     states_ND, actions_ND = _vectors(table["observation.state"], place), _vectors(table["action"], place)
     images = _images(source, row, table)
     if stored is not None:
@@ -136,16 +138,36 @@ def _read(source: _Source, row: dict[str, Any], id: str, stored: dict[str, Any] 
     )
 
 
+def _check_order(table: pa.Table, place: str) -> None:
+    """Refuse an episode whose steps are not in order."""
+    if "frame_index" not in table.column_names:
+        return
+    wrong = np.flatnonzero(np.asarray(table["frame_index"]) != np.arange(len(table)))
+    if wrong.size:
+        found = table["frame_index"][int(wrong[0])].as_py()
+        raise FormatError(f"{place}: the steps are not in order, frame_index is {found} where {wrong[0]} is expected")
+
+
 def _images(source: _Source, row: dict[str, Any], table: pa.Table) -> list[bytes]:
     camera = source.camera
     if source.info["features"][camera]["dtype"] == "image":
         return [cell["bytes"] for cell in table[camera].to_pylist()]
-    path = source.folder / source.info["video_path"].format(
-        video_key=camera, chunk_index=row[f"videos/{camera}/chunk_index"], file_index=row[f"videos/{camera}/file_index"]
-    )
+    path = _path(source, row, "video_path", f"videos/{camera}")
     start_s = row[f"videos/{camera}/from_timestamp"]
     images = read_span(path, start_s, row["length"], source.info["fps"])
     return [frames.encode(image) for image in images]
+
+
+def _path(source: _Source, row: dict[str, Any], template: str, columns: str) -> Path:
+    """Return the file that an episode is in; the names in the template are those of its version."""
+    names = {
+        "video_key": source.camera,
+        "chunk_index": row[f"{columns}/chunk_index"],
+        "file_index": row[f"{columns}/file_index"],
+        "episode_chunk": row.get("episode_chunk", 0),
+        "episode_index": row["episode_index"],
+    }
+    return source.folder / str(source.info[template]).format(**names)
 
 
 def _camera(folder: Path, features: dict[str, Any], wanted: str) -> str:

@@ -60,7 +60,10 @@ def open_rlds(folder: Path, config: RLDSConfig) -> Dataset:
     Raises:
         FormatError: There is no TFRecord file, or no such split.
     """
-    files = sorted(path for path in folder.rglob("*.tfrecord*") if tfrecord.is_record_file(path)) if folder.is_dir() else []
+    found = folder.rglob("*.tfrecord*") if folder.is_dir() else ()
+    # Hidden folders are what programs keep beside the data, downloaders for example.
+    shown = (path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    files = sorted(path for path in shown if tfrecord.is_record_file(path))
     if not files:
         raise FormatError(f"{folder} holds no .tfrecord file; pass the folder of the dataset, the one with features.json")
     ((name, times),) = Counter(path.name for path in files).most_common(1)
@@ -92,6 +95,7 @@ def _read(record: tfrecord.Record, id: str, row: dict[str, Any] | None, config: 
     images = _bytes(features, f"steps/observation/{config.camera}", place)
     states_ND = _vectors(features, "steps/observation/state", STATE_DIM, place)
     actions_ND = _vectors(features, "steps/action", ACTION_DIM, place)
+    _check_order(features, len(images), place)
     if row is not None:
         return sidecar.restore(row, images, states_ND, actions_ND, place)
     metadata = {
@@ -166,6 +170,17 @@ def _vectors(features: Features, name: str, dim: int, place: str) -> np.ndarray[
             f"{place}: {name} has {values.size} numbers, which is no multiple of {dim}; its vectors have another size"
         )
     return values.reshape(-1, dim).astype(np.float32)
+
+
+def _check_order(features: Features, steps: int, place: str) -> None:
+    """Refuse a record whose flags say that its steps are not those of one episode, in order."""
+    for name, right in (("is_first", 0), ("is_last", steps - 1)):
+        flags = features.get(f"steps/{name}", ())
+        wrong = [step for step in np.flatnonzero(np.asarray(flags, np.int64)).tolist() if step != right]
+        if wrong:
+            raise FormatError(
+                f"{place}: {name} is set at step {wrong[0]} of {steps}; the steps are not in order, or of two episodes"
+            )
 
 
 def _plain(values: tfrecord.Values) -> Any:

@@ -118,8 +118,8 @@ def episode_of_steps(
             raise FormatError(f"{place}: a {name} must have {dim} numbers, got shape {array.shape[1:]}")
     states_TD = np.ascontiguousarray(states_ND, np.float32)
     commanded_ND = np.ascontiguousarray(actions_ND, np.float32)
-    if not np.isfinite(commanded_ND[-1]).all():
-        raise FormatError(f"{place}: the last action is not finite")
+    # Some datasets end with an action that is none. What it led to is not recorded in any.
+    final = {"final_action": commanded_ND[-1].tolist()} if np.isfinite(commanded_ND[-1]).all() else {}
     actions_TD = commanded_ND[:-1]
     if actions == "reached":
         actions_TD = actions_TD.copy()
@@ -130,7 +130,7 @@ def episode_of_steps(
         frames=tuple(jpeg(image, place) for image in images),
         states_TD=states_TD,
         actions_TD=actions_TD,
-        origin={**origin, "final_action": [float(value) for value in commanded_ND[-1]]},
+        origin={**origin, **final},
         **known,
     )
     return checked(encoded, place)
