@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Make an environment for software that we compare with or exchange files with, and print the path of its Python. Such software
-# pins versions that do not fit ours, so each gets an environment of its own, .peers/NAME, from benchmarks/peers/NAME.txt.
+# pins versions that do not fit ours, so each gets an environment of its own, .peers/NAME, from benchmarks/peers/NAME.txt. What a
+# line "# no-deps: …" there lists is installed last and without its dependencies.
 #
 #   scripts/peer.sh lerobot
 set -euo pipefail
@@ -15,7 +16,11 @@ folder=.peers/$name
 if ! cmp -s "$pins" "$folder/ready"; then
     printf 'peer: making %s (minutes the first time)\n' "$folder" >&2
     "${PYTHON:-python3}" -m venv --clear "$folder"
-    "$folder/bin/python" -m pip --disable-pip-version-check install --quiet --requirement "$pins" >&2
+    pip=("$folder/bin/python" -m pip --disable-pip-version-check install --quiet)
+    [ -z "${TORCH_INDEX:-}" ] || pip+=(--extra-index-url "$TORCH_INDEX")
+    "${pip[@]}" --requirement "$pins" >&2
+    # shellcheck disable=SC2046 # a list of packages
+    ! grep -q '^# no-deps:' "$pins" || "${pip[@]}" --no-deps $(sed -n 's/^# no-deps: *//p' "$pins") >&2
     cp "$pins" "$folder/ready"
 fi
 printf '%s\n' "$PWD/$folder/bin/python"
