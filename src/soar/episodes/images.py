@@ -60,8 +60,7 @@ class FrameCache:
 
     def __init__(self, rows: int, shape: tuple[int, ...], limit: int | None = None) -> None:
         size = math.prod(shape)
-        allowed = int(_SHARE * max(0, available_bytes() - promised_bytes())) if limit is None else limit
-        self.capacity = min(rows, allowed // size)
+        self.capacity = min(rows, (free_bytes() if limit is None else limit) // size)
         # The operating system gives this memory page by page, when it is written to.
         self._images = np.empty((self.capacity, *shape), np.uint8)
         self._slots = np.full(rows if self.capacity else 0, -1, np.int32)
@@ -175,6 +174,11 @@ def read_into(images: Images, rows_B: NDArray[np.int64], targets: Sequence[Image
 def select(images: Images, rows_B: NDArray[np.int64]) -> Images:
     """Return some of the images: a copy of those in memory, only the rows of stored ones."""
     return images.select(rows_B) if isinstance(images, StoredImages) else images[rows_B]
+
+
+def free_bytes() -> int:
+    """Return what one more cache may take: half of the memory that is free and that no other cache may yet take."""
+    return int(_SHARE * max(0, available_bytes() - promised_bytes()))
 
 
 def promised_bytes() -> int:

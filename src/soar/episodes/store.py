@@ -62,7 +62,7 @@ class EpisodeStore:
     """Episodes on disk: append, read, filter by SQL, label, pin a version.
 
     Args:
-        uri: Folder of the store.
+        uri: Folder of the store, or its place in an object store, such as `s3://bucket/episodes` (see `soar.episodes.tables`).
         mode: `open` an existing store, `create` a new one, or `open_or_create`.
         version: What `EpisodeStore.version` once returned: read that state, and never write.
 
@@ -72,7 +72,7 @@ class EpisodeStore:
     """
 
     def __init__(self, uri: str | Path, *, mode: Mode = "open", version: Mapping[str, int] | None = None) -> None:
-        self.uri = str(uri)
+        self.uri = tables.location(uri)
         self._pinned = version is not None
         self._snapshot: Snapshot | None = None
         if mode != "open":

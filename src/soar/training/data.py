@@ -84,10 +84,20 @@ def make_sampler(arrays: StepArrays, config: SourceConfig) -> HindsightSampler:
 
 
 def co_training_mixture(
-    pretraining: HindsightSampler, autonomous: HindsightSampler | None, *, upsampling: float = 10.0, cap: float = 0.5
+    pretraining: HindsightSampler,
+    autonomous: HindsightSampler | None,
+    *,
+    upsampling: float = 10.0,
+    cap: float = 0.5,
+    share: float | None = None,
 ) -> Mixture:
-    """Return the mixture of sources `pretraining` and `autonomous`, the latter up-sampled but at most a share of `cap`."""
+    """Return the mixture of sources `pretraining` and `autonomous`, the latter up-sampled but at most a share of `cap`.
+
+    With `share`, that is what autonomous data gets, whatever its amount: 0.2 makes it 80/20.
+    """
     if autonomous is None:
         return Mixture([("pretraining", pretraining, 1.0)])
     weights = co_training_weights(len(pretraining), len(autonomous), upsampling, cap)
+    if share is not None:
+        weights = 1 - share, share
     return Mixture([("pretraining", pretraining, weights[0]), ("autonomous", autonomous, weights[1])])
