@@ -130,16 +130,17 @@ class HindsightSampler:
         """Draw how far ahead the goals are; what passes the end of the episode means the end."""
         low, high = self.window
         if self._goals == "uniform":
-            return rng.integers(low, high + 1, size=len(left_B))
+            return np.asarray(rng.integers(low, high + 1, size=len(left_B)))
         if self._goals == "last-state-upweighted":
-            return rng.integers(1, lengths_B + 1)
+            return np.asarray(rng.integers(1, lengths_B + 1))
         # How many distances there are to choose from; one where the episode ends within `low` steps.
         count_B = np.maximum(np.minimum(high, left_B) - low, 0) + 1
         if self._goals == "delta":
-            return low + rng.integers(0, count_B)
+            return np.asarray(low + rng.integers(0, count_B))
         # The inverse of the distribution function of a geometric distribution that ends after count_B values.
         share_B = rng.random(len(left_B)) * (1 - self._discount**count_B)
-        return low + np.minimum(np.log1p(-share_B) / np.log(self._discount), count_B - 1).astype(np.int64)
+        distances_B = np.minimum(np.log1p(-share_B) / np.log(self._discount), count_B - 1).astype(np.int64)
+        return np.asarray(low + distances_B)
 
 
 def check_goals(goals: str, discount: float) -> None:

@@ -16,7 +16,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ _CHECKED = 512
 _CHUNK = 4096
 """Rows read at once: enough for speed, little enough that their JPEGs never weigh against the decoded images."""
 _UNLIMITED = 1 << 60
+Targets: TypeAlias = Sequence[Image] | NDArray[np.uint8]
+"""Contiguous memory of B images."""
 _caches: weakref.WeakSet[FrameCache] = weakref.WeakSet()
 
 
@@ -73,12 +75,12 @@ class FrameCache:
         """Memory that it will still take."""
         return (self.capacity - self._used) * math.prod(self._images.shape[1:])
 
-    def copy_to(self, rows_B: NDArray[np.int64], targets: Sequence[Image]) -> NDArray[np.int64]:
+    def copy_to(self, rows_B: NDArray[np.int64], targets: Targets) -> NDArray[np.int64]:
         """Copy the images that are here, and return the places (in 0 … B - 1) of those that are not."""
         if not self.capacity:
             return np.arange(len(rows_B))
         slots_B = self._slots[rows_B]
-        for place in np.flatnonzero(slots_B >= 0):
+        for place in np.flatnonzero(slots_B >= 0).tolist():
             targets[place][...] = self._images[slots_B[place]]
         return np.flatnonzero(slots_B < 0)
 
@@ -146,7 +148,7 @@ class StoredImages:
         selected.__dict__ = self.__dict__ | {"_rows_N": self._rows_N[rows_B]}
         return selected
 
-    def read_into(self, rows_B: NDArray[np.int64], targets: Sequence[Image] | NDArray[np.uint8]) -> None:
+    def read_into(self, rows_B: NDArray[np.int64], targets: Targets) -> None:
         """Decode B images, each into an array of its size.
 
         Raises:
@@ -157,12 +159,12 @@ class StoredImages:
         for start in range(0, len(missing), _CHUNK):
             places = missing[start : start + _CHUNK]
             jpegs = self._store.table(stored_B[places], ["frame"])["frame"].to_pylist()
-            images = [targets[place] for place in places]
+            images = [targets[place] for place in places.tolist()]
             frames.decode_into(jpegs, images)
             self._cache.keep(stored_B[places], images)
 
 
-def read_into(images: Images, rows_B: NDArray[np.int64], targets: Sequence[Image]) -> None:
+def read_into(images: Images, rows_B: NDArray[np.int64], targets: Targets) -> None:
     """Copy or decode B images, each into an array of its size."""
     if isinstance(images, StoredImages):
         images.read_into(rows_B, targets)
