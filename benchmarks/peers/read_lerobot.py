@@ -1,6 +1,6 @@
 """Runs under the Python of `scripts/peer.sh lerobot`: pairs per second of LeRobotDataset, by its own DataLoader recipe.
 
-    python read_lerobot.py FOLDER FRAMES_AHEAD WORKERS SECONDS
+    python read_lerobot.py FOLDER FRAMES_AHEAD WORKERS
 
 Prints one JSON line. A pair is one item of a dataset with `delta_timestamps` (FRAMES_AHEAD > 0), or two items (0).
 """
@@ -8,6 +8,7 @@ Prints one JSON line. A pair is one item of a dataset with `delta_timestamps` (F
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import warnings
@@ -46,23 +47,25 @@ class TwoItems(torch.utils.data.Dataset[Any]):
 def main() -> None:
     """Measure and print."""
     warnings.filterwarnings("ignore")
-    folder, ahead, workers, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+    folder, ahead, workers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(1)
     deltas = {KEY: [0.0, ahead / 5]} if ahead else None
     dataset = LeRobotDataset("soar/benchmark", root=folder, delta_timestamps=deltas, video_backend="pyav")
-    batches = iter(
-        torch.utils.data.DataLoader(
-            dataset if ahead else TwoItems(dataset), batch_size=BATCH, shuffle=True, num_workers=workers, drop_last=True
-        )
-    )
-    for _ in range(workers):
-        next(batches)
-    begin_s, pairs = time.perf_counter(), 0
-    # Workers deliver in turn, so that whole turns are counted.
-    while time.perf_counter() - begin_s < seconds:
-        for _ in range(workers):
-            pairs += len(next(batches)["action"])
-    print(json.dumps({"pairs_per_s": pairs / (time.perf_counter() - begin_s)}))
+    pairs = dataset if ahead else TwoItems(dataset)
+    pairs[0]  # what is loaded with the first item is not counted
+    # A batch for each worker, so that all work all the time.
+    some = torch.utils.data.Subset(pairs, np.random.default_rng(0).permutation(len(dataset))[: workers * BATCH].tolist())
+    begin_s, begin_cpu_s = time.perf_counter(), cpu_s()
+    count = sum(len(batch["action"]) for batch in torch.utils.data.DataLoader(some, batch_size=BATCH, num_workers=workers))
+    # The workers are gone by now, and their time counts as their parent's.
+    rates = {"pairs_per_s": count / (time.perf_counter() - begin_s), "pairs_per_cpu_s": count / (cpu_s() - begin_cpu_s)}
+    print(json.dumps(rates))
+
+
+def cpu_s() -> float:
+    """Return the processor time of this process and of those that it started."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 if __name__ == "__main__":

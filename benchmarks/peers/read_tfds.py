@@ -1,6 +1,6 @@
 """Runs under the Python of `scripts/peer.sh tfds`: pairs per second of tensorflow_datasets with a shuffle buffer.
 
-    python read_tfds.py FOLDER MODE BUFFER SECONDS
+    python read_tfds.py FOLDER MODE BUFFER BATCHES
 
 Prints one JSON line. MODE `decoded`: episodes as tensorflow_datasets gives them, cut into pairs, shuffled, batched. `encoded`:
 frames are left encoded until pairs are shuffled, and are then decoded in parallel, as the performance guide advises.
@@ -37,7 +37,7 @@ def pairs_of(episode: dict[str, Any]) -> tf.data.Dataset:
 
 def main() -> None:
     """Measure and print."""
-    folder, mode, buffer, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+    folder, mode, buffer, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     builder = tfds.builder_from_directory(folder)
     keep: Any = None
     if mode == "encoded":
@@ -57,13 +57,15 @@ def main() -> None:
     first_s = time.perf_counter() - begin_s
     for _ in range(4):
         next(batches)
-    begin_s, count = time.perf_counter(), 0
-    while time.perf_counter() - begin_s < seconds:
+    begin_s, begin_cpu_s = time.perf_counter(), time.process_time()
+    for _ in range(count):
         next(batches)
-        count += BATCH
-    rate = count / (time.perf_counter() - begin_s)
+    rates = {
+        "pairs_per_s": count * BATCH / (time.perf_counter() - begin_s),
+        "pairs_per_cpu_s": count * BATCH / (time.process_time() - begin_cpu_s),
+    }
     resident_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"pairs_per_s": rate, "first_batch_s": first_s, "resident_mb": resident_mb}))
+    print(json.dumps(rates | {"first_batch_s": first_s, "resident_mb": resident_mb}))
 
 
 if __name__ == "__main__":
