@@ -1,22 +1,33 @@
 from __future__ import annotations
 
+from typing import Any, get_args
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from soar.episodes import HindsightSampler, balanced_by_instruction
+from soar.episodes.hindsight import Goals
 from soar.errors import StoreError
 
 from .builders import make_arrays
 
 lengths = st.lists(st.integers(1, 30), min_size=1, max_size=8)
+kinds = st.sampled_from(get_args(Goals))
 windows = st.tuples(st.integers(0, 12), st.integers(0, 30)).map(lambda pair: (pair[0], pair[0] + pair[1]))
 
 
-@given(lengths=lengths, window=windows, seed=st.integers(0, 2**32 - 1), data=st.data())
+@given(
+    lengths=lengths,
+    window=windows,
+    goals=kinds,
+    discount=st.floats(0, 1, exclude_min=True, exclude_max=True),
+    seed=st.integers(0, 2**32 - 1),
+    data=st.data(),
+)
 def test_a_goal_never_leaves_its_episode_nor_precedes_its_observation(
-    lengths: list[int], window: tuple[int, int], seed: int, data: st.DataObject
+    lengths: list[int], window: tuple[int, int], goals: Goals, discount: float, seed: int, data: st.DataObject
 ) -> None:
     arrays = make_arrays(lengths)
     kept = np.array(data.draw(st.lists(st.booleans(), min_size=len(arrays.states_ND), max_size=len(arrays.states_ND))))
@@ -26,7 +37,7 @@ def test_a_goal_never_leaves_its_episode_nor_precedes_its_observation(
         with pytest.raises(StoreError, match="no step"):
             HindsightSampler(arrays, window=window, kept=kept, episode_weights=weights)
         return
-    sampler = HindsightSampler(arrays, window=window, kept=kept, episode_weights=weights)
+    sampler = HindsightSampler(arrays, window=window, goals=goals, discount=discount, kept=kept, episode_weights=weights)
     pairs = sampler.sample(np.random.default_rng(seed), 64)
 
     episode = arrays.episode_N[pairs.observation_indices]
@@ -34,8 +45,9 @@ def test_a_goal_never_leaves_its_episode_nor_precedes_its_observation(
     ahead = pairs.goal_indices - pairs.observation_indices
     assert (arrays.episode_N[pairs.goal_indices] == episode).all()
     assert (ahead >= 0).all()
-    assert (ahead <= window[1]).all()
-    assert ((ahead >= window[0]) | (pairs.goal_indices == last)).all()
+    if goals != "last-state-upweighted":
+        assert (ahead <= window[1]).all()
+        assert ((ahead >= window[0]) | (pairs.goal_indices == last)).all()
     assert drawable[pairs.observation_indices].all()
     assert len(sampler) == drawable.sum()
     np.testing.assert_array_equal(pairs.actions_BD, arrays.actions_ND[pairs.observation_indices])
@@ -48,6 +60,42 @@ def test_goals_are_uniform_over_the_window_and_pile_up_at_the_end() -> None:
     np.testing.assert_allclose(np.bincount(early, minlength=4) / len(early), [0.25] * 4, atol=0.03)
     late = ahead[pairs.observation_indices == 9]
     np.testing.assert_allclose(np.bincount(late, minlength=2) / len(late), [0.25, 0.75], atol=0.03)
+
+
+def shares(goals: Goals, observation: int, **options: Any) -> list[float]:
+    """How often each row is the goal of an observation, in an episode of 10 actions."""
+    sampler = HindsightSampler(make_arrays([10]), goals=goals, **options)
+    pairs = sampler.sample(np.random.default_rng(0), 200_000)
+    chosen = pairs.goal_indices[pairs.observation_indices == observation]
+    counts: list[float] = (np.bincount(chosen, minlength=11) / len(chosen)).tolist()
+    return counts
+
+
+def test_delta_goals_are_uniform_over_what_the_episode_leaves_of_the_window() -> None:
+    np.testing.assert_allclose(shares("delta", 2, window=(1, 3)), [0] * 3 + [1 / 3] * 3 + [0] * 5, atol=0.02)
+    np.testing.assert_allclose(shares("delta", 8, window=(1, 3)), [0] * 9 + [1 / 2] * 2, atol=0.02)
+    np.testing.assert_allclose(shares("delta", 8, window=(5, 9)), [0] * 10 + [1], atol=0)
+
+
+def test_geometric_goals_get_rarer_by_the_discount_and_do_not_pile_up_at_the_end() -> None:
+    weights = np.array([1, 0.5, 0.25])
+    expected = weights / weights.sum()
+    np.testing.assert_allclose(
+        shares("geometric", 2, window=(1, 3), discount=0.5), [0] * 3 + expected.tolist() + [0] * 5, atol=0.02
+    )
+    np.testing.assert_allclose(shares("geometric", 8, window=(1, 30), discount=0.5), [0] * 9 + [2 / 3, 1 / 3], atol=0.02)
+
+
+def test_the_last_state_is_the_goal_more_often_the_later_the_observation() -> None:
+    np.testing.assert_allclose(shares("last-state-upweighted", 0), [0] + [0.1] * 10, atol=0.02)
+    np.testing.assert_allclose(shares("last-state-upweighted", 8), [0] * 9 + [0.1, 0.9], atol=0.02)
+
+
+def test_goals_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(ValueError, match="one of uniform, geometric, last-state-upweighted, delta, got 'nearest'"):
+        HindsightSampler(make_arrays([3]), goals="nearest")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="between 0 and 1, got 1"):
+        HindsightSampler(make_arrays([3]), goals="geometric", discount=1)
 
 
 def test_steps_are_uniform_and_the_last_observation_is_only_ever_a_goal() -> None:

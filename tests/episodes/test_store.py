@@ -216,24 +216,25 @@ def _append_ten(uri: str, name: str) -> None:
     store.add_label("shared", judged(True, name))
 
 
-def test_processes_that_append_and_label_at_once_lose_nothing(tmp_path: Path) -> None:
+def test_eight_processes_that_append_and_label_at_once_lose_nothing(tmp_path: Path) -> None:
     uri = str(tmp_path / "episodes")
     EpisodeStore(uri, mode="create").append(make_episode("shared", size=8))
+    names = [f"robot{number}" for number in range(8)]
     context = get_context("spawn")
-    processes = [context.Process(target=_append_ten, args=(uri, name)) for name in ("left", "right")]
+    processes = [context.Process(target=_append_ten, args=(uri, name)) for name in names]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    assert [process.exitcode for process in processes] == [0, 0]
+    assert [process.exitcode for process in processes] == [0] * 8
 
     store = EpisodeStore(uri)
     ids = [record.id for record in store.episodes()]
-    assert sorted(ids) == sorted(["shared", *(f"{name}-{index}" for name in ("left", "right") for index in range(10))])
-    assert [id for id in ids if id.startswith("left")] == [f"left-{index}" for index in range(10)]
-    assert {label.source for label in store.episodes("id = 'shared'")[0].labels} == {"left", "right"}
-    np.testing.assert_array_equal(store.read("right-4").states_TD, make_episode(steps=2, seed=4).states_TD)
-    assert len(store.rows(np.arange(6 + 60)).states_ND) == 66
+    assert sorted(ids) == sorted(["shared", *(f"{name}-{index}" for name in names for index in range(10))])
+    assert [id for id in ids if id.startswith("robot3")] == [f"robot3-{index}" for index in range(10)]
+    assert {label.source for label in store.episodes("id = 'shared'")[0].labels} == set(names)
+    np.testing.assert_array_equal(store.read("robot7-4").states_TD, make_episode(steps=2, seed=4).states_TD)
+    assert len(store.rows(np.arange(6 + 8 * 30)).states_ND) == 6 + 8 * 30
 
 
 # --- Bad input: one clear error each, and the store as it was.

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from episodes.builders import make_episode
 from soar.configuration import validate
-from soar.episodes import HindsightSampler, Mixture, StepArrays, action_statistics
+from soar.episodes import EpisodeStore, HindsightSampler, Mixture, StepArrays, action_statistics, load_arrays
 from soar.errors import CheckpointError, ConfigError
 from soar.policies.encoders import EncoderConfig
 from soar.policies.learned import LearnedPolicy, read_lineage
@@ -113,6 +114,29 @@ def test_an_interrupted_training_resumes_to_the_same_policy(tmp_path: Path) -> N
     assert LearnedPolicy.load(cut).id == LearnedPolicy.load(whole).id
 
 
+@pytest.mark.parametrize("cache_bytes", [0, 20 * 64 * 64 * 3, None], ids=["no cache", "a small cache", "all cached"])
+def test_training_from_the_store_resumes_to_the_policy_that_training_from_memory_makes(
+    tmp_path: Path, cache_bytes: int | None
+) -> None:
+    store = EpisodeStore(tmp_path / "store", mode="create")
+    store.append([make_episode(f"e{index}", steps=12, size=64, seed=index) for index in range(3)])
+    stored = load_arrays(store, cache_bytes=cache_bytes)
+    decoded = dataclasses.replace(stored, images_NHWC=store.rows(np.arange(39)).images_NHWC)
+
+    def interrupt(step: int, _steps: int, _metrics: dict[str, float]) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
+
+    mixtures = [co_training_mixture(make_sampler(arrays, CONFIG.pretraining), None) for arrays in (decoded, stored)]
+    whole = train_policy(CONFIG, mixtures[0], STATISTICS, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train_policy(CONFIG, mixtures[1], STATISTICS, tmp_path / "cut", on_step=interrupt)
+    # Robots go on collecting meanwhile: what was begun sees none of it.
+    store.append(make_episode("new", steps=12, size=64, seed=9))
+    cut = train_policy(CONFIG, mixtures[1], STATISTICS, tmp_path / "cut")
+    assert LearnedPolicy.load(cut).id == LearnedPolicy.load(whole).id
+
+
 def test_a_finished_policy_is_returned_at_once(tmp_path: Path) -> None:
     folder = train_policy(CONFIG, MIXTURE, STATISTICS, tmp_path / "000")
     steps: list[int] = []
@@ -192,3 +216,20 @@ def test_co_training_up_samples_autonomous_data_ten_times() -> None:
     pretraining, autonomous = make_sampler(dots(episodes=50), SourceConfig()), make_sampler(dots(episodes=1), SourceConfig())
     np.testing.assert_allclose(co_training_mixture(pretraining, autonomous).weights, [0.8, 0.2])
     assert co_training_mixture(pretraining, None).names == ("pretraining",)
+
+
+def test_a_fixed_share_of_autonomous_data_does_not_depend_on_its_amount() -> None:
+    sampler, few = HindsightSampler(dots(episodes=50)), HindsightSampler(dots(episodes=1))
+    assert co_training_mixture(sampler, few, share=0.2).weights.tolist() == [0.8, 0.2]
+    with pytest.raises(ConfigError, match="autonomous_share must lie between 0 and 1, got 2"):
+        dataclasses.replace(CONFIG, autonomous_share=2)
+
+
+def test_goals_of_a_source_are_chosen_as_configured() -> None:
+    sampler = make_sampler(ARRAYS, SourceConfig(goals="geometric", goal_window=(1, 100), goal_discount=0.01))
+    pairs = sampler.sample(np.random.default_rng(0), 1000)
+    assert (pairs.goal_indices - pairs.observation_indices == 1).mean() > 0.97
+    with pytest.raises(ConfigError, match="goal_discount must lie between 0 and 1, got 1"):
+        SourceConfig(goal_discount=1)
+    with pytest.raises(ConfigError, match="last-state-upweighted"):
+        validate(SourceConfig, {"goals": "nearest"}, "source")

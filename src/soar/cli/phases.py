@@ -74,6 +74,8 @@ class Collect:
 
     run_folder: Annotated[Path, tyro.conf.arg(name="run")]
     """Folder of the run: RUN/episodes is the dataset, RUN/events.jsonl the journal."""
+    store: str | None = None
+    """Where the episodes go instead of RUN/episodes: a folder, or a URI such as s3://bucket/mine (docs/datasets.md)."""
     scene: str = "scene1"
     """Name of a scene, or path of its YAML file."""
     episodes: int | None = None
@@ -121,6 +123,7 @@ class Collect:
         config = dataclasses.replace(config, proposal=proposal)
         if self.episodes is not None:
             config = dataclasses.replace(config, episodes=self.episodes)
+        store = self.store or str(self.run_folder / "episodes")
         with progress_bars() as report:
             count = collect(
                 Models(
@@ -129,7 +132,7 @@ class Collect:
                     vlm=self.vlm or str(default_weights("vqa")),
                 ),
                 scene=self.scene,
-                store=self.run_folder / "episodes",
+                store=store,
                 journal=self.run_folder / "events.jsonl",
                 run=self.run_folder.name,
                 round=self.round,
@@ -139,7 +142,7 @@ class Collect:
                 image_size=preset.image_size,
                 on_episode=lambda done, total, last: report("episodes", done, total, last.get("instruction", "")),
             )
-        say(f"{count} episodes of round {self.round} in {self.run_folder / 'episodes'}; `soar data stats` counts them.")
+        say(f"{count} episodes of round {self.round} in {store}; `soar data stats` counts them.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,11 +161,11 @@ class Train:
     out: Path
     """Folder of the new policy."""
     pretraining: Path = Path("data/demonstrations/episodes")
-    """Folder of the store of demonstrations."""
+    """Store of demonstrations: its folder, or a URI such as s3://bucket/bridge (docs/datasets.md)."""
     pretraining_where: str = ""
     """SQL that selects some of them, for example "scene < 'world-1-2'"."""
     autonomous: Path | None = None
-    """Folder of the store of episodes that the policy collected itself."""
+    """Store of the episodes that the policy collected itself: folder or URI."""
     where: str = ""
     """SQL that selects some of those, for example "round = 0"."""
     success_only: bool = True
@@ -173,6 +176,8 @@ class Train:
     """Least probability of success; 0 leaves it to the label."""
     goal_window: tuple[int, int] | None = None
     """Smallest and largest distance of hindsight goals in autonomous data, in steps."""
+    goals: Literal["uniform", "geometric", "last-state-upweighted", "delta"] | None = None
+    """How that distance is distributed (docs/datasets.md); the preset's by default."""
     sum_actions: Switch | None = None
     """Imitate the sum of two consecutive autonomous actions."""
     idle_filter: Switch | None = None
@@ -183,6 +188,8 @@ class Train:
     """How many times its proportion autonomous data is drawn."""
     cap: float | None = None
     """Largest share of autonomous data in a batch."""
+    share: float | None = None
+    """Share of autonomous data in a batch, whatever its amount: 0.2 for 80/20. Instead of --upsampling and --cap."""
     initial: Path | None = None
     """Folder of the policy to continue from; a fresh network by default."""
     steps: int | None = None
@@ -199,6 +206,8 @@ class Train:
     """Sentence encoder of lcbc: all-MiniLM-L6-v2, hashed-words, or the folder of a sentence-transformers checkpoint."""
     validation: float = 0.0
     """Share of the episodes of each source that is held out; losses on them are logged by source."""
+    cache_gb: float | None = None
+    """Memory for decoded images; by default half of what is free. A larger store is trained from all the same."""
     accumulate: int | None = None
     """Parts of a batch that are worked off one after another, to save memory."""
     seed: int = 0
@@ -224,6 +233,8 @@ class Train:
 
         if not 0 <= self.validation < 1:
             raise ConfigError(f"--validation must be at least 0 and below 1, got {self.validation}")
+        if self.cache_gb is not None and not self.cache_gb >= 0:
+            raise ConfigError(f"--cache-gb must not be negative, got {self.cache_gb}")
         preset = load_preset(self.preset)
         improving = self.autonomous is not None or self.initial is not None
         config = preset.improvement.policy if improving else preset.pretraining.policy
@@ -246,11 +257,12 @@ class Train:
         own = changed(
             config.autonomous,
             goal_window=self.goal_window,
+            goals=self.goals,
             sum_actions=on(self.sum_actions),
             drop_idle=on(self.idle_filter),
             balance_instructions=on(self.balance),
         )
-        mixing = {"upsampling": self.upsampling, "autonomous_cap": self.cap}
+        mixing = {"upsampling": self.upsampling, "autonomous_cap": self.cap, "autonomous_share": self.share}
         config = changed(config, fit=fit, network=network, autonomous=own, compile=on(self.compile), **mixing)
         data = None
         if self.autonomous is not None:
@@ -281,6 +293,7 @@ class Train:
                 autonomous=data,
                 initial=self.initial,
                 validation_share=self.validation,
+                cache_bytes=None if self.cache_gb is None else int(self.cache_gb * 1e9),
                 device=device,
                 track=track,
                 on_step=on_step,

@@ -1,6 +1,6 @@
 """The dataset: a store of episodes, hindsight sampling, co-training mixtures, relabelling and statistics."""
 
-from soar.episodes.arrays import StepArrays, concatenate, load_arrays, train_validation_split
+from soar.episodes.arrays import StepArrays, load_arrays, train_validation_split
 from soar.episodes.encoded import EncodedEpisode
 from soar.episodes.hindsight import HindsightPairs, HindsightSampler, balanced_by_instruction
 from soar.episodes.mixture import HindsightBatch, Mixture, co_training_weights
@@ -24,7 +24,6 @@ __all__ = [
     "action_statistics",
     "balanced_by_instruction",
     "co_training_weights",
-    "concatenate",
     "dataset_statistics",
     "drop_idle",
     "load_arrays",

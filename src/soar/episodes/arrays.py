@@ -1,4 +1,4 @@
-"""Episodes decoded into memory, as the trainer reads them.
+"""Episodes as a trainer reads them: numbers in memory, images in the store until they are drawn.
 
 All observations of all episodes stand in one axis N. Episode e owns the rows `starts_E[e]` to `starts_E[e] + lengths_E[e]`,
 T + 1 of them; the last one has no action (NaN) and can only be a goal.
@@ -8,20 +8,15 @@ Shape suffixes: N observations, E episodes, D dimensions, H height, W width, C c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from soar.episodes import frames, schema
+from soar.episodes.images import Images, StoredImages, select
 from soar.episodes.store import EpisodeStore
 from soar.errors import StoreError
 from soar.seeding import generator
-from soar.types import ACTION_DIM, STATE_DIM
-
-_CHUNK = 4096
-"""Rows read at once: enough for speed, little enough that their JPEGs never weigh against the decoded images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +24,7 @@ class StepArrays:
     """E episodes with N observations in all.
 
     Attributes:
-        images_NHWC: uint8 RGB.
+        images_NHWC: uint8 RGB; an array in memory, or `StoredImages`, which are decoded when they are asked for.
         states_ND: (N, 7) float32, see `soar.types.Observation`.
         actions_ND: (N, 7) float32, see `soar.types.Action`; NaN at the last observation of an episode.
         starts_E: Row of the first observation of each episode.
@@ -39,7 +34,7 @@ class StepArrays:
         successes_E: Whether the resolved label says that the episode succeeded; False where there is none.
     """
 
-    images_NHWC: NDArray[np.uint8]
+    images_NHWC: Images
     states_ND: NDArray[np.float32]
     actions_ND: NDArray[np.float32]
     starts_E: NDArray[np.int64]
@@ -66,7 +61,7 @@ class StepArrays:
         rows = np.repeat(episode_mask, self.lengths_E + 1)
         lengths_E = self.lengths_E[chosen]
         return StepArrays(
-            images_NHWC=self.images_NHWC[rows],
+            images_NHWC=select(self.images_NHWC, np.flatnonzero(rows)),
             states_ND=self.states_ND[rows],
             actions_ND=self.actions_ND[rows],
             starts_E=_starts(lengths_E),
@@ -77,12 +72,20 @@ class StepArrays:
         )
 
 
-def load_arrays(store: EpisodeStore, where: str | None = None) -> StepArrays:
-    """Decode the episodes that match an SQL filter (see `EpisodeStore.episodes`) into memory.
+def load_arrays(store: EpisodeStore, where: str | None = None, *, cache_bytes: int | None = None) -> StepArrays:
+    """Return the episodes that match an SQL filter (see `EpisodeStore.episodes`), as they are in the store now.
+
+    States and actions are read into memory, 56 bytes a step. Images are not: see `soar.episodes.images`.
+
+    Args:
+        store: What it is appended, or what is deleted, after this call is not seen.
+        where: SQL that selects some of the episodes.
+        cache_bytes: Memory for decoded images; None lets it size itself from the memory that is free, 0 is none.
 
     Raises:
         StoreError: No episode matches, the SQL is invalid, or the frames differ in size.
     """
+    store = EpisodeStore(store.uri, version=store.version)
     records = store.episodes(where)
     if not records:
         raise StoreError(
@@ -93,23 +96,9 @@ def load_arrays(store: EpisodeStore, where: str | None = None) -> StepArrays:
     count = int(lengths_E.sum()) + len(lengths_E)
     first_rows = np.array([record.first_row for record in records], np.int64)
     rows = np.arange(count) + np.repeat(first_rows - starts_E, lengths_E + 1)
-
-    images_NHWC: NDArray[np.uint8] | None = None
-    states_ND = np.empty((count, STATE_DIM), np.float32)
-    actions_ND = np.empty((count, ACTION_DIM), np.float32)
-    for start in range(0, count, _CHUNK):
-        chunk = slice(start, min(start + _CHUNK, count))
-        table = store.table(rows[chunk], ["frame", "state", "action"])
-        jpegs = table["frame"].to_pylist()
-        if images_NHWC is None:
-            images_NHWC = np.empty((count, *frames.decode(jpegs[0]).shape), np.uint8)
-        frames.decode_into(jpegs, images_NHWC[chunk])
-        states_ND[chunk] = schema.states(table)
-        actions_ND[chunk] = schema.actions(table)
-    if images_NHWC is None:
-        raise StoreError(f"{store.uri} has no frames")
+    states_ND, actions_ND = store.vectors(rows)
     return StepArrays(
-        images_NHWC=images_NHWC,
+        images_NHWC=StoredImages(store, rows, cache_bytes=cache_bytes),
         states_ND=states_ND,
         actions_ND=actions_ND,
         starts_E=starts_E,
@@ -117,24 +106,6 @@ def load_arrays(store: EpisodeStore, where: str | None = None) -> StepArrays:
         ids=tuple(record.id for record in records),
         instructions=tuple(record.instruction for record in records),
         successes_E=np.array([record.success is True for record in records]),
-    )
-
-
-def concatenate(parts: Sequence[StepArrays]) -> StepArrays:
-    """Return the episodes of all parts, in order.
-
-    Raises:
-        StoreError: There are no parts, or their images differ in size.
-    """
-    sizes = sorted({part.images_NHWC.shape[1:] for part in parts})
-    if len(sizes) != 1:
-        raise StoreError(f"cannot join {len(parts)} sets of episodes with image sizes {sizes}; all must have one size")
-    arrays = {field.name: [getattr(part, field.name) for part in parts] for field in fields(StepArrays)}
-    joined = {name: np.concatenate(values) for name, values in arrays.items() if isinstance(values[0], np.ndarray)}
-    return StepArrays(
-        **joined | {"starts_E": _starts(joined["lengths_E"])},
-        ids=tuple(id for part in parts for id in part.ids),
-        instructions=tuple(instruction for part in parts for instruction in part.instructions),
     )
 
 

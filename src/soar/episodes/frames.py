@@ -1,13 +1,16 @@
 """Camera frames as JPEG: quality 95 without chroma subsampling, encoded and decoded by a pool of threads.
 
-The codec releases the GIL, so threads are enough; a store never starts a process (Lance is not safe under fork).
+The codec releases the GIL, so threads are enough; a store never starts a process (Lance is not safe under fork). The process
+has one pool, with a thread for each core that it may use: several batches in the making share the cores instead of crowding
+them.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import simplejpeg
@@ -17,7 +20,7 @@ from soar.errors import StoreError
 from soar.types import Image
 
 QUALITY = 95
-_BLOCK = 128
+_BLOCK = 32
 """Frames that a thread handles at a time; fewer are not worth one."""
 
 
@@ -38,9 +41,7 @@ def decode(jpeg: bytes) -> Image:
     try:
         image: Image = simplejpeg.decode_jpeg(jpeg, colorspace="RGB")
     except ValueError as error:
-        raise StoreError(
-            f"a stored frame of {len(jpeg)} bytes is not a JPEG ({error}); restore the store from a copy"
-        ) from error
+        raise _not_a_jpeg(jpeg, error) from error
     return image
 
 
@@ -66,21 +67,27 @@ def encode_all(images_NHWC: NDArray[np.uint8]) -> list[bytes]:
     return jpegs
 
 
-def decode_into(jpegs: Sequence[bytes], images_NHWC: NDArray[np.uint8]) -> None:
-    """Decode N JPEGs into `images_NHWC`.
+def decode_into(jpegs: Sequence[bytes], images_NHWC: Sequence[Image] | NDArray[np.uint8]) -> None:
+    """Decode N JPEGs into `images_NHWC`, contiguous memory of N images; when this returns or raises, no thread writes there.
 
     Raises:
-        StoreError: A frame is not a JPEG, or has another size than `images_NHWC`.
+        StoreError: A frame is not a JPEG, or has another size than its place in `images_NHWC`.
     """
 
     def one(index: int) -> None:
-        image = decode(jpegs[index])
-        if image.shape != images_NHWC.shape[1:]:
-            raise StoreError(
-                f"frames of different sizes, {_size(image)} and {_size(images_NHWC[0])} pixels, cannot be one array; "
-                "select episodes of one size with a filter, for example by robot or run"
-            )
-        images_NHWC[index] = image
+        target_HWC = images_NHWC[index]
+        try:
+            # The header is read twice: a smaller image would fill a part of the memory without a word.
+            found = simplejpeg.decode_jpeg_header(jpegs[index])[:2]
+            if found == target_HWC.shape[:2]:
+                simplejpeg.decode_jpeg(jpegs[index], colorspace="RGB", buffer=target_HWC)
+                return
+        except ValueError as error:
+            raise _not_a_jpeg(jpegs[index], error) from error
+        raise StoreError(
+            f"frames of different sizes, {found[1]}x{found[0]} and {_size(target_HWC)} pixels, cannot be one array; "
+            "select episodes of one size with a filter, for example by robot or run"
+        )
 
     _for_each(one, len(jpegs))
 
@@ -92,20 +99,34 @@ def decode_all(jpegs: Sequence[bytes]) -> NDArray[np.uint8]:
     return images_NHWC
 
 
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _not_a_jpeg(jpeg: bytes, error: ValueError) -> StoreError:
+    return StoreError(f"a stored frame of {len(jpeg)} bytes is not a JPEG ({error}); restore the store from a copy")
+
+
 def _size(image_HWC: Image) -> str:
     return f"{image_HWC.shape[1]}x{image_HWC.shape[0]}"
 
 
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(cores(), thread_name_prefix="jpeg")
+
+
 def _for_each(function: Callable[[int], None], count: int) -> None:
     """Call `function` with every index; in threads, by blocks, when that pays."""
-    workers = os.cpu_count() or 1
-    if count <= _BLOCK or workers == 1:
+    if count <= _BLOCK or cores() == 1:
         _run(function, range(count))
         return
     blocks = [range(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]
-    with ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(lambda block: _run(function, block), blocks):
-            pass
+    running = [_pool().submit(_run, function, block) for block in blocks]
+    wait(running)
+    for block in running:
+        block.result()
 
 
 def _run(function: Callable[[int], None], indices: Iterable[int]) -> None:

@@ -5,22 +5,34 @@ Time axis of one episode of T actions, and a pair drawn at t with the window (lo
 ```
 row      start ……… start + t ……………… start + g ……… start + T
                    observation, action   goal        (no action)
-
-g = min(t + offset, T),  offset uniform over low … high, both included
 ```
 
-The last observation can be a goal, never an observation. Offset 0 makes the observation its own goal.
+The last observation can be a goal, never an observation. With L = T - t, what is left of the episode, the distance g - t is
+
+| goals | distance |
+|---|---|
+| `uniform` | uniform over low … high; what would pass the end is the end, so that ends are goals more often. The paper's. |
+| `delta` | uniform over low … min(high, L): no end is preferred. With a high beyond all episodes, uniform over the future |
+| `geometric` | low + k with probability ∝ discount^k over low … min(high, L): near goals most |
+| `last-state-upweighted` | uniform over 1 … T, whatever the window; what would pass the end is the end |
+
+In an episode that ends within low steps the goal is its end. Distance 0 makes the observation its own goal.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from soar.episodes.arrays import StepArrays
 from soar.errors import StoreError
+
+Goals = Literal["uniform", "geometric", "last-state-upweighted", "delta"]
+DISCOUNT = 0.95
+"""Of `geometric`: goals are 19 steps ahead in the mean, where the window and the episode allow it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +56,15 @@ class HindsightSampler:
     Args:
         arrays: The episodes.
         window: Smallest and largest distance of a goal, in steps.
+        goals: How the distance is distributed, see the module.
+        discount: Of `geometric`, between 0 and 1.
         kept: (N,) mask of the rows that may be observations, see `soar.episodes.relabel.drop_idle`; all by default.
         episode_weights: (E,) how often a step of each episode is drawn, relative to the others; equal by default. See
             `balanced_by_instruction`.
 
     Raises:
-        ValueError: The window is not 0 ≤ low ≤ high, or a mask or the weights have the wrong shape or a negative number.
+        ValueError: The window is not 0 ≤ low ≤ high, there are no such goals, the discount is not in 0..1, or a mask or the
+            weights have the wrong shape or a negative number.
         StoreError: No step is left to draw.
     """
 
@@ -58,12 +73,15 @@ class HindsightSampler:
         arrays: StepArrays,
         *,
         window: tuple[int, int] = (0, 24),
+        goals: Goals = "uniform",
+        discount: float = DISCOUNT,
         kept: NDArray[np.bool_] | None = None,
         episode_weights: NDArray[np.floating] | None = None,
     ) -> None:
         low, high = window
         if not 0 <= low <= high:
             raise ValueError(f"the goal window must be 0 <= low <= high steps, got {window}")
+        check_goals(goals, discount)
         if kept is not None and kept.shape != (len(arrays.states_ND),):
             raise ValueError(f"kept must have one entry a row, ({len(arrays.states_ND)},), got {kept.shape}")
         if episode_weights is not None and (
@@ -72,6 +90,7 @@ class HindsightSampler:
             raise ValueError(f"episode_weights must be {len(arrays.lengths_E)} finite numbers, none negative")
         self.arrays = arrays
         self.window = window
+        self._goals, self._discount = goals, discount
         episode_N = arrays.episode_N
         may = arrays.has_action_N if kept is None else arrays.has_action_N & kept
         if episode_weights is not None:
@@ -81,7 +100,8 @@ class HindsightSampler:
             raise StoreError(
                 f"no step of {len(arrays.lengths_E)} episodes is left to train on; widen the filter of episodes or of steps"
             )
-        self._last_rows = (arrays.starts_E + arrays.lengths_E)[episode_N[self._rows]]
+        self._lengths = arrays.lengths_E[episode_N[self._rows]]
+        self._last_rows = arrays.starts_E[episode_N[self._rows]] + self._lengths
         self._cumulative = (
             None if episode_weights is None else np.cumsum(episode_weights[episode_N[self._rows]].astype(np.float64))
         )
@@ -98,11 +118,41 @@ class HindsightSampler:
             at = rng.random(batch_size) * self._cumulative[-1]
             chosen = np.searchsorted(self._cumulative, at, side="right").clip(max=len(self._rows) - 1)
         observations = self._rows[chosen]
-        low, high = self.window
-        goals = np.minimum(observations + rng.integers(low, high + 1, size=batch_size), self._last_rows[chosen])
+        left = self._last_rows[chosen] - observations
+        goals = observations + np.minimum(self._distances(rng, left, self._lengths[chosen]), left)
         return HindsightPairs(
             observation_indices=observations, goal_indices=goals, actions_BD=self.arrays.actions_ND[observations]
         )
+
+    def _distances(
+        self, rng: np.random.Generator, left_B: NDArray[np.int64], lengths_B: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Draw how far ahead the goals are; what passes the end of the episode means the end."""
+        low, high = self.window
+        if self._goals == "uniform":
+            return np.asarray(rng.integers(low, high + 1, size=len(left_B)))
+        if self._goals == "last-state-upweighted":
+            return np.asarray(rng.integers(1, lengths_B + 1))
+        # How many distances there are to choose from; one where the episode ends within `low` steps.
+        count_B = np.maximum(np.minimum(high, left_B) - low, 0) + 1
+        if self._goals == "delta":
+            return np.asarray(low + rng.integers(0, count_B))
+        # The inverse of the distribution function of a geometric distribution that ends after count_B values.
+        share_B = rng.random(len(left_B)) * (1 - self._discount**count_B)
+        distances_B = np.minimum(np.log1p(-share_B) / np.log(self._discount), count_B - 1).astype(np.int64)
+        return np.asarray(low + distances_B)
+
+
+def check_goals(goals: str, discount: float) -> None:
+    """Refuse what is no way to choose goals.
+
+    Raises:
+        ValueError: There are no such goals, or the discount is not between 0 and 1.
+    """
+    if goals not in get_args(Goals):
+        raise ValueError(f"goals must be one of {', '.join(get_args(Goals))}, got {goals!r}")
+    if not 0 < discount < 1:
+        raise ValueError(f"the discount of geometric goals must lie between 0 and 1, got {discount}")
 
 
 def balanced_by_instruction(arrays: StepArrays) -> NDArray[np.float64]:

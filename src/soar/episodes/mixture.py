@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from soar.episodes.buffers import Buffers
 from soar.episodes.hindsight import HindsightSampler
+from soar.episodes.images import read_into
 from soar.errors import StoreError
 from soar.types import ACTION_DIM, STATE_DIM
 
@@ -84,6 +86,7 @@ class Mixture:
                 f"sources {', '.join(self.names)} have images of different sizes, {sorted(sizes)}; make them equal"
             )
         (self._image_HWC,) = sizes
+        self._buffers = Buffers()
 
     def sample(self, rng: np.random.Generator, batch_size: int) -> HindsightBatch:
         """Draw a batch, with its images."""
@@ -103,8 +106,8 @@ class Mixture:
         """Return the samples that were drawn, with their images."""
         batch_size = len(draw.source_B)
         batch = HindsightBatch(
-            observation_BHWC=np.empty((batch_size, *self._image_HWC), np.uint8),
-            goal_BHWC=np.empty((batch_size, *self._image_HWC), np.uint8),
+            observation_BHWC=self._buffers.empty((batch_size, *self._image_HWC)),
+            goal_BHWC=self._buffers.empty((batch_size, *self._image_HWC)),
             actions_BD=np.empty((batch_size, ACTION_DIM), np.float32),
             observation_states_BD=np.empty((batch_size, STATE_DIM), np.float32),
             goal_states_BD=np.empty((batch_size, STATE_DIM), np.float32),
@@ -114,8 +117,8 @@ class Mixture:
         for index, sampler in enumerate(self.samplers):
             slots = np.flatnonzero(draw.source_B == index)
             observations, goals, arrays = draw.observation_B[slots], draw.goal_B[slots], sampler.arrays
-            batch.observation_BHWC[slots] = arrays.images_NHWC[observations]
-            batch.goal_BHWC[slots] = arrays.images_NHWC[goals]
+            targets = [*(batch.observation_BHWC[slot] for slot in slots), *(batch.goal_BHWC[slot] for slot in slots)]
+            read_into(arrays.images_NHWC, np.concatenate([observations, goals]), targets)
             batch.actions_BD[slots] = arrays.actions_ND[observations]
             batch.observation_states_BD[slots] = arrays.states_ND[observations]
             batch.goal_states_BD[slots] = arrays.states_ND[goals]

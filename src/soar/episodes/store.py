@@ -33,7 +33,7 @@ from soar.episodes.explaining import explaining, explaining_filter, reason
 from soar.episodes.schema import EpisodeRecord
 from soar.episodes.snapshot import Snapshot, positions_of, snapshot_of
 from soar.errors import StoreError
-from soar.types import Episode, Label
+from soar.types import ACTION_DIM, STATE_DIM, Episode, Label
 
 Mode = Literal["open", "create", "open_or_create"]
 _TRIES = 20
@@ -62,7 +62,8 @@ class EpisodeStore:
     """Episodes on disk: append, read, filter by SQL, label, pin a version.
 
     Args:
-        uri: Folder of the store; `FOLDER@NAME` for a state that has a name, see `soar.episodes.pins`.
+        uri: Folder of the store, or its place in an object store, such as `s3://bucket/episodes` (see `soar.episodes.tables`);
+            `STORE@NAME` for a state that has a name, see `soar.episodes.pins`.
         mode: `open` an existing store, `create` a new one, or `open_or_create`.
         version: What `EpisodeStore.version` once returned: read that state, and never write.
 
@@ -72,7 +73,7 @@ class EpisodeStore:
     """
 
     def __init__(self, uri: str | Path, *, mode: Mode = "open", version: Mapping[str, int] | None = None) -> None:
-        self.uri, pin = pins.split(str(uri))
+        self.uri, pin = pins.split(tables.location(uri))
         if pin and mode != "open":
             raise StoreError(f"{uri} is a state of {self.uri} that has a name, and read-only; leave out @{pin} to write")
         self._snapshot: Snapshot | None = None
@@ -198,6 +199,35 @@ class EpisodeStore:
 
     def table(self, indices: NDArray[np.integer] | Sequence[int], columns: Sequence[str]) -> pa.Table:
         """Return columns of the `steps` table at `indices` (see `rows`), undecoded."""
+        # Lance drops repetitions in some versions, so it is asked for each row once.
+        unique, inverse = np.unique(self._positions(indices), return_inverse=True)
+        with self._explain("read"):
+            table = self._steps.take(unique.tolist(), columns=list(columns))
+        return table if np.array_equal(inverse, np.arange(len(unique))) else table.take(pa.array(inverse))
+
+    def vectors(self, indices: NDArray[np.integer] | Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the states and actions (N, 7) at `indices` (see `rows`), which are distinct and may be all there are."""
+        positions = self._positions(indices)
+        states_ND, actions_ND = (np.empty((len(positions), dim), np.float32) for dim in (STATE_DIM, ACTION_DIM))
+        # To read the columns from end to end is faster than to pick rows from them, unless these are very few.
+        order = np.argsort(positions)
+        ordered, begin = positions[order], 0
+        with self._explain("read"):
+            for batch in self._steps.scanner(columns=["state", "action"], scan_in_order=True).to_batches():
+                low, high = np.searchsorted(ordered, [begin, begin + batch.num_rows])
+                there, chosen = order[low:high], ordered[low:high] - begin
+                part = pa.Table.from_batches([batch])
+                states_ND[there], actions_ND[there] = schema.states(part)[chosen], schema.actions(part)[chosen]
+                begin += batch.num_rows
+        return states_ND, actions_ND
+
+    @property
+    def row_count(self) -> int:
+        """How many rows there are, see `rows`."""
+        return int(self._index().first_rows[-1])
+
+    def _positions(self, indices: NDArray[np.integer] | Sequence[int]) -> NDArray[np.int64]:
+        """Return where rows are in the `steps` table."""
         snapshot = self._index()
         if snapshot.positions is None:
             with self._explain("read"):
@@ -206,11 +236,7 @@ class EpisodeStore:
         count = len(snapshot.positions)
         if len(wanted) == 0 or wanted.min() < 0 or wanted.max() >= count:
             raise StoreError(f"{self.uri} has rows 0 to {count - 1}; asked for {_range(wanted)}")
-        # Lance drops repetitions in some versions, so it is asked for each row once.
-        unique, inverse = np.unique(snapshot.positions[wanted], return_inverse=True)
-        with self._explain("read"):
-            table = self._steps.take(unique.tolist(), columns=list(columns))
-        return table if np.array_equal(inverse, np.arange(len(unique))) else table.take(pa.array(inverse))
+        return snapshot.positions[wanted]
 
     def add_label(self, id: str, label: Label) -> None:
         """Add a judgement to an episode; earlier ones are kept. Safe when several processes label at once.

@@ -1,10 +1,13 @@
-"""The folders of a store's two tables: created once, checked whenever they are opened."""
+"""The two tables of a store: created once, checked whenever they are opened.
+
+A store is a local folder, or a place in an object store that Lance knows: `s3://BUCKET/PATH`, `gs://…`, `az://…`. Who may go
+there, and where it is, comes from the environment: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT`
+(another server than Amazon's), `AWS_ALLOW_HTTP=true` (one without TLS).
+"""
 
 from __future__ import annotations
 
-import errno
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,43 +21,47 @@ from soar.errors import StoreError
 _TABLES = {"steps": schema.STEPS, "episodes": schema.EPISODES}
 
 
+def location(uri: str | Path) -> str:
+    """Return where a store is. A `Path` made of `s3://bucket/x` has lost one of the two slashes; it gets it back."""
+    return re.sub(r"^([a-z][a-z0-9+.-]+):/+", r"\1://", str(uri)).rstrip("/") or "/"
+
+
 def path(uri: str, table: str) -> str:
     """Return where a table of the store at `uri` is."""
-    return f"{uri.rstrip('/')}/{table}.lance"
+    return f"{location(uri)}/{table}.lance"
 
 
 def create(uri: str, *, exist_ok: bool) -> None:
     """Create the tables that are missing.
 
-    Another process may be doing the same, and Lance would let the slower one empty the table of the faster one. So each
-    table is made aside and renamed, which fails when the table is there already.
+    Several processes may be doing the same. The first version of a table is committed by one of them only: the others fail, and
+    find it.
 
     Raises:
         StoreError: The folder holds something else, or a store and not `exist_ok`, or cannot be written.
     """
-    if not _is_local(uri):
-        raise StoreError(f"{uri}: a store can only be created in a local folder; create it there and copy it")
-    folder = Path(uri)
     made = 0
     with explaining("create", uri):
-        folder.mkdir(parents=True, exist_ok=True)
-        # Hidden entries are what another process is just making.
-        visible = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
-        if visible and not any(f"{table}.lance" in visible for table in _TABLES):
-            raise StoreError(f"{uri} is not empty and not an episode store; choose an empty folder or a new one")
+        if is_local(uri):
+            folder = Path(uri)
+            folder.mkdir(parents=True, exist_ok=True)
+            names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
+            if names and not any(f"{table}.lance" in names for table in _TABLES):
+                raise StoreError(f"{uri} is not empty and not an episode store; choose an empty folder or a new one")
         for table, columns in _TABLES.items():
-            if Path(path(uri, table)).exists():
+            where = path(uri, table)
+            if _exists(where):
                 continue
-            with tempfile.TemporaryDirectory(prefix=".", dir=folder) as aside:
-                fresh = f"{aside}/{table}.lance"
-                # Stable row ids keep the order of insertion through updates and compaction.
-                lance.write_dataset(columns.empty_table(), fresh, schema=columns, enable_stable_row_ids=True)
-                try:
-                    Path(fresh).rename(path(uri, table))
-                    made += 1
-                except OSError as error:
-                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                        raise
+            try:
+                # Stable row ids keep the order of insertion through updates and compaction. One that loses the race must not
+                # try again: Lance would take that for the wish to replace the table.
+                lance.LanceDataset.commit(
+                    where, lance.LanceOperation.Overwrite(columns, []), max_retries=0, enable_stable_row_ids=True
+                )
+                made += 1
+            except OSError:
+                if not _exists(where):
+                    raise
     if not made and not exist_ok:
         raise StoreError(f"{uri} already holds an episode store; open it with mode='open', or choose another folder")
 
@@ -65,11 +72,15 @@ def check_exist(uri: str) -> None:
     Raises:
         StoreError: Nothing is there, or something else.
     """
-    if not _is_local(uri):
-        return
-    if not Path(uri).exists():
+    local = is_local(uri)
+    with explaining("open", uri):
+        missing = [
+            f"{table}.lance"
+            for table in _TABLES
+            if not (Path(path(uri, table)).is_dir() if local else _exists(path(uri, table)))
+        ]
+    if not Path(uri).exists() if local else len(missing) == len(_TABLES):
         raise StoreError(f"no episode store at {uri}; `soar collect` makes one, as does mode='create'")
-    missing = [f"{table}.lance" for table in _TABLES if not Path(path(uri, table)).is_dir()]
     if missing:
         raise StoreError(f"{uri} is not an episode store ({' and '.join(missing)} missing); pass the folder that holds them")
 
@@ -106,5 +117,17 @@ def add_missing_columns(dataset: Any) -> None:
             dataset.add_columns(field)
 
 
-def _is_local(uri: str) -> bool:
-    return "://" not in uri
+def is_local(uri: str) -> bool:
+    """Return whether a store is a folder of this machine."""
+    return "://" not in location(uri)
+
+
+def _exists(where: str) -> bool:
+    try:
+        lance.dataset(where)
+    except ValueError as error:
+        # So Lance says that nothing is there; a server that cannot be asked is another matter.
+        if "was not found" in str(error):
+            return False
+        raise
+    return True

@@ -78,7 +78,7 @@ def collect(
     models: Models,
     *,
     scene: str,
-    store: Path,
+    store: str | Path,
     journal: Path,
     run: str,
     round: int,
@@ -93,7 +93,7 @@ def collect(
     Args:
         models: Of all robots.
         scene: Name of a scene, or path of its YAML file.
-        store: Folder of the episode store; made when it does not exist.
+        store: Folder or URI of the episode store; made when it does not exist.
         journal: Where events are appended.
         run: Name of the run.
         round: Number of the round.

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from soar.episodes import EpisodeStore, Mixture, StepArrays, action_statistics, load_arrays, train_validation_split
+from soar.episodes.images import free_bytes
 from soar.errors import ConfigError, StoreError
 from soar.policies.lineage import Lineage, git_revision
 from soar.training.data import co_training_mixture, make_sampler, with_instructions
+from soar.training.distributed import current_group
 from soar.training.policy import PolicyTrainingConfig, train_policy
 
 Judge = Literal["vlm", "simulator"]
@@ -21,7 +23,7 @@ class AutonomousData:
     """Which autonomous episodes are learned from.
 
     Attributes:
-        store: Folder of the store.
+        store: Folder or URI of the store.
         version: Of the store; None for the newest.
         success_only: Leave out what was not judged a success.
         label: Whose judgement counts; the simulator's is for ablations.
@@ -29,7 +31,7 @@ class AutonomousData:
         where: SQL that the episodes match besides.
     """
 
-    store: Path
+    store: str | Path
     version: Mapping[str, int] | None = None
     success_only: bool = True
     label: Judge = "vlm"
@@ -56,11 +58,12 @@ def cotrain(
     config: PolicyTrainingConfig,
     folder: Path,
     *,
-    pretraining: Path,
+    pretraining: str | Path,
     pretraining_where: str | None = None,
     autonomous: AutonomousData | None = None,
     initial: Path | None = None,
     validation_share: float = 0.0,
+    cache_bytes: int | None = None,
     device: str = "cpu",
     track: Callable[[int, dict[str, float]], None] | None = None,
     on_step: Callable[[int, int, dict[str, float]], None] | None = None,
@@ -70,11 +73,12 @@ def cotrain(
     Args:
         config: How.
         folder: Where the policy goes.
-        pretraining: Folder of the store of demonstrations.
+        pretraining: Folder or URI of the store of demonstrations.
         pretraining_where: SQL that selects some of them.
         autonomous: What the policy collected itself.
         initial: Folder of the policy to continue from; None to begin with a fresh network.
         validation_share: Of the episodes of each source, held out; their losses are reported by source.
+        cache_bytes: Memory of each process for the decoded images of each source; None shares out what is free.
         device: Of torch.
         track: See `soar.training.loop.fit`.
         on_step: See `soar.training.loop.fit`.
@@ -89,12 +93,12 @@ def cotrain(
     """
     demonstrations = EpisodeStore(pretraining)
     data = {"pretraining": demonstrations.version}
-    sources = {"pretraining": _episodes(demonstrations, pretraining_where, config)}
+    sources = {"pretraining": _episodes(demonstrations, pretraining_where, config, cache_bytes)}
     statistics = action_statistics(sources["pretraining"])
     if autonomous is not None:
         store = EpisodeStore(autonomous.store, version=autonomous.version)
         data["autonomous"] = store.version
-        sources["autonomous"] = _episodes(store, autonomous.filter(), config)
+        sources["autonomous"] = _episodes(store, autonomous.filter(), config, cache_bytes)
     held_out = {}
     if validation_share:
         for name, arrays in sources.items():
@@ -116,8 +120,11 @@ def cotrain(
     )
 
 
-def _episodes(store: EpisodeStore, where: str | None, config: PolicyTrainingConfig) -> StepArrays:
-    arrays = load_arrays(store, where)
+def _episodes(store: EpisodeStore, where: str | None, config: PolicyTrainingConfig, cache_bytes: int | None) -> StepArrays:
+    if cache_bytes is None:
+        # The processes of a group are taken to be on one machine; on several, each could have more.
+        cache_bytes = free_bytes() // current_group().size
+    arrays = load_arrays(store, where, cache_bytes=cache_bytes)
     return with_instructions(arrays, store.uri) if config.network.conditioning == "language" else arrays
 
 
@@ -128,4 +135,5 @@ def _mixture(sources: Mapping[str, StepArrays], config: PolicyTrainingConfig) ->
         None if own is None else make_sampler(own, config.autonomous),
         upsampling=config.upsampling,
         cap=config.autonomous_cap,
+        share=config.autonomous_share,
     )

@@ -38,8 +38,6 @@ from soar.reproduce.experiment import Arm, Experiment
 from soar.sim.scene import load_scene
 
 HEADROOM_SEED = 3
-ALWAYS_CAPPED = 1e9
-"""Up-sampling by which the cap alone decides the share of autonomous data."""
 Progress = Callable[[str, int, int, str], None]
 Results = dict[tuple[str, str], list[Evaluation]]
 """Evaluations by (scene, arm), one a training seed."""
@@ -197,8 +195,9 @@ def train_arm(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
         config,
         fit=dataclasses.replace(config.fit, seed=int(item["seed"])),
         autonomous=source,
-        upsampling=preset.improvement.policy.upsampling if arm.share is None else ALWAYS_CAPPED,
-        autonomous_cap=preset.improvement.policy.autonomous_cap if arm.share is None else arm.share,
+        upsampling=preset.improvement.policy.upsampling,
+        autonomous_cap=preset.improvement.policy.autonomous_cap,
+        autonomous_share=arm.share,
     )
     cotrain(
         config,

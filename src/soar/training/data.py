@@ -15,6 +15,7 @@ from soar.episodes import (
     drop_idle,
     sum_actions,
 )
+from soar.episodes.hindsight import DISCOUNT, Goals
 from soar.errors import ConfigError, StoreError
 
 
@@ -24,12 +25,16 @@ class SourceConfig:
 
     Attributes:
         goal_window: Smallest and largest distance of a hindsight goal, in steps.
+        goals: How the distance is distributed, see `soar.episodes.hindsight`.
+        goal_discount: Of geometric goals, between 0 and 1.
         sum_actions: Imitate the sum of two consecutive actions, against the slowness of a policy that averages modes.
         drop_idle: Leave out the steps at which nothing moved.
         balance_instructions: Draw every instruction equally often, however often it was attempted.
     """
 
     goal_window: tuple[int, int] = (0, 24)
+    goals: Goals = "uniform"
+    goal_discount: float = DISCOUNT
     sum_actions: bool = False
     drop_idle: bool = False
     balance_instructions: bool = False
@@ -38,6 +43,8 @@ class SourceConfig:
         low, high = self.goal_window
         if not 0 <= low <= high:
             raise ConfigError(f"goal_window must be [low, high] with 0 <= low <= high, got [{low}, {high}]")
+        if not 0 < self.goal_discount < 1:
+            raise ConfigError(f"goal_discount must lie between 0 and 1, got {self.goal_discount}")
 
 
 def with_instructions(arrays: StepArrays, where: str) -> StepArrays:
@@ -66,14 +73,31 @@ def make_sampler(arrays: StepArrays, config: SourceConfig) -> HindsightSampler:
     weights = balanced_by_instruction(arrays) if config.balance_instructions else None
     if config.sum_actions:
         arrays = sum_actions(arrays)
-    return HindsightSampler(arrays, window=config.goal_window, kept=kept, episode_weights=weights)
+    return HindsightSampler(
+        arrays,
+        window=config.goal_window,
+        goals=config.goals,
+        discount=config.goal_discount,
+        kept=kept,
+        episode_weights=weights,
+    )
 
 
 def co_training_mixture(
-    pretraining: HindsightSampler, autonomous: HindsightSampler | None, *, upsampling: float = 10.0, cap: float = 0.5
+    pretraining: HindsightSampler,
+    autonomous: HindsightSampler | None,
+    *,
+    upsampling: float = 10.0,
+    cap: float = 0.5,
+    share: float | None = None,
 ) -> Mixture:
-    """Return the mixture of sources `pretraining` and `autonomous`, the latter up-sampled but at most a share of `cap`."""
+    """Return the mixture of sources `pretraining` and `autonomous`, the latter up-sampled but at most a share of `cap`.
+
+    With `share`, that is what autonomous data gets, whatever its amount: 0.2 makes it 80/20.
+    """
     if autonomous is None:
         return Mixture([("pretraining", pretraining, 1.0)])
     weights = co_training_weights(len(pretraining), len(autonomous), upsampling, cap)
+    if share is not None:
+        weights = 1 - share, share
     return Mixture([("pretraining", pretraining, weights[0]), ("autonomous", autonomous, weights[1])])

@@ -9,7 +9,7 @@ checkpoint to the very same weights, bit for bit, on the same machine with the s
     folder/metrics.jsonl         one line each `log_every` steps
     folder/tensorboard/          the same for TensorBoard
 
-Batches are prepared by one background thread, at most `PREFETCH` ahead. They depend on the step only, so this changes nothing
+Batches are prepared by background threads, a few steps ahead. They depend on the step only, so this changes nothing
 but the speed; `batch_fn` must draw from the generator that it is given and from nothing else.
 
 Parts. A batch can be cut into equal parts: `accumulate` of them one after another in each process, and each process of
@@ -24,9 +24,7 @@ import math
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +35,7 @@ import torch
 from torch import Tensor, nn
 
 from soar.errors import ConfigError
+from soar.prefetch import prefetched
 from soar.seeding import derive_seed, generator
 from soar.training.checkpoints import Ema, TrainingState, claim, restore, save
 from soar.training.distributed import Group, current_group
@@ -44,8 +43,6 @@ from soar.training.journal import SPEED, Journal
 
 log = logging.getLogger(__name__)
 B = TypeVar("B")
-T = TypeVar("T")
-PREFETCH = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +144,7 @@ def fit(
 
     Args:
         model: On the device on which it is to be trained; its initial weights matter only for a new folder.
-        batch_fn: Makes one batch from the step's generator. Runs in a background thread.
+        batch_fn: Makes one batch from the step's generator. Runs in background threads, for several steps at once.
         loss_fn: Returns scalars; `loss` is minimised, the others are logged. Draws from torch's global generators are seeded.
         config: The optimisation.
         folder: Where checkpoints and metrics go.
@@ -238,7 +235,7 @@ def _run(
     config, group = batches.config, batches.group
     state.model.train()
     whole = True
-    with _deferred_interrupt() as interrupted, _prefetched(batches.make, state.step, config.steps) as upcoming:
+    with _deferred_interrupt() as interrupted, prefetched(batches.make, range(state.step, config.steps)) as upcoming:
         try:
             while True:
                 waited_s = time.monotonic()
@@ -301,27 +298,6 @@ def _step(
     if state.ema is not None:
         state.ema.update(state.model, state.step)
     return {**batches.group.average(sums), "gradient_norm": norm.detach()}
-
-
-@contextmanager
-def _prefetched(make: Callable[[int], T], start: int, stop: int) -> Iterator[Iterator[T]]:
-    """Yield what `make` returns for the steps `start` … `stop - 1` in order, made ahead by one thread."""
-    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
-
-    def batches() -> Iterator[T]:
-        ahead: deque[Future[T]] = deque()
-        upcoming = iter(range(start, stop))
-        while True:
-            while len(ahead) < PREFETCH and (step := next(upcoming, None)) is not None:
-                ahead.append(pool.submit(make, step))
-            if not ahead:
-                return
-            yield ahead.popleft().result()
-
-    try:
-        yield batches()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager

@@ -54,6 +54,7 @@ class PolicyTrainingConfig:
         autonomous: How the data that the policy collected itself is sampled.
         upsampling: How many times its proportion autonomous data is drawn.
         autonomous_cap: Largest share of autonomous data in a batch.
+        autonomous_share: Share of autonomous data in a batch, whatever its amount; None leaves it to the two above.
         compile: Compile the encoder with torch.compile: minutes at the beginning, then faster steps on a GPU.
     """
 
@@ -64,6 +65,7 @@ class PolicyTrainingConfig:
     autonomous: SourceConfig = field(default_factory=lambda: SourceConfig(goal_window=(0, 12), sum_actions=True))
     upsampling: float = 10.0
     autonomous_cap: float = 0.5
+    autonomous_share: float | None = None
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -71,6 +73,8 @@ class PolicyTrainingConfig:
             raise ConfigError(f"upsampling must be positive, got {self.upsampling}")
         if not 0 <= self.autonomous_cap <= 1:
             raise ConfigError(f"autonomous_cap must lie between 0 and 1, got {self.autonomous_cap}")
+        if self.autonomous_share is not None and not 0 <= self.autonomous_share <= 1:
+            raise ConfigError(f"autonomous_share must lie between 0 and 1, got {self.autonomous_share}")
 
 
 def train_policy(
