@@ -1,6 +1,7 @@
 """How a subgoal model is named: one text, wherever a command asks for one.
 
-    a folder with model_index.json    an InstructPix2Pix checkpoint, sampled as the paper does (`soar.subgoals.diffusion`)
+    a folder with model_index.json    an InstructPix2Pix checkpoint (`soar.subgoals.diffusion`), sampled as its sampling.yaml
+                                      says, and without one as the paper does
     a YAML file                       `backend: diffusion` with the fields of `DiffusionConfig`; paths are relative to it
     any other folder                  the small flow model in it (`soar.subgoals.flow`)
 
@@ -33,6 +34,8 @@ def open_subgoal_model(name: str) -> SubgoalModel:
             raise UnknownNameError("backend", str(backend), ["diffusion"], f"Give one as `backend:` in {path}.")
         if (beside := path.parent / str(data.get("model"))).is_dir():
             data["model"] = str(beside)
+        if "model" not in data:
+            raise ConfigError(f"{path}: name the checkpoint as `model:`, a folder or a name on the hub")
         return _diffusion(data, name)
     if (path / "model_index.json").exists():
         return _diffusion({"model": name}, name)
@@ -44,6 +47,8 @@ def open_subgoal_model(name: str) -> SubgoalModel:
 def _diffusion(data: dict[str, object], where: str) -> SubgoalModel:
     if importlib.util.find_spec("diffusers") is None:
         raise ConfigError(f"{where} needs diffusers. Install it: pip install 'soar-robot[foundation]'")
-    from soar.subgoals.diffusion import DiffusionConfig, DiffusionSubgoals
+    from soar.subgoals.diffusion import SAMPLING, DiffusionConfig, DiffusionSubgoals
 
+    if (beside := Path(str(data["model"])) / SAMPLING).is_file():
+        data = read_yaml(beside) | data
     return DiffusionSubgoals.load(validate(DiffusionConfig, data, where))
