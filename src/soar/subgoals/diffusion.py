@@ -126,8 +126,7 @@ def load_pipeline(model: str, revision: str | None = None, dtype: torch.dtype = 
     Raises:
         CheckpointError: There is no such checkpoint, or it is not an InstructPix2Pix one, or damaged.
     """
-    import diffusers  # slow to import
-
+    diffusers = _quiet_diffusers()
     try:
         pipeline = diffusers.StableDiffusionInstructPix2PixPipeline.from_pretrained(
             model,
@@ -150,7 +149,6 @@ def load_pipeline(model: str, revision: str | None = None, dtype: torch.dtype = 
             f"the UNet of {model!r} has {pipeline.unet.config.in_channels} input channels; one that edits images "
             f"has {needed}: noise and image. Name an InstructPix2Pix-style checkpoint."
         )
-    pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
@@ -160,6 +158,7 @@ def save_pipeline(pipeline: Any, folder: Path) -> None:
     Raises:
         SoarError: The folder is read-only or the disk is full.
     """
+    _quiet_diffusers()
     aside: Path | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -187,6 +186,16 @@ def resized(image_HWC: Image, size: tuple[int, ...]) -> Image:
     smaller = size[0] < image_HWC.shape[1]
     scaled = cv2.resize(image_HWC, tuple(size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
     return np.asarray(scaled, np.uint8)
+
+
+def _quiet_diffusers() -> Any:
+    """Return `diffusers`, without its own progress bars and those of `transformers`: commands have theirs."""
+    import diffusers  # slow to import
+    import transformers
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    return diffusers
 
 
 def _filled(count: int, most: int) -> int:

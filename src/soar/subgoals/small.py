@@ -116,7 +116,7 @@ def small_pipeline(config: SmallConfig, instructions: Iterable[str], image_size:
             attention_head_dim=tuple(max(1, count // config.head_width) for count in config.channels),
             norm_num_groups=config.groups,
         )
-    pipeline = diffusers.StableDiffusionInstructPix2PixPipeline(
+    return diffusers.StableDiffusionInstructPix2PixPipeline(
         vae=vae,
         text_encoder=text,
         tokenizer=CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=config.max_tokens),
@@ -126,8 +126,6 @@ def small_pipeline(config: SmallConfig, instructions: Iterable[str], image_size:
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
 
 
 def words_as_tokens(texts: Iterable[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
