@@ -33,7 +33,7 @@ from soar.training.subgoal import CHANGED
 
 SIZE = 32
 FIT = FitConfig(
-    steps=3000, batch_size=16, learning_rate=1e-3, warmup_steps=100, weight_decay=1e-2, beta2=0.99, ema=0.998, bf16=False,
+    steps=2000, batch_size=16, learning_rate=1e-3, warmup_steps=100, weight_decay=1e-2, beta2=0.99, ema=0.998, bf16=False,
     checkpoint_every=250,
 )  # fmt: skip
 RECIPE = EditorTrainingConfig(

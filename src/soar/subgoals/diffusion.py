@@ -78,6 +78,8 @@ class DiffusionSubgoals:
         if config.channels_last is True or (config.channels_last == "auto" and half):
             for part in (pipeline.unet, pipeline.vae):
                 part.to(memory_format=torch.channels_last)
+        if config.compile:
+            pipeline.unet.fuse_qkv_projections()
         # Shapes are few (see `_filled`), so each may have kernels of its own.
         self._editor = Editor(pipeline, config, torch.compile(pipeline.unet, dynamic=False) if config.compile else None)
 

@@ -148,7 +148,9 @@ class Editor:
 
     def _denoise(self, image_BCHW: Tensor, texts_2BLD: Tensor, noise_BCHW: Tensor) -> Tensor:
         config, scheduler, count = self.config, self._scheduler, len(image_BCHW)
-        scheduler.set_timesteps(config.steps, device=noise_BCHW.device)
+        # The sampler looks its times up: on the CPU, or each step would wait for the device.
+        scheduler.set_timesteps(config.steps, device="cpu")
+        times = scheduler.timesteps.to(noise_BCHW.device)
         latents_BCHW = noise_BCHW * scheduler.init_noise_sigma
         conditions: dict[bool, tuple[list[float], Tensor, Tensor]] = {}
         total = len(scheduler.timesteps)
@@ -158,8 +160,8 @@ class Editor:
                 conditions[guided] = _branches(config, image_BCHW, texts_2BLD, guided=guided)
             weights, images, texts = conditions[guided]
             noisy = scheduler.scale_model_input(torch.cat([latents_BCHW] * len(weights)), time)
-            predicted = self._unet(torch.cat([noisy.to(self.dtype), images], 1), time, texts, return_dict=False)[0].float()
-            mixed = sum(weight * branch for weight, branch in zip(weights, predicted.split(count), strict=True))
+            predicted = self._unet(torch.cat([noisy.to(self.dtype), images], 1), times[number], texts, return_dict=False)[0]
+            mixed = sum(weight * branch for weight, branch in zip(weights, predicted.float().split(count), strict=True))
             latents_BCHW = scheduler.step(mixed, time, latents_BCHW, return_dict=False)[0]
         return latents_BCHW
 
