@@ -1,11 +1,11 @@
 """How a subgoal model is named: one text, wherever a command asks for one.
 
-    a folder with model_index.json    an InstructPix2Pix checkpoint (`soar.subgoals.diffusion`), sampled as its sampling.yaml
-                                      says, and without one as the paper does
+    a folder with model_index.json    an InstructPix2Pix checkpoint, sampled as the paper does (`soar.subgoals.diffusion`)
     a YAML file                       `backend: diffusion` with the fields of `DiffusionConfig`; paths are relative to it
     any other folder                  the small flow model in it (`soar.subgoals.flow`)
 
-The simulator's `oracle` needs a simulator, so the rooms that have one know that name.
+The simulator's `oracle` needs a simulator, so the rooms that have one know that name. A checkpoint that was trained here has a
+sampling.yaml, which says how it is sampled instead of the paper; what a YAML file says counts more.
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ def open_subgoal_model(name: str) -> SubgoalModel:
             raise UnknownNameError("backend", str(backend), ["diffusion"], f"Give one as `backend:` in {path}.")
         if (beside := path.parent / str(data.get("model"))).is_dir():
             data["model"] = str(beside)
-        if "model" not in data:
-            raise ConfigError(f"{path}: name the checkpoint as `model:`, a folder or a name on the hub")
         return _diffusion(data, name)
     if (path / "model_index.json").exists():
         return _diffusion({"model": name}, name)
@@ -49,6 +47,6 @@ def _diffusion(data: dict[str, object], where: str) -> SubgoalModel:
         raise ConfigError(f"{where} needs diffusers. Install it: pip install 'soar-robot[foundation]'")
     from soar.subgoals.diffusion import SAMPLING, DiffusionConfig, DiffusionSubgoals
 
-    if (beside := Path(str(data["model"])) / SAMPLING).is_file():
+    if (beside := Path(str(data.get("model"))) / SAMPLING).is_file():
         data = read_yaml(beside) | data
     return DiffusionSubgoals.load(validate(DiffusionConfig, data, where))
