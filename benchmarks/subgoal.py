@@ -148,12 +148,15 @@ def ratio_of_means(ours_K2: NDArray[np.float64], theirs_K2: NDArray[np.float64])
 def branches() -> list[Row]:
     """Compare one batch of the three branches with three calls, in CPU-seconds on one thread."""
     torch.set_num_threads(1)
-    small = small_pipeline(from_nothing().network, ["put the block in the bowl"], 64, 0).unet.eval()
-    rates = {count: against_three_calls(small, count, time.process_time, tokens=32) for count in (1, 2, 4, 8)}
-    unit = "guided UNet steps of an image per CPU-s, one thread"
-    rows = [branch_row(f"64 px editor, {n} images: {unit}", "three calls", *pair) for n, pair in rates.items()]
-    together, alone = rates[8][0], rates[1][1]
-    return [*rows, branch_row(f"64 px editor, 8 images: {unit}", "three calls an image, one image at a time", together, alone)]
+    unit, rows = "guided UNet steps of an image per CPU-s, one thread", []
+    for size in (32, 64):
+        unet = small_pipeline(from_nothing().network, ["put the block in the bowl"], size, 0).unet.eval()
+        rates = {count: against_three_calls(unet, count, time.process_time, tokens=32) for count in (1, 2, 4, 8)}
+        for count, pair in rates.items():
+            rows.append(branch_row(f"{size} px editor, {count} images: {unit}", "three calls", *pair))
+        together, alone = rates[8][0], rates[1][1]
+        rows.append(branch_row(f"{size} px editor, 8 images: {unit}", "three calls an image, one by one", together, alone))
+    return rows
 
 
 def branch_row(metric: str, peer: str, ours: float, theirs: float) -> Row:
