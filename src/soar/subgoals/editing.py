@@ -97,12 +97,14 @@ class Editor:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.pipeline.unet.parameters()).device
+        device: torch.device = next(self.pipeline.unet.parameters()).device
+        return device
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights."""
-        return next(self.pipeline.unet.parameters()).dtype
+        dtype: torch.dtype = next(self.pipeline.unet.parameters()).dtype
+        return dtype
 
     @property
     def noise_shape(self) -> tuple[int, int, int]:
@@ -151,7 +153,7 @@ class Editor:
         # The sampler looks its times up: on the CPU, or each step would wait for the device.
         scheduler.set_timesteps(config.steps, device="cpu")
         times = scheduler.timesteps.to(noise_BCHW.device)
-        latents_BCHW = noise_BCHW * scheduler.init_noise_sigma
+        latents_BCHW: Tensor = noise_BCHW * scheduler.init_noise_sigma
         conditions: dict[bool, tuple[list[float], Tensor, Tensor]] = {}
         total = len(scheduler.timesteps)
         for number, time in enumerate(scheduler.timesteps):
