@@ -139,8 +139,7 @@ def words_as_tokens(texts: Iterable[str]) -> tuple[dict[str, int], list[tuple[st
     for word in sorted(counts, key=lambda word: (-counts[word], word)):
         if not set(word) <= set(_CHARACTERS):
             continue  # Bytes of other alphabets have names of their own; such words are unknown.
-        *letters, last = word
-        parts = [*letters, last + SPACE]
+        parts = [*word[:-1], word[-1] + SPACE]
         for end in range(1, len(parts)):
             pair = "".join(parts[:end]), parts[end]
             merges[pair] = None

@@ -62,7 +62,7 @@ def train_autoencoder(
 
     def validate(_model: nn.Module) -> dict[str, float]:
         images = to_float(torch.cat(held_out.images)).to(device)
-        painted = torch.cat([vae.decode(vae.encode(part).latent_dist.mode()).sample for part in images.split(16)])
+        painted = torch.cat([vae.decode(vae.encode(part).latent_dist.mode()).sample for part in torch.split(images, 16)])
         return {"painted_error": 127.5 * float((painted.clamp(-1, 1) - images).abs().mean())}
 
     metrics = fit(
@@ -79,6 +79,6 @@ def train_autoencoder(
     vae.requires_grad_(False)
     with torch.no_grad():
         images = to_float(held_out.images[0]).to(device)
-        latents = torch.cat([vae.encode(part).latent_dist.mode() for part in images.split(16)])
+        latents = torch.cat([vae.encode(part).latent_dist.mode() for part in torch.split(images, 16)])
     vae.register_to_config(scaling_factor=float(1 / latents.std()))
     return metrics

@@ -273,7 +273,8 @@ def _loss(pipeline: Any, noises: Any, batch: FramePairs, dropout: float, augment
     predicted = pipeline.unet(torch.cat([noisy, image * seen_B[:, None, None, None]], 1), times_B, embedded).sample
     kind = noises.config.prediction_type
     target = noise if kind == "epsilon" else goal if kind == "sample" else noises.get_velocity(goal, noise, times_B)
-    return (predicted.float() - target).square().mean()
+    error: Tensor = predicted.float() - target
+    return error.square().mean()
 
 
 def _validate(
