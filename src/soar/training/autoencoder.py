@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from soar.subgoals.flow import to_float
-from soar.training.augment import AugmentationConfig, augment
+from soar.training.augment import AugmentationConfig, augment_together
 from soar.training.frame_pairs import FramePairs, StorePairs
 from soar.training.loop import FitConfig, fit
 
@@ -53,7 +53,7 @@ def train_autoencoder(
         half = len(observation) // 2
         # One frame of each pair: the first half of the batch gives observations, the second one goals.
         frames = torch.cat([observation[:half], goal[half:]]).to(device)
-        images, _ = augment(frames, frames, augmentation)
+        (images,) = augment_together([frames], augmentation)
         posterior = vae.encode(images).latent_dist
         # Drawn on the CPU, like all noise of a training: the same on every device.
         latents = posterior.mean + posterior.std * torch.randn(posterior.mean.shape).to(device)
