@@ -79,7 +79,7 @@ def test_a_missing_and_a_foreign_checkpoint(fails: Fails, tmp_path: Path, policy
 
 def test_a_missing_store(fails: Fails, tmp_path: Path) -> None:
     assert "no episode store at" in fails("data", "stats", tmp_path / "nowhere")
-    assert "no episode store at" in fails("train", "--out", tmp_path / "p", "--pretraining", tmp_path / "nowhere")
+    assert "no episode store at" in fails("train", "gcbc", "--out", tmp_path / "p", "--pretraining", tmp_path / "nowhere")
     assert not (tmp_path / "p").exists()
 
 

@@ -66,7 +66,7 @@ def stores(tmp_path: Path) -> tuple[Path, Path]:
 def test_train_from_nothing_then_improve_on_successes(tmp_path: Path, stores: tuple[Path, Path]) -> None:
     preset = write(tmp_path, "tiny.yaml", PRESET)
     base, better = tmp_path / "base", tmp_path / "better"
-    common = ["train", "--preset", preset, "--pretraining", str(stores[0])]
+    common = ["train", "gcbc", "--preset", preset, "--pretraining", str(stores[0])]
     assert main([*common, "--out", str(base)]) == 0
     flags = ["--autonomous", str(stores[1]), "--initial", str(base), "--goal-window", "0", "12", "--sum-actions", "on"]
     assert main([*common, *flags, "--steps", "4", "--seed", "3", "--out", str(better)]) == 0
@@ -174,7 +174,7 @@ def test_training_on_successes_without_any_says_so(
 ) -> None:
     preset = write(tmp_path, "tiny.yaml", PRESET)
     flags = ["--autonomous", str(stores[1]), "--label", "simulator", "--out", str(tmp_path / "p")]
-    assert main(["train", "--preset", preset, "--pretraining", str(stores[0]), *flags]) == 2
+    assert main(["train", "gcbc", "--preset", preset, "--pretraining", str(stores[0]), *flags]) == 2
     assert "has no episode where simulator_success" in capsys.readouterr().err
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from soar.errors import CheckpointError, ConfigError, UnknownNameError
-from soar.subgoals.diffusion import SAMPLERS, DiffusionConfig, DiffusionSubgoals
+from soar.subgoals.diffusion import DiffusionConfig, DiffusionSubgoals
+from soar.subgoals.editing import SAMPLERS
 from soar.subgoals.opening import open_subgoal_model
 from soar.testing import check_subgoal_model
 
@@ -86,7 +87,16 @@ def test_a_damaged_or_missing_checkpoint_is_one_clear_error(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "changes", [{"guidance": 1.0}, {"image_guidance": 0.5}, {"image_size": 100}, {"steps": 0}, {"batch_size": 0}]
+    "changes",
+    [
+        {"guidance": -1.0},
+        {"image_guidance": float("inf")},
+        {"guidance_interval": (0.5, 0.5)},
+        {"image_size": 100},
+        {"steps": 0},
+        {"batch_size": 0},
+        {"sampler": "plms"},
+    ],
 )
 def test_numbers_that_cannot_be_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(changes))):

@@ -10,15 +10,16 @@ from soar.cli.checkpoints import ExportPolicy, ImportCheckpoint
 from soar.cli.data import Data
 from soar.cli.loop import Improve, Pretrain
 from soar.cli.models import VLM, Tasks
-from soar.cli.phases import Collect, Evaluate, Train
+from soar.cli.phases import Collect, Evaluate
 from soar.cli.reproduce import Reproduce
 from soar.cli.subgoals import ImportSusie, Subgoal
+from soar.cli.training import TrainModel
 
 Command = (
     Annotated[Improve, tyro.conf.subcommand("improve", prefix_name=False)]
     | Annotated[Pretrain, tyro.conf.subcommand("pretrain", prefix_name=False)]
     | Annotated[Collect, tyro.conf.subcommand("collect", prefix_name=False)]
-    | Annotated[Train, tyro.conf.subcommand("train", prefix_name=False)]
+    | Annotated[TrainModel, tyro.conf.subcommand("train", prefix_name=False)]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce", prefix_name=False)]
     | Annotated[ImportCheckpoint, tyro.conf.subcommand("import-checkpoint", prefix_name=False)]

@@ -1,16 +1,17 @@
 """Subgoals from any InstructPix2Pix-style checkpoint of `diffusers`, such as SuSIE's (paper §B.4).
 
-The released pipeline does the sampling: in each step one call of the UNet for all images and all three guidance branches, and
+`soar.subgoals.editing` does the sampling. An image is resized to the model's resolution, and its subgoal back to the image's.
+Each subgoal has a seed of its own: in float32 it depends on image, instruction and seed only; in half precision also, by a grey
+level here and there, on the batch.
 
-    noise = none + image_guidance · (image − none) + guidance · (image and text − image)
-
-An image is resized to the model's resolution, and its subgoal back to the image's. Each subgoal has a seed of its own: in
-float32 it depends on image, instruction and seed only; in half precision also, by a grey level here and there, on the batch.
+A folder that `soar train subgoal` wrote says in `sampling.yaml` how its images are sampled; for others the defaults count.
 """
 
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,69 +20,68 @@ from typing import Any, Literal, Self
 import cv2
 import numpy as np
 import torch
-from PIL import Image as Pillow
 
-from soar.errors import CheckpointError, ConfigError
+from soar.errors import CheckpointError, ConfigError, SoarError
+from soar.subgoals.editing import EditingConfig, Editor
+from soar.subgoals.flow import to_float, to_uint8
 from soar.types import Image
 
-SAMPLERS = {
-    "ddim": "DDIMScheduler",
-    "dpm": "DPMSolverMultistepScheduler",
-    "unipc": "UniPCMultistepScheduler",
-    "euler": "EulerDiscreteScheduler",
-}
-"""`ddim` is the reference; the others come to much the same in fewer steps."""
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PIPELINE = "model_index.json"
+"""What makes a folder a pipeline of `diffusers`."""
+SAMPLING = "sampling.yaml"
+"""Beside it: the fields of `EditingConfig` that fit the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiffusionConfig:
+class DiffusionConfig(EditingConfig):
     """One checkpoint and how it is sampled; the content of a YAML file with `backend: diffusion`.
 
     Attributes:
         model: Path of a folder with model_index.json, or a name on the hub.
         revision: Of the hub's model; the newest by default.
-        guidance: Weight of the text; more than 1.
-        image_guidance: Weight of the image; at least 1.
-        sampler: See `SAMPLERS`.
-        steps: Of the sampler.
-        image_size: Side of the model's images [px], a multiple of 8.
         batch_size: Images at a time.
         device: Of torch; `auto` takes a GPU when there is one.
         dtype: Of the weights; `auto` is bfloat16 on a GPU and float32 elsewhere.
-        compile: Let `torch.compile` make the UNet faster; the first image then takes minutes.
+        channels_last: Keep images and convolutions channels-last in memory, which is faster; `auto` does so in half precision.
+        compile: Let `torch.compile` make the UNet faster; the first images then take minutes. Batches are filled up to 1, 2, 4
+            … images, so that few shapes are compiled.
     """
 
     model: str
     revision: str | None = None
-    guidance: float = 7.5
-    image_guidance: float = 2.0
-    sampler: Literal["ddim", "dpm", "unipc", "euler"] = "ddim"
-    steps: int = 50
-    image_size: int = 256
     batch_size: int = 8
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    channels_last: bool | Literal["auto"] = "auto"
     compile: bool = False
 
     def __post_init__(self) -> None:
-        if not self.guidance > 1 or not self.image_guidance >= 1:
-            # Below these the pipeline turns guidance off altogether.
-            raise ConfigError(
-                f"guidance must be more than 1 and image_guidance at least 1, got {self.guidance} and {self.image_guidance}"
-            )
-        if self.image_size < 8 or self.image_size % 8:
-            raise ConfigError(f"image_size must be a multiple of 8, got {self.image_size}")
-        if self.steps < 1 or self.batch_size < 1:
-            raise ConfigError(f"steps and batch_size must be positive, got {self.steps} and {self.batch_size}")
+        EditingConfig.__post_init__(self)
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size must be positive, got {self.batch_size}")
 
 
 class DiffusionSubgoals:
-    """A `soar.subgoals.base.SubgoalModel` around a released InstructPix2Pix pipeline."""
+    """A `soar.subgoals.base.SubgoalModel` around an InstructPix2Pix pipeline."""
 
-    def __init__(self, config: DiffusionConfig, pipeline: Any, digest: str) -> None:
-        self.config, self._pipeline = config, pipeline
-        self._id = f"diffusion-{digest}-{config.sampler}{config.steps}-{config.guidance:g}-{config.image_guidance:g}"
+    def __init__(self, config: DiffusionConfig, pipeline: Any) -> None:
+        """Take a pipeline that is where it is to run."""
+        self.config = config
+        sampled = f"{config.sampler}{config.steps}-{config.guidance:g}-{config.image_guidance:g}"
+        if config.spacing is not None:
+            sampled += f"-{config.spacing}"
+        if not config.everywhere:
+            sampled += "-guided{:g}to{:g}".format(*config.guidance_interval)
+        self._id = f"diffusion-{_digest(pipeline.unet)}-{sampled}"
+        half = next(pipeline.unet.parameters()).dtype != torch.float32
+        if config.channels_last is True or (config.channels_last == "auto" and half):
+            for part in (pipeline.unet, pipeline.vae):
+                part.to(memory_format=torch.channels_last)
+        if config.compile:
+            pipeline.unet.fuse_qkv_projections()
+        # Shapes are few (see `_filled`), so each may have kernels of its own.
+        self._editor = Editor(pipeline, config, torch.compile(pipeline.unet, dynamic=False) if config.compile else None)
 
     @classmethod
     def load(cls, config: DiffusionConfig) -> Self:
@@ -90,42 +90,9 @@ class DiffusionSubgoals:
         Raises:
             CheckpointError: There is no such checkpoint, or it is not an InstructPix2Pix one, or damaged.
         """
-        import diffusers  # slow to import
-
         device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = _DTYPES[config.dtype if config.dtype != "auto" else "float32" if device == "cpu" else "bfloat16"]
-        try:
-            pipeline = diffusers.StableDiffusionInstructPix2PixPipeline.from_pretrained(
-                config.model,
-                revision=config.revision,
-                dtype=dtype,
-                use_safetensors=True,
-                safety_checker=None,
-                feature_extractor=None,
-                requires_safety_checker=False,
-                local_files_only=Path(config.model).exists(),
-            )
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-            raise CheckpointError(
-                f"the subgoal model {config.model!r} cannot be loaded: {' '.join(str(error).split())[:400]}. "
-                "Name a folder or a model of the hub that holds an InstructPix2Pix pipeline as safetensors."
-            ) from error
-        needed = 2 * pipeline.vae.config.latent_channels
-        if pipeline.unet.config.in_channels != needed:
-            raise CheckpointError(
-                f"the UNet of {config.model!r} has {pipeline.unet.config.in_channels} input channels; one that edits images "
-                f"has {needed}: noise and image. Name an InstructPix2Pix-style checkpoint."
-            )
-        scheduler = getattr(diffusers, SAMPLERS[config.sampler])
-        # DDIM clips its estimate of pixels by default; latents are no pixels.
-        options = {"clip_sample": False} if config.sampler == "ddim" else {}
-        pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config, **options)
-        pipeline.set_progress_bar_config(disable=True)
-        digest = _digest(pipeline.unet)
-        pipeline.to(device)
-        if config.compile:
-            pipeline.unet = torch.compile(pipeline.unet)
-        return cls(config, pipeline, digest)
+        dtype = DTYPES[config.dtype if config.dtype != "auto" else "float32" if device == "cpu" else "bfloat16"]
+        return cls(config, load_pipeline(config.model, config.revision, dtype).to(device))
 
     @property
     def id(self) -> str:
@@ -144,26 +111,98 @@ class DiffusionSubgoals:
 
     def _generate(self, images: Sequence[Image], instructions: Sequence[str], seeds: Sequence[int]) -> list[Image]:
         size = (self.config.image_size, self.config.image_size)
-        with torch.inference_mode():
-            made_BHWC = self._pipeline(
-                prompt=list(instructions),
-                image=[Pillow.fromarray(_resized(image, size)) for image in images],
-                num_inference_steps=self.config.steps,
-                guidance_scale=self.config.guidance,
-                image_guidance_scale=self.config.image_guidance,
-                generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-                output_type="np",
-            ).images
-        goals = np.rint(255 * np.nan_to_num(made_BHWC)).clip(0, 255).astype(np.uint8)
-        return [_resized(goal, image.shape[1::-1]) for goal, image in zip(goals, images, strict=True)]
+        small = [torch.from_numpy(resized(image, size)) for image in images]
+        noise = [torch.randn(self._editor.noise_shape, generator=torch.Generator("cpu").manual_seed(seed)) for seed in seeds]
+        texts, count = list(instructions), len(images)
+        if self.config.compile:
+            extra = _filled(count, self.config.batch_size) - count
+            small, noise, texts = small + small[:1] * extra, noise + noise[:1] * extra, texts + texts[:1] * extra
+        made_BCHW = self._editor.edit(to_float(torch.stack(small)), texts, torch.stack(noise))
+        goals = to_uint8(torch.nan_to_num(made_BCHW[:count])).numpy()
+        return [resized(goal, image.shape[1::-1]) for goal, image in zip(goals, images, strict=True)]
 
 
-def _resized(image_HWC: Image, size: tuple[int, ...]) -> Image:
+def load_pipeline(model: str, revision: str | None = None, dtype: torch.dtype = torch.float32) -> Any:
+    """Return an InstructPix2Pix pipeline of `diffusers` from a folder or the hub.
+
+    Raises:
+        CheckpointError: There is no such checkpoint, or it is not an InstructPix2Pix one, or damaged.
+    """
+    diffusers = _quiet_diffusers()
+    try:
+        pipeline = diffusers.StableDiffusionInstructPix2PixPipeline.from_pretrained(
+            model,
+            revision=revision,
+            dtype=dtype,
+            use_safetensors=True,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+            local_files_only=Path(model).exists(),
+        )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise CheckpointError(
+            f"the subgoal model {model!r} cannot be loaded: {' '.join(str(error).split())[:400]}. "
+            "Name a folder or a model of the hub that holds an InstructPix2Pix pipeline as safetensors."
+        ) from error
+    needed = 2 * pipeline.vae.config.latent_channels
+    if pipeline.unet.config.in_channels != needed:
+        raise CheckpointError(
+            f"the UNet of {model!r} has {pipeline.unet.config.in_channels} input channels; one that edits images "
+            f"has {needed}: noise and image. Name an InstructPix2Pix-style checkpoint."
+        )
+    return pipeline
+
+
+def save_pipeline(pipeline: Any, folder: Path) -> None:
+    """Write a pipeline to a folder, in which other files may be; whole or, without its model_index.json, not at all.
+
+    Raises:
+        SoarError: The folder is read-only or the disk is full.
+    """
+    _quiet_diffusers()
+    aside: Path | None = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=".pipeline.", dir=folder))
+        pipeline.save_pretrained(aside, safe_serialization=True)
+        (folder / PIPELINE).unlink(missing_ok=True)
+        for part in sorted(aside.iterdir(), key=lambda part: part.name == PIPELINE):
+            if part.is_dir():
+                shutil.rmtree(folder / part.name, ignore_errors=True)
+            part.rename(folder / part.name)
+    except OSError as error:
+        raise SoarError(
+            f"cannot write the pipeline {folder}: {error.strerror or error}. Free some space or choose a folder that you may "
+            "write to, then run the same command again."
+        ) from error
+    finally:
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def resized(image_HWC: Image, size: tuple[int, ...]) -> Image:
+    """Return an image of (width, height)."""
     if image_HWC.shape[1::-1] == tuple(size):
         return image_HWC
     smaller = size[0] < image_HWC.shape[1]
-    resized = cv2.resize(image_HWC, tuple(size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
-    return np.asarray(resized, np.uint8)
+    scaled = cv2.resize(image_HWC, tuple(size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+    return np.asarray(scaled, np.uint8)
+
+
+def _quiet_diffusers() -> Any:
+    """Return `diffusers`, without its own progress bars and those of `transformers`: commands have theirs."""
+    import diffusers  # slow to import
+    import transformers
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    return diffusers
+
+
+def _filled(count: int, most: int) -> int:
+    """Return the next power of two, at most `most`."""
+    return min(most, 1 << (count - 1).bit_length())
 
 
 def _digest(unet: Any) -> str:

@@ -4,7 +4,8 @@
     a YAML file                       `backend: diffusion` with the fields of `DiffusionConfig`; paths are relative to it
     any other folder                  the small flow model in it (`soar.subgoals.flow`)
 
-The simulator's `oracle` needs a simulator, so the rooms that have one know that name.
+The simulator's `oracle` needs a simulator, so the rooms that have one know that name. A checkpoint that was trained here has a
+sampling.yaml, which says how it is sampled instead of the paper; what a YAML file says counts more.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def open_subgoal_model(name: str) -> SubgoalModel:
 def _diffusion(data: dict[str, object], where: str) -> SubgoalModel:
     if importlib.util.find_spec("diffusers") is None:
         raise ConfigError(f"{where} needs diffusers. Install it: pip install 'soar-robot[foundation]'")
-    from soar.subgoals.diffusion import DiffusionConfig, DiffusionSubgoals
+    from soar.subgoals.diffusion import SAMPLING, DiffusionConfig, DiffusionSubgoals
 
+    if (beside := Path(str(data.get("model"))) / SAMPLING).is_file():
+        data = read_yaml(beside) | data
     return DiffusionSubgoals.load(validate(DiffusionConfig, data, where))

@@ -11,8 +11,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from soar.errors import CheckpointError
+from soar.subgoals.diffusion import save_pipeline
 
 UNET = {"sample_size": 32, "in_channels": 8, "out_channels": 4, "cross_attention_dim": 768}
 """What SuSIE's UNet is besides the defaults of `UNet2DConditionModel`, which are those of Stable Diffusion 1."""
@@ -123,14 +122,7 @@ def import_susie(source: Path, base: str, out: Path, unet_config: Path | None = 
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        pipeline.save_pretrained(aside, safe_serialization=True)
-        aside.chmod(0o755)
-        aside.rename(out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    save_pipeline(pipeline, out)
     return sum(tensor.numel() for tensor in weights.values())
 
 
