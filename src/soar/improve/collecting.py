@@ -1,7 +1,8 @@
 """Autonomous collection in simulation: several processes, each with a robot and a table of its own, into one store (§3).
 
-No table is reset between episodes; only a process that begins, or begins again after it was killed, finds its objects in a new
-random place, as a person who comes in the morning would have put them. A robot's number is its name: `sim-0`, `sim-1`, …
+No table is reset between episodes; only a robot that begins, or begins again after its process was killed, finds its objects
+in new random places, some of them in a container, as a person who comes in the morning would have put them. A robot's number is
+its name: `sim-0`, `sim-1`, … With more robots than processes they take turns, each with all of its episodes.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from soar.improve.preset import CollectionConfig
 from soar.policies.base import Policy
 from soar.policies.exploration import Explorer
 from soar.robots.safety import SafeRobot
-from soar.seeding import derive_seed
+from soar.seeding import derive_seed, generator
 from soar.sim.robot import SimRobot
+from soar.sim.world import World
 from soar.subgoals.opening import open_subgoal_model
 from soar.tasks import PresenceChecker, SuccessDetector, TaskProposer
 from soar.tasks.notification import MissingObjectWebhook
@@ -120,13 +122,14 @@ def collect(
 
     episodes = EpisodeStore(store, mode="open_or_create")
     mine = episodes.episodes(f"run = {_quoted(run)} AND round = {round}")
-    names = [f"sim-{number}" for number in range(workers)]
+    robots = config.robots or workers
+    names = [f"sim-{number}" for number in range(robots)]
     have = {name: sum(record.provenance.robot == name for record in mine) for name in names}
     # Robots of an earlier call with more workers keep what they have done; the rest is shared out.
     if len(mine) < config.episodes:
         check_rendering(scene, image_size)
     left = max(0, config.episodes - len(mine))
-    quotas = {name: have[name] + left // workers + (number < left % workers) for number, name in enumerate(names)}
+    quotas = {name: have[name] + left // robots + (number < left % robots) for number, name in enumerate(names)}
     done = len(mine)
     if on_episode is not None:
         on_episode(done, config.episodes, {})
@@ -211,7 +214,7 @@ def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
         truth=lambda task: robot.succeeded(task.instruction),
     )
     begun = collector.collected()
-    world.reset(derive_seed(item["seed"], f"collection/{item['run']}/{item['round']}/{item['robot']}", begun) % 2**31)
+    _set_table(world, derive_seed(item["seed"], f"collection/{item['run']}/{item['round']}/{item['robot']}", begun) % 2**31)
     collector.run(
         item["episodes"],
         stopping=lambda: report.stopping,
@@ -220,6 +223,13 @@ def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
         ),
     )
     return {}
+
+
+def _set_table(world: World, seed: int) -> None:
+    """Put everything somewhere, two things of five in a container where there is one."""
+    rng = generator(seed, "table")
+    inside = {name: str(rng.choice(world.containers)) for name in world.graspable if world.containers and rng.random() < 0.4}
+    world.reset(seed, inside=inside)
 
 
 def _quoted(text: str) -> str:

@@ -204,7 +204,10 @@ class _Loop:
         # The data are those of the moment when training began, however often it is interrupted.
         begun = [event["data"] for event in self._folder.events("training") if event["round"] == round]
         version = begun[0] if begun else EpisodeStore(self._folder.episodes).version
-        data = AutonomousData(store=self._folder.episodes, version=version, success_only=self._improvement.success_only)
+        learned = self._improvement
+        data = AutonomousData(
+            store=self._folder.episodes, version=version, success_only=learned.success_only, threshold=learned.threshold
+        )
         if not EpisodeStore(self._folder.episodes, version=version).count(data.filter()):
             self._folder.journal.append("nothing_to_learn", round=round)
             return False

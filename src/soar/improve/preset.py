@@ -54,6 +54,7 @@ class CollectionConfig:
 
     Attributes:
         episodes: Of all robots together.
+        robots: How many there are, each with a table that is set once, when it begins; None for one a process.
         exploration: How far actions stray from the policy's.
         threshold: Least probability at which the success detector says success.
         watch_objects: Ask before each episode whether the objects are still there.
@@ -61,6 +62,7 @@ class CollectionConfig:
     """
 
     episodes: int = 300
+    robots: int | None = None
     exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
     threshold: float = 0.5
     watch_objects: bool = True
@@ -69,6 +71,8 @@ class CollectionConfig:
     def __post_init__(self) -> None:
         if self.episodes < 1:
             raise ConfigError(f"collection.episodes must be at least 1, got {self.episodes}")
+        if self.robots is not None and self.robots < 1:
+            raise ConfigError(f"collection.robots must be at least 1, or null for one a process; got {self.robots}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +84,8 @@ class ImprovementConfig:
         collection: What the robots do.
         cotraining_worlds: Worlds of the base's demonstrations that are recorded again to co-train on.
         success_only: Learn only from what was judged a success.
+        threshold: Least probability of success of what is learned from. The label's own threshold may be lower: a label should
+            miss no success, and what is imitated should be one.
         rounds: Of collection and training.
         trials: Of each task, in each evaluation.
     """
@@ -88,6 +94,7 @@ class ImprovementConfig:
     collection: CollectionConfig = field(default_factory=CollectionConfig)
     cotraining_worlds: int = 60
     success_only: bool = True
+    threshold: float = 0.0
     rounds: int = 1
     trials: int = 25
 
@@ -95,6 +102,8 @@ class ImprovementConfig:
         for name in ("cotraining_worlds", "rounds", "trials"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"improvement.{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.threshold < 1:
+            raise ConfigError(f"improvement.threshold must be in 0..1, 1 excluded; got {self.threshold}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

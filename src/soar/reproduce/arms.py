@@ -184,7 +184,7 @@ def train_arm(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
             store=run / "episodes",
             success_only=arm.success_only,
             label=arm.label,
-            threshold=arm.threshold,
+            threshold=preset.improvement.threshold if arm.success_only and arm.label == "vlm" else 0.0,
             where="" if arm.pooled else f"scene = '{item['scene']}'",
         )
     elif arm.data == "headroom":

@@ -23,8 +23,7 @@ class Arm:
         data: What the base is trained on further, beside its pre-training data: `none` is not trained at all.
         pooled: One policy for all scenes, trained on the episodes of all of them: the paper's generalist.
         success_only: Learn from successes only.
-        label: Whose judgement counts.
-        threshold: Least probability of success.
+        label: Whose judgement counts; the VLM's with the preset's `improvement.threshold`.
         share: Share of autonomous data in a batch; None leaves it to the preset's up-sampling and cap.
         goal_window: Of autonomous data, in steps.
         sum_actions: Imitate the sum of two consecutive autonomous actions.
@@ -38,7 +37,6 @@ class Arm:
     pooled: bool = False
     success_only: bool = True
     label: Judge = "vlm"
-    threshold: float = 0.0
     share: float | None = None
     goal_window: tuple[int, int] | None = None
     sum_actions: bool | None = None

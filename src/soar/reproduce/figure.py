@@ -68,7 +68,11 @@ def draw(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
         parts.append(text(LEFT + room * (place + 0.5), base + 18, group.replace("scene", "scene "), 'text-anchor="middle"'))
         for index, arm in enumerate(arms):
             rate = found.get((group, arm))
-            value = {"mean": mean(found, arm, scenes), "paper": PAPER_MEANS.get(arm)}.get(group, rate and rate.value)
+            value = None if rate is None else rate.value
+            if group == "mean":
+                value = mean(found, arm, scenes)
+            elif group == "paper":
+                value = PAPER_MEANS.get(arm)
             if value is None:
                 continue
             x, top = x0 + bar * index, base - scale * value
