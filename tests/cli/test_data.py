@@ -54,12 +54,32 @@ def test_curation_with_commands(
     assert main(["data", "label", store.uri, *flags]) == 0
     assert [label.source for label in store.episodes("id = 'a'")[0].labels] == ["vqa-1", "person:kim"]
     assert store.count("success") == 0
+    capsys.readouterr()
+    assert "needs --episode" in fails("data", "label", store.uri, "--verdict", "success", "--name", "kim")
+    assert "must not be empty" in fails("data", "label", store.uri, *flags[:4], "--name", " ")
+    assert "no episode 'z'" in fails("data", "label", store.uri, "--episode", "z", "--name", "kim")
     assert main(["data", "delete", store.uri, "--episodes", "a", "b"]) == 0
     assert main(["data", "merge", store.uri, "--into", str(tmp_path / "m")]) == 0
     assert EpisodeStore(tmp_path / "m").count() == 1
     assert main(["data", "compact", store.uri]) == 0
     capsys.readouterr()
     assert "two episodes at least" in fails("data", "split", store.uri, "--first", tmp_path / "x", "--second", tmp_path / "y")
+
+
+def test_a_named_state_is_listed_exported_and_not_written(
+    tmp_path: Path, store: EpisodeStore, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]
+) -> None:
+    assert main(["data", "pin", store.uri, "--name", "paper"]) == 0
+    store.delete("a")
+    assert main(["data", "pin", store.uri]) == 0
+    assert f"{store.uri}@paper: 3 episodes" in capsys.readouterr().out
+    assert main(["data", "export", "rlds", f"{store.uri}@paper", "--out", str(tmp_path / "out")]) == 0
+    assert main(["data", "merge", f"{store.uri}@paper", "--into", str(tmp_path / "copy")]) == 0
+    assert EpisodeStore(tmp_path / "copy").count() == 3
+    capsys.readouterr()
+    assert "read-only" in fails("data", "delete", f"{store.uri}@paper", "--episodes", "b")
+    assert "leave out @paper" in fails("data", "import", "rlds", tmp_path / "out", "--store", f"{store.uri}@paper")
+    assert store.count() == 2
 
 
 def test_the_doctor_asks_before_it_repairs(store: EpisodeStore, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from huggingface_hub import constants
 from episodes.formats.datasets import assert_same, store_of_three
 from soar.cli import main
 from soar.episodes import EpisodeStore
+from soar.episodes.pins import pin
 
 Soar = Callable[..., str]
 SERVER = Path(__file__).parents[1] / "episodes" / "hub_server.py"
@@ -76,6 +77,7 @@ def fails(environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 def test_what_is_pushed_comes_back_by_a_pull(
     tmp_path: Path, soar: Soar, store: EpisodeStore, format: str, frames_equal: bool
 ) -> None:
+    pin(store.uri, "whole", store.version)
     store.delete("run-b")
     flags = ["--format", format, "--codec", "h264"]
     assert "pushed: http" in soar("push", store.uri, f"me/{format}", *flags)
@@ -91,6 +93,9 @@ def test_what_is_pushed_comes_back_by_a_pull(
             "what was deleted is not published"
         )
         assert pulled.count() == 2
+    soar("push", f"{store.uri}@whole", f"me/whole-{format}", *flags)
+    soar("pull", f"me/whole-{format}", "--out", tmp_path / "whole")
+    assert "3 episodes, 15 actions" in (tmp_path / "whole" / "README.md").read_text()
     # A repeated pull changes nothing, and imports nothing twice.
     again = soar("pull", f"me/{format}", "--out", tmp_path / "out", "--store", tmp_path / "back")
     assert ("0 episodes copied" in again) or ("0 episodes imported, 2 were there already" in again)

@@ -8,6 +8,7 @@ from episodes.builders import judged, make_episode
 from soar.episodes import EpisodeStore
 from soar.errors import ConfigError
 from soar.grammar import task_from_instruction
+from soar.tasks.questions import task_finder
 from soar.tasks.relabel import relabel
 
 from .answering import Answering
@@ -49,3 +50,12 @@ def test_a_threshold_out_of_range_changes_nothing(store: EpisodeStore) -> None:
     with pytest.raises(ConfigError, match="threshold"):
         relabel(store, Answering({}), threshold=1.5)
     assert [len(record.labels) for record in store.episodes()] == [1, 2, 0]
+
+
+def test_instructions_that_the_rules_do_not_know_get_their_questions_from_a_file(store: EpisodeStore, tmp_path: Path) -> None:
+    questions = tmp_path / "questions.yaml"
+    questions.write_text("do a little dance:\n  question: Is it dancing?\n  feasible_answer: false\n")
+    vlm = Answering({"Is it dancing?": 0.8})
+    done = relabel(store, vlm, where="id = 'odd'", task_of=task_finder(questions))
+    assert (done.judged, done.unknown) == (1, ())
+    assert store.episodes("id = 'odd'")[0].success is True

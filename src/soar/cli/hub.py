@@ -18,8 +18,8 @@ Format = Literal["lerobot", "rlds", "store"]
 class Push:
     """Publish episodes on the Hugging Face Hub, as a dataset with a card that describes it.
 
-    A store is written in FORMAT first; a folder that `soar data export` made is uploaded as it is. Files that the Hub has
-    already do not travel again. HF_TOKEN or `hf auth login` says who you are, HF_ENDPOINT names another server.
+    A store is written in FORMAT first, below TMPDIR; a folder that `soar data export` made is uploaded as it is. Files that
+    the Hub has already do not travel again. HF_TOKEN or `hf auth login` says who you are, HF_ENDPOINT names another server.
 
     Example: soar data push runs/scene1/episodes me/my_robot --where "success" --format lerobot
     """
