@@ -128,7 +128,7 @@ def load_pipeline(model: str, revision: str | None = None, dtype: torch.dtype = 
     Raises:
         CheckpointError: There is no such checkpoint, or it is not an InstructPix2Pix one, or damaged.
     """
-    diffusers = _quiet_diffusers()
+    diffusers = quiet_diffusers()
     try:
         pipeline = diffusers.StableDiffusionInstructPix2PixPipeline.from_pretrained(
             model,
@@ -160,7 +160,7 @@ def save_pipeline(pipeline: Any, folder: Path) -> None:
     Raises:
         SoarError: The folder is read-only or the disk is full.
     """
-    _quiet_diffusers()
+    quiet_diffusers()
     aside: Path | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -190,13 +190,21 @@ def resized(image_HWC: Image, size: tuple[int, ...]) -> Image:
     return np.asarray(scaled, np.uint8)
 
 
-def _quiet_diffusers() -> Any:
-    """Return `diffusers`, without its own progress bars and those of `transformers`: commands have theirs."""
+def quiet_diffusers() -> Any:
+    """Return `diffusers`, without progress bars of its own, and without what it says on import: that torchvision is missing."""
     import diffusers  # slow to import
     import transformers
 
+    messages = transformers.utils.logging
     diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
+    messages.disable_progress_bar()
+    before = messages.get_verbosity()
+    messages.set_verbosity_error()
+    try:
+        # Nothing is imported before it is asked for.
+        _ = diffusers.StableDiffusionInstructPix2PixPipeline
+    finally:
+        messages.set_verbosity(before)
     return diffusers
 
 

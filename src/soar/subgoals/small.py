@@ -17,6 +17,7 @@ import torch
 from soar.errors import ConfigError
 from soar.language import split_words
 from soar.seeding import derive_seed
+from soar.subgoals.diffusion import quiet_diffusers
 from soar.subgoals.susie import SCHEDULER
 
 START, END, SPACE = "<|startoftext|>", "<|endoftext|>", "</w>"
@@ -69,7 +70,7 @@ def small_pipeline(config: SmallConfig, instructions: Iterable[str], image_size:
     Raises:
         ConfigError: The image cannot be halved as often as the networks do.
     """
-    import diffusers  # slow to import
+    diffusers = quiet_diffusers()
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
     latent, depth = image_size >> (len(config.vae_channels) - 1), len(config.channels) - 1
