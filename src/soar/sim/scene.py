@@ -14,6 +14,7 @@ from soar.errors import ConfigError
 from soar.grammar import task_from_instruction
 from soar.sim import arm
 from soar.sim.catalogue import ObjectSpec, find_object, find_table
+from soar.sim.cloth import MEMORY, cloth_xml
 from soar.sim.looks import Look
 from soar.types import Scene, Task, WorkspaceBox
 
@@ -194,14 +195,17 @@ def scene_xml(config: SceneConfig) -> str:
         spec = find_object(name, f"scene {config.name!r}")
         if spec.shape == "drawer":
             parts.append(_drawer(spec))
+        elif spec.is_cloth:
+            parts.append(cloth_xml(body_name(name), spec))
         else:
             parts.append(_container(name, spec) if spec.is_container else _graspable(name, spec))
+    memory = MEMORY if any(find_object(name, config.name).is_cloth for name in config.objects) else "8M"
     wall = " ".join(str(c) for c in find_table(config.look.table, config.name).wall)
     table_bits = f'contype="{arm.TABLE_BIT}" conaffinity="0"'
     return f"""<mujoco model="{config.name}">
   <compiler angle="radian"/>
   <option timestep="0.004" integrator="Euler" cone="elliptic" impratio="10" solver="Newton" iterations="30"/>
-  <size memory="8M"/>
+  <size memory="{memory}"/>
   <visual>
     <quality shadowsize="0" offsamples="0"/>
     <global offwidth="512" offheight="512"/>

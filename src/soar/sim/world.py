@@ -18,6 +18,7 @@ from soar.seeding import generator
 from soar.sim import kinematics
 from soar.sim.arm import FINGER_OPEN_M
 from soar.sim.catalogue import LONG, find_object, find_table
+from soar.sim.cloth import Cloth
 from soar.sim.looks import Look, table_texture
 from soar.sim.rendering import Camera, mujoco
 from soar.sim.scene import (
@@ -38,6 +39,8 @@ MAX_TILT_RAD = 0.3
 MAX_YAW_RAD = 1.7
 FINGER_STEP_M = 0.015
 """Travel of a finger in one control step; faster fingers kick small objects away."""
+PINCHED = 0.02
+"""A gripper that is closed further has no cloth between its fingers, though both may touch it."""
 HOME_POSITION = np.array([0.225, 0.0, 0.145])
 
 FloatArray = NDArray[np.float64]
@@ -80,8 +83,10 @@ class World:
         self.specs = {name: find_object(name, config.name) for name in config.objects}
         self.graspable = [name for name, spec in self.specs.items() if spec.is_graspable]
         self.containers = [name for name, spec in self.specs.items() if spec.is_container]
+        cloths = [name for name, spec in self.specs.items() if spec.is_cloth]
+        self.cloth = Cloth(self.model, cloths[0], body_name(cloths[0]), self.specs[cloths[0]]) if cloths else None
         self._grip_site = self.model.site("grip").id
-        self._tips = (self.model.geom("left_tip").id, self.model.geom("right_tip").id)
+        self.tips = (self.model.geom("left_tip").id, self.model.geom("right_tip").id)
         self._base_rgba = self.model.geom_rgba.copy()
         self._camera: Camera | None = None
         self.apply_look(config.look)
@@ -118,6 +123,8 @@ class World:
         """Return (3,) the centre of an object in the base frame [m]; the drawer gives its knob."""
         if self.specs[name].shape == "drawer":
             return np.array(self.data.geom("knob").xpos)
+        if self.cloth is not None and self.specs[name].is_cloth:
+            return np.asarray(self.cloth.vertices(self.data).mean((0, 1)))
         return np.array(self.data.body(body_name(name)).xpos)
 
     def object_yaw(self, name: str) -> float:
@@ -131,6 +138,8 @@ class World:
 
     def is_grasped(self, name: str) -> bool:
         """Whether both finger tips touch the object."""
+        if self.cloth is not None and self.specs[name].is_cloth:
+            return self.opening > PINCHED and all(self.cloth.touches(self.data, tip) for tip in self.tips)
         if self.specs[name].shape == "drawer":
             first = self.model.geom("knob").id
             last = first + 1
@@ -138,7 +147,7 @@ class World:
             body = self.model.body(body_name(name))
             first, last = int(body.geomadr[0]), int(body.geomadr[0] + body.geomnum[0])
         pairs = self.data.contact.geom[: self.data.ncon]
-        for tip in self._tips:
+        for tip in self.tips:
             other = np.where(pairs[:, 0] == tip, pairs[:, 1], np.where(pairs[:, 1] == tip, pairs[:, 0], -1))
             if not np.any((other >= first) & (other < last)):
                 return False
@@ -207,6 +216,7 @@ class World:
         *,
         inside: dict[str, str] | None = None,
         drawer_open: float | None = None,
+        folded: bool | None = None,
         gap_m: float = 0.014,
         arm: FloatArray = HOME_POSITION,
     ) -> None:
@@ -216,6 +226,7 @@ class World:
             seed: Of the placement.
             inside: Objects that start in (or on) a container: name of the object → name of the container.
             drawer_open: Opening of the drawer, 0 to 1; random (closed or open) when None.
+            folded: Whether the cloth starts folded; random when None.
             gap_m: Least distance between things.
             arm: (3,) where the grip point is instead of home [m]; nothing checks that it is free.
         """
@@ -234,6 +245,8 @@ class World:
             opening = drawer_open if drawer_open is not None else float(rng.integers(2))
             opening = float(np.clip(opening + 0.06 * rng.standard_normal(), 0.0, 0.97 if opening > 0.5 else 0.08))
             self.data.joint("drawer").qpos[0] = opening * DRAWER_TRAVEL_M
+        if self.cloth is not None:
+            self._lay_cloth(generator(seed, "cloth"), folded)
         mujoco.mj_forward(self.model, self.data)
         mujoco.mj_step(self.model, self.data, 60)
 
@@ -248,6 +261,16 @@ class World:
         for axis, value in (("x", x), ("y", y), ("yaw", yaw)):
             self.data.joint(f"{body_name(name)}_{axis}").qpos[0] = value
         mujoco.mj_kinematics(self.model, self.data)
+
+    def _lay_cloth(self, rng: np.random.Generator, folded: bool | None) -> None:
+        assert self.cloth is not None
+        wanted = bool(rng.random() < 0.5)
+        yaw, shift_m = float(rng.uniform(-0.15, 0.15)), float(rng.uniform(-0.006, 0.012))
+        folded = wanted if folded is None else folded
+        width = self.cloth.half_m[1] * (0.5 if folded else 1.0)
+        reach = max(0.0, BARRIER_HIGH[1] - 0.02 - width)
+        x, y = float(rng.uniform(0.26, 0.31)), float(rng.uniform(-1, 1)) * min(0.05, reach)
+        self.cloth.lay(self.data, (x, y), yaw, folded=folded, shift_m=shift_m)
 
     def _place(self, rng: np.random.Generator, inside: dict[str, str], gap_m: float) -> bool:
         """Draw a layout; False when something did not fit."""
@@ -314,6 +337,10 @@ class World:
         if look.object_tint > 0:
             rng = generator(look.seed, "object tint")
             for name in self.config.objects:
+                if self.cloth is not None and self.specs[name].is_cloth:
+                    tinted = self.specs[name].rgb * (1 + look.object_tint * rng.uniform(-1, 1, 3))
+                    model.flex_rgba[self.cloth.flex, :3] = np.clip(tinted, 0, 1)
+                    continue
                 body = model.body("cabinet" if self.specs[name].shape == "drawer" else body_name(name))
                 first, count = int(body.geomadr[0]), int(body.geomnum[0])
                 factors = 1 + look.object_tint * rng.uniform(-1, 1, 3)
