@@ -39,7 +39,11 @@ MAX_TILT_RAD = 0.3
 MAX_YAW_RAD = 1.7
 FINGER_STEP_M = 0.015
 """Travel of a finger in one control step; faster fingers kick small objects away."""
-PINCHED = 0.02
+FINGER_CLOSED_M = -0.004
+"""What a finger is told to close to: past the other one, so that it holds things with force."""
+FINGER_CLOSED_ON_CLOTH_M = 0.002
+"""The same with a cloth on the table: full force would press the fingers through it."""
+PINCHED = 0.08
 """A gripper that is closed further has no cloth between its fingers, though both may touch it."""
 HOME_POSITION = np.array([0.225, 0.0, 0.145])
 
@@ -183,7 +187,8 @@ class World:
     def _servo(self) -> None:
         start = self.data.ctrl[:6].copy()
         goal = kinematics.inverse(self._position, self._rpy)
-        finger_goal = FINGER_OPEN_M if self._gripper_target > 0.5 else -0.004
+        closed_m = FINGER_CLOSED_M if self.cloth is None else FINGER_CLOSED_ON_CLOTH_M
+        finger_goal = FINGER_OPEN_M if self._gripper_target > 0.5 else closed_m
         finger_start = self._finger_m
         self._finger_m += float(np.clip(finger_goal - finger_start, -FINGER_STEP_M, FINGER_STEP_M))
         for chunk in range(1, CHUNKS + 1):
