@@ -57,7 +57,8 @@ class DemonstrationConfig:
         prelude_steps: Longest clumsy prelude, in steps; half of the demonstrations begin after one. 0 leaves them out.
         answers: Record true answers to questions about some of the frames, of preludes too, and keep failed demonstrations.
         arrangements: Pictures in each world, with answers, of things in random places and the arm anywhere.
-        drawer_share: Share of worlds with a drawer.
+        drawer_share: Share of worlds with a drawer, of those without a cloth.
+        cloth_share: Share of worlds with a cloth, whose steps take twenty times as long. The other worlds do not depend on it.
         image_size: Pixels.
         disturbance_m: Largest standard deviation of the arm's execution error, per step.
         bump_probability: Chance at each step that the arm is knocked off its way for a few steps.
@@ -76,6 +77,7 @@ class DemonstrationConfig:
     answers: bool = False
     arrangements: int = 0
     drawer_share: float = 0.08
+    cloth_share: float = 0.03
     image_size: int = 64
     disturbance_m: float = 0.004
     bump_probability: float = 0.01
@@ -86,11 +88,16 @@ class DemonstrationConfig:
 
 
 def draw_world(config: DemonstrationConfig, seed: int, index: int) -> SceneConfig:
-    """Return the scene of world `index`: a container and one to three objects, or a drawer."""
+    """Return the scene of world `index`: a container and one to three objects, or a drawer, or a cloth."""
     rng = generator(seed, "world", index)
     tables = [n for n, t in catalogue.tables().items() if t.pretraining or not config.pretraining_only]
     things = {n: o for n, o in catalogue.objects().items() if o.pretraining or not config.pretraining_only}
-    if rng.random() < config.drawer_share:
+    # A stream of its own, so that worlds without a cloth do not depend on how many have one.
+    with_cloth = generator(seed, "cloth", index).random() < config.cloth_share
+    if with_cloth:
+        cloth = str(rng.choice([n for n, o in things.items() if o.is_cloth]))
+        objects, tasks = [cloth], [f"fold the {cloth} from right to left", f"unfold the {cloth} from left to right"]
+    elif rng.random() < config.drawer_share:
         objects, tasks = ["drawer"], ["open the drawer", "close the drawer"]
     else:
         container = str(rng.choice([n for n, o in things.items() if o.is_container]))
@@ -122,13 +129,19 @@ def named_world(config: DemonstrationConfig, seed: int, index: int) -> SceneConf
     return replace(load_scene(config.scene), name=f"world-{seed}-{index}")
 
 
-def questions_about(scene: SceneConfig, rng: np.random.Generator) -> list[str]:
-    """Return every question that the scene's tasks raise, and presence questions about things that are there and are not."""
+def questions_about(scene: SceneConfig, rng: np.random.Generator, *, cloths: bool = False) -> list[str]:
+    """Return every question that the scene's tasks raise, and presence questions about things that are there and are not.
+
+    Args:
+        scene: What is asked about.
+        rng: Chooses what is asked for.
+        cloths: Whether cloths are among the things that may be missing.
+    """
     asked = [task.question for task in scene.parsed_tasks()]
     for name in scene.objects:
         if catalogue.objects()[name].is_graspable:
             asked += [f"Is the {name} on the {side} side of the table?" for side in ("left", "right")]
-    absent = [n for n in catalogue.objects() if n not in scene.objects]
+    absent = [n for n, o in catalogue.objects().items() if n not in scene.objects and (cloths or not o.is_cloth)]
     asked += [presence_question(str(n)) for n in [*rng.choice(absent, 2), rng.choice(list(scene.objects))]]
     return list(dict.fromkeys(asked))
 
@@ -195,7 +208,7 @@ def _record(
     demonstrator = Demonstrator(world, instruction, Style.draw(rng) if config.varied else Style(), rng)
     disturbance = _Disturbance(config, rng)
     images, states, actions = [world.render()], [world.proprioception()], []
-    rows = _ask(world, episode_id, 0, rng) if config.answers else []
+    rows = _ask(config, world, episode_id, 0, rng) if config.answers else []
     rest, needed_rest = 0, int(rng.integers(4, 12))
     for _ in range(MAX_STEPS):
         action = demonstrator.act()
@@ -205,7 +218,7 @@ def _record(
         images.append(world.render())
         states.append(world.proprioception())
         if config.answers and rng.random() < ASKED_SHARE:
-            rows += _ask(world, episode_id, len(actions), rng)
+            rows += _ask(config, world, episode_id, len(actions), rng)
         rest = rest + 1 if succeeded(world, instruction) else 0
         if rest >= needed_rest:
             break
@@ -213,7 +226,7 @@ def _record(
     if not success and not config.answers:
         return
     if config.answers:
-        rows += _ask(world, episode_id, len(actions), rng)
+        rows += _ask(config, world, episode_id, len(actions), rng)
     yield (
         Episode(
             id=episode_id,
@@ -230,7 +243,7 @@ def _record(
     if config.answers and rng.random() < 0.5:
         # What a proposer sees between episodes: the arm at home, the table as the last attempt left it.
         world.home()
-        stills = _Stills(world, rng)
+        stills = _Stills(config, world, rng)
         stills.take()
         yield stills.episode(f"{episode_id}-home", seed)
 
@@ -239,7 +252,7 @@ def _arrangements(
     config: DemonstrationConfig, world: World, rng: np.random.Generator
 ) -> Iterator[tuple[Episode, list[dict[str, Any]]]]:
     """Yield pictures of things where no demonstration leaves them: against a wall, several in a bowl, under the arm."""
-    scene, stills = world.config, _Stills(world, rng)
+    scene, stills = world.config, _Stills(config, world, rng)
     free = [name for name in world.graspable if world.containers]
     for _ in range(config.arrangements):
         world.apply_look(config.episode_jitter.draw(scene.look, rng))
@@ -270,7 +283,7 @@ def _prelude(config: DemonstrationConfig, world: World, instruction: str, rng: n
     reach = np.array([*(places[rng.integers(len(places))] + rng.normal(0, 0.02, 2)), rng.uniform(0.02, 0.13)])
     empty_handed = rng.random() < 0.5
     disturbance = _Disturbance(config, rng)
-    stills = _Stills(world, rng)
+    stills = _Stills(config, world, rng)
     for _ in range(int(rng.integers(1, config.prelude_steps + 1))):
         action = clumsy.act()
         if empty_handed:
@@ -305,15 +318,15 @@ class _Disturbance:
 class _Stills:
     """Single pictures with answers, kept as the frames of an episode without instruction, in which nothing is commanded."""
 
-    def __init__(self, world: World, rng: np.random.Generator) -> None:
-        self._world, self._rng = world, rng
+    def __init__(self, config: DemonstrationConfig, world: World, rng: np.random.Generator) -> None:
+        self._config, self._world, self._rng = config, world, rng
         self.images: list[Image] = []
         self._states: list[NDArray[np.float32]] = []
         self._rows: list[dict[str, Any]] = []
 
     def take(self) -> None:
         """Picture the present, and ask about it."""
-        self._rows += _ask(self._world, "", len(self.images), self._rng)
+        self._rows += _ask(self._config, self._world, "", len(self.images), self._rng)
         self.images.append(self._world.render())
         self._states.append(self._world.proprioception())
 
@@ -334,10 +347,10 @@ class _Stills:
         return made, [{**row, "episode": id} for row in self._rows]
 
 
-def _ask(world: World, episode: str, step: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+def _ask(config: DemonstrationConfig, world: World, episode: str, step: int, rng: np.random.Generator) -> list[dict[str, Any]]:
     return [
         {"episode": episode, "step": step, "question": question, "answer": answer(world, question)}
-        for question in questions_about(world.config, rng)
+        for question in questions_about(world.config, rng, cloths=config.cloth_share > 0)
     ]
 
 

@@ -1,11 +1,11 @@
 """A cloth: a grid of point masses joined by threads that hardly stretch, that touches itself (a MuJoCo flex).
 
-Rows run along x, away from the robot; columns along y. The camera faces the robot, so that the *left* of the image is at
-negative y: folding from right to left carries the last row, at positive y, onto the first one.
+The grid runs along x, away from the robot, and along y. The camera faces the robot, so that the *left* of the image is at
+negative y: folding from right to left carries the edge at positive y onto the one at negative y.
 
-How far a cloth is folded is read from three rows: with `span` the way from the left edge to the right edge along the cloth's
-own y, in units of its width, a flat cloth has span 1 and a folded one 0. `depth` is the way from the edges to the middle row, where
-the fold is, in the same units: 0.5 when folded neatly, and about 0 when flat or crumpled.
+How far a cloth is folded is read from three columns of points, along the cloth's own y and in units of its width. `span` is the
+way from the left edge to the right one: 1 when flat, 0 when folded. `depth` is the way from the edges to the middle, where the
+fold is: 0.5 when folded neatly, about 0 when flat or crumpled, negative when folded the other way.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RADIUS_M = 0.004
 MASS_PER_M2 = 2.0
 FOLD_RADIUS_M = 0.008
 """Of the bend of a cloth that is laid folded."""
-MEMORY = "64M"
+MEMORY = "32M"
 
 
 def cloth_xml(body: str, spec: ObjectSpec) -> str:
@@ -126,9 +126,7 @@ class Cloth:
             across, height = _fold(across - 0.5 * shift_m)
             across -= 0.5 * (across.min() + across.max())
         cos, sin = math.cos(yaw), math.sin(yaw)
-        target = np.stack(
-            [position[0] + cos * along - sin * across, position[1] + sin * along + cos * across, height], axis=1
-        )
+        target = np.stack([position[0] + cos * along - sin * across, position[1] + sin * along + cos * across, height], axis=1)
         data.qpos[self._qpos] = target - self._rest
         data.qvel[self._qvel] = 0
 

@@ -33,7 +33,7 @@ class SceneConfig:
     """A simulated scene: what stands on the table, what may be practised, and how it looks.
 
     Raises:
-        ConfigError: An object, a table or a task is unknown, or a task names an object that the scene lacks.
+        ConfigError: An object, a table or a task is unknown, a task names a missing object, or a cloth is not alone.
     """
 
     name: str
@@ -48,6 +48,9 @@ class SceneConfig:
         for name in self.objects:
             find_object(name, where)
         find_table(self.look.table, where)
+        cloths = [name for name in self.objects if find_object(name, where).is_cloth]
+        if cloths and len(self.objects) > 1:
+            raise ConfigError(f"{where}: {cloths[0]!r} needs the table to itself; remove the other objects or the cloth")
         for task in self.parsed_tasks():
             for name in task.objects:
                 if name not in self.objects:
@@ -68,7 +71,7 @@ class SceneConfig:
 
 
 def load_scene(name: str) -> SceneConfig:
-    """Load a scene by name (`scene1` … `scene9`) or by the path of a YAML file."""
+    """Load a scene by name (`scene1` … `scene10`) or by the path of a YAML file."""
     path = find("scenes", name)
     data = read_yaml(path)
     data.setdefault("name", path.stem)

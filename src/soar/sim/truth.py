@@ -74,22 +74,24 @@ def answer(world: World, question: str) -> bool:
 def succeeded(world: World, instruction: str) -> bool:
     """Whether the task is done, judged from the state at the end of an episode."""
     task = parse_instruction(instruction)
-    if task.kind == "open":
-        return world.drawer_opening() > DRAWER_OPEN
-    if task.kind == "close":
-        return world.drawer_opening() < DRAWER_CLOSED
-    if world.is_grasped(task.object):
-        return False
-    if task.kind == "fold":
-        return is_folded(world)
-    if task.kind == "unfold":
-        return world.cloth is not None and world.cloth.span(world.data) > FLAT_SPAN
-    if task.kind == "put":
-        return is_contained(world, task.object, str(task.target))
-    if task.kind == "remove":
-        return is_on_table(world, task.object)
-    side = "left" if task.kind == "left" else "right"
-    return answer(world, f"Is the {task.object} on the {side} side of the table?")
+    if task.kind in ("open", "close"):
+        opening = world.drawer_opening()
+        return opening > DRAWER_OPEN if task.kind == "open" else opening < DRAWER_CLOSED
+    return not world.is_grasped(task.object) and _is_done(world, task)
+
+
+def _is_done(world: World, task: Instruction) -> bool:
+    match task.kind:
+        case "fold":
+            return is_folded(world)
+        case "unfold":
+            return world.cloth is not None and world.cloth.span(world.data) > FLAT_SPAN
+        case "put":
+            return is_contained(world, task.object, str(task.target))
+        case "remove":
+            return is_on_table(world, task.object)
+        case _:
+            return answer(world, f"Is the {task.object} on the {task.kind} side of the table?")
 
 
 def reset_for(world: World, instruction: str, seed: int) -> None:
