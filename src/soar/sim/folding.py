@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 Skill = tuple[FloatArray, float, float]
 """Move (3,) [m], turn [rad], gripper target."""
-REACH_IN_M = 0.002
-"""How far inside the edge the gripper closes."""
+REACH_IN_M = {"flat": 0.002, "folded": -0.004}
+"""How far inside the edge the gripper closes. A layer that lies on another slides with the inner finger: too much is gathered."""
 PINCH_HEIGHT_M = 0.009
 """Of the grip point over the middle of the layer that is pinched: any lower, and the fingers take what lies below it too."""
 CARRY_M = 0.05
@@ -40,10 +40,10 @@ def handle_cloth(world: World, cloth: Cloth, style: Style, *, fold: bool) -> Ski
     heading = float(np.arctan2(-axis[0], axis[1]))
     turn = float(np.clip(heading - world.grip_rpy[2], -0.2, 0.2))
     lies_on_itself = cloth.depth(world.data) > 0.15
-    inwards = axis if lies_on_itself else -axis
+    inside = REACH_IN_M["folded"] * axis if lies_on_itself else -REACH_IN_M["flat"] * axis
     # The fingers press the layer down while they close; it is aimed at where it lay.
     height = max(float(edge[2]), RADIUS_M * (3 if lies_on_itself else 1)) + PINCH_HEIGHT_M
-    error = np.array([*(edge[:2] + REACH_IN_M * inwards + style.aim_m), height]) - grip
+    error = np.array([*(edge[:2] + inside + style.aim_m), height]) - grip
     across = float(np.hypot(*error[:2]))
     if world.opening < 0.9:
         if across < 0.035 and error[2] > -0.008 and world.opening > PINCHED:
