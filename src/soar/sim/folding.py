@@ -21,7 +21,7 @@ FloatArray = NDArray[np.float64]
 Skill = tuple[FloatArray, float, float]
 """Move (3,) [m], turn [rad], gripper target."""
 REACH_IN_M = {"flat": 0.002, "folded": -0.004}
-"""How far inside the edge the gripper closes. A layer that lies on another slides with the inner finger: too much is gathered."""
+"""How far inside the edge the gripper closes. An upper layer slides with the inner finger, so that more of it is gathered."""
 PINCH_HEIGHT_M = 0.009
 """Of the grip point over the middle of the layer that is pinched: any lower, and the fingers take what lies below it too."""
 CARRY_M = 0.05

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from soar.seeding import generator
 from soar.sim import kinematics
 from soar.sim.arm import FINGER_OPEN_M
-from soar.sim.catalogue import LONG, find_object, find_table
+from soar.sim.catalogue import LONG, ObjectSpec, find_object, find_table
 from soar.sim.cloth import Cloth
 from soar.sim.looks import Look, table_texture
 from soar.sim.rendering import Camera, mujoco
@@ -53,6 +53,19 @@ FloatArray = NDArray[np.float64]
 def _direction(rng: np.random.Generator) -> FloatArray:
     angle = rng.uniform(0, 2 * np.pi)
     return np.array([np.cos(angle), np.sin(angle)])
+
+
+Disc = tuple[float, float, float]
+"""x, y, radius [m]."""
+
+
+def _footprint(spec: ObjectSpec, yaw: float) -> list[Disc]:
+    """Return discs that cover an object that lies at the origin; a long one's middle has room for the fingers beside it."""
+    if spec.shape not in LONG:
+        return [(0.0, 0.0, spec.radius_m)]
+    width = 0.015
+    ends = np.linspace(-1, 1, 5) * (spec.radius_m - width)
+    return [(float(np.cos(yaw) * s), float(np.sin(yaw) * s), width if abs(s) > 1e-6 else 0.036) for s in ends]
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +258,11 @@ class World:
         for attempt in range(50):
             if self._place(generator(seed, "placement", attempt), inside or {}, gap_m):
                 break
+        else:
+            # Too full for circles around everything: lay long things beside others.
+            for attempt in range(50):
+                if self._place(generator(seed, "closer placement", attempt), inside or {}, gap_m, closer=True):
+                    break
         rng = generator(seed, "drawer")
         if "drawer" in self.specs:
             opening = drawer_open if drawer_open is not None else float(rng.integers(2))
@@ -277,9 +295,9 @@ class World:
         x, y = float(rng.uniform(0.26, 0.31)), float(rng.uniform(-1, 1)) * min(0.05, reach)
         self.cloth.lay(self.data, (x, y), yaw, folded=folded, shift_m=shift_m)
 
-    def _place(self, rng: np.random.Generator, inside: dict[str, str], gap_m: float) -> bool:
+    def _place(self, rng: np.random.Generator, inside: dict[str, str], gap_m: float, *, closer: bool = False) -> bool:
         """Draw a layout; False when something did not fit."""
-        placed: list[tuple[float, float, float]] = []
+        placed: list[Disc] = []
         crowded = False
         for name in [*self.containers, *self.graspable]:
             spec = self.specs[name]
@@ -292,11 +310,12 @@ class World:
                 x, y = center + room * np.sqrt(rng.random()) * _direction(rng)
                 z = BOWL_FLOOR_M + spec.half_height_m + 0.002
             else:
-                spot = self._free_spot(rng, spec.radius_m, placed, gap_m)
+                footprint = _footprint(spec, yaw) if closer else [(0.0, 0.0, spec.radius_m)]
+                spot = self._free_spot(rng, footprint, placed, gap_m)
                 crowded = crowded or spot is None
                 x, y = spot if spot is not None else (0.28, 0.0)
                 z = spec.half_height_m + 0.001
-                placed.append((float(x), float(y), spec.radius_m))
+                placed += [(float(x) + dx, float(y) + dy, radius) for dx, dy, radius in footprint]
             if spec.is_container:
                 self.set_container(name, float(x), float(y), yaw)
             else:
@@ -304,15 +323,20 @@ class World:
         return not crowded
 
     def _free_spot(
-        self, rng: np.random.Generator, radius: float, placed: list[tuple[float, float, float]], gap_m: float
+        self, rng: np.random.Generator, footprint: list[Disc], placed: list[Disc], gap_m: float
     ) -> FloatArray | None:
-        low = np.array(BARRIER_LOW) + radius + 0.008
-        high = np.array(BARRIER_HIGH) - radius - 0.008
+        reach = np.max([[abs(dx) + radius, abs(dy) + radius] for dx, dy, radius in footprint], axis=0)
+        low = np.array(BARRIER_LOW) + reach + 0.008
+        high = np.array(BARRIER_HIGH) - reach - 0.008
         # The base's side is hard to reach with a gripper that points down, and the arm hides it from the camera.
         low[0] = max(low[0], 0.205)
         for _ in range(60):
             spot = np.asarray(rng.uniform(low, high))
-            if all(np.hypot(spot[0] - x, spot[1] - y) > radius + other + gap_m for x, y, other in placed):
+            if all(
+                np.hypot(spot[0] + dx - x, spot[1] + dy - y) > radius + other + gap_m
+                for dx, dy, radius in footprint
+                for x, y, other in placed
+            ):
                 return spot
         return None
 
