@@ -1,10 +1,10 @@
 """How fast the simulator is: beside robosuite, and when episodes are collected. Writes `results/simulation_speed.json`.
 
-Beside robosuite: one arm picks and places one of several things on a table. A control step moves the gripper by a pose delta and
-gives a camera image and the arm's state. robosuite's `PickPlaceCan` (Panda, its default pose controller, 20 Hz, physics of 2 ms)
-and our scene 1 (5 Hz, physics of 4 ms) alternate in blocks, so that both meet the same load; each is timed in CPU seconds of its own
-process, and the ratio is the median over the pairs of blocks. Two ratios are given: control steps, and the same for equal simulated time,
-robosuite's control rate set to our 5 Hz.
+Beside robosuite: one arm picks and places one of several things on a table; a control step moves the gripper by a pose delta
+and gives a camera image and the arm's state. Blocks of robosuite's `PickPlaceCan` (Panda, default pose controller, physics of
+2 ms) and of our scene 1 (physics of 4 ms) alternate, so that both meet the same load; each is timed in CPU seconds of its own
+process, and the ratio is the median over the pairs. It is given twice: each at its own control rate (20 Hz there, 5 Hz here, so
+that a step of ours simulates four times as long), and both at 5 Hz.
 
 Collection: transitions a second with 128 pixel frames in two processes at once that do what a collector does without models:
 observe, act, home between episodes. Time is the wall's; the machine must be free.

@@ -103,9 +103,8 @@ def page(scenes: Sequence[SceneConfig]) -> str:
     for scene in scenes:
         seen = "seen" if tables[scene.look.table].pretraining else "not seen"
         parts.append(f"## {scene.name.capitalize().replace('Scene', 'Scene ')}\n")
-        parts.append(
-            f"Table: {scene.look.table} ({seen}). Objects, those not seen in bold: {', '.join(_marked(name) for name in scene.objects)}.\n"
-        )
+        things = ", ".join(_marked(name) for name in scene.objects)
+        parts.append(f"Table: {scene.look.table} ({seen}). Objects, those not seen in bold: {things}.\n")
         parts.append(f"![Each task of {scene.name} before and after](images/{scene.name}.jpg)\n")
     return "\n".join(parts)
 

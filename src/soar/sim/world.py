@@ -15,16 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soar.seeding import generator
-from soar.sim import kinematics
+from soar.sim import kinematics, placement
 from soar.sim.arm import FINGER_OPEN_M
-from soar.sim.catalogue import LONG, ObjectSpec, find_object, find_table
+from soar.sim.catalogue import find_object, find_table
 from soar.sim.cloth import Cloth
 from soar.sim.looks import Look, table_texture
 from soar.sim.rendering import Camera, mujoco
 from soar.sim.scene import (
-    BARRIER_HIGH,
-    BARRIER_LOW,
-    BOWL_FLOOR_M,
     DRAWER_TRAVEL_M,
     SceneConfig,
     body_name,
@@ -48,24 +45,6 @@ PINCHED = 0.08
 HOME_POSITION = np.array([0.225, 0.0, 0.145])
 
 FloatArray = NDArray[np.float64]
-
-
-def _direction(rng: np.random.Generator) -> FloatArray:
-    angle = rng.uniform(0, 2 * np.pi)
-    return np.array([np.cos(angle), np.sin(angle)])
-
-
-Disc = tuple[float, float, float]
-"""x, y, radius [m]."""
-
-
-def _footprint(spec: ObjectSpec, yaw: float) -> list[Disc]:
-    """Return discs that cover an object that lies at the origin; a long one's middle has room for the fingers beside it."""
-    if spec.shape not in LONG:
-        return [(0.0, 0.0, spec.radius_m)]
-    width = 0.015
-    ends = np.linspace(-1, 1, 5) * (spec.radius_m - width)
-    return [(float(np.cos(yaw) * s), float(np.sin(yaw) * s), width if abs(s) > 1e-6 else 0.036) for s in ends]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +83,7 @@ class World:
         self.cloth = Cloth(self.model, cloths[0], body_name(cloths[0]), self.specs[cloths[0]]) if cloths else None
         self._grip_site = self.model.site("grip").id
         self.tips = (self.model.geom("left_tip").id, self.model.geom("right_tip").id)
-        self._base_rgba = self.model.geom_rgba.copy()
+        self._base_rgba, self._base_flex_rgba = self.model.geom_rgba.copy(), self.model.flex_rgba.copy()
         self._camera: Camera | None = None
         self.apply_look(config.look)
         self.reset(0)
@@ -255,21 +234,14 @@ class World:
         self.data.qpos[:6] = joints
         self.data.qpos[6:8] = FINGER_OPEN_M
         self.data.ctrl[:6], self.data.ctrl[6] = joints, FINGER_OPEN_M
-        for attempt in range(50):
-            if self._place(generator(seed, "placement", attempt), inside or {}, gap_m):
-                break
-        else:
-            # Too full for circles around everything: lay long things beside others.
-            for attempt in range(50):
-                if self._place(generator(seed, "closer placement", attempt), inside or {}, gap_m, closer=True):
-                    break
+        placement.place(self, seed, inside or {}, gap_m)
         rng = generator(seed, "drawer")
         if "drawer" in self.specs:
             opening = drawer_open if drawer_open is not None else float(rng.integers(2))
             opening = float(np.clip(opening + 0.06 * rng.standard_normal(), 0.0, 0.97 if opening > 0.5 else 0.08))
             self.data.joint("drawer").qpos[0] = opening * DRAWER_TRAVEL_M
         if self.cloth is not None:
-            self._lay_cloth(generator(seed, "cloth"), folded)
+            placement.lay_cloth(self.cloth, self.data, generator(seed, "cloth"), folded)
         mujoco.mj_forward(self.model, self.data)
         mujoco.mj_step(self.model, self.data, 60)
 
@@ -284,61 +256,6 @@ class World:
         for axis, value in (("x", x), ("y", y), ("yaw", yaw)):
             self.data.joint(f"{body_name(name)}_{axis}").qpos[0] = value
         mujoco.mj_kinematics(self.model, self.data)
-
-    def _lay_cloth(self, rng: np.random.Generator, folded: bool | None) -> None:
-        assert self.cloth is not None
-        wanted = bool(rng.random() < 0.5)
-        yaw, shift_m = float(rng.uniform(-0.15, 0.15)), float(rng.uniform(-0.006, 0.012))
-        folded = wanted if folded is None else folded
-        width = self.cloth.half_m[1] * (0.5 if folded else 1.0)
-        reach = max(0.0, BARRIER_HIGH[1] - 0.02 - width)
-        x, y = float(rng.uniform(0.26, 0.31)), float(rng.uniform(-1, 1)) * min(0.05, reach)
-        self.cloth.lay(self.data, (x, y), yaw, folded=folded, shift_m=shift_m)
-
-    def _place(self, rng: np.random.Generator, inside: dict[str, str], gap_m: float, *, closer: bool = False) -> bool:
-        """Draw a layout; False when something did not fit."""
-        placed: list[Disc] = []
-        crowded = False
-        for name in [*self.containers, *self.graspable]:
-            spec = self.specs[name]
-            # People put things down so that the next grasp is easy; a square would need a turn of up to 45 degrees.
-            yaw = float(rng.uniform(-1, 1)) * (0.6 if spec.shape in LONG else 0.25)
-            if name in inside:
-                holder = self.specs[inside[name]]
-                center = self.object_position(inside[name])[:2]
-                room = max(0.0, holder.size[0] - spec.radius_m - 0.02)
-                x, y = center + room * np.sqrt(rng.random()) * _direction(rng)
-                z = BOWL_FLOOR_M + spec.half_height_m + 0.002
-            else:
-                footprint = _footprint(spec, yaw) if closer else [(0.0, 0.0, spec.radius_m)]
-                spot = self._free_spot(rng, footprint, placed, gap_m)
-                crowded = crowded or spot is None
-                x, y = spot if spot is not None else (0.28, 0.0)
-                z = spec.half_height_m + 0.001
-                placed += [(float(x) + dx, float(y) + dy, radius) for dx, dy, radius in footprint]
-            if spec.is_container:
-                self.set_container(name, float(x), float(y), yaw)
-            else:
-                self.set_object(name, (float(x), float(y), float(z)), yaw)
-        return not crowded
-
-    def _free_spot(
-        self, rng: np.random.Generator, footprint: list[Disc], placed: list[Disc], gap_m: float
-    ) -> FloatArray | None:
-        reach = np.max([[abs(dx) + radius, abs(dy) + radius] for dx, dy, radius in footprint], axis=0)
-        low = np.array(BARRIER_LOW) + reach + 0.008
-        high = np.array(BARRIER_HIGH) - reach - 0.008
-        # The base's side is hard to reach with a gripper that points down, and the arm hides it from the camera.
-        low[0] = max(low[0], 0.205)
-        for _ in range(60):
-            spot = np.asarray(rng.uniform(low, high))
-            if all(
-                np.hypot(spot[0] + dx - x, spot[1] + dy - y) > radius + other + gap_m
-                for dx, dy, radius in footprint
-                for x, y, other in placed
-            ):
-                return spot
-        return None
 
     # --- rendering -------------------------------------------------------------------------------------------------------
 
@@ -358,7 +275,7 @@ class World:
         direction = np.array(look.light_direction)
         model.light_dir[light] = direction / np.linalg.norm(direction)
         model.light_diffuse[light] = 0.5 * look.light
-        model.geom_rgba[:] = self._base_rgba
+        model.geom_rgba[:], model.flex_rgba[:] = self._base_rgba, self._base_flex_rgba
         model.mat_rgba[model.material("table").id, :3] = np.clip(look.tint, 0, 1.3)
         model.geom_rgba[model.geom("table_top").id, :3] = np.clip(look.tint, 0, 1.3)
         for side in range(4):
