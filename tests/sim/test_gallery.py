@@ -23,7 +23,7 @@ def test_the_picture_is_written_small_enough_for_a_readme(tmp_path: Path) -> Non
     path = tmp_path / "images" / "scenes.png"
     assert main([str(path)]) == 0
     assert path.stat().st_size < 300_000
-    assert Image.open(path).size == (3 * 256 + 2 * 4, 3 * (256 + 36 + 4) - 4)
+    assert Image.open(path).size == (3 * 256 + 2 * 4, 4 * (256 + 36 + 4) - 4)
 
 
 def test_a_folder_that_cannot_be_made_is_one_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,7 @@ from soar.errors import ConfigError, UnknownNameError
 from soar.sim.catalogue import objects, tables
 from soar.sim.scene import load_scene
 
-SCENES = [f"scene{number}" for number in range(1, 10)]
+SCENES = [f"scene{number}" for number in range(1, 11)]
 GOOD = "objects: [wooden bowl, green block]\ntasks: [put the green block in the wooden bowl]\n"
 
 
@@ -49,6 +49,7 @@ def test_an_unknown_scene_is_answered_with_those_that_exist() -> None:
             r"names 'green block', which is not among its objects: wooden bowl\. Add it under `objects` or remove the task",
         ),
         ("objects: [wooden bowl]\ntasks: [juggle]", r"the instruction 'juggle' is not understood"),
+        ("objects: [cloth, lemon]\ntasks: []", r"'cloth' needs the table to itself; remove the other objects or the cloth"),
         ("objects: [", r"mine\.yaml: not valid YAML"),
         ("- a list", r"mine\.yaml: expected a mapping"),
     ],
@@ -58,9 +59,11 @@ def test_a_bad_scene_file_is_one_clear_error(tmp_path: Path, text: str, message:
         load_scene(write(tmp_path, text))
 
 
-def test_the_nine_scenes_show_what_the_pretraining_data_does_not() -> None:
+def test_the_ten_scenes_show_what_the_pretraining_data_does_not() -> None:
     scenes = [load_scene(name) for name in SCENES]
     shown = {name for scene in scenes for name in scene.objects}
+    assert not objects()["cloth"].pretraining
+    shown.remove("cloth")  # the paper counts 19 objects besides
     assert len(shown) == 19
     assert sum(not objects()[name].pretraining for name in shown) == 14
     used = {scene.look.table for scene in scenes}

@@ -62,7 +62,8 @@ class DemonstrationConfig:
         answers: Record true answers to questions about some of the frames, of preludes too, and keep failed demonstrations.
         arrangements: Pictures in each world, with answers, of things in random places and the arm anywhere.
         strays: Attempts in each world that go astray, see `soar.collect.strays`.
-        drawer_share: Share of worlds with a drawer.
+        drawer_share: Share of worlds with a drawer, of those without a cloth.
+        cloth_share: Share of worlds with a cloth, whose steps take twenty times as long. The other worlds do not depend on it.
         image_size: Pixels.
         disturbance_m: Largest standard deviation of the arm's execution error, per step.
         bump_probability: Chance at each step that the arm is knocked off its way for a few steps.
@@ -81,6 +82,7 @@ class DemonstrationConfig:
     arrangements: int = 0
     strays: int = 0
     drawer_share: float = 0.08
+    cloth_share: float = 0.03
     image_size: int = 64
     disturbance_m: float = 0.004
     bump_probability: float = 0.01
@@ -91,11 +93,16 @@ class DemonstrationConfig:
 
 
 def draw_world(config: DemonstrationConfig, seed: int, index: int) -> SceneConfig:
-    """Return the scene of world `index`: a container and one to three objects, or a drawer."""
+    """Return the scene of world `index`: a container and one to three objects, or a drawer, or a cloth."""
     rng = generator(seed, "world", index)
     tables = [n for n, t in catalogue.tables().items() if t.pretraining or not config.pretraining_only]
     things = {n: o for n, o in catalogue.objects().items() if o.pretraining or not config.pretraining_only}
-    if rng.random() < config.drawer_share:
+    # A stream of its own, so that worlds without a cloth do not depend on how many have one.
+    with_cloth = generator(seed, "cloth", index).random() < config.cloth_share
+    if with_cloth:
+        cloth = str(rng.choice([n for n, o in things.items() if o.is_cloth]))
+        objects, tasks = [cloth], [f"fold the {cloth} from right to left", f"unfold the {cloth} from left to right"]
+    elif rng.random() < config.drawer_share:
         objects, tasks = ["drawer"], ["open the drawer", "close the drawer"]
     else:
         container = str(rng.choice([n for n, o in things.items() if o.is_container]))
@@ -127,13 +134,19 @@ def named_world(scene: str, seed: int, index: int) -> SceneConfig:
     return replace(load_scene(scene), name=f"world-{seed}-{index}")
 
 
-def questions_about(scene: SceneConfig, rng: np.random.Generator) -> list[str]:
-    """Return every question that the scene's tasks raise, and presence questions about things that are there and are not."""
+def questions_about(scene: SceneConfig, rng: np.random.Generator, *, cloths: bool = False) -> list[str]:
+    """Return every question that the scene's tasks raise, and presence questions about things that are there and are not.
+
+    Args:
+        scene: What is asked about.
+        rng: Chooses what is asked for.
+        cloths: Whether cloths are among the things that may be missing.
+    """
     asked = [task.question for task in scene.parsed_tasks()]
     for name in scene.objects:
         if catalogue.objects()[name].is_graspable:
             asked += [f"Is the {name} on the {side} side of the table?" for side in ("left", "right")]
-    absent = [n for n in catalogue.objects() if n not in scene.objects]
+    absent = [n for n, o in catalogue.objects().items() if n not in scene.objects and (cloths or not o.is_cloth)]
     asked += [presence_question(str(n)) for n in [*rng.choice(absent, 2), rng.choice(list(scene.objects))]]
     return list(dict.fromkeys(asked))
 
@@ -174,7 +187,7 @@ def record_world(item: dict[str, Any], report: Any) -> dict[str, Any]:
             own_seed = derive_seed(seed, attempt, number)
             rng = np.random.default_rng(own_seed)
             world.apply_look(_episode_look(config, scene, rng))
-            ask = functools.partial(_ask_now, world, rng) if config.answers else None
+            ask = functools.partial(_ask_now, config, world, rng) if config.answers else None
             for episode, rows in record_strays(world, attempt, own_seed, rng, ask):
                 answers += rows
                 if episode.id not in present:
@@ -210,7 +223,7 @@ def _record(
     demonstrator = Demonstrator(world, instruction, Style.draw(rng) if config.varied else Style(), rng)
     disturbance = _Disturbance(config, rng)
     images, states, actions = [world.render()], [world.proprioception()], []
-    rows = _ask(world, episode_id, 0, rng) if config.answers else []
+    rows = _ask(config, world, episode_id, 0, rng) if config.answers else []
     rest, needed_rest = 0, int(rng.integers(4, 12))
     for _ in range(MAX_STEPS):
         action = demonstrator.act()
@@ -220,7 +233,7 @@ def _record(
         images.append(world.render())
         states.append(world.proprioception())
         if config.answers and rng.random() < ASKED_SHARE:
-            rows += _ask(world, episode_id, len(actions), rng)
+            rows += _ask(config, world, episode_id, len(actions), rng)
         rest = rest + 1 if succeeded(world, instruction) else 0
         if rest >= needed_rest:
             break
@@ -228,7 +241,7 @@ def _record(
     if not success and not config.answers:
         return
     if config.answers:
-        rows += _ask(world, episode_id, len(actions), rng)
+        rows += _ask(config, world, episode_id, len(actions), rng)
     yield (
         Episode(
             id=episode_id,
@@ -245,7 +258,7 @@ def _record(
     if config.answers and rng.random() < 0.5:
         # What a proposer sees between episodes: the arm at home, the table as the last attempt left it.
         world.home()
-        stills = _Stills(world, rng)
+        stills = _Stills(config, world, rng)
         stills.take()
         yield stills.episode(f"{episode_id}-home", seed)
 
@@ -254,7 +267,7 @@ def _arrangements(
     config: DemonstrationConfig, world: World, rng: np.random.Generator
 ) -> Iterator[tuple[Episode, list[dict[str, Any]]]]:
     """Yield pictures of things where no demonstration leaves them: against a wall, several in a bowl, under the arm."""
-    scene, stills = world.config, _Stills(world, rng)
+    scene, stills = world.config, _Stills(config, world, rng)
     free = [name for name in world.graspable if world.containers]
     for _ in range(config.arrangements):
         world.apply_look(_episode_look(config, scene, rng))
@@ -277,7 +290,7 @@ def _arrangements(
 
 def _prelude(config: DemonstrationConfig, world: World, instruction: str, rng: np.random.Generator) -> _Stills:
     """Bring the world into a state that a weak policy gets into, and return some pictures of the way there."""
-    actor, disturbance, stills = stray_actor(world, instruction, rng), _Disturbance(config, rng), _Stills(world, rng)
+    actor, disturbance, stills = stray_actor(world, instruction, rng), _Disturbance(config, rng), _Stills(config, world, rng)
     for _ in range(int(rng.integers(1, config.prelude_steps + 1))):
         world.step(disturbance.applied_to(actor.act()))
         if config.answers and rng.random() < ASKED_SHARE:
@@ -305,15 +318,15 @@ class _Disturbance:
 class _Stills:
     """Single pictures with answers, kept as the frames of an episode without instruction, in which nothing is commanded."""
 
-    def __init__(self, world: World, rng: np.random.Generator) -> None:
-        self._world, self._rng = world, rng
+    def __init__(self, config: DemonstrationConfig, world: World, rng: np.random.Generator) -> None:
+        self._config, self._world, self._rng = config, world, rng
         self.images: list[Image] = []
         self._states: list[NDArray[np.float32]] = []
         self._rows: list[dict[str, Any]] = []
 
     def take(self) -> None:
         """Picture the present, and ask about it."""
-        self._rows += _ask(self._world, "", len(self.images), self._rng)
+        self._rows += _ask(self._config, self._world, "", len(self.images), self._rng)
         self.images.append(self._world.render())
         self._states.append(self._world.proprioception())
 
@@ -334,10 +347,10 @@ class _Stills:
         return made, [{**row, "episode": id} for row in self._rows]
 
 
-def _ask(world: World, episode: str, step: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+def _ask(config: DemonstrationConfig, world: World, episode: str, step: int, rng: np.random.Generator) -> list[dict[str, Any]]:
     return [
         {"episode": episode, "step": step, "question": question, "answer": answer(world, question)}
-        for question in questions_about(world.config, rng)
+        for question in questions_about(world.config, rng, cloths=config.cloth_share > 0)
     ]
 
 
@@ -347,8 +360,8 @@ def _episode_look(config: DemonstrationConfig, scene: SceneConfig, rng: np.rando
     return replace(look, seed=scene.look.seed, object_tint=scene.look.object_tint)
 
 
-def _ask_now(world: World, rng: np.random.Generator, episode: str) -> list[dict[str, Any]]:
-    return _ask(world, episode, 0, rng)
+def _ask_now(config: DemonstrationConfig, world: World, rng: np.random.Generator, episode: str) -> list[dict[str, Any]]:
+    return _ask(config, world, episode, 0, rng)
 
 
 def _wander(world: World, rng: np.random.Generator) -> None:

@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 from soar.configuration import CONFIGS, read_yaml, validate
 from soar.errors import UnknownNameError
 
-Shape = Literal["block", "ball", "disc", "bar", "spoon", "mushroom", "bowl", "plate", "drawer"]
+Shape = Literal["block", "ball", "disc", "bar", "spoon", "mushroom", "bowl", "plate", "drawer", "cloth"]
 Rgb = tuple[float, float, float]
 CONTAINERS = ("bowl", "plate")
 LONG = ("bar", "spoon")
@@ -33,7 +33,12 @@ class ObjectSpec:
     @property
     def is_graspable(self) -> bool:
         """Whether the gripper can pick it up."""
-        return not self.is_container and self.shape != "drawer"
+        return not self.is_container and self.shape not in ("drawer", "cloth")
+
+    @property
+    def is_cloth(self) -> bool:
+        """Whether it is folded and unfolded."""
+        return self.shape == "cloth"
 
     @property
     def half_height_m(self) -> float:

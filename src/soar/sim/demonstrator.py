@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from soar.grammar import Instruction, parse_instruction
 from soar.sim.catalogue import LONG
+from soar.sim.folding import handle_cloth
 from soar.sim.scene import BARRIER_HIGH, BARRIER_LOW, BOWL_FLOOR_M
 from soar.sim.truth import SIDE_MARGIN_M, is_contained, succeeded
 from soar.sim.world import HOME_POSITION, World
@@ -109,7 +110,7 @@ class Demonstrator:
         if left > 0:
             self._mistake = (left - 1, push, gripper)
             return np.array([*push, 0, 0, 0, gripper], np.float32)
-        move, turn, gripper = self._drawer() if self._task.kind in ("open", "close") else self._pick_and_place()
+        move, turn, gripper = self._skill()
         if self._style.mistake_probability and self._rng.random() < self._style.mistake_probability:
             steps = int(self._rng.integers(2, 6))
             push = self._rng.normal(0, 0.011, 3)
@@ -121,6 +122,20 @@ class Demonstrator:
         return np.array([*(move + noise), 0, 0, turn, gripper], np.float32)
 
     # --- skills: each returns (move (3,) [m], turn [rad], gripper target) --------------------------------------------------
+
+    def _skill(self) -> tuple[FloatArray, float, float]:
+        if self._task.kind in ("open", "close"):
+            return self._drawer()
+        if self._task.kind in ("fold", "unfold"):
+            return self._cloth()
+        return self._pick_and_place()
+
+    def _cloth(self) -> tuple[FloatArray, float, float]:
+        world, cloth = self._world, self._world.cloth
+        if cloth is None or succeeded(world, self._instruction):
+            return self._retreat()
+        move, turn, gripper = handle_cloth(world, cloth, self._style, fold=self._task.kind == "fold")
+        return self._pace(move), turn, gripper
 
     def _pick_and_place(self) -> tuple[FloatArray, float, float]:  # noqa: PLR0911, PLR0912 (one case after another, by urgency)
         world, style, name = self._world, self._style, self._task.object

@@ -22,7 +22,7 @@ from soar.sim.world import World
 from soar.types import Image
 
 log = logging.getLogger(__name__)
-SCENES = tuple(f"scene{number}" for number in range(1, 10))
+SCENES = tuple(f"scene{number}" for number in range(1, 11))
 COLUMNS, SIZE, CAPTION, GAP = 3, 256, 36, 4
 SEED = 7
 

@@ -14,6 +14,7 @@ from soar.errors import ConfigError
 from soar.grammar import task_from_instruction
 from soar.sim import arm
 from soar.sim.catalogue import ObjectSpec, find_object, find_table
+from soar.sim.cloth import MEMORY, cloth_xml
 from soar.sim.looks import Look
 from soar.types import Scene, Task, WorkspaceBox
 
@@ -32,7 +33,7 @@ class SceneConfig:
     """A simulated scene: what stands on the table, what may be practised, and how it looks.
 
     Raises:
-        ConfigError: An object, a table or a task is unknown, or a task names an object that the scene lacks.
+        ConfigError: An object, a table or a task is unknown, a task names a missing object, or a cloth is not alone.
     """
 
     name: str
@@ -47,6 +48,9 @@ class SceneConfig:
         for name in self.objects:
             find_object(name, where)
         find_table(self.look.table, where)
+        cloths = [name for name in self.objects if find_object(name, where).is_cloth]
+        if cloths and len(self.objects) > 1:
+            raise ConfigError(f"{where}: {cloths[0]!r} needs the table to itself; remove the other objects or the cloth")
         for task in self.parsed_tasks():
             for name in task.objects:
                 if name not in self.objects:
@@ -67,7 +71,7 @@ class SceneConfig:
 
 
 def load_scene(name: str) -> SceneConfig:
-    """Load a scene by name (`scene1` … `scene9`) or by the path of a YAML file."""
+    """Load a scene by name (`scene1` … `scene10`) or by the path of a YAML file."""
     path = find("scenes", name)
     data = read_yaml(path)
     data.setdefault("name", path.stem)
@@ -194,14 +198,17 @@ def scene_xml(config: SceneConfig) -> str:
         spec = find_object(name, f"scene {config.name!r}")
         if spec.shape == "drawer":
             parts.append(_drawer(spec))
+        elif spec.is_cloth:
+            parts.append(cloth_xml(body_name(name), spec))
         else:
             parts.append(_container(name, spec) if spec.is_container else _graspable(name, spec))
+    memory = MEMORY if any(find_object(name, config.name).is_cloth for name in config.objects) else "8M"
     wall = " ".join(str(c) for c in find_table(config.look.table, config.name).wall)
     table_bits = f'contype="{arm.TABLE_BIT}" conaffinity="0"'
     return f"""<mujoco model="{config.name}">
   <compiler angle="radian"/>
   <option timestep="0.004" integrator="Euler" cone="elliptic" impratio="10" solver="Newton" iterations="30"/>
-  <size memory="8M"/>
+  <size memory="{memory}"/>
   <visual>
     <quality shadowsize="0" offsamples="0"/>
     <global offwidth="512" offheight="512"/>

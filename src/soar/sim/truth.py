@@ -17,6 +17,11 @@ SIDE_MARGIN_M = 0.045
 DRAWER_OPEN = 0.65
 DRAWER_CLOSED = 0.12
 LYING_MARGIN_M = 0.012
+FOLDED_SPAN = 0.3
+"""A cloth is folded when its right edge is this close to its left one, in units of its width."""
+FOLDED_DEPTH = 0.3
+"""And the fold is this far right of both: less is a crumpled heap, or folded the other way."""
+FLAT_SPAN = 0.75
 
 
 def is_contained(world: World, name: str, container: str) -> bool:
@@ -33,6 +38,12 @@ def is_on_table(world: World, name: str) -> bool:
     return bool(world.object_position(name)[2] < world.specs[name].half_height_m + LYING_MARGIN_M) and not any(
         is_contained(world, name, container) for container in world.containers
     )
+
+
+def is_folded(world: World) -> bool:
+    """Whether the right half of the cloth lies on its left half."""
+    cloth = world.cloth
+    return cloth is not None and abs(cloth.span(world.data)) < FOLDED_SPAN and cloth.depth(world.data) > FOLDED_DEPTH
 
 
 def answer(world: World, question: str) -> bool:
@@ -55,24 +66,32 @@ def answer(world: World, question: str) -> bool:
         return bool(y < -SIDE_MARGIN_M) if asked.target == "left" else bool(y > SIDE_MARGIN_M)
     if asked.kind == "drawer":
         return world.drawer_opening() > DRAWER_OPEN
+    if asked.kind == "cloth":
+        return is_folded(world)
     raise ConfigError(f"{question!r} cannot be answered in scene {world.config.name!r}")
 
 
 def succeeded(world: World, instruction: str) -> bool:
     """Whether the task is done, judged from the state at the end of an episode."""
     task = parse_instruction(instruction)
-    if task.kind == "open":
-        return world.drawer_opening() > DRAWER_OPEN
-    if task.kind == "close":
-        return world.drawer_opening() < DRAWER_CLOSED
-    if world.is_grasped(task.object):
-        return False
-    if task.kind == "put":
-        return is_contained(world, task.object, str(task.target))
-    if task.kind == "remove":
-        return is_on_table(world, task.object)
-    side = "left" if task.kind == "left" else "right"
-    return answer(world, f"Is the {task.object} on the {side} side of the table?")
+    if task.kind in ("open", "close"):
+        opening = world.drawer_opening()
+        return opening > DRAWER_OPEN if task.kind == "open" else opening < DRAWER_CLOSED
+    return not world.is_grasped(task.object) and _is_done(world, task)
+
+
+def _is_done(world: World, task: Instruction) -> bool:
+    match task.kind:
+        case "fold":
+            return is_folded(world)
+        case "unfold":
+            return world.cloth is not None and world.cloth.span(world.data) > FLAT_SPAN
+        case "put":
+            return is_contained(world, task.object, str(task.target))
+        case "remove":
+            return is_on_table(world, task.object)
+        case _:
+            return answer(world, f"Is the {task.object} on the {task.kind} side of the table?")
 
 
 def reset_for(world: World, instruction: str, seed: int) -> None:
@@ -82,6 +101,8 @@ def reset_for(world: World, instruction: str, seed: int) -> None:
         placement = seed + 7_919 * attempt
         if task.kind in ("open", "close"):
             world.reset(placement, drawer_open=0.0 if task.kind == "open" else 0.9)
+        elif task.kind in ("fold", "unfold"):
+            world.reset(placement, folded=task.kind == "unfold")
         elif task.kind == "remove":
             world.reset(placement, inside={task.object: str(task.target)})
         else:

@@ -15,15 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soar.seeding import generator
-from soar.sim import kinematics
+from soar.sim import kinematics, placement
 from soar.sim.arm import FINGER_OPEN_M
-from soar.sim.catalogue import LONG, find_object, find_table
+from soar.sim.catalogue import find_object, find_table
+from soar.sim.cloth import Cloth
 from soar.sim.looks import Look, table_texture
 from soar.sim.rendering import Camera, mujoco
 from soar.sim.scene import (
-    BARRIER_HIGH,
-    BARRIER_LOW,
-    BOWL_FLOOR_M,
     DRAWER_TRAVEL_M,
     SceneConfig,
     body_name,
@@ -38,14 +36,15 @@ MAX_TILT_RAD = 0.3
 MAX_YAW_RAD = 1.7
 FINGER_STEP_M = 0.015
 """Travel of a finger in one control step; faster fingers kick small objects away."""
+FINGER_CLOSED_M = -0.004
+"""What a finger is told to close to: past the other one, so that it holds things with force."""
+FINGER_CLOSED_ON_CLOTH_M = 0.002
+"""The same with a cloth on the table: full force would press the fingers through it."""
+PINCHED = 0.08
+"""A gripper that is closed further has no cloth between its fingers, though both may touch it."""
 HOME_POSITION = np.array([0.225, 0.0, 0.145])
 
 FloatArray = NDArray[np.float64]
-
-
-def _direction(rng: np.random.Generator) -> FloatArray:
-    angle = rng.uniform(0, 2 * np.pi)
-    return np.array([np.cos(angle), np.sin(angle)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +79,11 @@ class World:
         self.specs = {name: find_object(name, config.name) for name in config.objects}
         self.graspable = [name for name, spec in self.specs.items() if spec.is_graspable]
         self.containers = [name for name, spec in self.specs.items() if spec.is_container]
+        cloths = [name for name, spec in self.specs.items() if spec.is_cloth]
+        self.cloth = Cloth(self.model, cloths[0], body_name(cloths[0]), self.specs[cloths[0]]) if cloths else None
         self._grip_site = self.model.site("grip").id
-        self._tips = (self.model.geom("left_tip").id, self.model.geom("right_tip").id)
-        self._base_rgba = self.model.geom_rgba.copy()
+        self.tips = (self.model.geom("left_tip").id, self.model.geom("right_tip").id)
+        self._base_rgba, self._base_flex_rgba = self.model.geom_rgba.copy(), self.model.flex_rgba.copy()
         self._camera: Camera | None = None
         self.apply_look(config.look)
         self.reset(0)
@@ -118,6 +119,8 @@ class World:
         """Return (3,) the centre of an object in the base frame [m]; the drawer gives its knob."""
         if self.specs[name].shape == "drawer":
             return np.array(self.data.geom("knob").xpos)
+        if self.cloth is not None and self.specs[name].is_cloth:
+            return np.asarray(self.cloth.vertices(self.data).mean((0, 1)))
         return np.array(self.data.body(body_name(name)).xpos)
 
     def object_yaw(self, name: str) -> float:
@@ -131,6 +134,8 @@ class World:
 
     def is_grasped(self, name: str) -> bool:
         """Whether both finger tips touch the object."""
+        if self.cloth is not None and self.specs[name].is_cloth:
+            return self.opening > PINCHED and all(self.cloth.touches(self.data, tip) for tip in self.tips)
         if self.specs[name].shape == "drawer":
             first = self.model.geom("knob").id
             last = first + 1
@@ -138,7 +143,7 @@ class World:
             body = self.model.body(body_name(name))
             first, last = int(body.geomadr[0]), int(body.geomadr[0] + body.geomnum[0])
         pairs = self.data.contact.geom[: self.data.ncon]
-        for tip in self._tips:
+        for tip in self.tips:
             other = np.where(pairs[:, 0] == tip, pairs[:, 1], np.where(pairs[:, 1] == tip, pairs[:, 0], -1))
             if not np.any((other >= first) & (other < last)):
                 return False
@@ -174,7 +179,8 @@ class World:
     def _servo(self) -> None:
         start = self.data.ctrl[:6].copy()
         goal = kinematics.inverse(self._position, self._rpy)
-        finger_goal = FINGER_OPEN_M if self._gripper_target > 0.5 else -0.004
+        closed_m = FINGER_CLOSED_M if self.cloth is None else FINGER_CLOSED_ON_CLOTH_M
+        finger_goal = FINGER_OPEN_M if self._gripper_target > 0.5 else closed_m
         finger_start = self._finger_m
         self._finger_m += float(np.clip(finger_goal - finger_start, -FINGER_STEP_M, FINGER_STEP_M))
         for chunk in range(1, CHUNKS + 1):
@@ -207,6 +213,7 @@ class World:
         *,
         inside: dict[str, str] | None = None,
         drawer_open: float | None = None,
+        folded: bool | None = None,
         gap_m: float = 0.014,
         arm: FloatArray = HOME_POSITION,
     ) -> None:
@@ -216,6 +223,7 @@ class World:
             seed: Of the placement.
             inside: Objects that start in (or on) a container: name of the object → name of the container.
             drawer_open: Opening of the drawer, 0 to 1; random (closed or open) when None.
+            folded: Whether the cloth starts folded; random when None.
             gap_m: Least distance between things.
             arm: (3,) where the grip point is instead of home [m]; nothing checks that it is free.
         """
@@ -226,14 +234,14 @@ class World:
         self.data.qpos[:6] = joints
         self.data.qpos[6:8] = FINGER_OPEN_M
         self.data.ctrl[:6], self.data.ctrl[6] = joints, FINGER_OPEN_M
-        for attempt in range(50):
-            if self._place(generator(seed, "placement", attempt), inside or {}, gap_m):
-                break
+        placement.place(self, seed, inside or {}, gap_m)
         rng = generator(seed, "drawer")
         if "drawer" in self.specs:
             opening = drawer_open if drawer_open is not None else float(rng.integers(2))
             opening = float(np.clip(opening + 0.06 * rng.standard_normal(), 0.0, 0.97 if opening > 0.5 else 0.08))
             self.data.joint("drawer").qpos[0] = opening * DRAWER_TRAVEL_M
+        if self.cloth is not None:
+            placement.lay_cloth(self.cloth, self.data, generator(seed, "cloth"), folded)
         mujoco.mj_forward(self.model, self.data)
         mujoco.mj_step(self.model, self.data, 60)
 
@@ -248,45 +256,6 @@ class World:
         for axis, value in (("x", x), ("y", y), ("yaw", yaw)):
             self.data.joint(f"{body_name(name)}_{axis}").qpos[0] = value
         mujoco.mj_kinematics(self.model, self.data)
-
-    def _place(self, rng: np.random.Generator, inside: dict[str, str], gap_m: float) -> bool:
-        """Draw a layout; False when something did not fit."""
-        placed: list[tuple[float, float, float]] = []
-        crowded = False
-        for name in [*self.containers, *self.graspable]:
-            spec = self.specs[name]
-            # People put things down so that the next grasp is easy; a square would need a turn of up to 45 degrees.
-            yaw = float(rng.uniform(-1, 1)) * (0.6 if spec.shape in LONG else 0.25)
-            if name in inside:
-                holder = self.specs[inside[name]]
-                center = self.object_position(inside[name])[:2]
-                room = max(0.0, holder.size[0] - spec.radius_m - 0.02)
-                x, y = center + room * np.sqrt(rng.random()) * _direction(rng)
-                z = BOWL_FLOOR_M + spec.half_height_m + 0.002
-            else:
-                spot = self._free_spot(rng, spec.radius_m, placed, gap_m)
-                crowded = crowded or spot is None
-                x, y = spot if spot is not None else (0.28, 0.0)
-                z = spec.half_height_m + 0.001
-                placed.append((float(x), float(y), spec.radius_m))
-            if spec.is_container:
-                self.set_container(name, float(x), float(y), yaw)
-            else:
-                self.set_object(name, (float(x), float(y), float(z)), yaw)
-        return not crowded
-
-    def _free_spot(
-        self, rng: np.random.Generator, radius: float, placed: list[tuple[float, float, float]], gap_m: float
-    ) -> FloatArray | None:
-        low = np.array(BARRIER_LOW) + radius + 0.008
-        high = np.array(BARRIER_HIGH) - radius - 0.008
-        # The base's side is hard to reach with a gripper that points down, and the arm hides it from the camera.
-        low[0] = max(low[0], 0.205)
-        for _ in range(60):
-            spot = np.asarray(rng.uniform(low, high))
-            if all(np.hypot(spot[0] - x, spot[1] - y) > radius + other + gap_m for x, y, other in placed):
-                return spot
-        return None
 
     # --- rendering -------------------------------------------------------------------------------------------------------
 
@@ -306,7 +275,7 @@ class World:
         direction = np.array(look.light_direction)
         model.light_dir[light] = direction / np.linalg.norm(direction)
         model.light_diffuse[light] = 0.5 * look.light
-        model.geom_rgba[:] = self._base_rgba
+        model.geom_rgba[:], model.flex_rgba[:] = self._base_rgba, self._base_flex_rgba
         model.mat_rgba[model.material("table").id, :3] = np.clip(look.tint, 0, 1.3)
         model.geom_rgba[model.geom("table_top").id, :3] = np.clip(look.tint, 0, 1.3)
         for side in range(4):
@@ -314,6 +283,10 @@ class World:
         if look.object_tint > 0:
             rng = generator(look.seed, "object tint")
             for name in self.config.objects:
+                if self.cloth is not None and self.specs[name].is_cloth:
+                    tinted = self.specs[name].rgb * (1 + look.object_tint * rng.uniform(-1, 1, 3))
+                    model.flex_rgba[self.cloth.flex, :3] = np.clip(tinted, 0, 1)
+                    continue
                 body = model.body("cabinet" if self.specs[name].shape == "drawer" else body_name(name))
                 first, count = int(body.geomadr[0]), int(body.geomnum[0])
                 factors = 1 + look.object_tint * rng.uniform(-1, 1, 3)

@@ -1,0 +1,111 @@
+"""Where things start: at random, apart, and so that a gripper that points down can take them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soar.seeding import generator
+from soar.sim.catalogue import LONG, ObjectSpec
+from soar.sim.cloth import Cloth
+from soar.sim.rendering import mujoco
+from soar.sim.scene import BARRIER_HIGH, BARRIER_LOW, BOWL_FLOOR_M
+
+if TYPE_CHECKING:
+    from soar.sim.world import World
+
+FloatArray = NDArray[np.float64]
+Disc = tuple[float, float, float]
+"""x, y, radius [m]."""
+ATTEMPTS = 50
+FINGER_ROOM_M = 0.036
+"""Radius of the disc that keeps room for the fingers beside the middle of a long thing."""
+
+
+def place(world: World, seed: int, inside: dict[str, str], gap_m: float) -> None:
+    """Place all containers and free objects of a world.
+
+    Args:
+        world: Its joints are written.
+        seed: Of the placement.
+        inside: Objects that start in (or on) a container: name of the object → name of the container.
+        gap_m: Least distance between things.
+    """
+    for attempt in range(ATTEMPTS):
+        if _place(world, generator(seed, "placement", attempt), inside, gap_m, closer=False):
+            return
+    # Too full for circles around everything: lay long things beside others.
+    for attempt in range(ATTEMPTS):
+        if _place(world, generator(seed, "closer placement", attempt), inside, gap_m, closer=True):
+            return
+
+
+def lay_cloth(cloth: Cloth, data: mujoco.MjData, rng: np.random.Generator, folded: bool | None) -> None:
+    """Lay a cloth somewhere in the middle of the table; whether it is folded is drawn when None."""
+    drawn, yaw, shift_m = bool(rng.random() < 0.5), float(rng.uniform(-0.15, 0.15)), float(rng.uniform(-0.006, 0.012))
+    folded = drawn if folded is None else folded
+    width = cloth.half_m[1] * (0.5 if folded else 1.0)
+    reach = max(0.0, min(0.05, BARRIER_HIGH[1] - 0.02 - width))
+    x, y = float(rng.uniform(0.26, 0.31)), float(rng.uniform(-1, 1)) * reach
+    cloth.lay(data, (x, y), yaw, folded=folded, shift_m=shift_m)
+
+
+def _place(world: World, rng: np.random.Generator, inside: dict[str, str], gap_m: float, *, closer: bool) -> bool:
+    """Draw a layout; False when something did not fit."""
+    placed: list[Disc] = []
+    crowded = False
+    for name in [*world.containers, *world.graspable]:
+        spec = world.specs[name]
+        # People put things down so that the next grasp is easy; a square would need a turn of up to 45 degrees.
+        yaw = float(rng.uniform(-1, 1)) * (0.6 if spec.shape in LONG else 0.25)
+        if name in inside:
+            holder = world.specs[inside[name]]
+            center = world.object_position(inside[name])[:2]
+            room = max(0.0, holder.size[0] - spec.radius_m - 0.02)
+            x, y = center + room * np.sqrt(rng.random()) * _direction(rng)
+            z = BOWL_FLOOR_M + spec.half_height_m + 0.002
+        else:
+            footprint = _footprint(spec, yaw) if closer else [(0.0, 0.0, spec.radius_m)]
+            spot = _free_spot(rng, footprint, placed, gap_m)
+            crowded = crowded or spot is None
+            x, y = spot if spot is not None else (0.28, 0.0)
+            z = spec.half_height_m + 0.001
+            placed += [(float(x) + dx, float(y) + dy, radius) for dx, dy, radius in footprint]
+        if spec.is_container:
+            world.set_container(name, float(x), float(y), yaw)
+        else:
+            world.set_object(name, (float(x), float(y), float(z)), yaw)
+    return not crowded
+
+
+def _free_spot(rng: np.random.Generator, footprint: list[Disc], placed: list[Disc], gap_m: float) -> FloatArray | None:
+    reach = np.max([[abs(dx) + radius, abs(dy) + radius] for dx, dy, radius in footprint], axis=0)
+    low = np.array(BARRIER_LOW) + reach + 0.008
+    high = np.array(BARRIER_HIGH) - reach - 0.008
+    # The base's side is hard to reach with a gripper that points down, and the arm hides it from the camera.
+    low[0] = max(low[0], 0.205)
+    for _ in range(60):
+        spot = np.asarray(rng.uniform(low, high))
+        if all(
+            np.hypot(spot[0] + dx - x, spot[1] + dy - y) > radius + other + gap_m
+            for dx, dy, radius in footprint
+            for x, y, other in placed
+        ):
+            return spot
+    return None
+
+
+def _footprint(spec: ObjectSpec, yaw: float) -> list[Disc]:
+    """Return discs that cover an object that lies at the origin."""
+    if spec.shape not in LONG:
+        return [(0.0, 0.0, spec.radius_m)]
+    width = 0.015
+    ends = np.linspace(-1, 1, 5) * (spec.radius_m - width)
+    return [(float(np.cos(yaw) * s), float(np.sin(yaw) * s), FINGER_ROOM_M if abs(s) < 1e-6 else width) for s in ends]
+
+
+def _direction(rng: np.random.Generator) -> FloatArray:
+    angle = rng.uniform(0, 2 * np.pi)
+    return np.array([np.cos(angle), np.sin(angle)])
