@@ -56,9 +56,9 @@ def draw(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
         text(LEFT, 20, title, 'font-size="15"'),
     ]
     for index, arm in enumerate(arms):
-        x = LEFT + 150 * index
-        parts.append(f'<rect x="{x}" y="30" width="12" height="12" fill="{COLOURS[index % len(COLOURS)]}"/>')
-        parts.append(text(x + 17, 40, arm))
+        left = LEFT + 150 * index
+        parts.append(f'<rect x="{left}" y="30" width="12" height="12" fill="{COLOURS[index % len(COLOURS)]}"/>')
+        parts.append(text(left + 17, 40, arm))
     for tick in range(0, 101, 25):
         y = base - scale * tick / 100
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - 10}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
