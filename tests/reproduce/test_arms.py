@@ -102,6 +102,6 @@ def test_an_arm_that_is_as_fast_as_nothing_is_refused() -> None:
         Experiment(scenes=("scene1",), episodes=1, trials=1, arms={"faster": Arm(data="none", as_fast_as="x")})
 
 
-def test_a_pooled_arm_needs_autonomous_data() -> None:
-    with pytest.raises(ConfigError, match="only an arm with autonomous data can be pooled"):
-        Arm(data="pretraining", pooled=True)
+def test_what_is_recorded_in_a_scene_cannot_be_pooled() -> None:
+    with pytest.raises(ConfigError, match="data 'headroom' cannot be pooled"):
+        Arm(data="headroom", pooled=True)

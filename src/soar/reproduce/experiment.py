@@ -21,7 +21,7 @@ class Arm:
 
     Attributes:
         data: What the base is trained on further, beside its pre-training data: `none` is not trained at all.
-        pooled: One policy for all scenes, trained on the episodes of all of them: the paper's generalist.
+        pooled: One policy for all scenes: trained on the episodes of all of them, the paper's generalist.
         success_only: Learn from successes only.
         label: Whose judgement counts; the VLM's with the preset's `improvement.threshold`.
         share: Share of autonomous data in a batch; None leaves it to the preset's up-sampling and cap.
@@ -48,8 +48,8 @@ class Arm:
     def __post_init__(self) -> None:
         if self.share is not None and not 0 < self.share < 1:
             raise ConfigError(f"an arm's share of autonomous data must be between 0 and 1, both excluded; got {self.share}")
-        if self.pooled and self.data != "autonomous":
-            raise ConfigError(f"only an arm with autonomous data can be pooled, not one with data {self.data!r}")
+        if self.pooled and self.data not in ("autonomous", "pretraining"):
+            raise ConfigError(f"an arm with data {self.data!r} cannot be pooled, only one with autonomous or pretraining data")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
