@@ -99,8 +99,8 @@ def _log_episode(rerun: Any, stream: Any, episode: EncodedEpisode) -> None:
         for name, labels, values in rows:
             for label, value in zip(labels, np.asarray(values, float), strict=True):
                 stream.log(f"{name}/{label}", rerun.Scalars(value))
-    for label in episode.labels:
-        stream.log("labels", rerun.TextLog(_judgement(label), level="INFO"))
+    for judged in episode.labels:
+        stream.log("labels", rerun.TextLog(_judgement(judged), level="INFO"))
 
 
 def _about(episode: EncodedEpisode) -> str:

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from soar.collect.strays import IMAGINED
 from soar.episodes import EpisodeStore, action_statistics, load_arrays, train_validation_split
+from soar.episodes.images import StoredImages
 from soar.errors import SoarError, StoreError
 from soar.files import write_json
 from soar.improve.preset import Preset
@@ -205,7 +206,7 @@ def _vqa(job: _Job) -> dict[str, Any]:
     _, groups_Q = np.unique(np.array([record.scene for record in asked]), return_inverse=True)
     metrics = train_vqa(
         config,
-        store.rows(rows_N).images_NHWC,
+        StoredImages(EpisodeStore(store.uri, version=store.version), rows_N),
         frame_index_Q.astype(np.int64),
         answers["question"].to_pylist(),
         np.array(answers["answer"].to_pylist(), bool),

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from soar.episodes.images import Images
 from soar.errors import ConfigError
 from soar.files import write_json
 from soar.language import collect_vocabulary, tokenize
@@ -124,7 +125,7 @@ def row_weights(question_Q: NDArray[np.int64], answers_Q: NDArray[np.bool_], lar
 
 def train_vqa(  # noqa: PLR0917
     config: VQATrainingConfig,
-    images_NHWC: NDArray[np.uint8],
+    images_NHWC: Images,
     frame_index_Q: NDArray[np.int64],
     questions: Sequence[str],
     answers_Q: NDArray[np.bool_],

@@ -178,9 +178,7 @@ def _check_order(features: Features, steps: int, place: str) -> None:
         flags = features.get(f"steps/{name}", ())
         wrong = [step for step in np.flatnonzero(np.asarray(flags, np.int64)).tolist() if step != right]
         if wrong:
-            raise FormatError(
-                f"{place}: {name} is set at step {wrong[0]} of {steps}; the steps are not in order, or of two episodes"
-            )
+            raise FormatError(f"{place}: {name} is set at step {wrong[0]} of {steps}; its steps are not in order")
 
 
 def _plain(values: tfrecord.Values) -> Any:
