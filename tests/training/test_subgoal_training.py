@@ -65,8 +65,8 @@ def test_a_goal_is_the_frame_a_horizon_later_in_the_same_episode(
 ) -> None:
     arrays = episodes(lengths)
     chosen = np.array(sorted(data.draw(st.sets(st.integers(0, len(lengths) - 1), min_size=1))))
-    config = replace(CONFIG, horizon=horizon, horizon_jitter=jitter)
-    sampler = PairSampler(arrays, chosen, np.zeros((len(lengths), 1), np.int64), config)
+    tokens = np.zeros((len(lengths), 1), np.int64)
+    sampler = PairSampler(arrays, chosen, tokens, horizon=horizon, horizon_jitter=jitter)
     rows, goals, owners = sampler.draw_rows(np.random.default_rng(0), 400)
     assert set(owners) == {e for e in chosen}
     np.testing.assert_array_equal(arrays.episode_N[rows], owners)
@@ -83,7 +83,7 @@ def test_a_goal_is_the_frame_a_horizon_later_in_the_same_episode(
 
 def test_episodes_of_one_action_are_pairs_and_make_up_their_share() -> None:
     arrays = episodes([1, 40, 1, 40])
-    sampler = PairSampler(arrays, np.arange(4), np.zeros((4, 1), np.int64), replace(CONFIG, pair_share=0.4))
+    sampler = PairSampler(arrays, np.arange(4), np.zeros((4, 1), np.int64), horizon=3, pair_share=0.4)
     rows, goals, owners = sampler.draw_rows(np.random.default_rng(0), 4000)
     paired = arrays.lengths_E[owners] == 1
     assert 0.35 < paired.mean() < 0.45

@@ -82,8 +82,8 @@ def _log_episode(rerun: Any, stream: Any, episode: EncodedEpisode) -> None:
     stream.set_log_tick_enabled(False)
     stream.log("about", rerun.TextDocument(_about(episode), media_type="text/markdown"), static=True)
     stream.log("gripper/path", rerun.LineStrips3D([episode.states_TD[:, :3]]), static=True)
-    for name, labels in (("state", STATES), ("action", ACTIONS)):
-        for label in labels:
+    for name, names in (("state", STATES), ("action", ACTIONS)):
+        for label in names:
             stream.log(f"{name}/{label}", rerun.SeriesLines(names=label), static=True)
     subgoals = dict(episode.subgoals)
     for step, jpeg in enumerate(episode.frames):
@@ -96,8 +96,8 @@ def _log_episode(rerun: Any, stream: Any, episode: EncodedEpisode) -> None:
         rows = [("state", STATES, episode.states_TD[step])]
         if step < len(episode.actions_TD):
             rows.append(("action", ACTIONS, episode.actions_TD[step]))
-        for name, labels, values in rows:
-            for label, value in zip(labels, np.asarray(values, float), strict=True):
+        for name, names, values in rows:
+            for label, value in zip(names, np.asarray(values, float), strict=True):
                 stream.log(f"{name}/{label}", rerun.Scalars(value))
     for judged in episode.labels:
         stream.log("labels", rerun.TextLog(_judgement(judged), level="INFO"))

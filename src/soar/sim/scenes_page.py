@@ -81,8 +81,9 @@ def page(scenes: Sequence[SceneConfig]) -> str:
     used = list(dict.fromkeys(scene.look.table for scene in scenes))
 
     def names(kinds: Sequence[str], seen: bool) -> str:
-        known = {**objects, **tables}
-        chosen = [name for name in kinds if known[name].pretraining is seen]
+        shows = {name: spec.pretraining for name, spec in objects.items()}
+        shows |= {name: spec.pretraining for name, spec in tables.items()}
+        chosen = [name for name in kinds if shows[name] is seen]
         return f"{', '.join(chosen)} ({len(chosen)})"
 
     parts = [

@@ -78,7 +78,9 @@ class StorePairs:
     ) -> None:
         self._store, self._records, self._size = store, records, (image_size, image_size)
         index = _index(records)
-        self._sampler = PairSampler(index, np.arange(len(records)), np.empty((0, 0), np.int64), horizon, horizon_jitter)
+        self._sampler = PairSampler(
+            index, np.arange(len(records)), np.empty((0, 0), np.int64), horizon=horizon, horizon_jitter=horizon_jitter
+        )
 
     def draw(self, rng: np.random.Generator, count: int) -> FramePairs:
         """Draw pairs, without their images."""

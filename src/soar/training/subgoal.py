@@ -131,18 +131,26 @@ class PairSampler:
     """
 
     def __init__(
-        self, arrays: StepArrays, episodes_E: NDArray[np.int64], tokens_EL: NDArray[np.int64], config: SubgoalTrainingConfig
+        self,
+        arrays: StepArrays,
+        episodes_E: NDArray[np.int64],
+        tokens_EL: NDArray[np.int64],
+        *,
+        horizon: int,
+        horizon_jitter: float = 0.0,
+        pair_share: float = 0.4,
     ) -> None:
-        self._arrays, self._tokens_EL, self._config = arrays, tokens_EL, config
+        self._arrays, self._tokens_EL = arrays, tokens_EL
+        self._horizon, self._jitter = horizon, horizon_jitter
         lengths_E, starts_E = arrays.lengths_E[episodes_E], arrays.starts_E[episodes_E]
         single_E = lengths_E == 1
         self._pairs = starts_E[single_E]
         long_E = np.flatnonzero(~single_E)
         self._frames = np.concatenate([starts_E[e] + np.arange(lengths_E[e] + 1) for e in long_E] or [np.empty(0, np.int64)])
-        self._share = 1.0 if not len(self._frames) else config.pair_share if len(self._pairs) else 0.0
+        self._share = 1.0 if not len(self._frames) else pair_share if len(self._pairs) else 0.0
         self._episode_N = arrays.episode_N
 
-    def draw_rows(self, rng: np.random.Generator, count: int, *, jitter: bool = True) -> tuple[NDArray[np.int64], ...]:
+    def draw_rows(self, rng: np.random.Generator, count: int) -> tuple[NDArray[np.int64], ...]:
         """Return the rows of `count` observations, of their goals, and their episodes."""
         paired = int(rng.binomial(count, self._share))
         row_B = np.concatenate(
@@ -153,14 +161,13 @@ class PairSampler:
         )
         episode_B = self._episode_N[row_B]
         last_B = self._arrays.starts_E[episode_B] + self._arrays.lengths_E[episode_B]
-        spread = self._config.horizon_jitter if jitter else 0.0
-        factor_B = 1 + rng.uniform(-spread, spread, count)
-        ahead_B = np.maximum(1, np.rint(self._config.horizon * factor_B).astype(np.int64))
+        factor_B = 1 + rng.uniform(-self._jitter, self._jitter, count)
+        ahead_B = np.maximum(1, np.rint(self._horizon * factor_B).astype(np.int64))
         return row_B, np.minimum(row_B + ahead_B, last_B), episode_B
 
-    def draw(self, rng: np.random.Generator, count: int, *, jitter: bool = True) -> Pairs:
+    def draw(self, rng: np.random.Generator, count: int) -> Pairs:
         """Return `count` pairs."""
-        row_B, goal_B, episode_B = self.draw_rows(rng, count, jitter=jitter)
+        row_B, goal_B, episode_B = self.draw_rows(rng, count)
         images = self._arrays.images_NHWC
         return Pairs(
             torch.from_numpy(images[row_B]), torch.from_numpy(images[goal_B]), torch.from_numpy(self._tokens_EL[episode_B])
@@ -224,9 +231,17 @@ def train_subgoal_model(
         read_weights(initial, network, growing="text.embedding.weight")
     network = network.to(device)
     tokens_EL = tokenize(network_config.text, arrays.instructions)
-    training = PairSampler(arrays, np.flatnonzero(~held_out_E), tokens_EL, config)
-    validation = PairSampler(arrays, np.flatnonzero(held_out_E), tokens_EL, config)
-    pairs_K = validation.draw(generator(seed, "subgoal-validation"), VALIDATION_PAIRS, jitter=False)
+    share = config.pair_share
+    training = PairSampler(
+        arrays,
+        np.flatnonzero(~held_out_E),
+        tokens_EL,
+        horizon=config.horizon,
+        horizon_jitter=config.horizon_jitter,
+        pair_share=share,
+    )
+    validation = PairSampler(arrays, np.flatnonzero(held_out_E), tokens_EL, horizon=config.horizon, pair_share=share)
+    pairs_K = validation.draw(generator(seed, "subgoal-validation"), VALIDATION_PAIRS)
 
     metrics = fit(
         network,
