@@ -81,7 +81,7 @@ def page(scenes: Sequence[SceneConfig]) -> str:
     used = list(dict.fromkeys(scene.look.table for scene in scenes))
 
     def names(kinds: Sequence[str], seen: bool) -> str:
-        known = {**objects, **tables}
+        known: dict[str, catalogue.ObjectSpec | catalogue.TableSpec] = {**objects, **tables}
         chosen = [name for name in kinds if known[name].pretraining is seen]
         return f"{', '.join(chosen)} ({len(chosen)})"
 
