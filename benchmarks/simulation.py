@@ -22,12 +22,14 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 TASK = "put the green block in the wooden bowl"
 SIZE = 128
+PEER_RATE_HZ, PEER_STEPS, OUR_STEPS = 20, 8, 40
 PEER = HERE / "peers" / "robosuite_steps.py"
 
 
@@ -63,11 +65,11 @@ class Ours:
 class Peer:
     """robosuite in its own environment and process; blocks are asked for on its standard input."""
 
-    def __init__(self, size: int, rate_hz: int) -> None:
+    def __init__(self, size: int, rates_hz: Sequence[int]) -> None:
         python = subprocess.run(
             ["bash", "scripts/peer.sh", "robosuite"], cwd=HERE.parent, check=True, capture_output=True, text=True
         )
-        command = [python.stdout.strip(), str(PEER), str(size), str(rate_hz)]
+        command = [python.stdout.strip(), str(PEER), str(size), *map(str, rates_hz)]
         environment = {**os.environ, "MUJOCO_GL": "egl", "PYOPENGL_PLATFORM": "egl", "PYTHONPATH": ""}
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         self.version = str(self._read()["version"])
@@ -79,10 +81,10 @@ class Peer:
                 return dict(json.loads(line))
         raise SystemExit("robosuite ended without an answer")
 
-    def block_s(self, steps: int, pictures: bool) -> float:
-        """Return the CPU seconds of some control steps."""
+    def block_s(self, steps: int, rate_hz: int) -> float:
+        """Return the CPU seconds of some control steps with pictures."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"steps": steps, "pictures": pictures}) + "\n")
+        self._process.stdin.write(json.dumps({"steps": steps, "rate_hz": rate_hz}) + "\n")
         self._process.stdin.flush()
         return float(self._read()["seconds"])
 
@@ -93,23 +95,20 @@ class Peer:
         self._process.wait(30)
 
 
-def compare(size: int, rate_hz: int, blocks: int, limit: float | None, metric: str) -> dict[str, Any]:
-    """Return the row of one comparison."""
-    ours, peer = Ours(size), Peer(size, rate_hz)
-    steps, pairs = 20, []
-    ours.block_s(5, True), peer.block_s(5, True)
+def compare(peer: Peer, ours: Ours, rate_hz: int, blocks: int) -> dict[str, Any]:
+    """Return the row of one comparison; a block of ours has more steps, so that both blocks take about as long."""
+    pairs = []
+    peer.block_s(1, rate_hz)
     for _ in range(blocks):
-        pairs.append((ours.block_s(2 * steps, True) / 2, peer.block_s(steps, True)))
-    peer.close()
-    mine = statistics.median(mine for mine, _ in pairs)
-    theirs = statistics.median(theirs for _, theirs in pairs)
+        pairs.append((ours.block_s(OUR_STEPS, True) / OUR_STEPS, peer.block_s(PEER_STEPS, rate_hz) / PEER_STEPS))
+    rates = "each at its own rate" if rate_hz == PEER_RATE_HZ else "both at 5 Hz"
     return {
-        "metric": metric,
-        "ours": round(steps / mine, 1),
+        "metric": f"control steps/CPU-s, {SIZE} px, {rates}",
+        "ours": round(1 / statistics.median(mine for mine, _ in pairs), 1),
         "peer": f"robosuite {peer.version}",
-        "theirs": round(steps / theirs, 1),
+        "theirs": round(1 / statistics.median(theirs for _, theirs in pairs), 1),
         "ratio": round(statistics.median(theirs / mine for mine, theirs in pairs), 2),
-        "limit": limit,
+        "limit": 3.0,
     }
 
 
@@ -173,12 +172,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15.0, help="CPU seconds of each collector")
     parser.add_argument("--out", type=Path, default=HERE.parent / "results" / "simulation_speed.json")
     options = parser.parse_args()
-    rows = [
-        collection(options.seconds),
-        compare(SIZE, 20, options.blocks, 3.0, "control steps/CPU-s, 128 px, each at its own control rate"),
-        compare(SIZE, 5, options.blocks, 3.0, "control steps/CPU-s, 128 px, both at 5 Hz"),
-        *shares(options.blocks),
-    ]
+    peer, ours = Peer(SIZE, (PEER_RATE_HZ, 5)), Ours(SIZE)
+    ours.block_s(5, True)
+    rows = [compare(peer, ours, rate_hz, options.blocks) for rate_hz in (PEER_RATE_HZ, 5)]
+    peer.close()
+    rows += [collection(options.seconds), *shares(options.blocks)]
     for row in rows:
         sys.stdout.write(json.dumps(row) + "\n")
     write_results(options.out, "python benchmarks/simulation.py", rows)

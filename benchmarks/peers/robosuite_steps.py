@@ -1,6 +1,6 @@
 """Control steps of robosuite on request; run by `benchmarks/simulation.py` in robosuite's own environment.
 
-Arguments: image size in pixels, control rate in Hz. Reads lines {"steps", "pictures"} and answers {"seconds"} of CPU time.
+Arguments: image size in pixels, control rates in Hz. Reads lines {"steps", "rate_hz"} and answers {"seconds"} of CPU time.
 """
 
 import json
@@ -10,27 +10,31 @@ import time
 import numpy as np
 import robosuite
 
-size, rate_hz = int(sys.argv[1]), int(sys.argv[2])
-env = robosuite.make(
-    "PickPlaceCan",
-    robots="Panda",
-    has_renderer=False,
-    has_offscreen_renderer=True,
-    use_camera_obs=True,
-    camera_names="agentview",
-    camera_heights=size,
-    camera_widths=size,
-    control_freq=rate_hz,
-    horizon=100_000,
-    reward_shaping=False,
-    ignore_done=True,
-)
-env.reset()
+size, rates_hz = int(sys.argv[1]), [int(rate) for rate in sys.argv[2:]]
+envs = {
+    rate_hz: robosuite.make(
+        "PickPlaceCan",
+        robots="Panda",
+        has_renderer=False,
+        has_offscreen_renderer=True,
+        use_camera_obs=True,
+        camera_names="agentview",
+        camera_heights=size,
+        camera_widths=size,
+        control_freq=rate_hz,
+        horizon=100_000,
+        ignore_done=True,
+    )
+    for rate_hz in rates_hz
+}
+for env in envs.values():
+    env.reset()
 rng = np.random.default_rng(0)
-low, high = env.action_spec
 print(json.dumps({"version": robosuite.__version__}), flush=True)
 for line in sys.stdin:
     asked = json.loads(line)
+    env = envs[asked["rate_hz"]]
+    low, high = env.action_spec
     actions = rng.uniform(low, high, (asked["steps"], len(low)))
     start_s = time.process_time()
     for action in actions:

@@ -7,6 +7,7 @@ of a `SoarError` without a traceback and exits with status 2; anything else is a
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -22,7 +23,8 @@ class UnknownNameError(ConfigError):
     """A scene, task, robot, preset or backend was asked for by a name that does not exist."""
 
     def __init__(self, kind: str, name: str, choices: Iterable[str], hint: str = "") -> None:
-        valid = sorted(choices)
+        # Numbers count: scene10 comes after scene9.
+        valid = sorted(choices, key=lambda choice: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", choice)])
         close = difflib.get_close_matches(name, valid, n=1)
         message = f"unknown {kind} {name!r}"
         if close:

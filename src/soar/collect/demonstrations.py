@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from soar.collect.disturbance import Disturbance
 from soar.collect.strays import record_strays, stray_actor
 from soar.configuration import load
 from soar.episodes.store import EpisodeStore
@@ -41,7 +42,7 @@ from soar.sim.looks import Look, LookJitter
 from soar.sim.scene import SceneConfig, load_scene
 from soar.sim.truth import answer, reset_for, succeeded
 from soar.sim.world import HOME_POSITION, World
-from soar.types import Action, Episode, Image, Label, Provenance
+from soar.types import Episode, Image, Label, Provenance
 
 MAX_STEPS = 100
 ASKED_SHARE = 0.12
@@ -221,7 +222,7 @@ def _record(
         if succeeded(world, instruction) and open_tasks:
             instruction = str(rng.choice(open_tasks))
     demonstrator = Demonstrator(world, instruction, Style.draw(rng) if config.varied else Style(), rng)
-    disturbance = _Disturbance(config, rng)
+    disturbance = Disturbance(config.disturbance_m, config.bump_probability, rng)
     images, states, actions = [world.render()], [world.proprioception()], []
     rows = _ask(config, world, episode_id, 0, rng) if config.answers else []
     rest, needed_rest = 0, int(rng.integers(4, 12))
@@ -290,29 +291,13 @@ def _arrangements(
 
 def _prelude(config: DemonstrationConfig, world: World, instruction: str, rng: np.random.Generator) -> _Stills:
     """Bring the world into a state that a weak policy gets into, and return some pictures of the way there."""
-    actor, disturbance, stills = stray_actor(world, instruction, rng), _Disturbance(config, rng), _Stills(config, world, rng)
+    actor, stills = stray_actor(world, instruction, rng), _Stills(config, world, rng)
+    disturbance = Disturbance(config.disturbance_m, config.bump_probability, rng)
     for _ in range(int(rng.integers(1, config.prelude_steps + 1))):
         world.step(disturbance.applied_to(actor.act()))
         if config.answers and rng.random() < ASKED_SHARE:
             stills.take()
     return stills
-
-
-class _Disturbance:
-    """What comes between a commanded action and the arm's motion: noise, and now and then a knock that lasts some steps."""
-
-    def __init__(self, config: DemonstrationConfig, rng: np.random.Generator) -> None:
-        self._rng, self._bump_probability = rng, config.bump_probability
-        self._sigma_m = float(rng.uniform(0, config.disturbance_m))
-        self._bump, self._left = np.zeros(3), 0
-
-    def applied_to(self, action: Action) -> Action:
-        """Return what the arm does instead."""
-        if self._left == 0 and self._rng.random() < self._bump_probability:
-            self._bump, self._left = self._rng.normal(0, 0.010, 3), int(self._rng.integers(1, 4))
-        push = self._rng.normal(0, self._sigma_m, 3) + (self._bump if self._left else 0.0)
-        self._left = max(0, self._left - 1)
-        return np.concatenate([action[:3] + push, action[3:]]).astype(np.float32)
 
 
 class _Stills:

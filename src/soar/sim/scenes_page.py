@@ -81,9 +81,8 @@ def page(scenes: Sequence[SceneConfig]) -> str:
     used = list(dict.fromkeys(scene.look.table for scene in scenes))
 
     def names(kinds: Sequence[str], seen: bool) -> str:
-        shows = {name: spec.pretraining for name, spec in objects.items()}
-        shows |= {name: spec.pretraining for name, spec in tables.items()}
-        chosen = [name for name in kinds if shows[name] is seen]
+        known: dict[str, catalogue.ObjectSpec | catalogue.TableSpec] = {**objects, **tables}
+        chosen = [name for name in kinds if known[name].pretraining is seen]
         return f"{', '.join(chosen)} ({len(chosen)})"
 
     parts = [
