@@ -25,7 +25,7 @@ for _name in ("nms", "qnms"):
 from lerobot.datasets.lerobot_dataset import LeRobotDataset  # noqa: E402
 
 KEY = "observation.images.image_0"
-BATCH = 256
+BATCH = 32
 WINDOW = 24
 
 
@@ -53,7 +53,7 @@ def main() -> None:
     dataset = LeRobotDataset("soar/benchmark", root=folder, delta_timestamps=deltas, video_backend="pyav")
     pairs = dataset if ahead else TwoItems(dataset)
     pairs[0]  # what is loaded with the first item is not counted
-    # A batch for each worker, so that all work all the time.
+    # A batch for each worker, so that all work all the time; of 32, because an item takes as long in a batch of any size.
     some = torch.utils.data.Subset(pairs, np.random.default_rng(0).permutation(len(dataset))[: workers * BATCH].tolist())
     begin_s, begin_cpu_s = time.perf_counter(), cpu_s()
     count = sum(len(batch["action"]) for batch in torch.utils.data.DataLoader(some, batch_size=BATCH, num_workers=workers))

@@ -55,7 +55,7 @@ def main() -> None:
     begin_s = time.perf_counter()
     next(batches)
     first_s = time.perf_counter() - begin_s
-    for _ in range(4):
+    for _ in range(2):
         next(batches)
     begin_s, begin_cpu_s = time.perf_counter(), time.process_time()
     for _ in range(count):
