@@ -179,7 +179,8 @@ def main() -> None:
     rows += [collection(options.seconds), *shares(options.blocks)]
     for row in rows:
         sys.stdout.write(json.dumps(row) + "\n")
-    write_results(options.out, "python benchmarks/simulation.py", rows)
+    command = f"python benchmarks/simulation.py --blocks {options.blocks} --seconds {options.seconds:g}"
+    write_results(options.out, command, rows)
 
 
 if __name__ == "__main__":

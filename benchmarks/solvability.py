@@ -108,6 +108,11 @@ def main() -> None:
     items = [(number, task, arm) for arm in ARMS for number, task in reversed(tasks)]
     command = "python benchmarks/solvability.py" + (f" --trials {options.trials}" if options.trials != 50 else "")
     kept = ("arm", "scene", "task", "successes", "trials")
+
+    def write() -> None:
+        done = [rows[item] for number, task in tasks for arm in ARMS if (item := (number, task, arm)) in rows]
+        write_results(options.out, command, [{key: row[key] for key in kept} for row in done])
+
     with (
         options.progress.open("a") as log,
         ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool,
@@ -118,8 +123,8 @@ def main() -> None:
             log.write(json.dumps(future.result()) + "\n")
             log.flush()
             print(json.dumps(future.result()), flush=True)
-            done = [rows[item] for number, task in tasks for arm in ARMS if (item := (number, task, arm)) in rows]
-            write_results(options.out, command, [{key: row[key] for key in kept} for row in done])
+            write()
+    write()
 
 
 if __name__ == "__main__":

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from soar.collect.demonstrations import record_world
+from soar.collect.demonstrations import DemonstrationConfig, draw_world, questions_about, record_world
+from soar.configuration import load
 from soar.episodes.store import EpisodeStore
+from soar.grammar import presence_question
+from soar.sim.catalogue import objects
+from soar.sim.scene import load_scene
 
-PICTURES = "{pretraining_only: false, varied: false, prelude_steps: 30, answers: true, per_world: 6, drawer_share: 0}\n"
+PICTURES = """\
+{pretraining_only: false, varied: false, prelude_steps: 30, answers: true, per_world: 6, drawer_share: 0, cloth_share: 0}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +56,27 @@ def test_a_recorded_world_is_not_recorded_again(pictures: Path) -> None:
     item = {"config": str(pictures / "kind.yaml"), "folder": str(pictures), "seed": 5, "index": 0}
     assert record_world(item, lambda **_fields: None) == {"kept": 0, "resumed": True}
     assert EpisodeStore(pictures / "episodes").count() == before
+
+
+def test_a_share_of_cloths_leaves_the_other_worlds_as_they_were() -> None:
+    config = load(DemonstrationConfig, "demonstrations", "demonstrations")
+    without, with_cloths = ([draw_world(replace(config, cloth_share=share), 3, i) for i in range(60)] for share in (0.0, 0.2))
+    changed = [i for i in range(60) if without[i] != with_cloths[i]]
+    assert 4 < len(changed) < 25
+    for i in changed:
+        (cloth,) = with_cloths[i].objects
+        assert objects()[cloth].is_cloth
+        assert objects()[cloth].pretraining
+        assert with_cloths[i].tasks == (f"fold the {cloth} from right to left", f"unfold the {cloth} from left to right")
+    assert not any(objects()[name].is_cloth for world in without for name in world.objects)
+
+
+def test_only_where_cloths_occur_may_one_be_missing() -> None:
+    scene = load_scene("scene5")
+    asked = [
+        {q for seed in range(60) for q in questions_about(scene, np.random.default_rng(seed), cloths=cloths)}
+        for cloths in (False, True)
+    ]
+    cloths = {presence_question(name) for name, spec in objects().items() if spec.is_cloth}
+    assert not cloths & asked[0]
+    assert cloths & asked[1]
