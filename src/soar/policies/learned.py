@@ -7,9 +7,8 @@
 The folder holds all that a robot needs to reproduce the training's preprocessing. `config.json` is written last and names the
 weights by their hash, so that a folder that was only half written is recognised as damaged.
 
-Time axis. A policy with chunks looks at a robot's camera every `head.execute` steps, and whenever the robot's goal changes; in
-between it executes what it planned. A flow's noise is a function of how often the robot was looked at since `reset`, so that a
-policy is deterministic and equal robots act alike.
+Time axis. See `soar.policies.planning`. A flow's noise is a function of how often the robot was looked at since `reset`, so that
+a policy is deterministic and equal robots act alike.
 
 Shape suffixes: B batch (robots), H height or actions of a chunk, W width, C channels, D action dimensions, E embedding.
 """
@@ -21,7 +20,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +38,7 @@ from soar.files import replacing, write_json
 from soar.policies.instructions import InstructionEncoder
 from soar.policies.lineage import Lineage
 from soar.policies.network import Conditioning, NetworkConfig, PolicyNetwork, images_to_tensor
+from soar.policies.planning import Planner
 from soar.seeding import generator
 from soar.types import ACTION_DIM, Goal, Image, Observation
 
@@ -52,41 +51,6 @@ _PREPROCESSING: Mapping[Conditioning, str] = {
     "language": f"{_RESIZE}; instruction embedded by network.instruction.encoder",
 }
 _REMEDY = "Pass the folder of a policy that `soar train` or `soar pretrain` wrote."
-
-
-@dataclass(slots=True, kw_only=True)
-class _Plan:
-    """What a policy means to do next with one robot.
-
-    Attributes:
-        goal: What was planned for.
-        chunk_HD: In physical units; None before the first look.
-        looks: How often the robot was looked at.
-        done: Actions of the chunk that were executed.
-    """
-
-    goal: Goal | None = None
-    chunk_HD: NDArray[np.float32] | None = None
-    looks: int = 0
-    done: int = 0
-
-    def is_over(self, goal: Goal, execute: int) -> bool:
-        """Whether the robot must be looked at before it acts towards this goal."""
-        return self.chunk_HD is None or self.done >= execute or not _same(self.goal, goal)
-
-    def next(self) -> NDArray[np.float32]:
-        """Return the next action (7,)."""
-        assert self.chunk_HD is not None
-        self.done += 1
-        return np.asarray(self.chunk_HD[self.done - 1])
-
-
-def _same(one: Goal | None, other: Goal) -> bool:
-    if one is other:
-        return True
-    return (isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and np.array_equal(one, other)) or (
-        isinstance(one, str) and one == other
-    )
 
 
 class LearnedPolicy:
@@ -107,7 +71,7 @@ class LearnedPolicy:
         self.instructions = instructions or InstructionEncoder(network.config.instruction)
         self._id = id
         self._device = next(network.parameters()).device
-        self._plans: list[_Plan] = []
+        self._planner = Planner(self.plan, network.config.head.execute)
 
     @property
     def id(self) -> str:
@@ -126,20 +90,11 @@ class LearnedPolicy:
             ValueError: There are not as many goals as observations.
             ConfigError: A goal is an instruction and the policy wants an image, or the other way round.
         """
-        if len(observations) != len(goals):
-            raise ValueError(f"each observation needs one goal, got {len(observations)} and {len(goals)}")
-        self._plans = self._plans[: len(goals)] + [_Plan() for _ in range(len(goals) - len(self._plans))]
-        head = self.network.config.head
-        due = [i for i, (plan, goal) in enumerate(zip(self._plans, goals, strict=True)) if plan.is_over(goal, head.execute)]
-        if due:
-            chunks = self._plan([observations[i] for i in due], [goals[i] for i in due], [self._plans[i].looks for i in due])
-            for i, chunk_HD in zip(due, chunks, strict=True):
-                self._plans[i] = _Plan(goal=goals[i], chunk_HD=chunk_HD, looks=self._plans[i].looks + 1)
-        return np.stack([plan.next() for plan in self._plans]) if goals else np.zeros((0, ACTION_DIM), np.float32)
+        return self._planner.act(observations, goals)
 
     def reset(self) -> None:
         """Forget what was planned."""
-        self._plans = []
+        self._planner.reset()
 
     def preprocess(self, observations: Sequence[Observation], goals: Sequence[Goal]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what the network sees: images (B, 3, S, S) in -1..1, and goal images or embeddings (B, E).
@@ -167,8 +122,14 @@ class LearnedPolicy:
         action[..., -1] = action[..., -1] >= 0.5
         return action
 
-    def _plan(self, observations: Sequence[Observation], goals: Sequence[Goal], looks: Sequence[int]) -> NDArray[np.float32]:
-        """Return chunks (B, H, 7) in physical units; `looks` says which noise each gets."""
+    def plan(self, observations: Sequence[Observation], goals: Sequence[Goal], looks: Sequence[int]) -> NDArray[np.float32]:
+        """Return chunks (B, H, 7) in physical units; remembers nothing, so that any number of robots may share it.
+
+        Args:
+            observations: What the robots see.
+            goals: What each is to reach.
+            looks: How often each robot was looked at before in this episode, which says what noise it gets.
+        """
         noise_BHD = np.stack(
             [generator(0, "flow", look).standard_normal(self.network.noise_shape, np.float32) for look in looks]
         )

@@ -1,7 +1,9 @@
 """How a subgoal model is named: one text, wherever a command asks for one.
 
     a folder with model_index.json    an InstructPix2Pix checkpoint, sampled as the paper does (`soar.subgoals.diffusion`)
-    a YAML file                       `backend: diffusion` with the fields of `DiffusionConfig`; paths are relative to it
+    a YAML file                       `backend: diffusion` with the fields of `DiffusionConfig`; paths are relative to it. Or
+                                      `backend: remote` with those of `RemoteConfig`
+    a URL                             the model behind `soar serve subgoal` there (`soar.subgoals.remote`)
     any other folder                  the small flow model in it (`soar.subgoals.flow`)
 
 The simulator's `oracle` needs a simulator, so the rooms that have one know that name.
@@ -16,6 +18,7 @@ from pathlib import Path
 from soar.configuration import read_yaml, validate
 from soar.errors import ConfigError, UnknownNameError
 from soar.subgoals.base import SubgoalModel
+from soar.wire import is_url
 
 
 @functools.cache
@@ -24,13 +27,18 @@ def open_subgoal_model(name: str) -> SubgoalModel:
 
     Raises:
         CheckpointError: It is missing, foreign or damaged.
-        ConfigError: The YAML file is invalid, or `diffusers` is not installed.
+        ConfigError: The YAML file is invalid, or what the backend needs is not installed.
+        ModelServerError: The server is not there, or serves something else.
     """
+    if is_url(name):
+        return _remote({"url": name}, name)
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         data = read_yaml(path)
-        if (backend := data.pop("backend", None)) != "diffusion":
-            raise UnknownNameError("backend", str(backend), ["diffusion"], f"Give one as `backend:` in {path}.")
+        if (backend := data.pop("backend", None)) == "remote":
+            return _remote(data, name)
+        if backend != "diffusion":
+            raise UnknownNameError("backend", str(backend), ["diffusion", "remote"], f"Give one as `backend:` in {path}.")
         if (beside := path.parent / str(data.get("model"))).is_dir():
             data["model"] = str(beside)
         return _diffusion(data, name)
@@ -47,3 +55,12 @@ def _diffusion(data: dict[str, object], where: str) -> SubgoalModel:
     from soar.subgoals.diffusion import DiffusionConfig, DiffusionSubgoals
 
     return DiffusionSubgoals.load(validate(DiffusionConfig, data, where))
+
+
+def _remote(data: dict[str, object], where: str) -> SubgoalModel:
+    if importlib.util.find_spec("httpx2") is None:
+        raise ConfigError(f"{where} needs httpx2. Install it: pip install 'soar-robot[serve]'")
+    from soar.remote import RemoteConfig
+    from soar.subgoals.remote import RemoteSubgoals
+
+    return RemoteSubgoals(validate(RemoteConfig, data, where))
