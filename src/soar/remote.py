@@ -124,10 +124,11 @@ class ModelServer:
         away = self._next_probe_s is not None
         if self._next_probe_s is not None and self._clock() < self._next_probe_s:
             raise ModelAwayError(f"{self.config.url} did not answer a moment ago")
+        wish_s = 0.0
         for attempt in range(1 if away else self.config.retries + 1):
             if attempt:
                 self._sleep(self._wait_s(attempt, wish_s))
-            wish_s = 0.0
+                wish_s = 0.0
             try:
                 status, data, wish_s = self._send(method, path, content)
                 if status == 200:
@@ -157,8 +158,9 @@ class ModelServer:
 
     def _wait_s(self, attempt: int, wish_s: float) -> float:
         self._requests += 1
-        jitter = generator(os.getpid(), f"jitter/{self.config.url}", self._requests).uniform(0.5, 1.5)
-        return min(max(wish_s, 0.1 * 2**attempt * float(jitter)), _LONGEST_WAIT_S)
+        jitter = float(generator(os.getpid(), f"jitter/{self.config.url}", self._requests).uniform(0.5, 1.5))
+        wait_s: float = max(wish_s, 0.1 * 2**attempt * jitter)
+        return min(wait_s, _LONGEST_WAIT_S)
 
     def _hint(self, status: int) -> str:
         if status in (401, 403):

@@ -12,6 +12,7 @@ from soar.cli.loop import Improve, Pretrain
 from soar.cli.models import VLM, LabelEpisodes, Tasks
 from soar.cli.phases import Collect, Evaluate, Train
 from soar.cli.reproduce import Reproduce
+from soar.cli.serve import Serve
 from soar.cli.subgoals import ImportSusie, Subgoal
 
 Command = (
@@ -27,5 +28,6 @@ Command = (
     | Annotated[Tasks, tyro.conf.subcommand("tasks", prefix_name=False)]
     | Annotated[Subgoal, tyro.conf.subcommand("subgoal", prefix_name=False)]
     | Annotated[ImportSusie, tyro.conf.subcommand("import-susie", prefix_name=False)]
+    | Annotated[Serve, tyro.conf.subcommand("serve", prefix_name=False)]
     | Annotated[LabelEpisodes, tyro.conf.subcommand("label", prefix_name=False)]
 )

@@ -158,12 +158,11 @@ class Propose:
         """Run it."""
         from soar.cli.pictures import read_picture
         from soar.cli.tables import say
-        from soar.configuration import read_yaml, validate
         from soar.tasks import decide
-        from soar.tasks.open_vocabulary import Constitution, prompt, read_tasks
+        from soar.tasks.open_vocabulary import prompt, read_constitution, read_tasks
         from soar.vlm.opening import check_vlm, open_language_model
 
-        rules = validate(Constitution, read_yaml(self.constitution), str(self.constitution))
+        rules = read_constitution(self.constitution)
         image, lister, vlm = read_picture(self.image), open_language_model(self.vlm), check_vlm(self.vlm)
         tasks, refused = read_tasks(lister.reply([prompt(rules)], [image])[0], rules)
         answers = vlm.answer([image] * len(tasks), [task.question for task in tasks])

@@ -7,8 +7,8 @@
 The folder holds all that a robot needs to reproduce the training's preprocessing. `config.json` is written last and names the
 weights by their hash, so that a folder that was only half written is recognised as damaged.
 
-Time axis. See `soar.policies.planning`. A flow's noise is a function of how often the robot was looked at since `reset`, so that
-a policy is deterministic and equal robots act alike.
+Time axis. See `soar.policies.planning`. A flow's noise is a function of how often the robot was looked at since `reset`, so
+that a policy is deterministic and equal robots act alike.
 
 Shape suffixes: B batch (robots), H height or actions of a chunk, W width, C channels, D action dimensions, E embedding.
 """

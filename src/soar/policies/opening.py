@@ -1,8 +1,8 @@
 """How a policy is named: one text, wherever a command asks for one.
 
-    a folder                  the policy in it (`soar.policies.learned`)
-    a URL                     the one behind `soar serve policy` there (`soar.policies.remote`)
-    a YAML file               `backend: remote` with the fields of `RemoteConfig`
+a folder                  the policy in it (`soar.policies.learned`)
+a URL                     the one behind `soar serve policy` there (`soar.policies.remote`)
+a YAML file               `backend: remote` with the fields of `RemoteConfig`
 """
 
 from __future__ import annotations

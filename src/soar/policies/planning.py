@@ -1,8 +1,8 @@
 """What a policy does between two looks at the camera.
 
-Time axis. A policy with chunks looks at a robot's camera every `execute` steps, and whenever the robot's goal changes; in between
-it executes what it planned. A plan is a function of what is seen, the goal, and the number of looks since `reset`: whoever makes
-it needs no memory of the robot, and may be another machine.
+Time axis. A policy with chunks looks at a robot's camera every `execute` steps, and whenever the robot's goal changes; in
+between it executes what it planned. A plan is a function of what is seen, the goal, and the number of looks since `reset`:
+whoever makes it needs no memory of the robot, and may be another machine.
 
 Shape suffixes: B batch (robots), H actions of a chunk, D action dimensions.
 """

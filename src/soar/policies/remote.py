@@ -1,7 +1,7 @@
 """A policy behind `soar serve policy`: several robots share one machine that is fast enough (see `soar.policies.base.Policy`).
 
-The server remembers nothing of a robot; what was planned is kept here, so that a server that was restarted is picked up again in
-the middle of an episode. While it is away the robot holds its position: no motion, the gripper as it was last told to be.
+The server remembers nothing of a robot; what was planned is kept here, so that a server that was restarted is picked up again
+in the middle of an episode. While it is away the robot holds its position: no motion, the gripper as it was last told to be.
 """
 
 from __future__ import annotations

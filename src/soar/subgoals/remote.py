@@ -1,7 +1,7 @@
 """A subgoal model behind `soar serve subgoal` (see `soar.subgoals.base.SubgoalModel`).
 
-While the server is away, the robot goes on towards the previous subgoal of the episode; before there is one, towards what it sees,
-which is to stay about where it is.
+While the server is away, the robot goes on towards the previous subgoal of the episode; before there is one, towards what it
+sees, which is to stay about where it is.
 """
 
 from __future__ import annotations
