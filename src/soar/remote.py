@@ -86,12 +86,16 @@ class ModelServer:
         self.config, self._clock, self._sleep = config, clock, sleep
         self._timeout_s = config.timeout_s or timeout_s
         token = os.environ.get(config.token_env, "")
+        if token and not (token.isascii() and token.isprintable()):
+            raise ConfigError(
+                f"the token in the environment variable {config.token_env} holds something that no header can carry"
+            )
         # Unpacked answers could be a thousand times as large as what came: none are asked for.
         headers = {"Accept-Encoding": "identity", **({"Authorization": f"Bearer {token}"} if token else {})}
         try:
             self._client = httpx2.Client(base_url=config.url, headers=headers, timeout=self._timeout_s)
         except (httpx2.InvalidURL, ValueError) as error:
-            raise ConfigError(f"{config.url}: {error}. The environment variable {config.token_env} is the token.") from error
+            raise ConfigError(f"{config.url} is no address: {error}") from error
         self._next_probe_s: float | None = None
         self._requests = 0
 

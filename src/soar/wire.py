@@ -63,6 +63,16 @@ def is_url(name: str) -> bool:
     return name.startswith(("http://", "https://"))
 
 
+def is_id(name: Any) -> bool:
+    """Whether something that a server sent can be a model's id."""
+    return isinstance(name, str) and 0 < len(name) <= 500 and name.isprintable()
+
+
+def plain(text: str, longest: int) -> str:
+    """Return a stranger's text as one that every file can hold: cut off, and without halves of characters."""
+    return text[:longest].encode("utf-8", "replace").decode()
+
+
 def pack(image_HWC: Image, encoding: Encoding = "png", quality: int = 95) -> dict[str, Any]:
     """Return an image as JSON values; `quality` is that of a JPEG, 1..100."""
     if encoding == "raw":

@@ -11,6 +11,7 @@ from soar.episodes import EpisodeStore
 from soar.errors import ConfigError, UnknownNameError
 from soar.evaluation import Evaluation, Trial, read_evaluation, write_evaluation
 from soar.evaluation.simulated import evaluate, open_world, read_films, run_trials, trial_seed
+from soar.policies.opening import open_policy
 from soar.sim.robot import SimRobot
 
 

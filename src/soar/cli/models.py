@@ -66,6 +66,7 @@ class EvaluateVLM:
 
     def run(self) -> None:
         """Run it."""
+        from soar import fallbacks
         from soar.cli.progress import progress_bars
         from soar.cli.tables import print_score
         from soar.episodes import EpisodeStore
@@ -77,7 +78,7 @@ class EvaluateVLM:
         store = EpisodeStore(self.store)
         vlm = None if self.vlm is None else check_vlm(self.vlm)
         detector = None if vlm is None else SuccessDetector(vlm, self.threshold)
-        with progress_bars() as report:
+        with progress_bars() as report, fallbacks.forbidden():
             judgements = judge(
                 store,
                 self.labels,

@@ -18,7 +18,7 @@ from soar.fallbacks import fell_back
 from soar.policies.planning import Planner
 from soar.remote import ModelAwayError, ModelServer, RemoteConfig
 from soar.types import ACTION_DIM, Goal, Observation
-from soar.wire import pack
+from soar.wire import is_id, pack
 
 KIND = "policy"
 HOLD = "hold position"
@@ -46,13 +46,13 @@ class RemotePolicy:
         if (
             conditioning not in ("goal", "language")
             or not (isinstance(execute, int) and 1 <= execute <= _LONGEST_CHUNK)
-            or not (isinstance(name, str) and name)
+            or not is_id(name)
             or mean is None
             or std is None
             or not (std > 0).all()
         ):
             raise ModelServerError(f"{config.url} does not describe a policy: {str(about)[:200]}")
-        self.id = name
+        self.id = str(name)
         self.conditioning: Literal["goal", "language"] = "goal" if conditioning == "goal" else "language"
         self.statistics = ActionStatistics(mean=mean, std=std)
         self._execute = execute
@@ -113,7 +113,8 @@ class RemotePolicy:
 def _numbers(values: Any, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
     """Return finite numbers of a shape; None when they are not."""
     try:
-        array = np.asarray(values, np.float32)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused below
+            array = np.asarray(values, np.float32)
     except (ValueError, TypeError, OverflowError):
         return None
     return array if array.shape == shape and np.isfinite(array).all() else None

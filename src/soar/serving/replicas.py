@@ -84,7 +84,7 @@ def serve_replicas(config: ServerConfig, replicas: int, gpus: float, on_ready: C
             while not stopped:
                 signal.pause()
         finally:
-            serve.shutdown()  # type: ignore[no-untyped-call]
+            serve.shutdown()
             ray.shutdown()
             for number, handler in before.items():
                 signal.signal(number, handler)

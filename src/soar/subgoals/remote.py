@@ -12,7 +12,7 @@ from soar.errors import ModelServerError
 from soar.fallbacks import fell_back
 from soar.remote import ModelAwayError, ModelServer, RemoteConfig
 from soar.types import Image
-from soar.wire import Limits, WireError, pack, unpack
+from soar.wire import Limits, WireError, is_id, pack, unpack
 
 KIND = "subgoal"
 PREVIOUS = "previous subgoal"
@@ -33,9 +33,9 @@ class RemoteSubgoals:
     def __init__(self, config: RemoteConfig, server: ModelServer | None = None) -> None:
         self.config, self._server = config, server or ModelServer(config, _TIMEOUT_S)
         name = self._server.about(KIND).get("model")
-        if not isinstance(name, str) or not name:
+        if not is_id(name):
             raise ModelServerError(f"{config.url} does not name its subgoal model")
-        self.id = name
+        self.id = str(name)
         self._previous: dict[int, tuple[str, Image]] = {}
 
     def reset(self) -> None:
