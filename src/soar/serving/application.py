@@ -1,7 +1,7 @@
 """What all servers have in common: a health check, a description of the model, and errors that say what is wrong.
 
 GET  /health       {"status": "ok"}, without a token
-GET  /v1/model     kind, model, protocol, and how many batches of how many items there were
+GET  /v1/model     kind, model, protocol, how many batches of how many items there were, and how many wait
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def new_application(kind: str, model: str, batcher: Batcher[Any, Any], about: Ma
 
     @app.get("/v1/model")
     async def describe() -> dict[str, Any]:
-        counts = {"batches": batcher.batches, "items": batcher.items}
+        counts = {"batches": batcher.batches, "items": batcher.items, "waiting": batcher.waiting}
         return {"kind": kind, "model": model, "protocol": PROTOCOL, **counts, **about}
 
     @app.exception_handler(RequestValidationError)

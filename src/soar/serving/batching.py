@@ -67,6 +67,11 @@ class Batcher(Generic[In, Out]):
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self.batches = self.items = 0
 
+    @property
+    def waiting(self) -> int:
+        """Items that wait for the model."""
+        return len(self._waiting)
+
     async def __call__(self, items: Sequence[In]) -> list[Out]:
         """Return the results of some items.
 

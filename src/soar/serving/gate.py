@@ -91,7 +91,7 @@ class Gate:
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         too_long = _RefusedError(413, f"a request may have {self._config.bytes} bytes")
         for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and len(value) < 20 and int(value) > self._config.bytes:
+            if name == b"content-length" and value.isdigit() and (len(value) > 18 or int(value) > self._config.bytes):
                 raise too_long
         body = bytearray()
         try:
