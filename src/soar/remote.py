@@ -11,9 +11,11 @@ A robot cannot wait at every step for a server that hangs: after one failure the
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -91,13 +93,16 @@ class ModelServer:
                 f"the token in the environment variable {config.token_env} holds something that no header can carry"
             )
         # Unpacked answers could be a thousand times as large as what came: none are asked for.
-        headers = {"Accept-Encoding": "identity", **({"Authorization": f"Bearer {token}"} if token else {})}
-        try:
-            self._client = httpx2.Client(base_url=config.url, headers=headers, timeout=self._timeout_s)
-        except (httpx2.InvalidURL, ValueError) as error:
-            raise ConfigError(f"{config.url} is no address: {error}") from error
+        self._headers = {"Accept-Encoding": "identity", **({"Authorization": f"Bearer {token}"} if token else {})}
+        self._client = self._connect()
         self._next_probe_s: float | None = None
         self._requests = 0
+
+    def _connect(self) -> httpx2.Client:
+        try:
+            return httpx2.Client(base_url=self.config.url, headers=self._headers, timeout=self._timeout_s, verify=_trust())
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise ConfigError(f"{self.config.url} is no address: {error}") from error
 
     def about(self, kind: str) -> dict[str, Any]:
         """Return what the server says of its model.
@@ -144,6 +149,9 @@ class ModelServer:
                 status, problem = 0, str(error) or type(error).__name__
             if 300 <= status < 500 and status not in (408, 425, 429):
                 raise ModelServerError(f"{self.config.url}{path}: {problem}. {self._hint(status)}")
+        # Connections that were kept may be dead without anybody knowing: the next try shall begin a new one.
+        self._client.close()
+        self._client = self._connect()
         self._next_probe_s = self._clock() + self.config.probe_every_s
         raise ModelAwayError(f"{self.config.url}{path}: {' '.join(problem.split())[:300]}")
 
@@ -170,6 +178,12 @@ class ModelServer:
         if status in (401, 403):
             return f"Put the server's token into the environment variable {self.config.token_env}."
         return "Is this the address of a `soar serve` of this version?"
+
+
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    """Return whom to trust behind https; reading the certificates takes longer than a request."""
+    return httpx2.create_ssl_context()
 
 
 def _parse(data: bytes) -> dict[str, Any]:

@@ -292,7 +292,7 @@ def test_strangers_learn_nothing(policy_url: str, monkeypatch: pytest.MonkeyPatc
     for path in ("/v1/model", "/docs", "/openapi.json", "/v1/actions"):
         assert CLIENT.get(policy_url + path).status_code == 401
     monkeypatch.setenv("SOAR_TOKEN", "wrong-horse-battery")
-    with pytest.raises(ModelServerError, match="status 401.*SOAR_TOKEN"):
+    with pytest.raises(ModelServerError, match=r"status 401.*SOAR_TOKEN"):
         RemotePolicy(RemoteConfig(url=policy_url))
 
 

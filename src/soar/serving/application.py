@@ -16,7 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from soar.remote import PROTOCOL
-from soar.serving.batching import BatchConfig, Batcher, OverloadedError
+from soar.serving.batching import BatchConfig, Batcher, ModelFailedError, OverloadedError
 from soar.serving.gate import HEALTH
 from soar.wire import Limits, WireError
 
@@ -67,9 +67,9 @@ def new_application(kind: str, model: str, batcher: Batcher[Any, Any], about: Ma
     async def busy(_request: Request, error: OverloadedError) -> JSONResponse:
         return problem(503, str(error), {"Retry-After": "1"})
 
-    @app.exception_handler(Exception)
-    async def failed(_request: Request, error: Exception) -> JSONResponse:
-        return problem(500, f"the model failed ({type(error).__name__}); the server's log says more")
+    @app.exception_handler(ModelFailedError)
+    async def failed(_request: Request, error: ModelFailedError) -> JSONResponse:
+        return problem(500, str(error))
 
     return app
 

@@ -28,6 +28,10 @@ class OverloadedError(SoarError):
     """Too many requests are waiting."""
 
 
+class ModelFailedError(SoarError):
+    """The model raised an error; its message names only the kind, because strangers read it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchConfig:
     """How batches form.
@@ -77,7 +81,7 @@ class Batcher(Generic[In, Out]):
 
         Raises:
             OverloadedError: Too many are waiting.
-            Exception: What `work` raised for one of them alone.
+            ModelFailedError: `work` fails for one of them.
         """
         if len(self._waiting) + len(items) > self._config.most_waiting:
             raise OverloadedError(f"{len(self._waiting)} items are waiting already")
@@ -118,7 +122,8 @@ class Batcher(Generic[In, Out]):
         except Exception as error:
             if len(batch) == 1:
                 log.exception("the model failed")
-                _set(batch[0][1], error=error)
+                problem = ModelFailedError(f"the model failed ({type(error).__name__}); the server's log says more")
+                _set(batch[0][1], error=problem)
                 return
             for one in batch:
                 await self._do([one])

@@ -11,8 +11,8 @@ out, lost connection), with back-off and jitter, and waits as long as Retry-Afte
                                              above: a server that worked and now refuses must not end a night's collection
     the cap on calls or tokens               BudgetError
 
-While a server is away, calls are not repeated; the first that is answered ends that. Who listens (`soar.fallbacks`) is told once
-for each batch with unanswered questions.
+While a server is away, calls are not repeated; the first that is answered ends that. Who listens (`soar.fallbacks`) is told
+once for each batch with unanswered questions.
 """
 
 from __future__ import annotations
