@@ -3,8 +3,8 @@
     python benchmarks/vlm.py --out results/vlm.json
 
 A proposal for a scene of six tasks must be one round of calls, which a server with dynamic batching answers as one batch; an
-answer that is in the cache must cost no call. Times are ratios within one run, of interleaved repetitions: the same six
-questions to the small VQA model directly, and through `soar serve vlm` and the OpenAI client.
+answer that is in the cache must cost no call. Times are CPU-seconds of client and server together, means of interleaved
+repetitions: the same six questions to the small VQA model directly, and through `soar serve vlm` and the OpenAI client.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -35,7 +34,7 @@ TASKS = [
     for thing in ("green block", "red fruit", "blue block")
     for verb, where in (("put", "in the wooden bowl"), ("move", "to the left side"))
 ]
-REPETITIONS = 10
+REPETITIONS = 20
 
 
 def counts(url: str, token: str) -> tuple[int, int]:
@@ -44,7 +43,7 @@ def counts(url: str, token: str) -> tuple[int, int]:
     return about["batches"], about["items"]
 
 
-def measure(url: str, token: str, folder: Path) -> list[dict[str, object]]:
+def measure(url: str, server: int, token: str, folder: Path) -> list[dict[str, object]]:
     """Return the rows of the results."""
     images = [np.random.default_rng(i).integers(0, 256, (64, 64, 3), dtype=np.uint8) for i in range(REPETITIONS + 2)]
     questions = [task.question for task in TASKS]
@@ -65,27 +64,31 @@ def measure(url: str, token: str, folder: Path) -> list[dict[str, object]]:
         count("calls for the same proposal again, by another client", again, 0),
     ]
 
-    direct, served, cached, single = [], [], [], []
+    cpu: dict[str, float] = dict.fromkeys(("direct", "single", "served", "cached"), 0.0)
     for image in images[1:]:
         batch = [image] * 6
-        direct.append(seconds(lambda batch=batch: local.answer(batch, questions)))
-        served.append(seconds(lambda batch=batch: remote.answer(batch, questions)))
-        cached.append(seconds(lambda batch=batch: remote.answer(batch, questions)))
-        single.append(seconds(lambda batch=batch: [local.answer(batch[:1], [question]) for question in questions]))
-    base, through, known, alone = (statistics.median(times[1:]) for times in (direct, served, cached, single))
+        works: dict[str, Callable[[], object]] = {
+            "direct": lambda batch=batch: local.answer(batch, questions),
+            "single": lambda batch=batch: [local.answer(batch[:1], [question]) for question in questions],
+            "served": lambda batch=batch: remote.answer(batch, questions),
+            "cached": lambda batch=batch: remote.answer(batch, questions),
+        }
+        for name, work in works.items():
+            before_s = cpu_s(server)
+            work()
+            cpu[name] += (cpu_s(server) - before_s) / (len(images) - 1)
     rows += [
-        ratio("ms for 6 questions, one batch / one by one, in this process", base, alone),
-        ratio("ms for 6 questions, through the server / one batch in this process", through, base),
-        ratio("ms for 6 questions, known already / through the server", known, through),
+        ratio("CPU-ms for 6 questions, one batch / one by one, in this process", cpu["direct"], cpu["single"]),
+        ratio("CPU-ms for 6 questions, through the server / one batch in this process", cpu["served"], cpu["direct"]),
+        ratio("CPU-ms for 6 questions, known already / through the server", cpu["cached"], cpu["served"]),
     ]
     return rows
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Return how long something takes."""
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
+def cpu_s(server: int) -> float:
+    """Return the CPU time of this process and the server's."""
+    fields = Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()
+    return time.process_time() + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def count(metric: str, ours: int, limit: int) -> dict[str, object]:
@@ -105,13 +108,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/vlm.json"))
     out = parser.parse_args().out
     token = os.environ["SOAR_TOKEN"] = secrets.token_urlsafe(32)
-    # Six calls leave the client one after another, a few milliseconds apart: that long the server waits for the others.
-    command = [sys.executable, "-m", "soar.cli", "serve", "vlm", "--port", "0", "--wait-ms", "25"]
+    # The server waits for the six of a round, and goes on at once when it has them: if they came one after another, each
+    # would wait two seconds, and be a batch of its own.
+    command = [sys.executable, "-m", "soar.cli", "serve", "vlm", "--port", "0", "--max-batch", "6", "--wait-ms", "2000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, tempfile.TemporaryDirectory() as folder:
         assert server.stdout is not None
         url = server.stdout.readline().split()[-1]
         try:
-            rows = measure(url, token, Path(folder))
+            rows = measure(url, server.pid, token, Path(folder))
         finally:
             server.terminate()
     for line in rows:

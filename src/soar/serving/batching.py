@@ -10,6 +10,7 @@ One batch that fails is tried again one by one, so that what one peer sends cann
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -38,7 +39,7 @@ class BatchConfig:
 
     Attributes:
         max_batch: Most items of a batch.
-        wait_ms: How long the first of a batch waits for others, when the model is idle.
+        wait_ms: How long the first of a batch that is not full waits for others, when the model is idle.
         most_waiting: Items that may wait.
     """
 
@@ -66,7 +67,7 @@ class Batcher(Generic[In, Out]):
     def __init__(self, work: Callable[[list[In]], Sequence[Out]], config: BatchConfig) -> None:
         self._work, self._config = work, config
         self._waiting: deque[tuple[In, asyncio.Future[Out]]] = deque()
-        self._more = asyncio.Event()
+        self._more, self._full = asyncio.Event(), asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self.batches = self.items = 0
@@ -91,6 +92,8 @@ class Batcher(Generic[In, Out]):
         futures: list[asyncio.Future[Out]] = [loop.create_future() for _ in items]
         self._waiting.extend(zip(items, futures, strict=True))
         self._more.set()
+        if len(self._waiting) >= self._config.max_batch:
+            self._full.set()
         results = await asyncio.gather(*futures, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
@@ -103,7 +106,10 @@ class Batcher(Generic[In, Out]):
             if not self._waiting:
                 await self._more.wait()
             if len(self._waiting) < self._config.max_batch:
-                await asyncio.sleep(self._config.wait_ms / 1000)
+                self._full.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._config.wait_ms / 1000):
+                        await self._full.wait()
             batch: list[tuple[In, asyncio.Future[Out]]] = []
             while self._waiting and len(batch) < self._config.max_batch:
                 item, future = self._waiting.popleft()
