@@ -20,6 +20,7 @@ from soar.grammar import task_from_instruction
 from soar.policies.base import Policy
 from soar.robots import Fault, FaultyRobot, SafeRobot
 from soar.seeding import generator
+from soar.subgoals.base import SubgoalModel
 from soar.tasks import PresenceChecker, SuccessDetector, TaskProposer, UCBSelector
 from soar.testing import FakePolicy, FakeRobot, FakeSubgoals, FakeVLM
 from soar.testing.fakes import FAKE_WORKSPACE
@@ -54,6 +55,7 @@ def collector(
     provenance: Provenance = PROVENANCE,
     watch_objects: bool = False,
     truth: Callable[[Task], bool | None] | None = None,
+    subgoal_model: SubgoalModel | None = None,
 ) -> Collector:
     vlm = FakeVLM(script)
     store = EpisodeStore(folder / "episodes", mode="open_or_create")
@@ -62,7 +64,7 @@ def collector(
         robot=SafeRobot(FaultyRobot(FakeRobot(size=16), faults), FAKE_WORKSPACE),
         scene=SCENE,
         proposer=TaskProposer(vlm, SCENE.tasks, UCBSelector(), past),
-        subgoal_model=FakeSubgoals(),
+        subgoal_model=subgoal_model or FakeSubgoals(),
         policy=policy,
         detector=SuccessDetector(vlm, clock=lambda: 0.0),
         store=store,

@@ -10,7 +10,8 @@ from improve.tiny import SCENE, TASK, random_policy, write
 from soar.episodes import EpisodeStore
 from soar.errors import ConfigError, UnknownNameError
 from soar.evaluation import Evaluation, Trial, read_evaluation, write_evaluation
-from soar.evaluation.simulated import evaluate, open_policy, open_world, read_films, run_trials, trial_seed
+from soar.evaluation.simulated import evaluate, open_world, read_films, run_trials, trial_seed
+from soar.policies.opening import open_policy
 from soar.sim.robot import SimRobot
 
 

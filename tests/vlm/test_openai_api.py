@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,11 @@ import httpx2
 import numpy as np
 import pytest
 import simplejpeg
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from scripted import Scripted, scripted
+from soar import fallbacks
 from soar.errors import BudgetError, ConfigError, ModelServerError, UnknownNameError
 from soar.tasks import decide
 from soar.testing import check_vlm
@@ -201,3 +206,51 @@ def test_words_are_not_asked_of_what_has_none() -> None:
 def test_images_become_jpegs_whatever_their_memory_order() -> None:
     image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     assert data_url(image[:, ::-1], 90) == data_url(image[:, ::-1].copy(), 90)
+
+
+def test_a_server_that_worked_and_now_refuses_ends_no_collection_and_somebody_hears_of_it() -> None:
+    with scripted() as script:
+        script.says(completions={"choices": [{"index": 0, "message": {"role": "assistant", "content": "yes"}}]})
+        vlm = OpenAIModel(OpenAIConfig(model="m", base_url=f"{script.url}/v1", retries=0))
+        assert decide(vlm.answer(IMAGES[:1], [QUESTION])[0]) is True
+        script.status = 401
+        with fallbacks.heard() as heard:
+            assert [decide(answer) for answer in vlm.answer(IMAGES[1:4], [QUESTION] * 3)] == [None] * 3
+        (fallback,) = heard
+        assert (fallback.model, fallback.instead) == ("openai:m", "undecidable")
+        assert "3 of 3 questions without an answer" in fallback.detail
+        with fallbacks.forbidden(), pytest.raises(ModelServerError, match="must not go on"):
+            vlm.answer(IMAGES[4:5], [QUESTION])
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=6) | st.sampled_from(["yes", "\ud800", 10**400]),
+    lambda x: (
+        st.lists(x, max_size=2)
+        | st.dictionaries(st.sampled_from(["content", "logprobs", "delta", "message", "token", "total_tokens"]), x, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@pytest.fixture(scope="module")
+def script() -> Iterator[Scripted]:
+    with scripted() as running:
+        yield running
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(VALUES, VALUES, VALUES, st.booleans())
+def test_whatever_a_server_says_is_an_answer_that_can_be_kept(
+    script: Scripted, content: Any, logprobs: Any, usage: Any, stream: bool
+) -> None:
+    choice = {"index": 0, "message": {"content": content}, "delta": {"content": content}, "logprobs": logprobs}
+    body = json.dumps({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}).encode()
+    script.says(completions=b"data: " + body + b"\n\ndata: [DONE]\n\n" if stream else body)
+    script.headers = {"Content-Type": "text/event-stream" if stream else "application/json"}
+    vlm = OpenAIModel(OpenAIConfig(model="m", base_url=f"{script.url}/v1", retries=0, stream=stream))
+    with fallbacks.heard():
+        (answer,) = vlm.answer(IMAGES[:1], [QUESTION])
+    answer.text.encode()
+    assert decide(answer) is not True or "yes" in answer.text.lower()
+    assert vlm.ledger.spent[0] == 1

@@ -12,6 +12,7 @@ from soar.cli.loop import Improve, Pretrain
 from soar.cli.models import VLM, Tasks
 from soar.cli.phases import Collect, Evaluate
 from soar.cli.reproduce import Reproduce
+from soar.cli.serve import Serve
 from soar.cli.subgoals import ImportSusie, Subgoal
 from soar.cli.training import TrainModel
 
@@ -29,4 +30,5 @@ Command = (
     | Annotated[Tasks, tyro.conf.subcommand("tasks", prefix_name=False)]
     | Annotated[Subgoal, tyro.conf.subcommand("subgoal", prefix_name=False)]
     | Annotated[ImportSusie, tyro.conf.subcommand("import-susie", prefix_name=False)]
+    | Annotated[Serve, tyro.conf.subcommand("serve", prefix_name=False)]
 )

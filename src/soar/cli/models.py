@@ -66,6 +66,7 @@ class EvaluateVLM:
 
     def run(self) -> None:
         """Run it."""
+        from soar import fallbacks
         from soar.cli.progress import progress_bars
         from soar.cli.tables import print_score
         from soar.episodes import EpisodeStore
@@ -77,7 +78,7 @@ class EvaluateVLM:
         store = EpisodeStore(self.store)
         vlm = None if self.vlm is None else check_vlm(self.vlm)
         detector = None if vlm is None else SuccessDetector(vlm, self.threshold)
-        with progress_bars() as report:
+        with progress_bars() as report, fallbacks.forbidden():
             judgements = judge(
                 store,
                 self.labels,
@@ -158,12 +159,11 @@ class Propose:
         """Run it."""
         from soar.cli.pictures import read_picture
         from soar.cli.tables import say
-        from soar.configuration import read_yaml, validate
         from soar.tasks import decide
-        from soar.tasks.open_vocabulary import Constitution, prompt, read_tasks
+        from soar.tasks.open_vocabulary import prompt, read_constitution, read_tasks
         from soar.vlm.opening import check_vlm, open_language_model
 
-        rules = validate(Constitution, read_yaml(self.constitution), str(self.constitution))
+        rules = read_constitution(self.constitution)
         image, lister, vlm = read_picture(self.image), open_language_model(self.vlm), check_vlm(self.vlm)
         tasks, refused = read_tasks(lister.reply([prompt(rules)], [image])[0], rules)
         answers = vlm.answer([image] * len(tasks), [task.question for task in tasks])

@@ -21,8 +21,8 @@ class Evaluate:
 
     scene: str = "scene1"
     """Name of a scene, or path of its YAML file."""
-    policy: Path | None = None
-    """Folder of the policy; the base policy that comes with SOAR by default."""
+    policy: str | None = None
+    """Folder of the policy, or URL of one behind `soar serve`; the base policy that comes with SOAR by default."""
     subgoals: str | None = None
     """Folder of the subgoal model, YAML file of one, or `oracle`; the one that comes with SOAR by default. A
     language-conditioned policy needs none."""
@@ -82,10 +82,11 @@ class Collect:
     """How many this round shall have in the end; the preset's number by default."""
     round: int = 0
     """Number of the round."""
-    policy: Path | None = None
-    """Folder of the policy; the base policy that comes with SOAR by default."""
+    policy: str | None = None
+    """Folder of the policy, or URL of one behind `soar serve`; the base policy that comes with SOAR by default."""
     subgoals: str | None = None
-    """Folder of the subgoal model, YAML file of one, or `oracle`; the one that comes with SOAR by default."""
+    """Folder of the subgoal model, YAML file of one, URL of one behind `soar serve`, or `oracle`; the one that comes with SOAR
+    by default."""
     vlm: str | None = None
     """Folder of the VQA model, YAML file of any other (docs/how-to/foundation-models.md), `human`, or `oracle` (true answers
     with the paper's noise); the one that comes with SOAR by default."""
@@ -97,6 +98,10 @@ class Collect:
     """Which of the feasible tasks is attempted; the preset's by default."""
     questions: Path | None = None
     """YAML file of reviewed questions (`soar tasks questions` writes one); the preset's by default."""
+    constitution: Path | None = None
+    """YAML file of objects and verbs that are allowed: the vision-language model lists tasks itself, for what it sees."""
+    lister: Path | None = None
+    """YAML file of another model that lists them."""
     preset: str = "laptop"
     """Name of a preset, or path of its YAML file."""
     workers: int | None = None
@@ -118,8 +123,9 @@ class Collect:
             config = dataclasses.replace(config, exploration=dataclasses.replace(config.exploration, sigma=self.sigma))
         if self.threshold is not None:
             config = dataclasses.replace(config, threshold=self.threshold)
-        questions = None if self.questions is None else str(self.questions.resolve())
-        proposal = changed(config.proposal, selection=self.selection, questions=questions)
+        files = {"questions": self.questions, "constitution": self.constitution, "lister": self.lister}
+        paths = {name: str(path.resolve()) for name, path in files.items() if path is not None}
+        proposal = changed(config.proposal, selection=self.selection, **paths)
         config = dataclasses.replace(config, proposal=proposal)
         if self.episodes is not None:
             config = dataclasses.replace(config, episodes=self.episodes)
@@ -127,7 +133,7 @@ class Collect:
         with progress_bars() as report:
             count = collect(
                 Models(
-                    policy=str(self.policy or default_weights("policy")),
+                    policy=self.policy or str(default_weights("policy")),
                     subgoals=self.subgoals or str(default_weights("subgoal")),
                     vlm=self.vlm or str(default_weights("vqa")),
                 ),

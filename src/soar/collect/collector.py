@@ -4,7 +4,8 @@
 
 Failure. A `RobotFault` anywhere, or an action that the safety shell refuses, drops the episode: nothing of it reaches the
 store (§G). It is journaled, the robot is rebooted up to `reboots` times, and the next attempt starts. A robot that cannot be
-recovered ends the collection with `RobotFault("unrecoverable")`.
+recovered ends the collection with `RobotFault("unrecoverable")`. A model whose server is away is replaced as its file says
+(`soar.fallbacks`): the episode goes on, and the journal says what was done instead, and how often.
 
 Resume. What is finished is what is in the store: episodes of the same run, round and robot are counted, and collection goes
 on with the next index. Everything random in an episode derives from (seed, robot, index, attempt), so that no episode
@@ -15,9 +16,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from soar import fallbacks
 from soar.collect.journal import Journal
 from soar.collect.rollout import RolloutConfig, rollout
 from soar.episodes.store import EpisodeStore
@@ -26,6 +29,7 @@ from soar.policies.base import Policy
 from soar.robots.safety import SafeRobot, SafetyError
 from soar.seeding import derive_seed
 from soar.subgoals.base import SubgoalModel
+from soar.tasks.answers import decide
 from soar.tasks.detection import PresenceChecker, SuccessDetector
 from soar.tasks.proposal import TaskProposer
 from soar.types import Episode, Image, Label, Provenance, Scene, Task
@@ -153,7 +157,8 @@ class Collector:
         seed = derive_seed(self._provenance.seed, f"{self._provenance.robot}/{attempt}", index)
         faults = faults if faults is not None else []
         try:
-            episode = self._attempt(index, seed, tuple(faults))
+            with self._journaled_fallbacks(index):
+                episode = self._attempt(index, seed, tuple(faults))
         except SafetyError as error:
             self._drop("unsafe", index, str(error), faults)
             return None
@@ -200,15 +205,36 @@ class Collector:
             provenance=dataclasses.replace(key, seed=seed, faults=faults),
         )
 
+    @contextmanager
+    def _journaled_fallbacks(self, index: int) -> Iterator[None]:
+        """Write into the journal what was done within instead of asking models that were away, however it ends."""
+        with fallbacks.heard() as heard:
+            try:
+                yield
+            finally:
+                first = {(fallback.model, fallback.instead): fallback.detail for fallback in reversed(heard)}
+                for (model, instead), detail in first.items():
+                    times = sum((fallback.model, fallback.instead) == (model, instead) for fallback in heard)
+                    self._journal.append(
+                        "fallback",
+                        robot=self._provenance.robot,
+                        index=index,
+                        model=model,
+                        instead=instead,
+                        times=times,
+                        detail=detail,
+                    )
+
     def _propose(self, index: int) -> Task:
         image: Image = self._robot.observe().image_HWC
         off_limits: frozenset[str] = frozenset()
         if self._presence is not None:
-            missing = self._presence.missing
+            before = self._presence.missing
             off_limits = self._presence.check(image)
-            if self._presence.missing != missing:
+            if self._presence.missing != before:
                 self._journal.append("missing", robot=self._provenance.robot, objects=sorted(self._presence.missing))
-        proposal = self._proposer.propose(image, off_limits)
+        missing = frozenset() if self._presence is None else self._presence.missing
+        proposal = self._proposer.propose(image, off_limits, missing)
         self._journal.append(
             "proposal",
             robot=self._provenance.robot,
@@ -217,6 +243,9 @@ class Collector:
             feasible=list(proposal.feasible),
             random=proposal.random,
             vetoed=list(proposal.vetoed),
+            asked=len(proposal.answers),
+            undecidable=sum(decide(answer) is None for answer in proposal.answers.values()),
+            listed=list(proposal.listed),
         )
         return proposal.task
 

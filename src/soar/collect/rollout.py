@@ -81,6 +81,8 @@ def rollout(
         ConfigError: The policy wants an image and there is no subgoal model, or the other way round.
     """
     policy.reset()
+    if forget := getattr(subgoal_model, "reset", None):
+        forget()  # one behind a server remembers the episode's last subgoal
     observations: list[Observation] = [robot.observe()]
     actions: list[Action] = []
     subgoals: list[Subgoal] = []

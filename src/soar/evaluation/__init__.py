@@ -5,7 +5,7 @@ Success is judged by the caller (in the simulator from its state); here it is co
 
 from soar.evaluation.film import clip, film_strip
 from soar.evaluation.promotion import Promotion, not_worse
-from soar.evaluation.report import Ancestor, Collected, Report, write_report
+from soar.evaluation.report import Ancestor, Collected, Proposals, Replacement, Report, write_report
 from soar.evaluation.results import read_results, success_rows, write_results
 from soar.evaluation.statistics import Paired, Rate, fisher_p, paired
 from soar.evaluation.trials import Evaluation, Trial, TrialKey, read_evaluation, write_evaluation
@@ -16,7 +16,9 @@ __all__ = [
     "Evaluation",
     "Paired",
     "Promotion",
+    "Proposals",
     "Rate",
+    "Replacement",
     "Report",
     "Trial",
     "TrialKey",

@@ -44,6 +44,40 @@ class Collected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Proposals:
+    """How tasks came to be chosen.
+
+    Attributes:
+        proposals: In all.
+        random: Those for which no task was feasible, so that a random one was tried (§G).
+        asked: Questions that the model was asked for them.
+        undecidable: Those whose answer was neither yes nor no.
+    """
+
+    proposals: int
+    random: int
+    asked: int
+    undecidable: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """What was done instead of asking a model that was away.
+
+    Attributes:
+        model: Its id.
+        instead: What was done.
+        times: How often.
+        episodes: In how many attempts at an episode.
+    """
+
+    model: str
+    instead: str
+    times: int
+    episodes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ancestor:
     """One policy of the run's lineage.
 
@@ -74,6 +108,8 @@ class Report:
         models: Ids of the models by what they did (`subgoals`, `success detector`, …).
         phases_s: Seconds spent by phase.
         collected: What the robots did, a line a task.
+        proposals: How tasks were chosen; None: nothing was collected.
+        replacements: What was done instead of asking models that were away.
         successes: Episodes to show that worked.
         failures: Episodes to show that did not.
         lineage: The policies, oldest first.
@@ -89,6 +125,8 @@ class Report:
     models: Mapping[str, str] = field(default_factory=dict)
     phases_s: Mapping[str, float] = field(default_factory=dict)
     collected: tuple[Collected, ...] = ()
+    proposals: Proposals | None = None
+    replacements: tuple[Replacement, ...] = ()
     successes: tuple[Episode, ...] = ()
     failures: tuple[Episode, ...] = ()
     lineage: tuple[Ancestor, ...] = ()

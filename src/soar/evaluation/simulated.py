@@ -19,16 +19,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from soar import fallbacks
 from soar.collect.rollout import RolloutConfig, rollout
 from soar.collect.workers import Reporter, run_workers
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError, UnknownNameError
 from soar.evaluation.trials import Evaluation, Trial, read_evaluation, write_evaluation
-from soar.policies.acting import PlanningPolicy
 from soar.policies.base import Policy
 from soar.policies.exploration import ScaledPolicy
-from soar.policies.exported import SUFFIX, ExportedPolicy
-from soar.policies.learned import LearnedPolicy
+from soar.policies.opening import open_policy
 from soar.robots.safety import SafeRobot
 from soar.seeding import derive_seed
 from soar.sim.robot import SimRobot
@@ -89,14 +88,8 @@ def open_subgoals(name: str, robot: SimRobot) -> SubgoalModel:
     return OracleSubgoals(robot.imagine) if name == ORACLE else open_subgoal_model(name)
 
 
-@functools.cache
-def open_policy(path: str) -> PlanningPolicy:
-    """Return the policy in a folder, or in an ONNX file, loaded once a process."""
-    return ExportedPolicy.load(path) if path.endswith(SUFFIX) else LearnedPolicy.load(path)
-
-
 def evaluate(
-    policy: Path,
+    policy: Path | str,
     *,
     scene: str,
     subgoals: str,
@@ -112,7 +105,7 @@ def evaluate(
     """Run what is missing of an evaluation.
 
     Args:
-        policy: Folder of the policy.
+        policy: Folder of the policy, or its other name (see `soar.policies.opening`).
         scene: Name of a scene, or path of its YAML file.
         subgoals: Name of a subgoal model (see `soar.subgoals.opening`), or `oracle`; a language-conditioned policy needs
             none, and it is not looked at.
@@ -206,7 +199,8 @@ def run_trials(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
             break
         robot.reset_for(task, seed)
         safe = SafeRobot(robot, world.config.workspace)
-        result = rollout(safe, task, subgoal_model, policy, seed=seed, config=RolloutConfig())
+        with fallbacks.forbidden():
+            result = rollout(safe, task, subgoal_model, policy, seed=seed, config=RolloutConfig())
         success = robot.succeeded(task)
         if keep:
             episode = Episode(

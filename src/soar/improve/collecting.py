@@ -7,7 +7,7 @@ its name: `sim-0`, `sim-1`, … With more robots than processes they take turns,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ from soar.collect.workers import Reporter, run_workers
 from soar.configuration import validate
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError
-from soar.evaluation.simulated import ORACLE, check_rendering, open_policy, open_subgoals, open_world
+from soar.evaluation.simulated import ORACLE, check_rendering, open_subgoals, open_world
+from soar.grammar import parse_instruction
 from soar.improve.preset import CollectionConfig
 from soar.policies.base import Policy
 from soar.policies.exploration import Explorer
+from soar.policies.opening import open_policy
 from soar.robots.safety import SafeRobot
 from soar.seeding import derive_seed, generator
 from soar.sim.robot import SimRobot
@@ -29,10 +31,12 @@ from soar.sim.world import World
 from soar.subgoals.opening import open_subgoal_model
 from soar.tasks import PresenceChecker, SuccessDetector, TaskProposer
 from soar.tasks.notification import MissingObjectWebhook
+from soar.tasks.open_vocabulary import OpenVocabularyProposer, read_constitution
+from soar.tasks.proposal import ProposalConfig
 from soar.tasks.questions import read_questions, reviewed
-from soar.types import Provenance
+from soar.types import Provenance, Task
 from soar.vlm.base import VisionLanguageModel
-from soar.vlm.opening import check_vlm, open_vlm
+from soar.vlm.opening import check_vlm, open_language_model, open_vlm
 from soar.vlm.oracle import OracleVLM
 
 
@@ -41,7 +45,7 @@ class Models:
     """Where the models of an autonomous robot are.
 
     Attributes:
-        policy: Folder of the policy.
+        policy: Folder of the policy, or URL of one behind `soar serve` (see `soar.policies.opening`).
         subgoals: Folder of the subgoal model, another model's YAML file (see `soar.subgoals.opening`), or `oracle`; a
             language-conditioned policy acts without.
         vlm: Folder of the VQA model, another model's YAML file (see `soar.vlm.opening`), `human`, or `oracle` (the simulator's
@@ -119,6 +123,9 @@ def collect(
     check_models(models)
     if config.proposal.questions:
         read_questions(Path(config.proposal.questions))
+    if config.proposal.constitution:
+        read_constitution(Path(config.proposal.constitution))
+        open_language_model(config.proposal.lister or models.vlm)
 
     episodes = EpisodeStore(store, mode="open_or_create")
     mine = episodes.episodes(f"run = {_quoted(run)} AND round = {round}")
@@ -174,14 +181,15 @@ def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
     proposal = config.proposal
     tasks = reviewed(scene.tasks, Path(proposal.questions)) if proposal.questions else scene.tasks
     detector = SuccessDetector(vlm, config.threshold)
-    proposer = TaskProposer(
+    proposer = open_proposer(
+        proposal,
         vlm,
+        models.vlm,
         tasks,
-        proposal.selector(derive_seed(item["seed"], item["robot"]) % 2**31),
+        seed=derive_seed(item["seed"], item["robot"]) % 2**31,
         past=[record.instruction for record in past],
         past_successes=[record.instruction for record in past if record.success],
         detector=detector if proposal.reproposals else None,
-        reproposals=proposal.reproposals,
     )
     presence = None
     if config.watch_objects:
@@ -211,7 +219,7 @@ def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
         ),
         config=CollectConfig(),
         presence=presence,
-        truth=lambda task: robot.succeeded(task.instruction),
+        truth=lambda task: _truth(robot, task),
     )
     begun = collector.collected()
     _set_table(world, derive_seed(item["seed"], f"collection/{item['run']}/{item['round']}/{item['robot']}", begun) % 2**31)
@@ -230,6 +238,57 @@ def _set_table(world: World, seed: int) -> None:
     rng = generator(seed, "table")
     inside = {name: str(rng.choice(world.containers)) for name in world.graspable if world.containers and rng.random() < 0.4}
     world.reset(seed, inside=inside)
+
+
+def open_proposer(
+    config: ProposalConfig,
+    vlm: VisionLanguageModel,
+    vlm_name: str,
+    tasks: Sequence[Task],
+    *,
+    seed: int,
+    past: Sequence[str] = (),
+    past_successes: Sequence[str] = (),
+    detector: SuccessDetector | None = None,
+) -> TaskProposer:
+    """Return the proposer of a scene's tasks, or with a constitution that of the tasks which a model lists.
+
+    Args:
+        config: How tasks are proposed.
+        vlm: Answers the feasibility questions.
+        vlm_name: Its name; it lists tasks too, when `config.lister` names no other model.
+        tasks: The scene's.
+        seed: Of the selector.
+        past: Instructions of the attempts so far, which count wherever they came from.
+        past_successes: Instructions of those that were judged successes.
+        detector: Vets what was chosen; None: nobody does.
+
+    Raises:
+        ConfigError: The constitution cannot be read, or the model that is to list tasks does not reply in words.
+    """
+    if not config.constitution:
+        return TaskProposer(
+            vlm, tasks, config.selector(seed), past, past_successes, detector=detector, reproposals=config.reproposals
+        )
+    return OpenVocabularyProposer(
+        vlm,
+        open_language_model(config.lister or vlm_name),
+        read_constitution(Path(config.constitution)),
+        tasks,
+        config.selector(seed),
+        past=past,
+        past_successes=past_successes,
+        detector=detector,
+        reproposals=config.reproposals,
+    )
+
+
+def _truth(robot: SimRobot, task: Task) -> bool | None:
+    """Return whether a task is done; None when the simulator has no such task, which a model may have listed all the same."""
+    known, kind = robot.world.specs, parse_instruction(task.instruction).kind
+    if not known.keys() >= set(task.objects) or (kind in ("open", "close") and "drawer" not in known):
+        return None
+    return robot.succeeded(task.instruction)
 
 
 def _quoted(text: str) -> str:

@@ -6,7 +6,17 @@ import dataclasses
 from typing import Any
 
 from soar.episodes import EpisodeRecord, EpisodeStore
-from soar.evaluation import Ancestor, Collected, Promotion, Report, not_worse, read_evaluation, write_report
+from soar.evaluation import (
+    Ancestor,
+    Collected,
+    Promotion,
+    Proposals,
+    Replacement,
+    Report,
+    not_worse,
+    read_evaluation,
+    write_report,
+)
 from soar.evaluation.results import success_rows
 from soar.improve.run_folder import RunFolder
 from soar.policies.learned import LearnedPolicy, read_lineage
@@ -47,6 +57,8 @@ def write_run_report(folder: RunFolder, *, scene: str, deployed: int) -> None:
         models={"subgoals": before.subgoal_model, "task proposer and success detector": first.vlm if first else "none"},
         phases_s=folder.phases(),
         collected=_collected(records),
+        proposals=_proposals(folder),
+        replacements=_replacements(folder),
         successes=_shown(store, [record for record in records if record.success is True]),
         failures=_shown(store, [record for record in records if record.success is not True]),
         lineage=_lineage(folder),
@@ -89,6 +101,27 @@ def _collected(records: list[EpisodeRecord]) -> tuple[Collected, ...]:
         )
         for task in sorted({record.instruction for record in records})
         for group in [[record for record in records if record.instruction == task]]
+    )
+
+
+def _proposals(folder: RunFolder) -> Proposals | None:
+    events = folder.events("proposal")
+    if not events:
+        return None
+    return Proposals(
+        proposals=len(events),
+        random=sum(event["random"] is True for event in events),
+        asked=sum(event.get("asked", 0) for event in events),  # journals of earlier versions do not say
+        undecidable=sum(event.get("undecidable", 0) for event in events),
+    )
+
+
+def _replacements(folder: RunFolder) -> tuple[Replacement, ...]:
+    events = folder.events("fallback")
+    return tuple(
+        Replacement(model=model, instead=instead, times=sum(event["times"] for event in group), episodes=len(group))
+        for model, instead in sorted({(event["model"], event["instead"]) for event in events})
+        for group in [[event for event in events if (event["model"], event["instead"]) == (model, instead)]]
     )
 
 

@@ -1,8 +1,7 @@
 """How a policy that predicts chunks of actions acts, whatever computes its network: no torch here.
 
-Time axis. Such a policy looks at a robot's camera every `execute` steps, and whenever the robot's goal changes; in between it
-executes what it planned. A flow's noise is a function of how often the robot was looked at since `reset`, so that a policy is
-deterministic and equal robots act alike.
+When it looks and when it executes what it planned is in `soar.policies.planning`. A flow's noise is a function of how often the
+robot was looked at since `reset`, so that a policy is deterministic and equal robots act alike.
 
 Shape suffixes: B batch (robots), H height or actions of a chunk, W width, C channels, D action dimensions, E embedding.
 """
@@ -11,7 +10,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import cv2
@@ -20,45 +18,11 @@ from numpy.typing import NDArray
 
 from soar.errors import ConfigError
 from soar.policies.instructions import InstructionEncoder
+from soar.policies.planning import Planner
 from soar.seeding import generator
 from soar.types import ACTION_DIM, Goal, Image, Observation
 
 Conditioning = Literal["goal", "language"]
-
-
-@dataclass(slots=True, kw_only=True)
-class _Plan:
-    """What a policy means to do next with one robot.
-
-    Attributes:
-        goal: What was planned for.
-        chunk_HD: In physical units; None before the first look.
-        looks: How often the robot was looked at.
-        done: Actions of the chunk that were executed.
-    """
-
-    goal: Goal | None = None
-    chunk_HD: NDArray[np.float32] | None = None
-    looks: int = 0
-    done: int = 0
-
-    def is_over(self, goal: Goal, execute: int) -> bool:
-        """Whether the robot must be looked at before it acts towards this goal."""
-        return self.chunk_HD is None or self.done >= execute or not _same(self.goal, goal)
-
-    def next(self) -> NDArray[np.float32]:
-        """Return the next action (7,)."""
-        assert self.chunk_HD is not None
-        self.done += 1
-        return np.asarray(self.chunk_HD[self.done - 1])
-
-
-def _same(one: Goal | None, other: Goal) -> bool:
-    if one is other:
-        return True
-    return (isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and np.array_equal(one, other)) or (
-        isinstance(one, str) and one == other
-    )
 
 
 class PlanningPolicy(ABC):
@@ -88,8 +52,9 @@ class PlanningPolicy(ABC):
         self.conditioning: Conditioning = conditioning
         self.action_std = action_std
         self.instructions = instructions
-        self._id, self._image_size, self._chunk, self._execute = id, image_size, chunk, execute
-        self._plans: list[_Plan] = []
+        self.execute = execute
+        self._id, self._image_size, self._chunk = id, image_size, chunk
+        self._planner = Planner(self.plan, execute)
 
     @property
     def id(self) -> str:
@@ -103,21 +68,11 @@ class PlanningPolicy(ABC):
             ValueError: There are not as many goals as observations.
             ConfigError: A goal is an instruction and the policy wants an image, or the other way round.
         """
-        if len(observations) != len(goals):
-            raise ValueError(f"each observation needs one goal, got {len(observations)} and {len(goals)}")
-        self._plans = self._plans[: len(goals)] + [_Plan() for _ in range(len(goals) - len(self._plans))]
-        plans = list(enumerate(zip(self._plans, goals, strict=True)))
-        due = [index for index, (plan, goal) in plans if plan.is_over(goal, self._execute)]
-        if due:
-            looks = [self._plans[index].looks for index in due]
-            chunks = self._look([observations[index] for index in due], [goals[index] for index in due], looks)
-            for index, chunk_HD in zip(due, chunks, strict=True):
-                self._plans[index] = _Plan(goal=goals[index], chunk_HD=chunk_HD, looks=self._plans[index].looks + 1)
-        return np.stack([plan.next() for plan in self._plans]) if goals else np.zeros((0, ACTION_DIM), np.float32)
+        return self._planner.act(observations, goals)
 
     def reset(self) -> None:
         """Forget what was planned."""
-        self._plans = []
+        self._planner.reset()
 
     @abstractmethod
     def predict(
@@ -134,8 +89,17 @@ class PlanningPolicy(ABC):
             noise_BHD: Standard normal; what a flow begins with.
         """
 
-    def _look(self, observations: Sequence[Observation], goals: Sequence[Goal], looks: Sequence[int]) -> NDArray[np.float32]:
-        """Return chunks (B, H, 7) in physical units; `looks` says which noise each gets."""
+    def plan(self, observations: Sequence[Observation], goals: Sequence[Goal], looks: Sequence[int]) -> NDArray[np.float32]:
+        """Return chunks (B, H, 7) in physical units; remembers nothing, so that any number of robots may share it.
+
+        Args:
+            observations: What the robots see.
+            goals: What each is to reach.
+            looks: How often each robot was looked at before in this episode, which says what noise it gets.
+
+        Raises:
+            ConfigError: A goal is of the wrong kind.
+        """
         shape = self._chunk, ACTION_DIM
         noise_BHD = np.stack([generator(0, "flow", look).standard_normal(shape, np.float32) for look in looks])
         images_BHWC = np.stack([_resized(observation.image_HWC, self._image_size) for observation in observations])

@@ -93,13 +93,14 @@ class Explorer:
             explores = generator(self._seed, f"{stream}/mode").random() >= self.config.deterministic_probability
             self._robots.append(_Robot(stream=stream, explores=bool(explores)))
         for robot, action_D, observation in zip(self._robots, action_BD, observations, strict=False):
-            rng = generator(self._seed, robot.stream, self._step) if robot.explores else None
+            held = not action_D[:_GRIPPER].any()  # a policy without its server holds the robot still, and so it stays
+            rng = generator(self._seed, robot.stream, self._step) if robot.explores and not held else None
             if rng is not None:
                 action_D[list(_NOISY)] += rng.normal(0, self._noise_std)
             action_D[_GRIPPER] = robot.gripper(bool(action_D[_GRIPPER] < 0.5), rng, self.config)
             if observation.state[_GRIPPER] < self.config.reopen_below:
                 action_D[_GRIPPER] = 1.0
-            if self.config.level_rotation_rad is not None:
+            if self.config.level_rotation_rad is not None and not held:
                 action_D[_ROLL_PITCH] = self.config.level_rotation_rad - observation.state[_ROLL_PITCH]
         self._step += 1
         return action_BD

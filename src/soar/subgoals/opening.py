@@ -1,7 +1,9 @@
 """How a subgoal model is named: one text, wherever a command asks for one.
 
     a folder with model_index.json    an InstructPix2Pix checkpoint, sampled as the paper does (`soar.subgoals.diffusion`)
-    a YAML file                       `backend: diffusion` with the fields of `DiffusionConfig`; paths are relative to it
+    a YAML file                       `backend: diffusion` with the fields of `DiffusionConfig`; paths are relative to it. Or
+                                      `backend: remote` with those of `RemoteConfig`
+    a URL                             the model behind `soar serve subgoal` there (`soar.subgoals.remote`)
     any other folder                  the small flow model in it (`soar.subgoals.flow`)
 
 The simulator's `oracle` needs a simulator, so the rooms that have one know that name. A checkpoint that was trained here has a
@@ -17,6 +19,7 @@ from pathlib import Path
 from soar.configuration import read_yaml, validate
 from soar.errors import ConfigError, UnknownNameError
 from soar.subgoals.base import SubgoalModel
+from soar.wire import is_url
 
 
 @functools.cache
@@ -25,13 +28,18 @@ def open_subgoal_model(name: str) -> SubgoalModel:
 
     Raises:
         CheckpointError: It is missing, foreign or damaged.
-        ConfigError: The YAML file is invalid, or `diffusers` is not installed.
+        ConfigError: The YAML file is invalid, or what the backend needs is not installed.
+        ModelServerError: The server is not there, or serves something else.
     """
+    if is_url(name):
+        return _remote({"url": name}, name)
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         data = read_yaml(path)
-        if (backend := data.pop("backend", None)) != "diffusion":
-            raise UnknownNameError("backend", str(backend), ["diffusion"], f"Give one as `backend:` in {path}.")
+        if (backend := data.pop("backend", None)) == "remote":
+            return _remote(data, name)
+        if backend != "diffusion":
+            raise UnknownNameError("backend", str(backend), ["diffusion", "remote"], f"Give one as `backend:` in {path}.")
         if (beside := path.parent / str(data.get("model"))).is_dir():
             data["model"] = str(beside)
         return _diffusion(data, name)
@@ -50,3 +58,12 @@ def _diffusion(data: dict[str, object], where: str) -> SubgoalModel:
     if (beside := Path(str(data.get("model"))) / SAMPLING).is_file():
         data = read_yaml(beside) | data
     return DiffusionSubgoals.load(validate(DiffusionConfig, data, where))
+
+
+def _remote(data: dict[str, object], where: str) -> SubgoalModel:
+    if importlib.util.find_spec("httpx2") is None:
+        raise ConfigError(f"{where} needs httpx2. Install it: pip install 'soar-robot[serve]'")
+    from soar.remote import RemoteConfig
+    from soar.subgoals.remote import RemoteSubgoals
+
+    return RemoteSubgoals(validate(RemoteConfig, data, where))

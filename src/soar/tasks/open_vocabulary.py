@@ -10,10 +10,13 @@ too.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from soar.configuration import read_yaml, validate
 from soar.errors import ConfigError
 from soar.grammar import Instruction, parse_instruction, task_from_instruction
 from soar.tasks.detection import SuccessDetector
@@ -113,6 +116,15 @@ def read_tasks(reply: str, constitution: Constitution, known: Iterable[str] = ()
     return list(tasks.values()), refused
 
 
+def read_constitution(path: Path) -> Constitution:
+    """Return the constitution in a YAML file.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    return validate(Constitution, read_yaml(path), str(path))
+
+
 class OpenVocabularyProposer(TaskProposer):
     """A `TaskProposer` whose tasks are those that the model lists for what the camera sees.
 
@@ -144,9 +156,11 @@ class OpenVocabularyProposer(TaskProposer):
         super().__init__(vlm, tasks, selector, past, past_successes, detector=detector, reproposals=reproposals)
         self._lister, self._constitution, self._scene = lister, constitution, dict(self._tasks)
 
-    def propose(self, image_HWC: Image, off_limits: Collection[str] = ()) -> Proposal:
+    def propose(self, image_HWC: Image, off_limits: Collection[str] = (), missing: Collection[str] = ()) -> Proposal:
         """Return the next task for what the camera sees; one call lists tasks, one batch of calls asks which are feasible."""
         (reply,) = self._lister.reply([prompt(self._constitution)], [image_HWC])
         listed, _ = read_tasks(reply, self._constitution, [*self._scene, *self._past])
-        self._tasks = {task.instruction: task for task in listed} or dict(self._scene)
-        return super().propose(image_HWC, off_limits)
+        # In the scene's words where it means one of the scene's tasks, so that a reviewed question is the one that is asked.
+        self._tasks = {task.instruction: self._scene.get(task.instruction, task) for task in listed} or dict(self._scene)
+        proposal = super().propose(image_HWC, off_limits, missing)
+        return dataclasses.replace(proposal, listed=tuple(task.instruction for task in listed))

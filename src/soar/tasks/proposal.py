@@ -39,6 +39,9 @@ class ProposalConfig:
             the released code has 4.
         questions: YAML file of reviewed questions, see `soar.tasks.questions`; the rules' questions by default.
         notify: URL of a webhook (Slack's, or any that takes {"text": …}) that hears of objects that went missing.
+        constitution: YAML file of what may be done, see `soar.tasks.open_vocabulary`: with it, a model lists the tasks itself.
+            Without it the scene's tasks are those that there are.
+        lister: YAML file of the model that lists them; the one that answers questions by default.
     """
 
     selection: SelectionName = "ucb"
@@ -48,12 +51,16 @@ class ProposalConfig:
     reproposals: int = 0
     questions: str = ""
     notify: str = ""
+    constitution: str = ""
+    lister: str = ""
 
     def __post_init__(self) -> None:
         if self.reproposals < 0:
             raise ConfigError(f"proposal.reproposals must not be negative, got {self.reproposals}")
         if self.notify and not self.notify.startswith(("http://", "https://")):
             raise ConfigError(f"proposal.notify must be a URL, got {self.notify!r}")
+        if self.lister and not self.constitution:
+            raise ConfigError("proposal.lister lists tasks under a constitution: name its file as proposal.constitution")
         self.selector(0)  # refuses numbers that are out of range
 
     def selector(self, seed: int) -> Selector:
@@ -83,6 +90,7 @@ class Proposal:
         answers: The model's answer to each question that was asked.
         random: No task was feasible, so that a random one was taken.
         vetoed: Instructions that were chosen before, and that the success detector calls done already.
+        listed: Instructions that a model listed itself, see `soar.tasks.open_vocabulary`.
     """
 
     task: Task
@@ -90,6 +98,7 @@ class Proposal:
     answers: dict[str, Answer]
     random: bool
     vetoed: tuple[str, ...] = ()
+    listed: tuple[str, ...] = ()
 
 
 class TaskProposer:
@@ -132,15 +141,19 @@ class TaskProposer:
         """Attempts of each task that were judged successes, by instruction."""
         return {name: self._past_successes[name] for name in self._tasks}
 
-    def propose(self, image_HWC: Image, off_limits: Collection[str] = ()) -> Proposal:
+    def propose(self, image_HWC: Image, off_limits: Collection[str] = (), missing: Collection[str] = ()) -> Proposal:
         """Return the next task for what the camera sees; asks each distinct question once, in one batch.
 
         Args:
             image_HWC: uint8 RGB.
             off_limits: Instructions that must not be attempted, see `PresenceChecker`. When that is all of them the model is
                 trusted less than the robot is kept moving: a random task is attempted.
+            missing: Objects that are not there; tasks that name one are off limits as well.
         """
-        allowed = {name: task for name, task in self._tasks.items() if name not in off_limits}
+        gone = frozenset(missing)
+        allowed = {
+            name: task for name, task in self._tasks.items() if name not in off_limits and not gone.intersection(task.objects)
+        }
         questions = list(dict.fromkeys(task.question for task in allowed.values()))
         replies = self._vlm.answer([image_HWC] * len(questions), questions) if questions else []
         answers = dict(zip(questions, replies, strict=True))

@@ -7,8 +7,12 @@ out, lost connection), with back-off and jitter, and waits as long as Retry-Afte
     the same question was asked before       the answer that is on disk, no call
     still failing after all retries,         `when_away: undecided`: an answer without words, which is undecidable, so that the
     or an answer that is no answer           robot goes on (a random task, an unlabelled episode); `stop`: ModelServerError
-    wrong key, unknown model, bad request    ModelServerError: waiting would not help
+    wrong key, unknown model, bad request    before the first answer ModelServerError: waiting would not help. Later the same as
+                                             above: a server that worked and now refuses must not end a night's collection
     the cap on calls or tokens               BudgetError
+
+While a server is away, calls are not repeated; the first that is answered ends that. Who listens (`soar.fallbacks`) is told
+once for each batch with unanswered questions.
 """
 
 from __future__ import annotations
@@ -29,15 +33,19 @@ import simplejpeg
 from openai.types.chat import ChatCompletion
 
 from soar.errors import ConfigError, ModelServerError
+from soar.fallbacks import fell_back
 from soar.types import Image
 from soar.vlm.base import Answer
 from soar.vlm.ledger import Ledger, digest
 from soar.vlm.probability import p_yes
+from soar.wire import plain
 
 log = logging.getLogger(__name__)
 YES_NO = "{question} Answer with one word, yes or no."
 _LONGEST = 30_000
-"""Characters after which a streamed answer is cut off."""
+"""Characters after which an answer is cut off."""
+_MOST_TOKENS = 10_000_000
+"""That are believed of one call: one wrong number must not use up the cap for ever, nor overflow the ledger."""
 _TOP = 20
 """Alternatives of a token that are asked for; the most that hosted services give."""
 _HOPELESS = (
@@ -49,6 +57,10 @@ _HOPELESS = (
 )
 _AWAY = (openai.OpenAIError, httpx2.HTTPError, ValueError)
 """What the client raises when there is no answer: connection, time, status, and bodies that are not JSON."""
+_STRANGE = (TypeError, AttributeError, LookupError, RecursionError)
+_GATEWAY = (502, 503, 504)
+"""Nobody is there behind whoever answered."""
+UNDECIDABLE = "undecidable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +129,7 @@ class OpenAIModel:
             max_retries=config.retries,
         )
         self._plain = False
+        self._answered = self._away = False
 
     @property
     def id(self) -> str:
@@ -133,6 +146,10 @@ class OpenAIModel:
             self._client.with_options(max_retries=0).models.list()
         except openai.NotFoundError:
             return  # a server without a list of models
+        except openai.InternalServerError as error:
+            if error.status_code in _GATEWAY:
+                raise self._refusal(error) from error
+            log.info("%s cannot list its models (%s)", self.config.base_url, _short(error))  # `transformers serve` offline
         except _AWAY as error:
             raise self._refusal(error) from error
 
@@ -163,23 +180,26 @@ class OpenAIModel:
         work = [item for key, item in missing.items() if key not in answers]
         if work:
             with ThreadPoolExecutor(max_workers=min(self.config.concurrency, len(work))) as pool:
-                found = pool.map(lambda item: self._ask(*item, yes_no=yes_no), work)
-                answers.update(zip([key for key, _, _ in work], found, strict=True))
+                found = list(pool.map(lambda item: self._ask(*item, yes_no=yes_no), work))
+            problems = [problem for _, problem in found if problem]
+            self._away = bool(problems)
+            if problems:
+                fell_back(self.id, UNDECIDABLE, f"{len(problems)} of {len(work)} questions without an answer; {problems[0]}")
+            answers.update(zip([key for key, _, _ in work], [answer for answer, _ in found], strict=True))
         return [answers[key] for key in keys]
 
-    def _ask(self, key: tuple[str, ...], prompt: str, image: Image | None, *, yes_no: bool) -> Answer:
+    def _ask(self, key: tuple[str, ...], prompt: str, image: Image | None, *, yes_no: bool) -> tuple[Answer, str]:
+        """Return an answer, and why it is none; empty when it is one."""
         self.ledger.book()
         try:
             answer = self._call(prompt, image, yes_no=yes_no)
-        except _HOPELESS as error:
-            raise self._refusal(error) from error
         except _AWAY as error:
-            if self.config.when_away == "stop":
+            if self.config.when_away == "stop" or (isinstance(error, _HOPELESS) and not self._answered):
                 raise self._refusal(error) from error
-            log.warning("%s gave no answer (%s: %s); taken as undecidable", self.id, type(error).__name__, _short(error))
-            return Answer(text="")
+            return Answer(text=""), f"{type(error).__name__}: {_short(error)}"
+        self._answered = True
         self.ledger.keep(answer, *key)
-        return answer
+        return answer, ""
 
     def _call(self, prompt: str, image: Image | None, *, yes_no: bool) -> Answer:
         content: list[dict[str, Any]] = [{"type": "text", "text": prompt}]
@@ -206,10 +226,16 @@ class OpenAIModel:
             return answer
 
     def _send(self, request: dict[str, Any], *, yes_no: bool) -> Answer:
-        create: Callable[..., Any] = self._client.chat.completions.create
-        response = create(**request, extra_body=self.config.extra or None)
-        text, tokens, spent = self._read_stream(response) if self.config.stream else _read(response)
+        client = self._client.with_options(max_retries=0) if self._away else self._client
+        create: Callable[..., Any] = client.chat.completions.create
+        try:
+            response = create(**request, extra_body=self.config.extra or None)
+            text, tokens, spent = self._read_stream(response) if self.config.stream else _read(response)
+        except _STRANGE as error:
+            # The client believes what a server sends; one that sends something else makes it stumble anywhere.
+            raise ValueError(f"this is not a chat completion ({type(error).__name__}: {_short(error)})") from error
         self.ledger.add_tokens(spent)
+        text = plain(text, _LONGEST)
         return Answer(text=text, p_yes=p_yes(text, tokens) if yes_no else None)
 
     def _read_stream(self, chunks: Any) -> tuple[str, list[Any], int]:
@@ -221,7 +247,7 @@ class OpenAIModel:
             for chunk in chunks:
                 for choice in chunk.choices or ():
                     text += choice.delta.content or ""
-                    tokens += (choice.logprobs and choice.logprobs.content) or []
+                    tokens += list((choice.logprobs and choice.logprobs.content) or ())
                 spent = _total(chunk.usage) or spent
                 if time.monotonic() > deadline:
                     raise openai.OpenAIError(f"the answer was not complete after {self.config.timeout_s:g} s")
@@ -266,7 +292,7 @@ def _read(response: Any) -> tuple[str, list[Any], int]:
 
 def _total(usage: Any) -> int:
     total = getattr(usage, "total_tokens", 0)
-    return total if isinstance(total, int) else 0
+    return min(total, _MOST_TOKENS) if isinstance(total, int) and total > 0 else 0
 
 
 def _short(error: Exception) -> str:

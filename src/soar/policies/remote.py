@@ -1,0 +1,118 @@
+"""A policy behind `soar serve policy`: several robots share one machine that is fast enough (see `soar.policies.base.Policy`).
+
+The server remembers nothing of a robot; what was planned is kept here, so that a server that was restarted is picked up again
+in the middle of an episode. While it is away the robot holds its position: no motion, the gripper as it was last told to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soar.errors import ConfigError, ModelServerError
+from soar.fallbacks import fell_back
+from soar.policies.planning import Planner
+from soar.remote import ModelAwayError, ModelServer, RemoteConfig
+from soar.types import ACTION_DIM, Goal, Observation
+from soar.wire import is_id, pack
+
+KIND = "policy"
+HOLD = "hold position"
+_TIMEOUT_S = 5.0
+_GRIPPER = 6
+_LONGEST_CHUNK = 1000
+
+
+class RemotePolicy:
+    """A policy that runs elsewhere.
+
+    Args:
+        config: Where.
+        server: Its client; made from the configuration by default.
+
+    Raises:
+        ModelServerError: It is not there, or serves something else.
+    """
+
+    def __init__(self, config: RemoteConfig, server: ModelServer | None = None) -> None:
+        self.config, self._server = config, server or ModelServer(config, _TIMEOUT_S)
+        about = self._server.about(KIND)
+        std = _numbers(about.get("action_std"), (ACTION_DIM,))
+        conditioning, execute, name = about.get("conditioning"), about.get("execute"), about.get("model")
+        if (
+            conditioning not in ("goal", "language")
+            or not (isinstance(execute, int) and 1 <= execute <= _LONGEST_CHUNK)
+            or not is_id(name)
+            or std is None
+            or not (std > 0).all()
+        ):
+            raise ModelServerError(f"{config.url} does not describe a policy: {str(about)[:200]}")
+        self.id = str(name)
+        self.conditioning: Literal["goal", "language"] = "goal" if conditioning == "goal" else "language"
+        self.action_std = std
+        self._execute = execute
+        self._planner = Planner(self._plan, execute)
+        self._gripper: dict[int, float] = {}
+
+    def act(self, observations: Sequence[Observation], goals: Sequence[Goal]) -> NDArray[np.float32]:
+        """Return actions (B, 7) in physical units; without a server, those that hold the robots where they are.
+
+        Raises:
+            ValueError: There are not as many goals as observations.
+            ConfigError: A goal is an instruction and the policy wants an image, or the other way round.
+            ModelServerError: The server is away and `when_away` is `stop`.
+        """
+        wanted = str if self.conditioning == "language" else np.ndarray
+        if not all(isinstance(goal, wanted) for goal in goals):
+            kind = "instructions" if self.conditioning == "language" else "goal images"
+            raise ConfigError(f"policy {self.id} follows {kind}, and got something else")
+        try:
+            action_BD = self._planner.act(observations, goals)
+        except ModelServerError as error:
+            if self.config.when_away == "stop":
+                raise
+            fell_back(self.id, HOLD, str(error))
+            return np.stack([self._held(i, observation) for i, observation in enumerate(observations)])
+        self._gripper = dict(enumerate(action_BD[:, _GRIPPER].tolist()))
+        return action_BD
+
+    def reset(self) -> None:
+        """Forget the last episode."""
+        self._planner.reset()
+        self._gripper = {}
+
+    def _held(self, index: int, observation: Observation) -> NDArray[np.float32]:
+        action_D = np.zeros(ACTION_DIM, np.float32)
+        action_D[_GRIPPER] = self._gripper.get(index, float(observation.state[_GRIPPER] >= 0.5))
+        return action_D
+
+    def _plan(self, observations: Sequence[Observation], goals: Sequence[Goal], looks: Sequence[int]) -> NDArray[np.float32]:
+        items = [
+            {
+                "image": pack(observation.image_HWC, self.config.encoding),
+                "state": observation.state.tolist(),
+                "goal": goal if isinstance(goal, str) else pack(goal, self.config.encoding),
+                "look": look,
+            }
+            for observation, goal, look in zip(observations, goals, looks, strict=True)
+        ]
+        answer = self._server.request("POST", "/v1/actions", {"items": items})
+        if answer.get("model") != self.id:
+            raise ModelAwayError(f"{self.config.url} serves {str(answer.get('model'))[:60]} now, not {self.id}")
+        chunks_BHD = _numbers(answer.get("chunks"), (len(items), self._execute, ACTION_DIM))
+        if chunks_BHD is None or not ((chunks_BHD[..., _GRIPPER] >= 0) & (chunks_BHD[..., _GRIPPER] <= 1)).all():
+            raise ModelAwayError(f"{self.config.url} sent no actions: {str(answer)[:100]}")
+        return chunks_BHD
+
+
+def _numbers(values: Any, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
+    """Return finite numbers of a shape; None when they are not."""
+    try:
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused below
+            array = np.asarray(values, np.float32)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return array if array.shape == shape and np.isfinite(array).all() else None

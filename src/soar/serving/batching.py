@@ -1,0 +1,147 @@
+"""Requests that come at about the same time become one batch.
+
+    request ─► [a]          model is busy with an earlier batch, or a moment passes
+    request ─► [a b c]      at most `max_batch` are taken together ─► one call of the model ─► each request gets its part
+    request ─► [d]          … and wait here meanwhile; more than `most_waiting` are refused
+
+One batch that fails is tried again one by one, so that what one peer sends cannot spoil what others get.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from soar.errors import ConfigError, SoarError
+
+log = logging.getLogger(__name__)
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class OverloadedError(SoarError):
+    """Too many requests are waiting."""
+
+
+class ModelFailedError(SoarError):
+    """The model raised an error; its message names only the kind, because strangers read it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchConfig:
+    """How batches form.
+
+    Attributes:
+        max_batch: Most items of a batch.
+        wait_ms: How long the first of a batch that is not full waits for others, when the model is idle.
+        most_waiting: Items that may wait.
+    """
+
+    max_batch: int = 8
+    wait_ms: float = 5.0
+    most_waiting: int = 256
+
+    def __post_init__(self) -> None:
+        if self.max_batch < 1 or self.most_waiting < 1 or self.wait_ms < 0:
+            raise ConfigError(f"max_batch and most_waiting must be positive, wait_ms not negative; got {self}")
+
+
+class Batcher(Generic[In, Out]):
+    """Calls a function with batches of what is asked for one by one. Used in one event loop; the function has one thread.
+
+    Args:
+        work: From some items to as many results.
+        config: See `BatchConfig`.
+
+    Attributes:
+        batches: Calls of `work` so far.
+        items: Items of those calls.
+    """
+
+    def __init__(self, work: Callable[[list[In]], Sequence[Out]], config: BatchConfig) -> None:
+        self._work, self._config = work, config
+        self._waiting: deque[tuple[In, asyncio.Future[Out]]] = deque()
+        self._more, self._full = asyncio.Event(), asyncio.Event()
+        self._runner: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self.batches = self.items = 0
+
+    @property
+    def waiting(self) -> int:
+        """Items that wait for the model."""
+        return len(self._waiting)
+
+    async def __call__(self, items: Sequence[In]) -> list[Out]:
+        """Return the results of some items.
+
+        Raises:
+            OverloadedError: Too many are waiting.
+            ModelFailedError: `work` fails for one of them.
+        """
+        if len(self._waiting) + len(items) > self._config.most_waiting:
+            raise OverloadedError(f"{len(self._waiting)} items are waiting already")
+        loop = asyncio.get_running_loop()
+        if self._runner is None or self._runner.done():
+            self._runner = loop.create_task(self._run())
+        futures: list[asyncio.Future[Out]] = [loop.create_future() for _ in items]
+        self._waiting.extend(zip(items, futures, strict=True))
+        self._more.set()
+        if len(self._waiting) >= self._config.max_batch:
+            self._full.set()
+        results = await asyncio.gather(*futures, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in results if not isinstance(result, BaseException)]
+
+    async def _run(self) -> None:
+        while True:
+            self._more.clear()
+            if not self._waiting:
+                await self._more.wait()
+            if len(self._waiting) < self._config.max_batch:
+                self._full.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._config.wait_ms / 1000):
+                        await self._full.wait()
+            batch: list[tuple[In, asyncio.Future[Out]]] = []
+            while self._waiting and len(batch) < self._config.max_batch:
+                item, future = self._waiting.popleft()
+                if not future.cancelled():  # else whoever asked is gone
+                    batch.append((item, future))
+            if batch:
+                await self._do(batch)
+
+    async def _do(self, batch: list[tuple[In, asyncio.Future[Out]]]) -> None:
+        loop = asyncio.get_running_loop()
+        self.batches, self.items = self.batches + 1, self.items + len(batch)
+        try:
+            results = await loop.run_in_executor(self._thread, self._work, [item for item, _ in batch])
+            if len(results) != len(batch):
+                raise ValueError(f"{len(results)} results for {len(batch)} items")
+        except Exception as error:
+            if len(batch) == 1:
+                log.exception("the model failed")
+                problem = ModelFailedError(f"the model failed ({type(error).__name__}); the server's log says more")
+                _set(batch[0][1], error=problem)
+                return
+            for one in batch:
+                await self._do([one])
+            return
+        for (_, future), result in zip(batch, results, strict=True):
+            _set(future, result=result)
+
+
+def _set(future: asyncio.Future[Out], *, result: Out | None = None, error: Exception | None = None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)  # type: ignore[arg-type]

@@ -1,0 +1,122 @@
+"""One process that serves one model: enough for the robots of a lab and one accelerator. More is `soar.serving.replicas`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import uvicorn
+from fastapi import FastAPI
+
+from soar.errors import ConfigError
+from soar.policies.learned import LearnedPolicy
+from soar.remote import TOKEN
+from soar.serving.application import ServiceConfig
+from soar.serving.chat import chat_application
+from soar.serving.gate import App, Gate, GateConfig
+from soar.serving.policies import policy_application
+from soar.serving.subgoals import subgoal_application
+from soar.subgoals.opening import open_subgoal_model
+from soar.vlm.opening import open_vlm
+
+Kind = Literal["subgoal", "vlm", "policy"]
+LOOPBACK = "127.0.0.1"
+_LAST_S = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """A server.
+
+    Attributes:
+        kind: Of model.
+        model: Its name, as everywhere (`soar.subgoals.opening`, `soar.vlm.opening`; of a policy its folder).
+        token: That requests must carry; None: nobody is asked for one.
+        host: Address to listen on; by default only this machine can ask.
+        port: Port to listen on; 0 for any that is free.
+        device: Of torch, for a policy; other models' files say it themselves.
+        service: Batches and limits.
+    """
+
+    kind: Kind
+    model: str
+    token: str | None
+    host: str = LOOPBACK
+    port: int = 8123
+    device: str = "cpu"
+    service: ServiceConfig = field(default_factory=ServiceConfig)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 2**16:
+            raise ConfigError(f"--port must lie between 0 and {2**16 - 1}, got {self.port}")
+        self.gate()  # refuses tokens that are none
+
+    def gate(self) -> GateConfig:
+        """Return who may ask."""
+        return GateConfig(token=self.token, bytes=self.service.limits.bytes)
+
+
+def choose_token() -> tuple[str, bool]:
+    """Return the token of the environment variable SOAR_TOKEN or else a new one, and whether it is new."""
+    given = os.environ.get(TOKEN, "")
+    return (given, False) if given else (secrets.token_urlsafe(32), True)
+
+
+def build(config: ServerConfig) -> tuple[App, str]:
+    """Load the model and return the application that serves it, and the model's id.
+
+    Raises:
+        CheckpointError: The model cannot be loaded.
+        ConfigError: Its name or file is invalid.
+    """
+    app: FastAPI
+    if config.kind == "subgoal":
+        subgoals = open_subgoal_model(config.model)
+        app, name = subgoal_application(subgoals, config.service), subgoals.id
+    elif config.kind == "vlm":
+        vlm = open_vlm(config.model)
+        app, name = chat_application(vlm, config.service), vlm.id
+    else:
+        policy = LearnedPolicy.load(config.model, config.device)
+        app, name = policy_application(policy, config.service), policy.id
+    return Gate(app, config.gate()), name
+
+
+def serve(config: ServerConfig, on_ready: Callable[[str, str], None]) -> None:
+    """Serve until Ctrl-C or SIGTERM.
+
+    Args:
+        config: What, and where.
+        on_ready: Called with the address and the model's id once both are known.
+
+    Raises:
+        CheckpointError: The model cannot be loaded.
+        ConfigError: Its name or file is invalid, or the port is taken.
+    """
+    app, name = build(config)
+    listener = listen(config.host, config.port)
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_LAST_S, server_header=False, ws="none")
+    )
+    on_ready(f"http://{config.host}:{listener.getsockname()[1]}", name)
+    server.run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound to an address.
+
+    Raises:
+        ConfigError: It cannot be.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}. Choose another --port, or 0 for any.") from error
+    return listener

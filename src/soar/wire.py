@@ -1,0 +1,162 @@
+"""Images in JSON, between a robot and a model server. Nothing is pickled: what a stranger sends is pixels, or is refused.
+
+    {"png": base64}    {"jpeg": base64}    {"raw": base64, "shape": [height, width, 3]}        uint8 RGB
+
+PNG and raw bytes arrive as they were; JPEG takes a tenth of the bytes and changes the pixels a little. The size of an image is
+read from its header and refused before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import Image as Pillow
+
+from soar.errors import ConfigError, SoarError
+from soar.types import Image
+
+Encoding = Literal["png", "jpeg", "raw"]
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Pillow.DecompressionBombError)
+"""What Pillow raises for files that are none."""
+
+
+class WireError(SoarError):
+    """What came over the wire is no image, or a larger one than is allowed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a peer may send.
+
+    Attributes:
+        side: Longest side of an image [px].
+        images: Of one request.
+        megabytes: Of one message.
+    """
+
+    side: int = 2048
+    images: int = 64
+    megabytes: int = 64
+
+    def __post_init__(self) -> None:
+        if min(self.side, self.images, self.megabytes) < 1:
+            raise ConfigError(f"limits must be at least 1, got {self}")
+
+    @property
+    def bytes(self) -> int:
+        """Of one message."""
+        return self.megabytes * 2**20
+
+
+def is_url(name: str) -> bool:
+    """Whether a model is named by the address of its server."""
+    return name.startswith(("http://", "https://"))
+
+
+def is_id(name: Any) -> bool:
+    """Whether something that a server sent can be a model's id."""
+    return isinstance(name, str) and 0 < len(name) <= 500 and name.isprintable()
+
+
+def plain(text: str, longest: int) -> str:
+    """Return a stranger's text as one that every file can hold: cut off, and without halves of characters."""
+    return text[:longest].encode("utf-8", "replace").decode()
+
+
+def pack(image_HWC: Image, encoding: Encoding = "png", quality: int = 95) -> dict[str, Any]:
+    """Return an image as JSON values; `quality` is that of a JPEG, 1..100."""
+    if encoding == "raw":
+        return {"raw": _text(np.ascontiguousarray(image_HWC).tobytes()), "shape": list(image_HWC.shape)}
+    if encoding == "jpeg":
+        pixels = np.ascontiguousarray(image_HWC)
+        return {"jpeg": _text(simplejpeg.encode_jpeg(pixels, quality=quality, colorspace="RGB", colorsubsampling="444"))}
+    fast = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    return {"png": _text(cv2.imencode(".png", cv2.cvtColor(image_HWC, cv2.COLOR_RGB2BGR), fast)[1].tobytes())}
+
+
+def unpack(value: Any, limits: Limits) -> Image:
+    """Return the image (H, W, 3) in JSON values.
+
+    Raises:
+        WireError: It is none, or too large.
+    """
+    if not isinstance(value, Mapping):
+        raise WireError(f"an image is an object with png, jpeg, or raw and shape; got {type(value).__name__}")
+    kinds = [kind for kind in ("png", "jpeg", "raw") if kind in value]
+    if len(kinds) != 1:
+        raise WireError(f"an image has one of png, jpeg, raw; got {', '.join(map(str, list(value)[:5])) or 'nothing'}")
+    data = _bytes(value[kinds[0]])
+    return _raw(data, value.get("shape"), limits) if kinds[0] == "raw" else decode(data, limits)
+
+
+def decode(data: bytes, limits: Limits) -> Image:
+    """Return the image in the bytes of a JPEG or PNG file.
+
+    Raises:
+        WireError: They are neither, damaged, or larger than is allowed.
+    """
+    if data.startswith(b"\xff\xd8\xff"):
+        try:
+            height, width, *_ = simplejpeg.decode_jpeg_header(data)
+            _check_size(height, width, limits)
+            return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB"), np.uint8)
+        except (ValueError, TypeError) as error:
+            raise WireError(f"the JPEG cannot be decoded ({error})") from error
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        try:
+            with Pillow.open(io.BytesIO(data), formats=["PNG"]) as picture:
+                _check_size(picture.height, picture.width, limits)
+                return np.array(picture.convert("RGB"), np.uint8)
+        except _DAMAGED as error:
+            raise WireError(f"the PNG cannot be decoded ({error})") from error
+    raise WireError("an image must be a JPEG or PNG file")
+
+
+def decode_url(url: Any, limits: Limits) -> Image:
+    """Return the image in a `data:` URL; others are refused: a server fetches nothing for a stranger.
+
+    Raises:
+        WireError: It is no such URL, or what `decode` says.
+    """
+    if not isinstance(url, str) or not url.startswith("data:image/"):
+        raise WireError("an image must be a data: URL (data:image/jpeg;base64,…); the server fetches no others")
+    head, _, body = url.partition(",")
+    if not head.endswith(";base64"):
+        raise WireError("a data: URL must say ;base64")
+    return decode(_bytes(body), limits)
+
+
+def _raw(data: bytes, shape: Any, limits: Limits) -> Image:
+    whole = isinstance(shape, list) and len(shape) == 3 and all(type(side) is int for side in shape)
+    if not whole or shape[2] != 3:
+        raise WireError("the shape of a raw image is [height, width, 3]")
+    _check_size(shape[0], shape[1], limits)
+    if len(data) != shape[0] * shape[1] * 3:
+        raise WireError(f"a raw image of shape {shape} has {shape[0] * shape[1] * 3} bytes, got {len(data)}")
+    return np.frombuffer(data, np.uint8).reshape(shape).copy()
+
+
+def _check_size(height: int, width: int, limits: Limits) -> None:
+    if not (1 <= height <= limits.side and 1 <= width <= limits.side):
+        raise WireError(f"an image of {height} x {width} px; between 1 and {limits.side} px a side are allowed")
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _bytes(text: Any) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise WireError("an image's bytes must be base64") from error

@@ -1,0 +1,27 @@
+"""The real server, in a thread of the test's process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from soar.serving.gate import App
+from soar.serving.server import listen
+
+
+@contextmanager
+def running(app: App) -> Iterator[str]:
+    """Serve an application and yield its address."""
+    listener = listen("127.0.0.1", 0)
+    listener.listen()  # requests wait from now on
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()

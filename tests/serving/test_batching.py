@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from soar.errors import ConfigError
+from soar.serving.batching import BatchConfig, Batcher, ModelFailedError, OverloadedError
+
+Test = Callable[[], Awaitable[None]]
+
+
+class Doubling:
+    """Doubles numbers; the first batch waits until it is let go, and a negative number breaks any batch."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.begun = threading.Event()
+        self.batches: list[list[int]] = []
+
+    def __call__(self, items: list[int]) -> list[int]:
+        self.batches.append(items)
+        self.begun.set()
+        self.go.wait(60)
+        if min(items) < 0:
+            raise ArithmeticError(f"{min(items)} is negative")
+        return [2 * item for item in items]
+
+
+async def busy(model: Doubling, batcher: Batcher[int, int]) -> asyncio.Task[list[int]]:
+    """Make the model busy with a first batch."""
+    first = asyncio.create_task(batcher([0]))
+    await asyncio.to_thread(model.begun.wait)
+    return first
+
+
+def batcher(model: Callable[[list[int]], list[int]], **changes: Any) -> Batcher[int, int]:
+    return Batcher(model, BatchConfig(**{"max_batch": 4, "wait_ms": 0.0, **changes}))
+
+
+def test_what_comes_while_the_model_is_busy_is_one_batch_and_each_gets_its_part() -> None:
+    async def run() -> None:
+        model = Doubling()
+        ask = batcher(model)
+        first = await busy(model, ask)
+        others = [asyncio.create_task(ask(items)) for items in ([1], [2, 3], [4, 5])]
+        await asyncio.sleep(0)
+        model.go.set()
+        assert await first == [0]
+        assert await asyncio.gather(*others) == [[2], [4, 6], [8, 10]]
+        assert model.batches == [[0], [1, 2, 3, 4], [5]], "at most four at a time, in order"
+        assert (ask.batches, ask.items) == (3, 6)
+
+    asyncio.run(run())
+
+
+def test_what_breaks_a_batch_breaks_it_for_nobody_else() -> None:
+    async def run() -> None:
+        model = Doubling()
+        ask = batcher(model)
+        first = await busy(model, ask)
+        good, bad, fine = (asyncio.create_task(ask([item])) for item in (1, -2, 3))
+        await asyncio.sleep(0)
+        model.go.set()
+        assert (await first, await good, await fine) == ([0], [2], [6])
+        with pytest.raises(ModelFailedError, match=r"failed \(ArithmeticError\)"):
+            await bad
+        assert await ask([7]) == [14], "and it goes on"
+
+    asyncio.run(run())
+
+
+def test_too_many_are_refused_at_once() -> None:
+    async def run() -> None:
+        model = Doubling()
+        ask = batcher(model, most_waiting=3)
+        first = await busy(model, ask)
+        waiting = asyncio.create_task(ask([1, 2]))
+        await asyncio.sleep(0)
+        with pytest.raises(OverloadedError, match="2 items are waiting"):
+            await ask([3, 4])
+        model.go.set()
+        assert (await first, await waiting) == ([0], [2, 4])
+
+    asyncio.run(run())
+
+
+def test_nobody_works_for_one_who_is_gone() -> None:
+    async def run() -> None:
+        model = Doubling()
+        ask = batcher(model)
+        first = await busy(model, ask)
+        gone, here = asyncio.create_task(ask([1])), asyncio.create_task(ask([2]))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.sleep(0)
+        model.go.set()
+        assert (await first, await here) == ([0], [4])
+        assert model.batches == [[0], [2]]
+
+    asyncio.run(run())
+
+
+def test_a_model_that_loses_answers_is_broken() -> None:
+    with pytest.raises(ModelFailedError, match="ValueError"):
+        asyncio.run(batcher(lambda items: [])([1]))
+
+
+def test_wrong_numbers_are_refused() -> None:
+    for wrong in ({"max_batch": 0}, {"wait_ms": -1.0}, {"most_waiting": 0}):
+        with pytest.raises(ConfigError, match="must be positive"):
+            BatchConfig(**wrong)
