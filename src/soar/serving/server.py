@@ -102,6 +102,7 @@ def serve(config: ServerConfig, on_ready: Callable[[str, str], None]) -> None:
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_LAST_S, server_header=False, ws="none")
     )
+    listener.listen()  # who asks from now on waits, and is not refused
     on_ready(f"http://{config.host}:{listener.getsockname()[1]}", name)
     server.run(sockets=[listener])
 
