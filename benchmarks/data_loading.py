@@ -96,7 +96,8 @@ def rates(folder: Path) -> list[Row]:
     cached = our_rate(store, None)
     rlds = folder / "rlds" / "soar_dataset" / "1.0.0"
     others = {
-        f"tfds 4.9.10, shuffled {mode}": peer("tfds", "read_tfds.py", rlds, mode, BUFFER, PAIRS // BATCH) for mode in ("encoded", "decoded")
+        f"tfds 4.9.10, shuffled {mode}": peer("tfds", "read_tfds.py", rlds, mode, BUFFER, PAIRS // BATCH)
+        for mode in ("encoded", "decoded")
     }
     lerobot = {
         "lerobot 0.4.4, AV1, both frames in one query": peer(
