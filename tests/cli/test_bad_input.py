@@ -164,7 +164,7 @@ def test_an_unknown_key_of_a_preset_names_the_valid_ones(fails: Fails, tmp_path:
 def test_training_refuses_a_store_in_which_nothing_matches(fails: Fails, tmp_path: Path) -> None:
     store = tmp_path / "store"
     EpisodeStore(store, mode="create").append([make_episode("a", size=64)])
-    train = ("train", "--preset", write(tmp_path, "tiny.yaml", PRESET), "--out", tmp_path / "p", "--pretraining", store)
+    train = ("train", "gcbc", "--preset", write(tmp_path, "tiny.yaml", PRESET), "--out", tmp_path / "p", "--pretraining", store)
     message = fails(*train, "--pretraining-where", "scene = 'nowhere'")
     assert "has no episode where scene = 'nowhere'; collect some, or widen the filter" in message
     assert "has no episode where success" in fails(*train, "--autonomous", store)
@@ -175,7 +175,7 @@ def test_training_refuses_images_of_several_sizes(fails: Fails, tmp_path: Path) 
     for name, sizes in (("mixed", (64, 96)), ("large", (96,)), ("small", (64,))):
         episodes = [make_episode(str(size), size=size, labels=(judged(True),)) for size in sizes]
         EpisodeStore(tmp_path / name, mode="create").append(episodes)
-    train = ("train", "--preset", write(tmp_path, "tiny.yaml", PRESET), "--out", tmp_path / "p", "--pretraining")
+    train = ("train", "gcbc", "--preset", write(tmp_path, "tiny.yaml", PRESET), "--out", tmp_path / "p", "--pretraining")
     message = fails(*train, tmp_path / "mixed")
     assert "64" in message
     assert "96" in message

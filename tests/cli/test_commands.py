@@ -109,7 +109,7 @@ def test_every_preset_trains_with_few_steps(
 def test_a_policy_is_trained_again_from_what_it_was_trained_on(tmp_path: Path, stores: tuple[Path, Path]) -> None:
     preset = write(tmp_path, "tiny.yaml", PRESET)
     assert main(["data", "pin", str(stores[0]), "--name", "paper"]) == 0
-    train = ["train", "--preset", preset, "--steps", "2", "--pretraining"]
+    train = ["train", "gcbc", "--preset", preset, "--steps", "2", "--pretraining"]
     assert main([*train, str(stores[0]), "--out", str(tmp_path / "then")]) == 0
     version = read_lineage(tmp_path / "then").data["pretraining"]
     store = EpisodeStore(stores[0])

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from soar.collect.demonstrations import DemonstrationConfig, draw_world, questions_about, record_world
+from soar.collect.demonstrations import DemonstrationConfig, draw_world, record_world
+from soar.collect.stills import questions_about
 from soar.configuration import load
 from soar.episodes.store import EpisodeStore
 from soar.grammar import presence_question

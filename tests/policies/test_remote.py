@@ -25,7 +25,6 @@ ABOUT = {
     "model": "gcbc-1",
     "conditioning": "goal",
     "execute": 2,
-    "action_mean": [0.0] * 7,
     "action_std": [0.01] * 6 + [1.0],
 }
 IMAGE = np.zeros((8, 8, 3), np.uint8)
@@ -91,7 +90,7 @@ def test_at_the_beginning_of_an_episode_the_gripper_stays_as_it_is_seen(
 def test_exploration_does_not_move_a_robot_that_holds(script: Scripted) -> None:
     policy = opened(script)
     config = ExplorationConfig(deterministic_probability=0, sigma=1, flip_open_probability=1, level_rotation_rad=(0.1, 0.1))
-    explorer = Explorer(policy, config, action_std=policy.statistics.std, seed=0)
+    explorer = Explorer(policy, config, action_std=policy.action_std, seed=0)
     explorer.reset()
     script.status = 503
     with fallbacks.heard():
@@ -149,8 +148,8 @@ def test_nothing_that_a_server_says_moves_a_robot_unless_it_is_an_action(script:
         {"execute": 0},
         {"execute": "2"},
         {"action_std": [0.0] * 7},
-        {"action_mean": [float("nan")] * 7},
-        {"action_mean": None},
+        {"action_std": [float("nan")] * 7},
+        {"action_std": None},
         {"model": ""},
     ],
 )

@@ -99,7 +99,7 @@ def test_a_served_policy_is_the_policy(policy_url: str, policy_folder: Path) -> 
     local, remote = LearnedPolicy.load(policy_folder), RemotePolicy(RemoteConfig(url=policy_url))
     check_policy(remote)
     assert (remote.id, remote.conditioning) == (local.id, local.conditioning)
-    np.testing.assert_array_equal(remote.statistics.std, local.statistics.std)
+    np.testing.assert_array_equal(remote.action_std, local.action_std)
     seen = [Observation(image_HWC=image, state=STATE) for image in IMAGES[:2]]
     np.testing.assert_array_equal(remote.act(seen, IMAGES[2:]), local.act(seen, IMAGES[2:]))
 

@@ -18,7 +18,7 @@ class Improve:
 
     Ctrl-C stops it; the same command goes on where it stopped. With more --rounds a finished run goes on, too.
 
-    Examples: soar improve --scene scene1
+    Example: soar improve --scene scene1
     soar improve --scene scene1 --rounds 3 --results results/rounds.json
     """
 

@@ -22,7 +22,7 @@ class Reproduce:
     NAME-detector.json and NAME-collection.json, about what was collected, and NAME.svg, the rates as a figure. `make tables`
     draws the tables.
 
-    Examples: soar reproduce figure5
+    Example: soar reproduce figure5
     soar reproduce figure5 --scenes scene1 scene5 --budget 0.1 --results results/small.json
     soar reproduce scene1 --arms pretrained control improved
     """

@@ -26,23 +26,23 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from soar.collect.disturbance import Disturbance
+from soar.collect.stills import Stills, ask
 from soar.collect.strays import record_strays, stray_actor
 from soar.configuration import load
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError
 from soar.files import replacing
-from soar.grammar import presence_question, task_from_instruction
+from soar.grammar import task_from_instruction
 from soar.seeding import derive_seed, generator
 from soar.sim import catalogue
 from soar.sim.demonstrator import Demonstrator, Style
 from soar.sim.looks import Look, LookJitter
 from soar.sim.scene import SceneConfig, load_scene
-from soar.sim.truth import answer, reset_for, succeeded
+from soar.sim.truth import reset_for, succeeded
 from soar.sim.world import HOME_POSITION, World
-from soar.types import Episode, Image, Label, Provenance
+from soar.types import Episode, Label, Provenance
 
 MAX_STEPS = 100
 ASKED_SHARE = 0.12
@@ -135,23 +135,6 @@ def named_world(scene: str, seed: int, index: int) -> SceneConfig:
     return replace(load_scene(scene), name=f"world-{seed}-{index}")
 
 
-def questions_about(scene: SceneConfig, rng: np.random.Generator, *, cloths: bool = False) -> list[str]:
-    """Return every question that the scene's tasks raise, and presence questions about things that are there and are not.
-
-    Args:
-        scene: What is asked about.
-        rng: Chooses what is asked for.
-        cloths: Whether cloths are among the things that may be missing.
-    """
-    asked = [task.question for task in scene.parsed_tasks()]
-    for name in scene.objects:
-        if catalogue.objects()[name].is_graspable:
-            asked += [f"Is the {name} on the {side} side of the table?" for side in ("left", "right")]
-    absent = [n for n, o in catalogue.objects().items() if n not in scene.objects and (cloths or not o.is_cloth)]
-    asked += [presence_question(str(n)) for n in [*rng.choice(absent, 2), rng.choice(list(scene.objects))]]
-    return list(dict.fromkeys(asked))
-
-
 def record_world(item: dict[str, Any], report: Any) -> dict[str, Any]:
     """Record all demonstrations of one world (worker entry point); what is in the store already is not done again.
 
@@ -224,7 +207,7 @@ def _record(
     demonstrator = Demonstrator(world, instruction, Style.draw(rng) if config.varied else Style(), rng)
     disturbance = Disturbance(config.disturbance_m, config.bump_probability, rng)
     images, states, actions = [world.render()], [world.proprioception()], []
-    rows = _ask(config, world, episode_id, 0, rng) if config.answers else []
+    rows = ask(world, episode_id, 0, rng, cloths=config.cloth_share > 0) if config.answers else []
     rest, needed_rest = 0, int(rng.integers(4, 12))
     for _ in range(MAX_STEPS):
         action = demonstrator.act()
@@ -234,7 +217,7 @@ def _record(
         images.append(world.render())
         states.append(world.proprioception())
         if config.answers and rng.random() < ASKED_SHARE:
-            rows += _ask(config, world, episode_id, len(actions), rng)
+            rows += ask(world, episode_id, len(actions), rng, cloths=config.cloth_share > 0)
         rest = rest + 1 if succeeded(world, instruction) else 0
         if rest >= needed_rest:
             break
@@ -242,7 +225,7 @@ def _record(
     if not success and not config.answers:
         return
     if config.answers:
-        rows += _ask(config, world, episode_id, len(actions), rng)
+        rows += ask(world, episode_id, len(actions), rng, cloths=config.cloth_share > 0)
     yield (
         Episode(
             id=episode_id,
@@ -259,7 +242,7 @@ def _record(
     if config.answers and rng.random() < 0.5:
         # What a proposer sees between episodes: the arm at home, the table as the last attempt left it.
         world.home()
-        stills = _Stills(config, world, rng)
+        stills = _stills(config, world, rng)
         stills.take()
         yield stills.episode(f"{episode_id}-home", seed)
 
@@ -268,7 +251,7 @@ def _arrangements(
     config: DemonstrationConfig, world: World, rng: np.random.Generator
 ) -> Iterator[tuple[Episode, list[dict[str, Any]]]]:
     """Yield pictures of things where no demonstration leaves them: against a wall, several in a bowl, under the arm."""
-    scene, stills = world.config, _Stills(config, world, rng)
+    scene, stills = world.config, _stills(config, world, rng)
     free = [name for name in world.graspable if world.containers]
     for _ in range(config.arrangements):
         world.apply_look(_episode_look(config, scene, rng))
@@ -289,9 +272,9 @@ def _arrangements(
     yield stills.episode(f"{scene.name}-arrangements", int(rng.integers(2**31)))
 
 
-def _prelude(config: DemonstrationConfig, world: World, instruction: str, rng: np.random.Generator) -> _Stills:
+def _prelude(config: DemonstrationConfig, world: World, instruction: str, rng: np.random.Generator) -> Stills:
     """Bring the world into a state that a weak policy gets into, and return some pictures of the way there."""
-    actor, stills = stray_actor(world, instruction, rng), _Stills(config, world, rng)
+    actor, stills = stray_actor(world, instruction, rng), _stills(config, world, rng)
     disturbance = Disturbance(config.disturbance_m, config.bump_probability, rng)
     for _ in range(int(rng.integers(1, config.prelude_steps + 1))):
         world.step(disturbance.applied_to(actor.act()))
@@ -300,43 +283,8 @@ def _prelude(config: DemonstrationConfig, world: World, instruction: str, rng: n
     return stills
 
 
-class _Stills:
-    """Single pictures with answers, kept as the frames of an episode without instruction, in which nothing is commanded."""
-
-    def __init__(self, config: DemonstrationConfig, world: World, rng: np.random.Generator) -> None:
-        self._config, self._world, self._rng = config, world, rng
-        self.images: list[Image] = []
-        self._states: list[NDArray[np.float32]] = []
-        self._rows: list[dict[str, Any]] = []
-
-    def take(self) -> None:
-        """Picture the present, and ask about it."""
-        self._rows += _ask(self._config, self._world, "", len(self.images), self._rng)
-        self.images.append(self._world.render())
-        self._states.append(self._world.proprioception())
-
-    def episode(self, id: str, seed: int) -> tuple[Episode, list[dict[str, Any]]]:
-        """Return the pictures as an episode, and the answers about them."""
-        # An episode has one frame more than actions, and at least one action.
-        images, states = [*self.images, self.images[-1]], [*self._states, self._states[-1]]
-        name, hold = self._world.config.name, np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
-        made = Episode(
-            id=id,
-            scene=name,
-            instruction="",
-            images_THWC=np.stack(images),
-            states_TD=np.stack(states),
-            actions_TD=np.tile(hold, (len(self.images), 1)),
-            provenance=Provenance(policy="none", robot="widowx-sim", run=name, seed=seed),
-        )
-        return made, [{**row, "episode": id} for row in self._rows]
-
-
-def _ask(config: DemonstrationConfig, world: World, episode: str, step: int, rng: np.random.Generator) -> list[dict[str, Any]]:
-    return [
-        {"episode": episode, "step": step, "question": question, "answer": answer(world, question)}
-        for question in questions_about(world.config, rng, cloths=config.cloth_share > 0)
-    ]
+def _stills(config: DemonstrationConfig, world: World, rng: np.random.Generator) -> Stills:
+    return Stills(world, rng, cloths=config.cloth_share > 0)
 
 
 def _episode_look(config: DemonstrationConfig, scene: SceneConfig, rng: np.random.Generator) -> Look:
@@ -346,7 +294,7 @@ def _episode_look(config: DemonstrationConfig, scene: SceneConfig, rng: np.rando
 
 
 def _ask_now(config: DemonstrationConfig, world: World, rng: np.random.Generator, episode: str) -> list[dict[str, Any]]:
-    return _ask(config, world, episode, 0, rng)
+    return ask(world, episode, 0, rng, cloths=config.cloth_share > 0)
 
 
 def _wander(world: World, rng: np.random.Generator) -> None:

@@ -142,28 +142,26 @@ class PairSampler:
     ) -> None:
         self._arrays, self._tokens_EL = arrays, tokens_EL
         self._horizon, self._jitter = horizon, horizon_jitter
-        lengths_E, starts_E = arrays.lengths_E[episodes_E], arrays.starts_E[episodes_E]
-        single_E = lengths_E == 1
-        self._pairs = starts_E[single_E]
-        long_E = np.flatnonzero(~single_E)
-        self._frames = np.concatenate([starts_E[e] + np.arange(lengths_E[e] + 1) for e in long_E] or [np.empty(0, np.int64)])
-        self._share = 1.0 if not len(self._frames) else pair_share if len(self._pairs) else 0.0
-        self._episode_N = arrays.episode_N
+        single_E = arrays.lengths_E[episodes_E] == 1
+        self._pairs = episodes_E[single_E]
+        # Every frame of the longer episodes, and whose it is. The rows of an episode follow each other; episodes may lie apart.
+        long_E = episodes_E[~single_E]
+        counts_E = arrays.lengths_E[long_E] + 1
+        self._episode_F = np.repeat(long_E, counts_E)
+        self._step_F = np.arange(counts_E.sum()) - np.repeat(np.cumsum(counts_E) - counts_E, counts_E)
+        self._share = 1.0 if not len(long_E) else pair_share if len(self._pairs) else 0.0
 
     def draw_rows(self, rng: np.random.Generator, count: int) -> tuple[NDArray[np.int64], ...]:
         """Return the rows of `count` observations, of their goals, and their episodes."""
         paired = int(rng.binomial(count, self._share))
-        row_B = np.concatenate(
-            [
-                rng.choice(self._pairs, paired) if paired else np.empty(0, np.int64),
-                rng.choice(self._frames, count - paired) if count > paired else np.empty(0, np.int64),
-            ]
-        )
-        episode_B = self._episode_N[row_B]
-        last_B = self._arrays.starts_E[episode_B] + self._arrays.lengths_E[episode_B]
+        frame_B = rng.integers(max(1, len(self._episode_F)), size=count - paired)
+        pair_B = rng.integers(max(1, len(self._pairs)), size=paired)
+        episode_B = np.concatenate([self._pairs[pair_B], self._episode_F[frame_B]])
+        step_B = np.concatenate([np.zeros(paired, np.int64), self._step_F[frame_B]])
         factor_B = 1 + rng.uniform(-self._jitter, self._jitter, count)
         ahead_B = np.maximum(1, np.rint(self._horizon * factor_B).astype(np.int64))
-        return row_B, np.minimum(row_B + ahead_B, last_B), episode_B
+        start_B, last_B = self._arrays.starts_E[episode_B], self._arrays.lengths_E[episode_B]
+        return start_B + step_B, start_B + np.minimum(step_B + ahead_B, last_B), episode_B
 
     def draw(self, rng: np.random.Generator, count: int) -> Pairs:
         """Return `count` pairs."""
