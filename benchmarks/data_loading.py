@@ -94,6 +94,7 @@ def rates(folder: Path) -> list[Row]:
     rounds = [(bare_rate(jpegs), our_rate(store, 0)) for _ in range(3)]
     bare, ours = ({key: float(np.median([each[which][key] for each in rounds])) for key in rounds[0][0]} for which in (0, 1))
     cached = our_rate(store, None)
+    print(json.dumps({"bare": bare, "ours": ours, "cached": cached}), flush=True)
     rlds = folder / "rlds" / "soar_dataset" / "1.0.0"
     others = {
         f"tfds 4.9.10, shuffled {mode}": peer("tfds", "read_tfds.py", rlds, mode, BUFFER, PAIRS // BATCH)
