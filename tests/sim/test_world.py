@@ -91,7 +91,7 @@ def test_a_scene_stays_solvable_without_resets(number: int) -> None:
 
 THROWN = [(0, 0.125, 0), (0.125, 0, 0), (0, 0, 0), (0, 0, 0.125), (0, 0.125, 0), (0.125, 0, 0), (0.125, 0, 0), (0, 0.125, 0)]
 OVERSHOOT_M = 0.02
-"""Of an arm that is thrown about at 60 cm/s, which the safety shell never does: its servos swing past where they were told to stop."""
+"""Of an arm that is thrown about at 60 cm/s, which the safety shell never does: servos swing past their targets."""
 
 
 @settings(max_examples=12, deadline=None)
