@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -83,7 +84,7 @@ class Reproduce:
             return
         run = self.run_folder or Path("runs") / f"reproduce-{name}"
         experiment = load(Experiment, "reproduce", self.experiment).restricted(self.scenes, self.arms, self.budget)
-        chosen = [f" --{flag} {' '.join(names)}" for flag, names in (("scenes", self.scenes), ("arms", self.arms)) if names]
+        chosen = [f" --{flag} {shlex.join(names)}" for flag, names in (("scenes", self.scenes), ("arms", self.arms)) if names]
         command = f"soar reproduce {name}{''.join(chosen)}" + (f" --budget {self.budget:g}" if self.budget != 1 else "")
         with progress_bars() as report:
             reproduce(
