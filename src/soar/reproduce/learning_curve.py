@@ -27,6 +27,8 @@ from soar.improve.preset import load_preset
 Progress = Callable[[str, int, int, str], None]
 FRACTIONS = (1, 2, 4, 8, 16)
 """Sixteenths of the run after which the policy is tried."""
+ALL = 1000
+"""More checkpoints than there will be, those of interruptions included."""
 SOURCE = "validation/pretraining"
 WIDTH, HEIGHT, COLOUR = 330, 250, "#2f6fae"
 PANELS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -70,7 +72,7 @@ def learning_curve(
     config = settings.pretraining.policy
     every = max(1, samples // config.fit.batch_size // FRACTIONS[-1])
     fit = dataclasses.replace(
-        config.fit, steps=every * FRACTIONS[-1], checkpoint_every=every, checkpoints_kept=FRACTIONS[-1], log_every=every
+        config.fit, steps=every * FRACTIONS[-1], checkpoint_every=every, checkpoints_kept=ALL, log_every=every
     )
     folder = cotrain(
         dataclasses.replace(config, fit=fit),
