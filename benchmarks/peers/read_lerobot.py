@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import library
 
 # The wheel of torchvision registers its operators in a library that another build of torch does not load.
-_operators = torch.library.Library("torchvision", "DEF")
+_operators = library.Library("torchvision", "DEF")
 for _name in ("nms", "qnms"):
     _operators.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 

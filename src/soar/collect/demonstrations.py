@@ -83,7 +83,7 @@ class DemonstrationConfig:
     arrangements: int = 0
     strays: int = 0
     drawer_share: float = 0.08
-    cloth_share: float = 0.03
+    cloth_share: float = 0.0
     image_size: int = 64
     disturbance_m: float = 0.004
     bump_probability: float = 0.01
@@ -171,8 +171,8 @@ def record_world(item: dict[str, Any], report: Any) -> dict[str, Any]:
             own_seed = derive_seed(seed, attempt, number)
             rng = np.random.default_rng(own_seed)
             world.apply_look(_episode_look(config, scene, rng))
-            ask = functools.partial(_ask_now, config, world, rng) if config.answers else None
-            for episode, rows in record_strays(world, attempt, own_seed, rng, ask):
+            asked = functools.partial(_ask_now, config, world, rng) if config.answers else None
+            for episode, rows in record_strays(world, attempt, own_seed, rng, asked):
                 answers += rows
                 if episode.id not in present:
                     kept.append(episode)
