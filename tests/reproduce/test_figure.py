@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from soar.reproduce.figure import draw, mean, rates
+from soar.reproduce.figure import bars, mean, rates, save
 
 ROWS = [
     {"arm": "pretrained", "scene": "scene1", "task": "a", "successes": 1, "trials": 10},
@@ -24,11 +24,18 @@ def test_tasks_of_a_scene_are_pooled_and_a_mean_needs_every_scene() -> None:
     assert mean(found, "scene", ["scene1", "scene2"]) is None
 
 
-def test_a_bar_is_as_high_as_its_rate(tmp_path: Path) -> None:
-    draw(ROWS, "a < b", tmp_path / "figure.svg")
-    root = ElementTree.fromstring((tmp_path / "figure.svg").read_text())
-    space = "{http://www.w3.org/2000/svg}"
-    bars = [float(r.get("height", 0)) for r in root.iter(f"{space}rect") if float(r.get("y", 0)) > 45]
-    # scene1: .2 and .6, scene2: .4, mean: .3, paper: .28 and .57
-    assert [round(height / bars[0] * 0.2, 2) for height in bars] == [0.2, 0.6, 0.4, 0.3, 0.28, 0.57]
-    assert "a < b" in [text.text for text in root.iter(f"{space}text")]
+def test_a_bar_is_as_high_as_its_rate_and_an_interval_stands_on_each_of_a_scene() -> None:
+    (axes,) = bars(ROWS, "a < b").axes
+    # All four of `pretrained`, then scene1 and paper of `scene`: what has no trials has no bar.
+    assert [round(bar.get_height(), 2) for bar in axes.patches] == [0.2, 0.4, 0.3, 0.28, 0.6, 0.57]
+    ends = [line.get_segments()[0][:, 1] for line in axes.collections]
+    assert [(round(low, 2), round(high, 2)) for low, high in ends] == [(0.08, 0.42), (0.22, 0.61), (0.39, 0.78)]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["scene1", "scene2", "mean", "paper"]
+
+
+def test_equal_figures_are_equal_files_and_titles_are_escaped(tmp_path: Path) -> None:
+    for name in ("one.svg", "two.svg"):
+        save(bars(ROWS, "a < b"), tmp_path / name)
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+    texts = [text.text for text in ElementTree.parse(tmp_path / "one.svg").iter("{http://www.w3.org/2000/svg}text")]
+    assert "a < b" in texts

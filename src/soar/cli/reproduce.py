@@ -63,7 +63,7 @@ class Reproduce:
         from soar.improve.weights import default_weights
         from soar.reproduce.arms import reproduce
         from soar.reproduce.experiment import Experiment
-        from soar.reproduce.figure import draw
+        from soar.reproduce.figure import bars, save
         from soar.reproduce.judging import collection_rows, detector_rows
         from soar.reproduce.learning_curve import learning_curve
 
@@ -102,8 +102,8 @@ class Reproduce:
                 workers=self.workers,
                 report=report,
             )
-        draw(read_results(results)["rows"], f"{name}: success rate with 95 % intervals", results.with_suffix(".svg"))
+        save(bars(read_results(results)["rows"], f"{name}: success rate with 95 % intervals"), results.with_suffix(".svg"))
         if (run / "episodes").exists():
             write_results(results.with_name(f"{name}-collection.json"), command, collection_rows(run / "episodes"))
-            write_results(results.with_name(f"{name}-detector.json"), command, detector_rows(run / "episodes", "as collected"))
+            write_results(results.with_name(f"{name}-detector.json"), command, detector_rows(run / "episodes"))
         say(f"results: {results} and files beside it; `make tables` draws them in README and docs")

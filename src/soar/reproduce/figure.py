@@ -1,19 +1,25 @@
-"""Figure 5 as a picture: a group of bars for each scene, one bar an arm, with 95 % intervals, beside the paper's mean."""
+"""The pictures of experiments: bars with 95 % intervals beside the paper's means, and curves over samples."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
-from soar.evaluation.statistics import Rate, short
-from soar.files import write_text
+import matplotlib as mpl
+from matplotlib.figure import Figure
 
-COLOURS = ("#9aa5b1", "#2f6fae", "#e08a2e", "#5b9a57", "#8a5fa8")
-WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 980, 360, 46, 54, 46
+from soar.evaluation.statistics import Rate, short
+from soar.files import replacing
+
 PAPER_MEANS: Mapping[str, float] = {"pretrained": 0.28, "scene": 0.57}
 """Means over the paper's ten scenes (paper §4, Fig. 5)."""
+PANELS: tuple[tuple[str, str], ...] = (
+    ("held-out loss", "held-out loss"),
+    ("held-out gripper accuracy", "gripper accuracy"),
+    ("success of rollouts, 95 %", "rate"),
+)
+"""Title and row of each panel of a learning curve; `rate` has `low` and `high` beside it."""
 
 
 def rates(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Rate]:
@@ -31,56 +37,52 @@ def mean(found: Mapping[tuple[str, str], Rate], arm: str, scenes: Sequence[str])
     return sum(values) / len(values) if values and len(values) == len(scenes) else None
 
 
-def draw(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
-    """Write the figure as SVG.
+def bars(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Return a group of bars for each scene, one bar an arm, then the means over scenes, ours and the paper's.
 
     Args:
         rows: Of a results file with success rates.
         title: Above the bars.
-        path: Of the SVG file; written atomically.
     """
     found = rates(rows)
-    scenes = list(dict.fromkeys(scene for scene, _ in found))
-    arms = list(dict.fromkeys(arm for _, arm in found))
-    groups = [*scenes, "mean", "paper"]
-    room, base = (WIDTH - LEFT - 10) / len(groups), HEIGHT - BOTTOM
-    bar = 0.8 * room / max(1, len(arms))
-    scale = base - TOP
-
-    def text(x: float, y: float, what: str, more: str = "") -> str:
-        return f'<text x="{x:.1f}" y="{y:.1f}" {more}>{escape(what)}</text>'
-
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-        text(LEFT, 20, title, 'font-size="15"'),
-    ]
+    scenes, arms = ([*dict.fromkeys(key[i] for key in found)] for i in (0, 1))
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / max(1, len(arms))
     for index, arm in enumerate(arms):
-        left = LEFT + 150 * index
-        parts.append(f'<rect x="{left}" y="30" width="12" height="12" fill="{COLOURS[index % len(COLOURS)]}"/>')
-        parts.append(text(left + 17, 40, arm))
-    for tick in range(0, 101, 25):
-        y = base - scale * tick / 100
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - 10}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
-        parts.append(text(LEFT - 8, y + 4, f"{tick} %", 'text-anchor="end"'))
-    for place, group in enumerate(groups):
-        x0 = LEFT + room * (place + 0.1)
-        parts.append(text(LEFT + room * (place + 0.5), base + 18, group.replace("scene", "scene "), 'text-anchor="middle"'))
-        for index, arm in enumerate(arms):
-            rate = found.get((group, arm))
-            value = None if rate is None else rate.value
-            if group == "mean":
-                value = mean(found, arm, scenes)
-            elif group == "paper":
-                value = PAPER_MEANS.get(arm)
-            if value is None:
-                continue
-            x, top = x0 + bar * index, base - scale * value
-            colour = COLOURS[index % len(COLOURS)]
-            parts.append(f'<rect x="{x:.1f}" y="{top:.1f}" width="{bar - 1:.1f}" height="{base - top:.1f}" fill="{colour}"/>')
-            parts.append(text(x + bar / 2, base + 34, short(value), 'text-anchor="middle" font-size="10" fill="#555"'))
-            if rate is not None:
-                low, high = (base - scale * end for end in rate.interval)
-                middle = x + bar / 2
-                parts.append(f'<line x1="{middle:.1f}" x2="{middle:.1f}" y1="{low:.1f}" y2="{high:.1f}" stroke="#222"/>')
-    write_text(path, "\n".join([*parts, "</svg>", ""]))
+        ours = {scene: found[scene, arm].value for scene in scenes if (scene, arm) in found}
+        values = {**ours, "mean": mean(found, arm, scenes), "paper": PAPER_MEANS.get(arm)}
+        groups = [*scenes, "mean", "paper"]
+        places = [(place, value) for place, group in enumerate(groups) if (value := values.get(group)) is not None]
+        x = [place + (index - (len(arms) - 1) / 2) * width for place, _ in places]
+        drawn = axes.bar(x, [value for _, value in places], width, label=arm)
+        axes.bar_label(drawn, [short(value) for _, value in places], fontsize=7, padding=1)
+        intervals = [(at, found[groups[place], arm]) for at, (place, _) in zip(x, places, strict=True) if place < len(scenes)]
+        for at, rate in intervals:
+            axes.vlines(at, *rate.interval, color="black", linewidth=1)
+    axes.set_xticks(range(len(scenes) + 2), [*scenes, "mean", "paper"])
+    axes.set_ylim(0, 1)
+    axes.set_title(title)
+    axes.legend(ncols=max(1, len(arms)), fontsize=8)
+    return figure
+
+
+def curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Return the panels of a learning curve, over samples on a logarithmic axis."""
+    figure = Figure(figsize=(11, 3), layout="constrained")
+    samples = [row["samples"] for row in rows]
+    for axes, (title, name) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
+        axes.semilogx(samples, [row[name] for row in rows], marker="o", base=2)
+        if name == "rate":
+            axes.fill_between(samples, *([row[end] for row in rows] for end in ("low", "high")), alpha=0.2)
+            axes.set_ylim(0, 1)
+        axes.set_xticks(samples, [f"{count / 1000:.0f}k" for count in samples])
+        axes.set_title(title)
+        axes.set_xlabel("samples seen")
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as SVG, atomically; equal figures are equal files."""
+    with replacing(path) as temporary, mpl.rc_context({"svg.hashsalt": "soar", "svg.fonttype": "none"}):
+        figure.savefig(temporary, format="svg", metadata={"Date": None})

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from soar.episodes.schema import EpisodeRecord
 from soar.episodes.store import EpisodeStore
+from soar.evaluation.detection import judge, score
 from soar.evaluation.statistics import Rate
+from soar.tasks.questions import task_finder
 
 PAPER: dict[str, Any] = {
-    "who": "the paper's VLM, 546 episodes",
+    "who": "the paper's VLM",
+    "scene": "all",
     "episodes": 546,
     "accuracy": "78.87 %",
     "precision": "0.63",
@@ -19,33 +20,16 @@ PAPER: dict[str, Any] = {
 }
 
 
-def judged(records: Iterable[EpisodeRecord]) -> dict[str, int]:
-    """Return how the detector's verdicts compare with the simulator's: tp, fp, fn, tn; undecided counts as no."""
-    counts = {"tp": 0, "fp": 0, "fn": 0, "tn": 0}
-    for record in records:
-        if record.simulator_success is not None:
-            said, true = record.success is True, record.simulator_success
-            counts[("t" if said == true else "f") + ("p" if said else "n")] += 1
-    return counts
-
-
-def detector_rows(store: Path, who: str) -> list[dict[str, Any]]:
+def detector_rows(store: Path) -> list[dict[str, Any]]:
     """Return accuracy, precision and recall of the verdicts in a store, by scene and over all, beside the paper's."""
-    records = EpisodeStore(store).episodes("simulator_success IS NOT NULL")
-    scenes = sorted({record.scene for record in records})
-    rows = [{"who": who, "scene": scene, **_score(r for r in records if r.scene == scene)} for scene in scenes]
-    return [*rows, {"who": who, "scene": "all", **_score(records)}, {**PAPER, "scene": "all"}]
-
-
-def _score(records: Iterable[EpisodeRecord]) -> dict[str, Any]:
-    counts = judged(records)
-    tp, fp, fn, tn = (counts[name] for name in ("tp", "fp", "fn", "tn"))
-    return {
-        "episodes": tp + fp + fn + tn,
-        "accuracy": str(Rate(successes=tp + tn, trials=tp + fp + fn + tn)),
-        "precision": str(Rate(successes=tp, trials=tp + fp)),
-        "recall": str(Rate(successes=tp, trials=tp + fn)),
-    }
+    episodes = EpisodeStore(store)
+    scenes = {scene: f"scene = '{scene}'" for scene in sorted({record.scene for record in episodes.episodes()})}
+    rows = []
+    for scene, where in [*scenes.items(), ("all", None)]:
+        found = score(judge(episodes, "simulator", task_of=task_finder(None), where=where))
+        rates = {name: str(getattr(found, name)) for name in ("accuracy", "precision", "recall")}
+        rows.append({"who": "as collected", "scene": scene, "episodes": found.accuracy.trials, **rates})
+    return [*rows, PAPER]
 
 
 def collection_rows(store: Path) -> list[dict[str, Any]]:
