@@ -29,9 +29,10 @@ from soar.subgoals.opening import open_subgoal_model
 from soar.subgoals.small import SmallConfig, small_pipeline
 from soar.testing import check_subgoal_model
 from soar.training import editor
-from soar.training.editor import EditorTrainingConfig, fine_tuning, held_out_error, train_editor
+from soar.training.editor import EditorTrainingConfig, fine_tuning, train_editor
 from soar.training.frame_pairs import StorePairs, pinned, split
 from soar.training.loop import FitConfig
+from soar.training.subgoal import held_out_error
 from subgoals.tiny_diffusion import save_tiny_pipeline
 
 SIZE = 16

@@ -56,7 +56,7 @@ def bars(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
         places = [(place, value) for place, group in enumerate(groups) if (value := values.get(group)) is not None]
         x = [place + (index - (len(arms) - 1) / 2) * width for place, _ in places]
         drawn = axes.bar(x, [value for _, value in places], width, label=arm)
-        axes.bar_label(drawn, [short(value) for _, value in places], fontsize=7, padding=1)
+        axes.bar_label(drawn, [short(value) for _, value in places], label_type="center", color="white", fontsize=7)
         intervals = [(at, found[groups[place], arm]) for at, (place, _) in zip(x, places, strict=True) if place < len(scenes)]
         for at, rate in intervals:
             axes.vlines(at, *rate.interval, color="black", linewidth=1)

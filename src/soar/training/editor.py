@@ -44,7 +44,7 @@ from soar.training.checkpoints import claim
 from soar.training.distributed import current_group
 from soar.training.frame_pairs import FramePairs, StorePairs, pinned, split
 from soar.training.loop import FitConfig, check_parts, fit
-from soar.training.subgoal import CHANGED
+from soar.training.subgoal import held_out_error
 from soar.types import SUBGOAL_STEPS
 
 PICTURED = 8
@@ -228,16 +228,6 @@ def train_editor(
         save_pipeline(pipeline, folder)
     group.wait()
     return metrics
-
-
-def held_out_error(sampled_BCHW: Tensor, observation_BCHW: Tensor, goal_BCHW: Tensor) -> dict[str, float]:
-    """Return `changed_error` and `unchanged_error` of sampled goals, see the module; images in [-1, 1]."""
-    changed = ((goal_BCHW - observation_BCHW).abs().amax(1, keepdim=True) > CHANGED).float()
-    error, copied = (sampled_BCHW - goal_BCHW).abs(), (observation_BCHW - goal_BCHW).abs()
-    return {
-        "changed_error": float((changed * error).sum() / (changed * copied).sum().clamp(min=1e-6)),
-        "unchanged_error": 127.5 * float(((1 - changed) * error).sum() / (3 * (1 - changed).sum()).clamp(min=1)),
-    }
 
 
 def _noise_levels(pipeline: Any) -> Any:

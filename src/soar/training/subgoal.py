@@ -301,6 +301,16 @@ def _changed(observation_BCHW: Tensor, goal_BCHW: Tensor) -> Tensor:
     return ((goal_BCHW - observation_BCHW).abs().amax(1, keepdim=True) > CHANGED).float()
 
 
+def held_out_error(sampled_BCHW: Tensor, observation_BCHW: Tensor, goal_BCHW: Tensor) -> dict[str, float]:
+    """Return `changed_error` and `unchanged_error` of sampled goals, see `train_subgoal_model`; images in [-1, 1]."""
+    changed = _changed(observation_BCHW, goal_BCHW)
+    error, copied = (sampled_BCHW - goal_BCHW).abs(), (observation_BCHW - goal_BCHW).abs()
+    return {
+        "changed_error": float((changed * error).sum() / (changed * copied).sum().clamp(min=1e-6)),
+        "unchanged_error": 127.5 * float(((1 - changed) * error).sum() / (3 * (1 - changed).sum()).clamp(min=1)),
+    }
+
+
 def _validate(model: nn.Module, pairs: Pairs, config: SubgoalTrainingConfig, picture: Path) -> dict[str, float]:
     device = next(model.parameters()).device
     observation, goal = to_float(pairs.observation_BHWC), to_float(pairs.goal_BHWC)
@@ -318,12 +328,9 @@ def _validate(model: nn.Module, pairs: Pairs, config: SubgoalTrainingConfig, pic
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.fit.seed, "subgoal-validation-flow"))
         learned = _loss(network, pairs, config)
-    changed = _changed(observation, goal)
-    error, copied = (sampled - goal).abs(), (observation - goal).abs()
     return {
         "flow": float(learned["flow"]),
         "reconstruction": float(learned["changed_loss"]),
         "divergence": float(learned["divergence"]),
-        "changed_error": float((changed * error).sum() / (changed * copied).sum().clamp(min=1e-6)),
-        "unchanged_error": 127.5 * float(((1 - changed) * error).sum() / (3 * (1 - changed).sum()).clamp(min=1)),
+        **held_out_error(sampled, observation, goal),
     }
