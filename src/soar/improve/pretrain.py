@@ -95,6 +95,8 @@ def pretrain(
         if stage not in stages:
             continue
         recipe = _plain(getattr(config, stage)) if stage not in kinds else {"worlds": amounts[stage], "seed": seeds[stage]}
+        if stage not in kinds and initial is not None:
+            recipe["initial"] = str(initial)
         if _read(path).get(stage, {}).get("recipe") == recipe:
             continue
         begun = time.monotonic()
