@@ -20,7 +20,7 @@ class Reproduce:
     `learning-curve` is another kind: one pre-training run of the preset, whose checkpoints are tried in the scene `unshifted`.
 
     What is finished is not run again, so it can be stopped and continued. Beside the results file NAME.json stand
-    NAME-detector.json and NAME-collection.json, about what was collected, and NAME.svg, the rates as a figure. `make tables`
+    detector.json and collection.json, about what was collected, and NAME.svg, the rates as a figure. `make tables`
     draws the tables.
 
     Example: soar reproduce figure5
@@ -104,6 +104,6 @@ class Reproduce:
             )
         save(bars(read_results(results)["rows"], f"{name}: success rate with 95 % intervals"), results.with_suffix(".svg"))
         if (run / "episodes").exists():
-            write_results(results.with_name(f"{name}-collection.json"), command, collection_rows(run / "episodes"))
-            write_results(results.with_name(f"{name}-detector.json"), command, detector_rows(run / "episodes"))
+            write_results(results.with_name("collection.json"), command, collection_rows(run / "episodes"))
+            write_results(results.with_name("detector.json"), command, detector_rows(run / "episodes"))
         say(f"results: {results} and files beside it; `make tables` draws them in README and docs")

@@ -94,7 +94,9 @@ def pretrain(
     for stage in STAGES:
         if stage not in stages:
             continue
-        recipe = _plain(getattr(config, stage)) if stage not in kinds else {"worlds": amounts[stage], "seed": seeds[stage]}
+        recipe: dict[str, Any] = (
+            _plain(getattr(config, stage)) if stage not in kinds else {"worlds": amounts[stage], "seed": seeds[stage]}
+        )
         if stage not in kinds and initial is not None:
             recipe["initial"] = str(initial)
         if _read(path).get(stage, {}).get("recipe") == recipe:
