@@ -24,6 +24,7 @@ test: .venv/ready ## run the tests
 test-interop: .venv/ready ## exchange files with the released LeRobot and tensorflow_datasets, in environments of their own
 	scripts/peer.sh lerobot
 	scripts/peer.sh tfds
+	scripts/peer.sh s3
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m interop tests/interop
 
 lint: .venv/ready ## check style and formatting

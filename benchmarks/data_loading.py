@@ -43,7 +43,7 @@ RESULTS = ROOT / "results" / "data_loading.json"
 TASK = "put the green block in the wooden bowl"
 BATCH, SIZE, LENGTH = 256, 256, 100
 FILMS, TIMES = 10, 2
-PAIRS, BUFFER = 4 * BATCH, 2048
+PAIRS, BUFFER = 8 * BATCH, 2048
 MANY, TINY = 30_000, 32
 Row = dict[str, Any]
 
@@ -91,7 +91,7 @@ def rates(folder: Path) -> list[Row]:
     """Measure pairs per second of the clock, and per second of processor time, which says more on a machine that is shared."""
     store = EpisodeStore(folder / "store")
     jpegs = store.table(np.arange(store.row_count), ["frame"])["frame"].to_pylist()
-    rounds = [(bare_rate(jpegs), our_rate(store, 0)) for _ in range(3)]
+    rounds = [(bare_rate(jpegs), our_rate(store, 0)) for _ in range(5)]
     bare, ours = ({key: float(np.median([each[which][key] for each in rounds])) for key in rounds[0][0]} for which in (0, 1))
     cached = our_rate(store, None)
     print(json.dumps({"bare": bare, "ours": ours, "cached": cached}), flush=True)

@@ -107,7 +107,7 @@ def test_collect_stats_and_train_take_a_uri(bucket: str, tmp_path: Path, capsys:
     assert json.loads(capsys.readouterr().out)["total"]["attempts"] == 2
     preset = write(tmp_path, "tiny.yaml", PRESET)
     flags = ["--preset", preset, "--pretraining", bucket, "--autonomous", bucket, "--no-success-only", "--cache-gb", "0"]
-    assert main(["train", *flags, "--out", str(tmp_path / "trained")]) == 0
+    assert main(["train", "gcbc", *flags, "--out", str(tmp_path / "trained")]) == 0
     assert read_lineage(tmp_path / "trained").data["pretraining"] == EpisodeStore(bucket).version
     assert list(tmp_path.glob("s3*")) == []
 

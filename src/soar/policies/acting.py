@@ -12,15 +12,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from soar.errors import ConfigError
+from soar.images import resized
 from soar.policies.instructions import InstructionEncoder
 from soar.policies.planning import Planner
 from soar.seeding import generator
-from soar.types import ACTION_DIM, Goal, Image, Observation
+from soar.types import ACTION_DIM, Goal, Observation
 
 Conditioning = Literal["goal", "language"]
 
@@ -102,7 +102,8 @@ class PlanningPolicy(ABC):
         """
         shape = self._chunk, ACTION_DIM
         noise_BHD = np.stack([generator(0, "flow", look).standard_normal(shape, np.float32) for look in looks])
-        images_BHWC = np.stack([_resized(observation.image_HWC, self._image_size) for observation in observations])
+        size = (self._image_size, self._image_size)
+        images_BHWC = np.stack([resized(observation.image_HWC, size) for observation in observations])
         chunks_BHD = np.array(self.predict(images_BHWC, self._goals(goals), noise_BHD), np.float32)
         chunks_BHD[..., -1] = chunks_BHD[..., -1] >= 0.5
         return chunks_BHD
@@ -118,10 +119,4 @@ class PlanningPolicy(ABC):
             )
         if self.conditioning == "language":
             return self.instructions(texts)
-        return np.stack([_resized(goal, self._image_size) for goal in pictures])
-
-
-def _resized(image_HWC: Image, size: int) -> NDArray[np.uint8]:
-    if image_HWC.shape[:2] == (size, size):
-        return image_HWC
-    return np.asarray(cv2.resize(image_HWC, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
+        return np.stack([resized(goal, (self._image_size, self._image_size)) for goal in pictures])

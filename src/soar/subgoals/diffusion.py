@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import cv2
-import numpy as np
 import torch
 
 from soar.errors import CheckpointError, ConfigError, SoarError
+from soar.images import resized
 from soar.subgoals.editing import EditingConfig, Editor
 from soar.subgoals.flow import to_float, to_uint8
 from soar.types import Image
@@ -179,15 +178,6 @@ def save_pipeline(pipeline: Any, folder: Path) -> None:
     finally:
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)
-
-
-def resized(image_HWC: Image, size: tuple[int, ...]) -> Image:
-    """Return an image of (width, height)."""
-    if image_HWC.shape[1::-1] == tuple(size):
-        return image_HWC
-    smaller = size[0] < image_HWC.shape[1]
-    scaled = cv2.resize(image_HWC, tuple(size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
-    return np.asarray(scaled, np.uint8)
 
 
 def quiet_diffusers() -> Any:

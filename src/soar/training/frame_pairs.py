@@ -24,8 +24,8 @@ from soar.episodes import EpisodeStore, StepArrays
 from soar.episodes.schema import EpisodeRecord
 from soar.errors import CheckpointError, StoreError
 from soar.files import write_json
+from soar.images import resized
 from soar.seeding import generator
-from soar.subgoals.diffusion import resized
 from soar.training.distributed import current_group
 from soar.training.subgoal import PairSampler
 from soar.types import ACTION_DIM, STATE_DIM

@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from soar.errors import ConfigError
+from soar.images import resized
 from soar.language import TextConfig, TextEncoder, mean_word, tokenize, unknown_words
 from soar.layers import ResidualBlock
 from soar.model_files import read_config, read_weights
@@ -164,9 +164,7 @@ class VQAModel:
     def _probabilities(self, images: Sequence[Image], questions: Sequence[str]) -> list[float]:
         config, device = self.network.config, self.network.position.device
         size = (config.image_size, config.image_size)
-        small = [
-            image if image.shape[:2] == size else cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images
-        ]
+        small = [resized(image, size) for image in images]
         with torch.inference_mode():
             images_BCHW = torch.from_numpy(np.stack(small)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
             logits_B = self.network(images_BCHW, torch.from_numpy(tokenize(config.text, questions)).to(device))
