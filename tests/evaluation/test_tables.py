@@ -7,6 +7,7 @@ from rich.console import Console
 
 from soar.errors import SoarError
 from soar.evaluation import success_rows, write_results
+from soar.evaluation.statistics import Rate
 from soar.evaluation.tables import comparison_table, main, regenerate, results_to_markdown
 
 from .examples import TASKS, evaluation
@@ -33,11 +34,15 @@ def test_success_rates_become_one_line_an_arm_with_fishers_p() -> None:
     assert lines[-1] == "`soar reproduce scene1` (2030-01-01)"
 
 
-def test_several_scenes_become_a_line_each() -> None:
+def test_several_scenes_become_a_line_each_and_one_for_all() -> None:
     rows = [{"arm": "pretrained", "scene": s, "task": "open the drawer", "successes": s, "trials": 4} for s in (1, 2)]
-    text = results_to_markdown({"command": "c", "rows": rows})
-    assert "| scene | arm | success rate [95 %] |" in text
-    assert "| 2 | pretrained | 2/4 = .50" in text
+    partial = {"arm": "scene", "scene": 2, "task": "open the drawer", "successes": 4, "trials": 4}
+    lines = results_to_markdown({"command": "c", "rows": [*rows, partial]}).splitlines()
+    assert lines[0] == "| scene | pretrained | scene |"
+    assert lines[2] == f"| 1 | {Rate(successes=1, trials=4)} | - |"
+    assert lines[3] == f"| 2 | {Rate(successes=2, trials=4)} | {Rate(successes=4, trials=4)} |"
+    # An arm that was not tried everywhere has no rate over all.
+    assert lines[4] == f"| all | {Rate(successes=3, trials=8)} | - |"
 
 
 def test_benchmarks_are_shown_as_they_are() -> None:

@@ -43,8 +43,8 @@ def comparison_table(before: Evaluation, after: Evaluation) -> Table:
 def results_to_markdown(results: Mapping[str, Any]) -> str:
     """Return a results file as a Markdown table, and under it the command that regenerates it.
 
-    Rows with `successes` become one line an arm and scene; the p-values are Fisher's, one-sided, for the arm named `improved`
-    being better. Other rows are shown as they are.
+    Rows with `successes` become one line an arm, or with several scenes one line a scene; the p-values are Fisher's, one-sided,
+    for the arm named `improved` being better. Other rows are shown as they are.
 
     Args:
         results: The content of a results file, see `soar.evaluation.results`.
@@ -118,26 +118,33 @@ def _success_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         task = str(row["task"])
         rates[task] = rates.get(task, Rate(successes=0, trials=0)) + Rate(successes=row["successes"], trials=row["trials"])
     totals = {key: sum(rates.values(), Rate(successes=0, trials=0)) for key, rates in cells.items()}
+    if len(scenes) > 1:
+        return _scenes_by_arms(totals)
+    # One scene: a line an arm, and its tasks beside it.
     tested = any(arm == "improved" for _, arm in totals)
-    # With several scenes the tasks differ, and a column for each would be unreadable.
-    shown = tasks if len(scenes) == 1 and len(tasks) > 1 else []
-    head = [
-        *(["scene"] if len(scenes) > 1 else []),
-        "arm",
-        "success rate [95 %]",
-        *(["improved better, p"] if tested else []),
-        *shown,
-    ]
+    shown = tasks if len(tasks) > 1 else []
+    head = ["arm", "success rate [95 %]", *(["improved better, p"] if tested else []), *shown]
     lines = []
     for (scene, arm), total in totals.items():
         best = totals.get((scene, "improved"))
-        line = [*([str(scene)] if len(scenes) > 1 else []), arm, str(total)]
+        line = [arm, str(total)]
         if tested:
             line.append("-" if best is None or arm == "improved" else p_value(fisher_p(best, total)))
         none = Rate(successes=0, trials=0)
         line += [short(cells[scene, arm].get(task, none).value) for task in shown]
         lines.append(line)
     return _markdown(head, lines)
+
+
+def _scenes_by_arms(totals: Mapping[tuple[Any, str], Rate]) -> list[str]:
+    """Return a line a scene with a column an arm, and under them all trials of an arm, where no scene lacks it."""
+    scenes, arms = ([*dict.fromkeys(key[i] for key in totals)] for i in (0, 1))
+    lines = [[str(scene), *(str(totals.get((scene, arm), "-")) for arm in arms)] for scene in scenes]
+    together = []
+    for arm in arms:
+        found = [totals[scene, arm] for scene in scenes if (scene, arm) in totals]
+        together.append(str(sum(found, Rate(successes=0, trials=0))) if len(found) == len(scenes) else "-")
+    return _markdown(["scene", *arms], [*lines, ["all", *together]])
 
 
 def _plain_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
