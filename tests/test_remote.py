@@ -130,7 +130,7 @@ def test_an_answer_without_end_is_cut_off(script: Scripted) -> None:
 
 
 def test_one_that_is_not_there_or_is_another_kind_is_named(script: Scripted) -> None:
-    with pytest.raises(ModelAwayError, match=r"http://127.0.0.1:9/v1/model"):
+    with pytest.raises(ModelAwayError, match=r"http://127.0.0.1:9/v1/model: .*Start it with `soar serve policy`"):
         opened("http://127.0.0.1:9").about("policy")
     script.says(model={**ABOUT, "kind": "subgoal"})
     with pytest.raises(ModelServerError, match=r"serves 'subgoal'.*`soar serve policy`"):

@@ -153,7 +153,7 @@ def parse_instruction(text: str) -> Instruction:
             return Instruction(kind=kind, object=parts["object"], target=target, relation=relation)
     raise ConfigError(
         f"the instruction {text!r} is not understood. Supported: {'; '.join(SUPPORTED)}. "
-        "Reword it, or give the task's question and feasible answer in the scene's YAML file."
+        "Reword it; a command with --questions takes its question from that file (`soar tasks questions` writes one)."
     )
 
 

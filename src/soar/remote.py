@@ -114,7 +114,10 @@ class ModelServer:
             ModelServerError: It is another kind, or speaks another version.
             ModelAwayError: There is no answer.
         """
-        about = self.request("GET", "/v1/model")
+        try:
+            about = self.request("GET", "/v1/model")
+        except ModelAwayError as error:
+            raise ModelAwayError(f"{error}. Start it with `soar serve {kind}`, or correct the address.") from error
         if about.get("kind") != kind or about.get("protocol") != PROTOCOL:
             raise ModelServerError(
                 f"{self.config.url} serves {str(about.get('kind'))[:40]!r} (protocol {str(about.get('protocol'))[:10]}), and a "

@@ -15,8 +15,10 @@ import pytest
 
 from improve.tiny import random_policy
 from soar import fallbacks
+from soar.errors import ConfigError
 from soar.policies.remote import HOLD, RemotePolicy
 from soar.remote import RemoteConfig
+from soar.serving.replicas import check_accelerators
 from soar.serving.server import listen
 from soar.types import Observation
 
@@ -89,6 +91,17 @@ def test_replicas_behind_one_address(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert process.wait() == 0
 
 
+def test_more_replicas_than_accelerators_are_refused_instead_of_waited_for() -> None:
+    check_accelerators(8, 0, 0)
+    check_accelerators(4, 1, 4)
+    check_accelerators(8, 0.5, 4)
+    check_accelerators(2, 2, 4)
+    with pytest.raises(ConfigError, match=r"4 replicas of --gpus 1 need .* \(2\): there is room for 2\. Ask for fewer"):
+        check_accelerators(4, 1, 2)
+    with pytest.raises(ConfigError, match="there is room for 2"):
+        check_accelerators(3, 0.6, 2)
+
+
 def test_what_cannot_be_served_is_one_message(fails: Fails, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOAR_TOKEN", "short")
     assert "a token is at least 16 ASCII characters" in fails("serve", "policy")
@@ -101,6 +114,7 @@ def test_what_cannot_be_served_is_one_message(fails: Fails, tmp_path: Path, monk
         port = taken.getsockname()[1]
         assert f"cannot listen on 127.0.0.1:{port}" in fails("serve", "policy", "--model", folder, "--port", port)
     assert "--replicas needs a --port" in fails("serve", "policy", "--model", folder, "--port", "0", "--replicas", "2")
+    assert "cannot use the device 'cuda:99'" in fails("serve", "policy", "--model", folder, "--device", "cuda:99")
     assert "max_batch and most_waiting must be positive" in fails("serve", "policy", "--max-batch", "0")
     assert "must begin with http" in fails("collect", "--run", tmp_path / "run", "--policy", write(tmp_path))
 

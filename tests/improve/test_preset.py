@@ -7,6 +7,7 @@ import pytest
 from soar.configuration import names
 from soar.errors import ConfigError, UnknownNameError
 from soar.improve.preset import CollectionConfig, load_preset
+from soar.tasks.proposal import ProposalConfig
 
 
 @pytest.mark.parametrize("name", names("presets"))
@@ -38,3 +39,10 @@ def test_amounts_of_nothing_are_refused(change: dict[str, int], message: str) ->
         dataclasses.replace(load_preset("laptop").improvement, **change)
     with pytest.raises(ConfigError, match="at least 1"):
         CollectionConfig(episodes=0)
+
+
+def test_a_message_about_missing_objects_needs_somebody_who_looks_for_them() -> None:
+    proposal = ProposalConfig(notify="https://example.org/hook")
+    assert CollectionConfig(proposal=proposal).watch_objects
+    with pytest.raises(ConfigError, match="set watch_objects: true"):
+        CollectionConfig(proposal=proposal, watch_objects=False)

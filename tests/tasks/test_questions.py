@@ -58,7 +58,7 @@ def test_what_a_person_corrected_stays_and_a_run_uses_it_without_a_language_mode
 def test_what_nobody_translates_is_named_with_what_to_do() -> None:
     with pytest.raises(ConfigError, match=r"no question for: stack the cups. Name a language model with --llm"):
         translate([STACK, PUT], {})
-    with pytest.raises(ConfigError, match="scripted gave none that can be used, or write `question`"):
+    with pytest.raises(ConfigError, match="scripted gave none that can be used: write `question`"):
         translate([STACK], {}, Scripted("I would rather not."))
 
 

@@ -294,6 +294,17 @@ def test_other_data_or_too_few_are_refused(store: Path, trained: tuple[Path, dic
         train_editor(replace(SMALL, base=str(tmp_path)), store, tmp_path / "none")
 
 
+def test_what_was_refused_can_be_put_right_in_the_same_folder(tmp_path: Path) -> None:
+    store, out = save_store(tmp_path / "store", count=1), tmp_path / "out"
+    with pytest.raises(StoreError, match="has 1 episodes with an instruction"):
+        train_editor(SMALL, store, out)
+    moving = make_episode("later", steps=4, images_THWC=np.stack([picture(6)] * 5), instruction="move to the left")
+    EpisodeStore(store).append([moving])
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        train_editor(replace(SMALL, base=str(tmp_path)), store, out, where="length > 1")
+    assert train_editor(replace(SMALL, fit=replace(FIT, steps=1), autoencoder=replace(FIT, steps=1)), store, out)
+
+
 @pytest.mark.parametrize(
     "change", [{"horizon": 0}, {"horizon_jitter": 1.0}, {"dropout": 0.34}, {"held_out": 0.0}, {"validation_pairs": 0}]
 )

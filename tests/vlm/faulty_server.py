@@ -88,6 +88,8 @@ async def respond(scenario: str, body: dict[str, Any]) -> Response:
         return JSONResponse({"error": {"message": f"{scenario} today"}}, STATUS[scenario], SOON)
     if scenario == "refusing" and {"logprobs", "stream_options"} & set(body):
         return JSONResponse({"error": {"message": "unsupported field"}}, 400)
+    if scenario == "detail" and "structured_outputs" in body:
+        return JSONResponse({"detail": "Unexpected fields: structured_outputs"}, 422)
     if scenario == "hang":
         await asyncio.Event().wait()
     if scenario == "pairs":

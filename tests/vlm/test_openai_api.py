@@ -54,7 +54,7 @@ def test_it_keeps_the_contract(server: str) -> None:
 
 
 def test_image_question_and_answer_travel_whole(server: str) -> None:
-    vlm = opened(server, "whole", extra={"structured_outputs": {"choice": ["yes", "no"]}})
+    vlm = opened(server, "whole", extra_yes_no={"structured_outputs": {"choice": ["yes", "no"]}})
     rng = np.random.default_rng(0)
     image = np.repeat(np.repeat(rng.integers(0, 256, (4, 6, 3), dtype=np.uint8), 8, 0), 8, 1)
     (answer,) = vlm.answer([image], [QUESTION])
@@ -110,6 +110,27 @@ def test_what_waiting_would_not_help_is_an_error_at_once(server: str, scenario: 
     with pytest.raises(ModelServerError, match=f"{scenario} today.*{hint}"):
         opened(server, scenario, api_key_env="MY_KEY").answer(IMAGES[:1], [QUESTION])
     assert len(seen(server, scenario)) == 1
+
+
+def test_what_a_server_says_of_a_refusal_is_passed_on(server: str) -> None:
+    vlm = opened(server, "detail", extra_yes_no={"structured_outputs": {"choice": ["yes", "no"]}})
+    with pytest.raises(ModelServerError, match=r"422 - Unexpected fields: structured_outputs\. Check `model`, `extra`"):
+        vlm.answer(IMAGES[:1], [QUESTION])
+
+
+def test_a_choice_of_yes_and_no_binds_answers_and_leaves_replies_free(server: str) -> None:
+    choice = {"choice": ["yes", "no"]}
+    vlm = opened(server, "choice", extra={"seed": 3}, extra_yes_no={"structured_outputs": choice})
+    vlm.answer(IMAGES[:1], [QUESTION])
+    vlm.reply(["List tasks."], IMAGES[:1])
+    assert [(body["seed"], body.get("structured_outputs")) for body in seen(server, "choice")] == [(3, choice), (3, None)]
+
+
+def test_an_answer_to_another_request_is_not_taken_from_the_cache(server: str, tmp_path: Path) -> None:
+    cache = str(tmp_path / "answers.sqlite")
+    for extra in ({"structured_outputs": {"choice": ["yes", "no"]}}, {}, {}):
+        opened(server, "corrected", cache=cache, extra=extra).reply(["List tasks."], IMAGES[:1])
+    assert ["structured_outputs" in body for body in seen(server, "corrected")] == [True, False]
 
 
 def test_a_server_without_probabilities_is_asked_without_from_then_on(server: str) -> None:

@@ -73,6 +73,10 @@ class CollectionConfig:
             raise ConfigError(f"collection.episodes must be at least 1, got {self.episodes}")
         if self.robots is not None and self.robots < 1:
             raise ConfigError(f"collection.robots must be at least 1, or null for one a process; got {self.robots}")
+        if self.proposal.notify and not self.watch_objects:
+            raise ConfigError(
+                "collection.proposal.notify tells of objects that are missing, and nobody looks: set watch_objects: true"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

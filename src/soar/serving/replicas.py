@@ -39,7 +39,7 @@ def serve_replicas(config: ServerConfig, replicas: int, gpus: float, on_ready: C
         on_ready: Called with the address and the model's name once requests are answered.
 
     Raises:
-        ConfigError: Ray is not installed, the port is taken, or a number is out of range.
+        ConfigError: Ray is not installed, the port is taken, a number is out of range, or there are too few accelerators.
         CheckpointError: The model cannot be loaded.
     """
     if replicas < 1 or gpus < 0:
@@ -74,6 +74,7 @@ def serve_replicas(config: ServerConfig, replicas: int, gpus: float, on_ready: C
             logging_level=logging.ERROR,
         )
         try:
+            check_accelerators(replicas, gpus, int(ray.cluster_resources().get("GPU", 0)))
             serve.start(http_options=HTTPOptions(host=config.host, port=config.port))
             options = {"num_cpus": 0, "num_gpus": gpus}
             deploy = serve.deployment(num_replicas=replicas, max_ongoing_requests=_REQUESTS, ray_actor_options=options)
@@ -88,3 +89,19 @@ def serve_replicas(config: ServerConfig, replicas: int, gpus: float, on_ready: C
             ray.shutdown()
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def check_accelerators(replicas: int, gpus: float, there: int) -> None:
+    """Refuse more replicas than there is room for: Ray would wait for another accelerator without a word.
+
+    Raises:
+        ConfigError: There are too few accelerators.
+    """
+    if not gpus:
+        return
+    room = there * int(1 / gpus) if gpus <= 1 else int(there / gpus)
+    if replicas > room:
+        raise ConfigError(
+            f"{replicas} replicas of --gpus {gpus:g} need more accelerators than Ray sees here ({there}): "
+            f"there is room for {room}. Ask for fewer --replicas, or a smaller share of --gpus."
+        )

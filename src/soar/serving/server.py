@@ -12,6 +12,7 @@ from typing import Literal
 import uvicorn
 from fastapi import FastAPI
 
+from soar.devices import usable_device
 from soar.errors import ConfigError
 from soar.policies.learned import LearnedPolicy
 from soar.remote import TOKEN
@@ -71,7 +72,7 @@ def build(config: ServerConfig) -> tuple[App, str]:
 
     Raises:
         CheckpointError: The model cannot be loaded.
-        ConfigError: Its name or file is invalid.
+        ConfigError: Its name or file is invalid, or the device cannot be used.
     """
     app: FastAPI
     if config.kind == "subgoal":
@@ -81,7 +82,7 @@ def build(config: ServerConfig) -> tuple[App, str]:
         vlm = open_vlm(config.model)
         app, name = chat_application(vlm, config.service), vlm.id
     else:
-        policy = LearnedPolicy.load(config.model, config.device)
+        policy = LearnedPolicy.load(config.model, usable_device(config.device))
         app, name = policy_application(policy, config.service), policy.id
     return Gate(app, config.gate()), name
 

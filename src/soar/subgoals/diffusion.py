@@ -19,6 +19,7 @@ from typing import Any, Literal, Self
 
 import torch
 
+from soar.devices import usable_device
 from soar.errors import CheckpointError, ConfigError, SoarError
 from soar.images import resized
 from soar.subgoals.editing import EditingConfig, Editor
@@ -88,8 +89,9 @@ class DiffusionSubgoals:
 
         Raises:
             CheckpointError: There is no such checkpoint, or it is not an InstructPix2Pix one, or damaged.
+            ConfigError: The device cannot be used.
         """
-        device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        device = usable_device(config.device)
         dtype = DTYPES[config.dtype if config.dtype != "auto" else "float32" if device == "cpu" else "bfloat16"]
         return cls(config, load_pipeline(config.model, config.revision, dtype).to(device))
 

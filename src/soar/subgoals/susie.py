@@ -109,7 +109,8 @@ def import_susie(source: Path, base: str, out: Path, unet_config: Path | None = 
         tokenizer = CLIPTokenizer.from_pretrained(base, subfolder="tokenizer", **local)
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"{base!r} has no VAE, text encoder and tokenizer as safetensors: {' '.join(str(error).split())[:300]}. "
+            f"{base!r} has no VAE, text encoder and tokenizer as safetensors, or the hub cannot be reached: "
+            f"{' '.join(str(error).split())[:300].rstrip('.')}. "
             "Name a folder or a hub's model of Stable Diffusion 1.5 with --base."
         ) from error
     pipeline = diffusers.StableDiffusionInstructPix2PixPipeline(

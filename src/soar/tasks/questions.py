@@ -167,8 +167,8 @@ def translate(
     if unknown:
         raise ConfigError(
             f"no question for: {'; '.join(unknown)}. "
-            + ("Name a language model with --llm" if model is None else f"{model.id} gave none that can be used")
-            + ", or write `question` and `feasible_answer` into the file yourself."
+            + ("Name a language model with --llm, or" if model is None else f"{model.id} gave none that can be used:")
+            + " write `question` and `feasible_answer` into the file yourself."
         )
     return questions
 

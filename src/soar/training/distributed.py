@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from soar.devices import usable_device
 from soar.errors import ConfigError
 
 
@@ -74,16 +75,16 @@ def joined(device: str) -> Iterator[tuple[Group, str]]:
     """Join the processes that torchrun started, if it did; yields the group, and the device of this process.
 
     Raises:
-        ConfigError: A device was named by number; torchrun gives each process its own.
+        ConfigError: The device cannot be used, or was named by number; torchrun gives each process its own.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Group(), device
+        yield Group(), usable_device(device)
         return
     if device.startswith("cuda"):
         if device != "cuda":
             raise ConfigError(f"--device {device}: with torchrun say --device cuda; each process gets a GPU of its own.")
         device = f"cuda:{os.environ['LOCAL_RANK']}"
-        torch.cuda.set_device(device)
+        torch.cuda.set_device(usable_device(device))
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield current_group(), device

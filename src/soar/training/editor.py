@@ -31,6 +31,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from soar.episodes import EpisodeStore
 from soar.errors import ConfigError
 from soar.files import replacing, write_json, write_text
 from soar.seeding import derive_seed, generator
@@ -176,6 +177,9 @@ def train_editor(
     """
     check_parts(config.fit, cuttable=True)
     group, training, seed = current_group(), folder / "training", config.fit.seed
+    if group.leads and not (training / "data.json").exists():
+        split(EpisodeStore(store), where, config.held_out, seed)  # what is refused must not lay claim to the folder
+    base = None if config.base is None else load_pipeline(config.base)
     pinned_store, data = pinned(store, where, training / "data.json")
     learned, kept = split(pinned_store, where, config.held_out, seed)
     if group.leads:
@@ -189,7 +193,7 @@ def train_editor(
     def tell(phase: str) -> Callable[[int, int, dict[str, float]], None]:
         return lambda done, total, values: on_step(phase, done, total, values) if on_step is not None else None
 
-    if config.base is None:
+    if base is None:
         pipeline = small_pipeline(config.network, [record.instruction for record in learned], size, seed).to(device)
         own = train_autoencoder(
             pipeline.vae,
@@ -201,7 +205,7 @@ def train_editor(
             on_step=tell("autoencoder"),
         )
     else:
-        pipeline, own = load_pipeline(config.base).to(device), {}
+        pipeline, own = base.to(device), {}
     pipeline.vae.requires_grad_(False)
     pipeline.text_encoder.requires_grad_(config.base is None)
     if config.gradient_checkpointing:

@@ -18,6 +18,7 @@ once for each batch with unanswered questions.
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import os
 import time
@@ -79,7 +80,9 @@ class OpenAIConfig:
         stream: Read answers while they are made, so that one that does not end is cut off.
         prompt: Of a yes/no question; `{question}` is replaced.
         jpeg_quality: Of the images, 1..100.
-        extra: Further fields of the request, such as what makes a server answer from a list of choices.
+        extra: Further fields of every request.
+        extra_yes_no: Further fields of a yes/no question, such as what makes a server answer from a list of choices; a model
+            that lists tasks or writes questions must be free to say more.
         cache: File of answers and spending, see `soar.vlm.ledger`; none by default.
         max_calls: Cap on calls of that file.
         max_tokens: Cap on tokens of that file.
@@ -98,6 +101,7 @@ class OpenAIConfig:
     prompt: str = YES_NO
     jpeg_quality: int = 92
     extra: dict[str, Any] = field(default_factory=dict)
+    extra_yes_no: dict[str, Any] = field(default_factory=dict)
     cache: str | None = None
     max_calls: int | None = None
     max_tokens: int | None = None
@@ -171,7 +175,9 @@ class OpenAIModel:
 
     def _ask_all(self, prompts: Sequence[str], images: Sequence[Image | None], *, yes_no: bool) -> list[Answer]:
         kind = "yes/no" if yes_no else "text"
-        common = (self.id, self.config.base_url, kind, str(self.config.answer_tokens))
+        extra = self._extra(yes_no=yes_no)
+        common: tuple[str, ...] = (self.id, self.config.base_url, kind, str(self.config.answer_tokens))
+        common += (json.dumps(extra, sort_keys=True, default=str),) if extra else ()  # it may decide what can be answered
         keys = [
             (*common, prompt, "" if image is None else digest(image)) for prompt, image in zip(prompts, images, strict=True)
         ]
@@ -229,7 +235,7 @@ class OpenAIModel:
         client = self._client.with_options(max_retries=0) if self._away else self._client
         create: Callable[..., Any] = client.chat.completions.create
         try:
-            response = create(**request, extra_body=self.config.extra or None)
+            response = create(**request, extra_body=self._extra(yes_no=yes_no) or None)
             text, tokens, spent = self._read_stream(response) if self.config.stream else _read(response)
         except _STRANGE as error:
             # The client believes what a server sends; one that sends something else makes it stumble anywhere.
@@ -237,6 +243,9 @@ class OpenAIModel:
         self.ledger.add_tokens(spent)
         text = plain(text, _LONGEST)
         return Answer(text=text, p_yes=p_yes(text, tokens) if yes_no else None)
+
+    def _extra(self, *, yes_no: bool) -> dict[str, Any]:
+        return self.config.extra | (self.config.extra_yes_no if yes_no else {})
 
     def _read_stream(self, chunks: Any) -> tuple[str, list[Any], int]:
         """Return text, log-probabilities by token, and tokens spent; cuts off what is too long or takes too long."""
@@ -261,7 +270,7 @@ class OpenAIModel:
         hint = (
             f"Put a valid key into the environment variable {self.config.api_key_env}."
             if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError))
-            else "Check `model` and `extra`."
+            else "Check `model`, `extra` and `extra_yes_no`."
             if isinstance(error, _HOPELESS)
             else "Start the server, or correct `base_url`, then run the same command again."
         )
@@ -296,4 +305,9 @@ def _total(usage: Any) -> int:
 
 
 def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:300].rstrip(".")
+    text = str(error)
+    if isinstance(error, openai.APIStatusError) and error.body and " - " not in text:
+        # The client repeats only what stands where OpenAI puts it; FastAPI's servers say `detail`.
+        said = error.body.get("detail", error.body) if isinstance(error.body, dict) else error.body
+        text += f" - {said}"
+    return " ".join(text.split())[:300].rstrip(".")

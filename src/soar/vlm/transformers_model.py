@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 import torch
 from PIL import Image as Pillow
 
+from soar.devices import usable_device
 from soar.errors import CheckpointError, ConfigError
 from soar.types import Image
 from soar.vlm.base import Answer
@@ -74,10 +75,11 @@ class TransformersModel:
 
         Raises:
             CheckpointError: There is no such model, or it cannot be read here.
+            ConfigError: The device cannot be used.
         """
         from transformers import AutoModelForImageTextToText, AutoProcessor  # slow to import
 
-        device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        device = usable_device(config.device)
         dtype = _DTYPES[config.dtype if config.dtype != "auto" else "float32" if device == "cpu" else "bfloat16"]
         options = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
         try:
