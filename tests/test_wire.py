@@ -74,7 +74,7 @@ def test_what_is_no_image_is_refused(value: Any) -> None:
         unpack(value, LIMITS)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.data())
 def test_no_bytes_crash_the_decoder(data: st.DataObject) -> None:
     file = bytearray(data.draw(st.sampled_from(FILES)))
@@ -90,7 +90,6 @@ def test_no_bytes_crash_the_decoder(data: st.DataObject) -> None:
     assert max(image.shape[:2]) <= LIMITS.side
 
 
-@settings(deadline=None)
 @given(
     st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x))
 )

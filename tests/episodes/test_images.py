@@ -34,7 +34,7 @@ def stored(arrays: StepArrays) -> StoredImages:
 
 
 @given(rows=st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=40), frames=st.integers(0, ROWS + 3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_images_are_the_same_whatever_the_cache_holds(store: EpisodeStore, rows: list[int], frames: int) -> None:
     images = stored(load_arrays(store, cache_bytes=frames * FRAME))
     assert images.cached == min(frames, ROWS)

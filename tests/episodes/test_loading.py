@@ -19,7 +19,7 @@ def rows(start: int, stop: int, **options: int) -> list[list[int]]:
 
 
 @given(reached=st.integers(0, 9), ahead=st.integers(1, 4))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_loop_that_resumes_sees_the_batches_that_it_would_have_seen(reached: int, ahead: int) -> None:
     assert rows(0, 9)[reached:] == rows(reached, 9, ahead=ahead)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
@@ -13,7 +13,6 @@ from soar.evaluation import Rate, fisher_p, paired
 rates = st.integers(1, 300).flatmap(lambda n: st.builds(Rate, successes=st.integers(0, n), trials=st.just(n)))
 
 
-@settings(deadline=None)  # the first call imports scipy
 @given(rates)
 def test_the_interval_is_wilsons(rate: Rate) -> None:
     expected = binomtest(rate.successes, rate.trials).proportion_ci(method="wilson")

@@ -46,13 +46,13 @@ def stays_in_the_box(robot: FakeRobot, sequence: list[list[float]], observe_each
         assert 0 <= safe.last_action[6] <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sequence=actions, observe_each=st.booleans())
 def test_the_gripper_stays_in_its_box_whatever_the_policy_says(sequence: list[list[float]], observe_each: bool) -> None:
     stays_in_the_box(FakeRobot(size=8), sequence, observe_each)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sequence=actions, observe_each=st.booleans(), follow=st.sampled_from([0.0, 0.3, 0.8, 1.0]))
 def test_it_stays_there_when_the_arm_lags_behind_its_commands(
     sequence: list[list[float]], observe_each: bool, follow: float

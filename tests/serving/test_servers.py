@@ -271,7 +271,7 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=50) | JSON.map(lambda x: {"messages": [{"role": "user", "content": x}]}) | JSON)
 def test_nothing_that_a_stranger_sends_is_an_error_of_the_server(
     policy_url: str, subgoal_url: str, vlm_url: str, body: Any

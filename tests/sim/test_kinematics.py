@@ -24,7 +24,7 @@ def forward(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return WORLD.grip_position, WORLD.grip_rpy
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(positions, st.just(np.zeros(3)) | angles.map(lambda rpy: np.array([0, 0, rpy[2]])))
 def test_a_gripper_that_points_down_reaches_every_point_of_the_workspace_up_to_15_cm(
     position: np.ndarray, rpy: np.ndarray
@@ -35,7 +35,7 @@ def test_a_gripper_that_points_down_reaches_every_point_of_the_workspace_up_to_1
     assert np.allclose(orientation, rpy, atol=1e-3)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.tuples(*[st.floats(-0.5, 0.5)] * 6).map(np.array))
 def test_the_inverse_of_any_forward_pose_gives_the_pose_back(offset: np.ndarray) -> None:
     joints = kinematics.inverse(np.array([0.28, 0.0, 0.12]), np.zeros(3)) + 0.5 * offset

@@ -94,7 +94,7 @@ OVERSHOOT_M = 0.02
 """Of an arm that is thrown about at 60 cm/s, which the safety shell never does: servos swing past their targets."""
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @example(moves=THROWN)
 @given(moves=st.lists(st.tuples(*[st.floats(-0.2, 0.2)] * 3), min_size=3, max_size=12))
 def test_the_gripper_is_never_told_to_leave_its_box_and_hardly_does(moves: list[tuple[float, float, float]]) -> None:

@@ -22,7 +22,7 @@ def pipeline() -> Any:
     return small_pipeline(CONFIG, TEXTS, 16, 0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=st.one_of(st.text(max_size=40), st.lists(st.sampled_from(WORDS)).map(" ".join)))
 def test_every_text_becomes_tokens_of_the_encoder(pipeline: Any, text: str) -> None:
     ids = pipeline.tokenizer(text, padding="max_length", max_length=12, truncation=True).input_ids

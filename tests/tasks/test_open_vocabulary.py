@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from soar.errors import ConfigError
@@ -47,7 +47,6 @@ def test_only_what_the_constitution_allows_and_each_meaning_once() -> None:
     assert refused["throw the lemon"] == "not understood"
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(st.characters(codec="ascii"), max_size=40)), st.permutations([CARROT, LEMON, "open the knife"]))
 def test_no_reply_gets_past_the_constitution(noise: list[str], lines: list[str]) -> None:
     tasks, _ = read_tasks("\n".join([*noise, *lines]), RULES)

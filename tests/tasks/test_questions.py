@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from soar.errors import ConfigError
@@ -97,7 +97,6 @@ def test_a_reply_that_cannot_be_used_is_none(reply: str) -> None:
     assert read_reply(reply, "m") is None
 
 
-@settings(deadline=None)
 @given(st.text(), st.recursive(st.none() | st.booleans() | st.text(), lambda inner: st.dictionaries(st.text(), inner)))
 def test_no_reply_crashes_it(noise: str, value: object) -> None:
     read_reply(noise + json.dumps(value), "m")

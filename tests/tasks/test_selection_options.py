@@ -6,7 +6,7 @@ import math
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from soar.errors import ConfigError
@@ -21,7 +21,6 @@ FEASIBLE = st.sets(st.sampled_from(TASKS))
 AUTOMATIC = [ProposalConfig(selection=name).selector(3) for name in ("ucb", "zone", "uniform", "cycling")]
 
 
-@settings(deadline=None)
 @given(FEASIBLE, COUNTS, st.sampled_from(AUTOMATIC))
 def test_every_way_chooses_a_feasible_task_and_any_when_none_is(
     feasible: set[str], counts: dict[str, int], selector: UCBSelector

@@ -29,7 +29,7 @@ def test_without_changes_images_are_only_scaled() -> None:
 
 
 @given(shift=st.integers(0, 3), crop=st.booleans(), strength=st.floats(0, 1), hue=st.floats(0, 0.5), seed=st.integers(0, 2**32))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_observation_and_goal_get_the_same_draw_and_stay_in_range(
     shift: int, crop: bool, strength: float, hue: float, seed: int
 ) -> None:

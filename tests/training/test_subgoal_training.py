@@ -53,7 +53,7 @@ def episodes(lengths: list[int]) -> StepArrays:
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     lengths=st.lists(st.integers(0, 12).filter(lambda length: length != 1), min_size=1, max_size=5),
     horizon=st.integers(1, 8),

@@ -72,7 +72,7 @@ def test_the_folder_says_how_good_the_answers_are(trained: tuple[Path, dict[str,
     assert json.loads((folder / "config.json").read_text())["config"]["temperature"] != 1.0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.data())
 def test_the_rows_of_a_line_are_about_one_frame(frames: list[int], data: st.DataObject) -> None:
     chosen = np.array(sorted(data.draw(st.sets(st.integers(0, len(frames) - 1), min_size=1))))

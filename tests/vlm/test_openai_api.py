@@ -260,7 +260,7 @@ def script() -> Iterator[Scripted]:
         yield running
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(VALUES, VALUES, VALUES, st.booleans())
 def test_whatever_a_server_says_is_an_answer_that_can_be_kept(
     script: Scripted, content: Any, logprobs: Any, usage: Any, stream: bool

@@ -40,7 +40,7 @@ def test_by_default_it_errs_as_the_papers_detector() -> None:
     assert (said == truths).mean() == pytest.approx(0.7887, abs=0.03)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.floats(0.5, 1.0), st.floats(0.6, 1.0), st.floats(0.2, 0.5))
 def test_recall_precision_and_calibration_come_out_as_asked(recall: float, precision: float, base_rate: float) -> None:
     truths, said, p_yes = answers(2000, base_rate, recall=recall, precision=precision)

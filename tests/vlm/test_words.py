@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from soar.vlm.probability import p_yes, share_of_yes
@@ -44,14 +44,12 @@ def test_what_models_say(text: str, verdict: bool | None) -> None:
     assert yes_or_no(text) is verdict
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_nothing_crashes_it_and_yes_is_never_read_where_none_was_said(text: str) -> None:
     if yes_or_no(text) is True:
         assert any(word in text.lower() for word in YES)
 
 
-@settings(deadline=None)
 @given(PLAIN, PLAIN, st.sampled_from(NO), GAP, st.sampled_from(YES), st.booleans())
 def test_words_that_hold_a_no_are_never_yes(
     before: list[str], after: list[str], no: str, gap: str, yes: str, also: bool
@@ -61,7 +59,6 @@ def test_words_that_hold_a_no_are_never_yes(
     assert verdict is (None if also else False)
 
 
-@settings(deadline=None)
 @given(PLAIN, PLAIN, st.sampled_from(YES), GAP, st.sampled_from(["not", "never", "isn't", "DON\u2019T", "maybe", "unclear"]))
 def test_a_yes_beside_a_negation_or_a_doubt_is_undecidable(
     before: list[str], after: list[str], yes: str, gap: str, word: str
@@ -84,14 +81,12 @@ def test_yes_gets_its_share_of_what_yes_and_no_have_together() -> None:
     assert share_of_yes([]) is None
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=5), st.floats())))
 def test_a_share_is_a_probability_whatever_a_server_sends(tokens: list[tuple[str, float]]) -> None:
     share = share_of_yes(tokens)
     assert share is None or 0 <= share <= 1
 
 
-@settings(deadline=None)
 @given(st.text(max_size=20), st.lists(st.one_of(st.none(), st.integers(), st.text(max_size=3))))
 def test_log_probabilities_that_are_none_are_no_probability(text: str, tokens: list[object]) -> None:
     assert p_yes(text, tokens) is None
