@@ -43,7 +43,7 @@ RESULTS = ROOT / "results" / "data_loading.json"
 TASK = "put the green block in the wooden bowl"
 BATCH, SIZE, LENGTH = 256, 256, 100
 FILMS, TIMES = 10, 2
-PAIRS, BUFFER = 8 * BATCH, 2048
+PAIRS, BUFFER = 32 * BATCH, 2048
 MANY, TINY = 30_000, 32
 Row = dict[str, Any]
 
