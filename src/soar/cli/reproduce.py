@@ -84,7 +84,12 @@ class Reproduce:
             return
         run = self.run_folder or Path("runs") / f"reproduce-{name}"
         experiment = load(Experiment, "reproduce", self.experiment).restricted(self.scenes, self.arms, self.budget)
-        chosen = [f" --{flag} {shlex.join(names)}" for flag, names in (("scenes", self.scenes), ("arms", self.arms)) if names]
+        given = (
+            ("scenes", self.scenes),
+            ("arms", self.arms),
+            ("run", () if self.run_folder is None else (str(self.run_folder),)),
+        )
+        chosen = [f" --{flag} {shlex.join(values)}" for flag, values in given if values]
         command = f"soar reproduce {name}{''.join(chosen)}" + (f" --budget {self.budget:g}" if self.budget != 1 else "")
         with progress_bars() as report:
             reproduce(
