@@ -1,0 +1,42 @@
+"""Arms compared start by start: what one of two policies can do from a start, and the other cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+from soar.evaluation.statistics import p_value, paired
+from soar.evaluation.trials import Evaluation, TrialKey
+
+
+def paired_rows(evaluations: Mapping[tuple[str, str], list[Evaluation]]) -> list[dict[str, Any]]:
+    """Return a row a pair of arms over all scenes, and with several scenes one without the scene that gained or lost most.
+
+    Args:
+        evaluations: By (scene, arm); the first training seed counts, and arms that were tried in the same scenes are compared.
+    """
+    arms: dict[str, dict[str, dict[TrialKey, bool]]] = {}
+    for (scene, arm), group in evaluations.items():
+        arms.setdefault(arm, {})[scene] = group[0].outcomes()
+    rows = []
+    for (before, first), (after, second) in combinations(arms.items(), 2):
+        if first.keys() != second.keys():
+            continue
+        change = {scene: sum(second[scene].values()) - sum(first[scene].values()) for scene in first}
+        most = max(change, key=lambda scene: abs(change[scene]))
+        for without in ["", most] if len(change) > 1 else [""]:
+            kept = [scene for scene in first if scene != without]
+            found = paired(*({key: ok for scene in kept for key, ok in arm[scene].items()} for arm in (first, second)))
+            rows.append(
+                {
+                    "before": before,
+                    "after": after,
+                    "without": without or None,
+                    "starts": sum(len(first[scene]) for scene in kept),
+                    "gained": found.only_second,
+                    "lost": found.only_first,
+                    "after better, p": p_value(found.p_second_better),
+                }
+            )
+    return rows
