@@ -20,8 +20,8 @@ class Reproduce:
     `learning-curve` is another kind: one pre-training run of the preset, whose checkpoints are tried in the scene `unshifted`.
 
     What is finished is not run again, so it can be stopped and continued. Beside the results file NAME.json stand
-    detector.json and collection.json, about what was collected, and NAME.svg, the rates as a figure. `make tables`
-    draws the tables.
+    detector.json and collection.json, about what was collected, NAME-paired.json, the arms compared start by
+    start, and NAME.svg, the rates as a figure. `make tables` draws the tables.
 
     Example: soar reproduce figure5
     soar reproduce figure5 --scenes scene1 scene5 --budget 0.1 --results results/small.json
@@ -66,6 +66,7 @@ class Reproduce:
         from soar.reproduce.figure import bars, save
         from soar.reproduce.judging import collection_rows, detector_rows
         from soar.reproduce.learning_curve import learning_curve
+        from soar.reproduce.pairing import paired_rows
 
         name = Path(self.experiment).stem
         results = self.results or Path("results") / f"{name}.json"
@@ -84,15 +85,12 @@ class Reproduce:
             return
         run = self.run_folder or Path("runs") / f"reproduce-{name}"
         experiment = load(Experiment, "reproduce", self.experiment).restricted(self.scenes, self.arms, self.budget)
-        given = (
-            ("scenes", self.scenes),
-            ("arms", self.arms),
-            ("run", () if self.run_folder is None else (str(self.run_folder),)),
-        )
+        own_run = () if self.run_folder is None else (str(self.run_folder),)
+        given = ("scenes", self.scenes), ("arms", self.arms), ("run", own_run)
         chosen = [f" --{flag} {shlex.join(values)}" for flag, values in given if values]
         command = f"soar reproduce {name}{''.join(chosen)}" + (f" --budget {self.budget:g}" if self.budget != 1 else "")
         with progress_bars() as report:
-            reproduce(
+            evaluations = reproduce(
                 experiment,
                 run=run,
                 models=Models(
@@ -107,6 +105,7 @@ class Reproduce:
                 workers=self.workers,
                 report=report,
             )
+        write_results(results.with_stem(f"{results.stem}-paired"), command, paired_rows(evaluations))
         save(bars(read_results(results)["rows"], f"{name}: success rate with 95 % intervals"), results.with_suffix(".svg"))
         if (run / "episodes").exists():
             write_results(results.with_name("collection.json"), command, collection_rows(run / "episodes"))
