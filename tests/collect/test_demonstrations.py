@@ -46,7 +46,7 @@ def test_a_demonstration_begins_where_its_prelude_ended(pictures: Path) -> None:
 
 def test_answers_are_about_frames_that_were_kept(pictures: Path) -> None:
     lengths = {record.id: record.length for record in EpisodeStore(pictures / "episodes").episodes()}
-    rows = pq.read_table(pictures / "worlds" / "000000.parquet").to_pylist()
+    rows = pq.read_table(pictures / "worlds" / "5-000000.parquet").to_pylist()
     assert {row["episode"] for row in rows} == set(lengths)
     assert all(0 <= row["step"] <= lengths[row["episode"]] for row in rows)
     assert {row["answer"] for row in rows} == {True, False}

@@ -8,7 +8,7 @@ import pytest
 from soar.improve.preset import load_preset
 from soar.improve.pretrain import pretrain
 
-from .tiny import DEMONSTRATIONS, PICTURES, PRESET, write
+from .tiny import DEMONSTRATIONS, PICTURES, PRESET, STRAYS, write
 
 
 class Pretrained(NamedTuple):
@@ -20,14 +20,14 @@ class Pretrained(NamedTuple):
     preset: str
     demonstrations: str
     pictures: str
+    strays: str
 
 
 @pytest.fixture(scope="session")
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
     folder = tmp_path_factory.mktemp("pretrained")
     preset = write(folder, "tiny.yaml", PRESET)
-    demonstrations, pictures = write(folder, "d.yaml", DEMONSTRATIONS), write(folder, "p.yaml", PICTURES)
-    manifest = pretrain(
-        load_preset(preset), folder / "data", folder / "weights", demonstrations=demonstrations, pictures=pictures
-    )
-    return Pretrained(folder / "data", folder / "weights", manifest, preset, demonstrations, pictures)
+    kinds = {"demonstrations": DEMONSTRATIONS, "pictures": PICTURES, "strays": STRAYS}
+    paths = {kind: write(folder, f"{kind}.yaml", text) for kind, text in kinds.items()}
+    manifest = pretrain(load_preset(preset), folder / "data", folder / "weights", **paths)
+    return Pretrained(folder / "data", folder / "weights", manifest, preset, **paths)

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from soar.collect.strays import IMAGINED
+from soar.episodes import EpisodeStore
 from soar.errors import StoreError
 from soar.improve.preset import load_preset
 from soar.improve.pretrain import pretrain
@@ -48,6 +50,22 @@ def test_the_manifest_says_what_was_seen(pretrained: Pretrained) -> None:
     assert manifest["policy"]["samples"] == 160
 
 
+def test_the_subgoal_model_learns_from_where_it_leads_its_policy(pretrained: Pretrained) -> None:
+    store = EpisodeStore(pretrained.data / "pictures" / "episodes")
+    seed = load_preset(pretrained.preset).pretraining.stray_seed
+    pairs = store.episodes(f"scene = 'world-{seed}-0'")
+    assert pairs
+    assert {(pair.provenance.policy, pair.length) for pair in pairs} == {(IMAGINED, 1)}
+    assert pretrained.manifest["strays"]["episodes"] == len(pairs)
+    first, corrected = (
+        json.loads((folder / "config.json").read_text())["weights"]
+        for folder in (pretrained.data / "models" / "subgoal", pretrained.weights / "subgoal")
+    )
+    assert first != corrected
+    lineage = json.loads((pretrained.weights / "subgoal" / "lineage.json").read_text())
+    assert lineage["parent"] == first[:8]
+
+
 def test_finished_stages_are_skipped(pretrained: Pretrained) -> None:
     stamps = {path: path.stat().st_mtime_ns for path in pretrained.weights.rglob("*.safetensors")}
     phases: list[str] = []
@@ -57,6 +75,7 @@ def test_finished_stages_are_skipped(pretrained: Pretrained) -> None:
         pretrained.weights,
         demonstrations=pretrained.demonstrations,
         pictures=pretrained.pictures,
+        strays=pretrained.strays,
         on_progress=lambda phase, done, total, note="": phases.append(phase),
     )
     assert (phases, again) == ([], json.loads(json.dumps(pretrained.manifest)))

@@ -107,14 +107,16 @@ class Pretrain:
     """Folder that gets the finished models: policy, subgoal, vqa."""
     initial: Path | None = None
     """Folder of earlier models that the training continues from, such as src/soar/weights; fresh networks by default."""
-    stages: tuple[Literal["demonstrations", "pictures", "policy", "subgoal", "vqa"], ...] = (
+    stages: tuple[Literal["demonstrations", "pictures", "policy", "subgoal", "strays", "correction", "vqa"], ...] = (
         "demonstrations",
         "pictures",
         "policy",
         "subgoal",
+        "strays",
+        "correction",
         "vqa",
     )
-    """Which stages; all by default."""
+    """Which stages; all by default. `strays` pictures where the models go astray, `correction` learns from it."""
     workers: int | None = None
     """Processes that record; the preset's number by default."""
     device: str = "cpu"

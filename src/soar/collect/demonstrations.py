@@ -35,6 +35,7 @@ from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError
 from soar.files import replacing
 from soar.grammar import task_from_instruction
+from soar.policies.opening import open_policy
 from soar.seeding import derive_seed, generator
 from soar.sim import catalogue
 from soar.sim.demonstrator import Demonstrator, Style
@@ -42,6 +43,7 @@ from soar.sim.looks import Look, LookJitter
 from soar.sim.scene import SceneConfig, load_scene
 from soar.sim.truth import reset_for, succeeded
 from soar.sim.world import HOME_POSITION, World
+from soar.subgoals.opening import open_subgoal_model
 from soar.types import Episode, Label, Provenance
 
 MAX_STEPS = 100
@@ -89,8 +91,8 @@ class DemonstrationConfig:
     bump_probability: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.per_world < 1:
-            raise ConfigError(f"per_world is {self.per_world}; at least 1 episode a world is needed")
+        if self.per_world < 0 or not self.per_world + self.strays:
+            raise ConfigError(f"per_world is {self.per_world}; a world needs at least 1 episode, or strays")
 
 
 def draw_world(config: DemonstrationConfig, seed: int, index: int) -> SceneConfig:
@@ -135,21 +137,29 @@ def named_world(scene: str, seed: int, index: int) -> SceneConfig:
     return replace(load_scene(scene), name=f"world-{seed}-{index}")
 
 
+def finished_file(folder: Path, seed: int, index: int) -> Path:
+    """Return the file of a finished world, with its answers if it has any."""
+    return folder / "worlds" / f"{seed}-{index:06d}.parquet"
+
+
 def record_world(item: dict[str, Any], report: Any) -> dict[str, Any]:
     """Record all demonstrations of one world (worker entry point); what is in the store already is not done again.
 
     Args:
-        item: `config` (name), `folder`, `seed`, `index`, and `scene` to record there instead of in a random world.
+        item: `config` (name), `folder`, `seed`, `index`, `scene` to record there instead of in a random world, and `student`,
+            the names of a policy and a subgoal model whose attempts the strays are.
         report: Called with `episodes=1` after each attempt.
     """
     config = load(DemonstrationConfig, "demonstrations", item["config"])
     folder, seed, index = Path(item["folder"]), int(item["seed"]), int(item["index"])
     store = EpisodeStore(folder / "episodes", mode="open_or_create")
-    done_file = folder / "worlds" / f"{index:06d}.parquet"
+    done_file = finished_file(folder, seed, index)
     if done_file.exists():
         return {"kept": 0, "resumed": True}
     in_scene = str(item.get("scene", ""))
     scene = named_world(in_scene, seed, index) if in_scene else draw_world(config, seed, index)
+    names = item.get("student")
+    student = (open_policy(names[0]), open_subgoal_model(names[1])) if names else None
     world = World(scene, image_size=config.image_size)
     present = {record.id for record in store.episodes(f"scene = '{scene.name}'")}
     kept: list[Episode] = []
@@ -172,10 +182,11 @@ def record_world(item: dict[str, Any], report: Any) -> dict[str, Any]:
             rng = np.random.default_rng(own_seed)
             world.apply_look(_episode_look(config, scene, rng))
             asked = functools.partial(_ask_now, config, world, rng) if config.answers else None
-            for episode, rows in record_strays(world, attempt, own_seed, rng, asked):
+            for episode, rows in record_strays(world, attempt, own_seed, rng, ask=asked, student=student):
                 answers += rows
                 if episode.id not in present:
                     kept.append(episode)
+            report(episodes=1)
     finally:
         world.close()
     if kept:

@@ -1,29 +1,33 @@
 """Pictures of attempts that go astray, and of what should come next.
 
 ```
-attempt    ──●────●──────●───●─────►   an oblivious or clumsy actor, 100 steps, started once
+attempt    ──●────●──────●───●─────►   an oblivious or clumsy actor, or a policy, 100 steps, started once
              ╲    ╲      ╲   ╲
 demonstrator  20   20     20  20       from some of the states: the picture 20 steps later, then back
 ```
 
 Each pair of pictures is kept as an episode of one action (which nobody takes): its first frame is the state, its last one what
 the demonstrator makes of it. So a subgoal model learns what to imagine where a weak policy ends up, not only along the way of
-those who do it right.
+those who do it right. With a policy and a subgoal model that are already there, it learns that of the very states that they
+bring about (DAgger, Ross et al. 2011).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from soar.grammar import task_from_instruction
+from soar.policies.base import Policy
+from soar.seeding import derive_seed
 from soar.sim.demonstrator import Demonstrator, Style, imagine
 from soar.sim.oblivious import Oblivious
 from soar.sim.truth import reset_for, succeeded
 from soar.sim.world import World
-from soar.types import Episode, Provenance
+from soar.subgoals.base import SubgoalModel
+from soar.types import SUBGOAL_STEPS, Action, Episode, Goal, Observation, Provenance
 
 STRAY_STEPS = 100
 BRANCH_PROBABILITY = 0.15
@@ -32,7 +36,43 @@ IMAGINED = "imagined"
 Answers = list[dict[str, Any]]
 
 
-def stray_actor(world: World, instruction: str, rng: np.random.Generator) -> Oblivious | Demonstrator:
+class Actor(Protocol):
+    """Whoever acts in a world."""
+
+    def act(self) -> Action:
+        """Return the next action (7,)."""
+        ...
+
+
+class Follower:
+    """A policy that follows what a subgoal model imagines, as they are deployed.
+
+    Args:
+        world: What it sees.
+        instruction: What it is told.
+        policy: Reaches the subgoals; it is reset.
+        subgoal_model: Imagines them.
+        seed: Of the subgoals.
+    """
+
+    def __init__(self, world: World, instruction: str, policy: Policy, subgoal_model: SubgoalModel, seed: int) -> None:
+        policy.reset()
+        self._world, self._instruction, self._seed = world, task_from_instruction(instruction).instruction, seed
+        self._policy, self._subgoal_model = policy, subgoal_model
+        self._goal: Goal = instruction
+        self._step = 0
+
+    def act(self) -> Action:
+        """Return the next action (7,)."""
+        seen = Observation(image_HWC=self._world.render(), state=self._world.proprioception())
+        if self._step % SUBGOAL_STEPS == 0:
+            seed = derive_seed(self._seed, "subgoal", self._step)
+            self._goal = self._subgoal_model.generate([seen.image_HWC], [self._instruction], [seed])[0]
+        self._step += 1
+        return np.asarray(self._policy.act([seen], [self._goal])[0])
+
+
+def stray_actor(world: World, instruction: str, rng: np.random.Generator) -> Actor:
     """Return someone who does badly: mostly one who does not look, else one who looks and is clumsy."""
     if rng.random() < 0.75:
         return Oblivious(world, instruction, rng)
@@ -40,7 +80,13 @@ def stray_actor(world: World, instruction: str, rng: np.random.Generator) -> Obl
 
 
 def record_strays(
-    world: World, name: str, seed: int, rng: np.random.Generator, ask: Callable[[str], Answers] | None
+    world: World,
+    name: str,
+    seed: int,
+    rng: np.random.Generator,
+    *,
+    ask: Callable[[str], Answers] | None,
+    student: tuple[Policy, SubgoalModel] | None = None,
 ) -> Iterator[tuple[Episode, Answers]]:
     """Yield the pairs of one attempt.
 
@@ -50,11 +96,12 @@ def record_strays(
         seed: Of the start, and recorded with the pairs.
         rng: Of all else.
         ask: Answers questions about the present state for an episode id; None to leave that out.
+        student: Whose attempts they are; scripted ones by default.
     """
     scene = world.config
     instruction = str(rng.choice(scene.tasks))
     reset_for(world, instruction, seed % 2**31)
-    actor = stray_actor(world, instruction, rng)
+    actor = stray_actor(world, instruction, rng) if student is None else Follower(world, instruction, *student, seed)
     for step in range(STRAY_STEPS):
         if rng.random() < BRANCH_PROBABILITY:
             # Mostly what is still to be done, as in an attempt; a finished task is left alone, and that is learned too.

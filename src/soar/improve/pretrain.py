@@ -4,6 +4,8 @@
     pictures         anything, mistakes included, with answers   → DATA/pictures/episodes, DATA/pictures/worlds
     policy           from the demonstrations                     → DATA/models/policy,  WEIGHTS/policy
     subgoal          from the pictures                           → DATA/models/subgoal, WEIGHTS/subgoal
+    strays           attempts of these two, with answers         → more of DATA/pictures
+    correction       the subgoal model, from all pictures        → DATA/models/correction, WEIGHTS/subgoal
     vqa              from the pictures and answers               → DATA/models/vqa,     WEIGHTS/vqa
 
 Each stage resumes, and is skipped once it is finished. `DATA/manifest.json` says what each one made and saw, and for how long.
@@ -35,10 +37,10 @@ from soar.improve.run_folder import copy_model
 from soar.policies.lineage import Lineage, git_revision
 from soar.training.data import co_training_mixture, make_sampler
 from soar.training.policy import train_policy
-from soar.training.subgoal import train_subgoal_model
+from soar.training.subgoal import SubgoalTrainingConfig, train_subgoal_model
 from soar.training.vqa import train_vqa
 
-Stage = Literal["demonstrations", "pictures", "policy", "subgoal", "vqa"]
+Stage = Literal["demonstrations", "pictures", "policy", "subgoal", "strays", "correction", "vqa"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
@@ -51,6 +53,7 @@ def pretrain(
     workers: int | None = None,
     demonstrations: str = "demonstrations",
     pictures: str = "pictures",
+    strays: str = "strays",
     initial: Path | None = None,
     device: str = "cpu",
     on_progress: Progress | None = None,
@@ -65,6 +68,7 @@ def pretrain(
         workers: Processes that record; the preset's number by default.
         demonstrations: Configuration of the demonstrations, see `soar.improve.recording.record`.
         pictures: Configuration of the pictures.
+        strays: Configuration of the attempts of the models that were made so far.
         initial: Folder of earlier models (policy, subgoal, vqa) that the training continues from; fresh networks by default.
         device: Of torch.
         on_progress: Called as the work goes on.
@@ -79,10 +83,13 @@ def pretrain(
     """
     path = data / "manifest.json"
     config = preset.pretraining
-    processes = workers or preset.workers
-    kinds = {"demonstrations": demonstrations, "pictures": pictures}
-    amounts = {"demonstrations": config.demonstration_worlds, "pictures": config.picture_worlds}
-    seeds = {"demonstrations": config.demonstration_seed, "pictures": config.picture_seed}
+    recordings = {
+        "demonstrations": _Recording(
+            data / "demonstrations", demonstrations, config.demonstration_worlds, config.demonstration_seed
+        ),
+        "pictures": _Recording(data / "pictures", pictures, config.picture_worlds, config.picture_seed),
+        "strays": _Recording(data / "pictures", strays, config.stray_worlds, config.stray_seed),
+    }
 
     def tell(stage: str) -> Callable[[int, int, dict[str, float]], None]:
         def on_step(done: int, total: int, metrics: dict[str, float]) -> None:
@@ -92,37 +99,49 @@ def pretrain(
         return on_step
 
     for stage in STAGES:
-        if stage not in stages:
+        if stage not in stages or (stage in ("strays", "correction") and not config.stray_worlds):
             continue
+        recording = recordings.get(stage)
         recipe: dict[str, Any] = (
-            _plain(getattr(config, stage)) if stage not in kinds else {"worlds": amounts[stage], "seed": seeds[stage]}
+            {"worlds": recording.worlds, "seed": recording.seed} if recording else _plain(getattr(config, stage))
         )
-        if stage not in kinds and initial is not None:
+        if not recording and initial is not None and stage != "correction":
             recipe["initial"] = str(initial)
         if _read(path).get(stage, {}).get("recipe") == recipe:
             continue
         begun = time.monotonic()
-        if stage in kinds:
+        if recording:
             record(
-                kinds[stage],
-                data / stage,
-                worlds=amounts[stage],
-                seed=seeds[stage],
-                workers=processes,
+                recording.kind,
+                recording.folder,
+                worlds=recording.worlds,
+                seed=recording.seed,
+                workers=workers or preset.workers,
+                student=(str(weights / "policy"), str(data / "models" / "subgoal")) if stage == "strays" else None,
                 on_world=lambda done, total, stage=stage: on_progress(stage, done, total) if on_progress else None,  # type: ignore[misc]
             )
-            made = _recorded(data / stage, kinds[stage], amounts[stage], seeds[stage])
+            made = _recorded(recording)
         else:
             folder = data / "models" / stage
-            parent = None if initial is None else initial / stage
+            parent = data / "models" / "subgoal" if stage == "correction" else initial / stage if initial else None
             job = _Job(preset=preset, data=data, folder=folder, initial=parent, device=device, on_step=tell(stage))
-            made = {"policy": _policy, "subgoal": _subgoal, "vqa": _vqa}[stage](job)
-            copy_model(folder, weights / stage)
+            made = {"policy": _policy, "subgoal": _subgoal, "correction": _correction, "vqa": _vqa}[stage](job)
+            copy_model(folder, weights / ("subgoal" if stage == "correction" else stage))
         seconds = round(time.monotonic() - begun, 1)
         # Read again: other stages may have been finished meanwhile, by the same command elsewhere.
         finished = {stage: {**made, "seconds": seconds, "recipe": recipe}, "revision": git_revision()}
         write_json(path, _read(path) | finished)
     return _read(path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Recording:
+    """What a stage records: worlds 0 to `worlds` - 1 of a seed, as a kind of demonstrations."""
+
+    folder: Path
+    kind: str
+    worlds: int
+    seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,15 +156,17 @@ class _Job:
     on_step: Callable[[int, int, dict[str, float]], None]
 
 
-def _recorded(folder: Path, kind: str, worlds: int, seed: int) -> dict[str, Any]:
-    records = EpisodeStore(folder / "episodes").episodes("instruction <> ''")
+def _recorded(recording: _Recording) -> dict[str, Any]:
+    folder, kind, worlds, seed = recording.folder, recording.kind, recording.worlds, recording.seed
+    records = EpisodeStore(folder / "episodes").episodes(f"instruction <> '' AND scene LIKE 'world-{seed}-%'")
+    answers = (folder / "worlds").glob(f"{seed}-*.parquet")
     made = {
         "worlds": worlds,
         "seed": seed,
         "episodes": len(records),
         "transitions": sum(record.length for record in records),
         "successes": sum(record.simulator_success is True for record in records),
-        "answers": sum(pq.read_metadata(path).num_rows for path in (folder / "worlds").glob("*.parquet")),
+        "answers": sum(pq.read_metadata(path).num_rows for path in answers),
     }
     return made | looks_and_objects(kind, worlds=worlds, seed=seed)
 
@@ -172,7 +193,14 @@ def _policy(job: _Job) -> dict[str, Any]:
 
 
 def _subgoal(job: _Job) -> dict[str, Any]:
-    config = job.preset.pretraining.subgoal
+    return _train_subgoal(job, job.preset.pretraining.subgoal)
+
+
+def _correction(job: _Job) -> dict[str, Any]:
+    return _train_subgoal(job, job.preset.pretraining.correction)
+
+
+def _train_subgoal(job: _Job, config: SubgoalTrainingConfig) -> dict[str, Any]:
     store = EpisodeStore(job.data / "pictures" / "episodes")
     # A failed attempt shows what should not be imagined.
     arrays = load_arrays(store, f"simulator_success OR policy = '{IMAGINED}'")

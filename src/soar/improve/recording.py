@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from soar.collect.demonstrations import DemonstrationConfig, draw_world, record_world
+from soar.collect.demonstrations import DemonstrationConfig, draw_world, finished_file, record_world
 from soar.collect.workers import run_workers
 from soar.configuration import load
 from soar.episodes.store import EpisodeStore
@@ -22,6 +22,7 @@ def record(
     seed: int,
     workers: int,
     scene: str = "",
+    student: tuple[str, str] | None = None,
     on_world: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Record all demonstrations of worlds 0 to `worlds` - 1.
@@ -33,6 +34,7 @@ def record(
         seed: Of the worlds.
         workers: Processes.
         scene: Name of the scene, or path of its YAML file, for a kind that is recorded in a scene instead of random worlds.
+        student: Names of a policy and of a subgoal model whose attempts the strays are (`soar.collect.strays`).
         on_world: Called with (worlds done, worlds in all).
 
     Returns:
@@ -43,7 +45,7 @@ def record(
         SoarError: The folder cannot be written.
     """
     config = load(DemonstrationConfig, "demonstrations", kind)
-    missing = [index for index in range(worlds) if not (folder / "worlds" / f"{index:06d}.parquet").exists()]
+    missing = [index for index in range(worlds) if not finished_file(folder, seed, index).exists()]
     if on_world is not None:
         on_world(worlds - len(missing), worlds)
     if not missing:
@@ -58,11 +60,12 @@ def record(
 
     def receive(index: int, _report: dict[str, Any]) -> None:
         attempts[missing[index]] += 1
-        finished = sum(count >= config.per_world for count in attempts.values())
+        finished = sum(count >= config.per_world + config.strays for count in attempts.values())
         if on_world is not None:
             on_world(worlds - len(missing) + finished, worlds)
 
-    items = [{"config": kind, "scene": scene, "folder": str(folder), "seed": seed, "index": index} for index in missing]
+    item = {"config": kind, "scene": scene, "folder": str(folder), "seed": seed, "student": student}
+    items = [item | {"index": index} for index in missing]
     run_workers(record_world, items, workers=workers, on_report=receive)
     return folder / "episodes"
 

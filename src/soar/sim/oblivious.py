@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from soar.errors import ConfigError
 from soar.grammar import Instruction, parse_instruction
 from soar.sim.catalogue import LONG
 from soar.sim.scene import BARRIER_HIGH, BARRIER_LOW
@@ -46,7 +47,13 @@ class Oblivious:
         while True:
             self._pace_m = float(self._rng.uniform(0.005, 0.017))
             self._noise_m = float(self._rng.choice([0.0, 0.002, 0.004]))
-            yield from self._drawer() if self._task.kind in ("open", "close") else self._pick_and_place()
+            match self._task.kind:
+                case "open" | "close":
+                    yield from self._drawer()
+                case "fold" | "unfold":
+                    yield from self._cloth()
+                case _:
+                    yield from self._pick_and_place()
 
     def _pick_and_place(self) -> Iterator[Action]:
         rng, name = self._rng, self._task.object
@@ -82,6 +89,28 @@ class Oblivious:
         yield from self._stay(int(rng.integers(0, 15)), 0.0)
         yield from self._stay(int(rng.integers(1, 4)), 1.0)
         yield from self._go(aim + np.array([0, way, 0.06]), 1.0, 0.0)
+
+    def _cloth(self) -> Iterator[Action]:
+        rng, cloth = self._rng, self._world.cloth
+        if cloth is None:
+            raise ConfigError(f"there is no cloth to {self._task.kind} in scene {self._world.config.name!r}")
+        left, _, right = (row.mean(0) for row in cloth.edges(self._world.data))
+        axis = cloth.axis(self._world.data)
+        turn = float(np.arctan2(-axis[0], axis[1])) + rng.normal(0, 0.15)
+        spread_m = float(rng.choice([0.003, 0.010, 0.020]))
+        aim = right + np.array([*rng.normal(0, spread_m, 2), 0.009 + max(0.0, rng.normal(0, 0.008))])
+        to = left[:2] if self._task.kind == "fold" else right[:2] + rng.uniform(0.5, 1.1) * 2 * cloth.half_m[1] * axis
+        to = to + rng.normal(0, 0.012, 2)
+        yield from self._go(aim + np.array([0, 0, rng.uniform(0.02, 0.05)]), 1.0, turn)
+        yield from self._go(aim, 1.0, turn)
+        yield from self._stay(int(rng.integers(2, 5)), 0.0)
+        height = float(rng.uniform(0.02, 0.06))
+        yield from self._go(np.array([*aim[:2], aim[2] + height]), 0.0, turn)
+        yield from self._go(np.array([*to, aim[2] + height]), 0.0, turn)
+        yield from self._stay(int(rng.integers(0, 15)), 0.0)
+        yield from self._stay(int(rng.integers(2, 6)), 1.0)
+        yield from self._go(np.array([*to, 0.09]), 1.0, turn)
+        yield from self._stay(int(rng.integers(0, 12)), 1.0)
 
     def _place(self) -> FloatArray:
         """Return where (x, y) what it may hold is carried."""
