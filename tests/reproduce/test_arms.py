@@ -28,6 +28,7 @@ arms:
   pretrained: {{data: none}}
   faster: {{data: none, as_fast_as: improved}}
   improved: {{data: autonomous, success_only: false}}
+  improved, oracle subgoals: {{data: autonomous, success_only: false, subgoals: oracle}}
   control: {{data: pretraining}}
   generalist: {{data: autonomous, success_only: false, pooled: true, share: 0.2}}
 """
@@ -54,7 +55,8 @@ def test_every_arm_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pr
 
     run()
     rows = read_results(tmp_path / "results" / "tiny.json")["rows"]
-    arms = [("pretrained", 1), ("faster", 1), ("improved", 2), ("control", 2), ("generalist", 2)]
+    oracle = "improved, oracle subgoals"
+    arms = [("pretrained", 1), ("faster", 1), ("improved", 2), (oracle, 2), ("control", 2), ("generalist", 2)]
     assert sorted((row["scene"], row["arm"], row["training_seed"]) for row in rows) == sorted(
         (scene, arm, seed) for scene in ("one", "two") for arm, seeds in arms for seed in range(seeds)
     )
@@ -64,9 +66,12 @@ def test_every_arm_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pr
         "pretrained": 1,
         "faster": 2,
         "improved": 4,
+        oracle: 4,
         "control": 2,  # it sees no scene
         "generalist": 2,
     }
+    assert of[oracle] == of["improved"]  # trained once, evaluated twice
+    assert {row["subgoals"] for row in rows if row["arm"] == oracle} == {"oracle"}
     store = tmp_path / "run" / "episodes"
     assert mean_speed_m(tmp_path / "run" / "evaluations" / "one" / "pretrained-0.json") > 0
 

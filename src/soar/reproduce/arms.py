@@ -82,13 +82,17 @@ def reproduce(
                 ]
                 _write(results, command, arms, evaluations)
 
+    def trained_as(arm: str) -> str:
+        """Return the first arm that is trained alike: what differs only in the evaluation is one policy."""
+        return next(name for name in arms if _training(arms[name]) == _training(arms[arm]))
+
     def job_of(arm: str, name: str, seed: int) -> dict[str, Any]:
         place = Path() if arms[arm].pooled else Path(name)
         return {
             "name": arm,
             "arm": dataclasses.asdict(arms[arm]),
             "scene": name,
-            "out": str(run / "policies" / place / f"{arm}-{seed}"),
+            "out": str(run / "policies" / place / f"{trained_as(arm)}-{seed}"),
             "evaluation": str(run / "evaluations" / name / f"{arm}-{seed}.json"),
             "seed": seed,
             "models": dataclasses.asdict(models),
@@ -138,6 +142,10 @@ def reproduce(
     measure(trained)
     measure([name for name, arm in arms.items() if arm.as_fast_as])
     return evaluations
+
+
+def _training(arm: Arm) -> Arm:
+    return dataclasses.replace(arm, subgoals="", as_fast_as="")
 
 
 def _train(jobs: list[dict[str, Any]], workers: int, report: Progress) -> None:
