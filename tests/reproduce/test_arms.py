@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ arms:
   improved: {{data: autonomous, success_only: false}}
   improved, oracle subgoals: {{data: autonomous, success_only: false, subgoals: oracle}}
   control: {{data: pretraining}}
-  generalist: {{data: autonomous, success_only: false, pooled: true, share: 0.2}}
+  generalist: {{data: autonomous, success_only: false, pooled: true, share: 0.2, steps: 7}}
 """
 
 
@@ -70,6 +71,8 @@ def test_every_arm_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pr
         "control": 2,  # it sees no scene
         "generalist": 2,
     }
+    metrics = tmp_path / "run" / "policies" / "generalist-0" / "training" / "metrics.jsonl"
+    assert json.loads(metrics.read_text().splitlines()[-1])["step"] == 7
     assert of[oracle] == of["improved"]  # trained once, evaluated twice
     assert {row["subgoals"] for row in rows if row["arm"] == oracle} == {"oracle"}
     store = tmp_path / "run" / "episodes"

@@ -36,6 +36,7 @@ from soar.improve.preset import Preset, load_preset
 from soar.improve.recording import record
 from soar.reproduce.experiment import Arm, Experiment
 from soar.sim.scene import load_scene
+from soar.training.policy import PolicyTrainingConfig
 
 HEADROOM_SEED = 3
 Progress = Callable[[str, int, int, str], None]
@@ -95,6 +96,7 @@ def reproduce(
             "out": str(run / "policies" / place / f"{trained_as(arm)}-{seed}"),
             "evaluation": str(run / "evaluations" / name / f"{arm}-{seed}.json"),
             "seed": seed,
+            "steps": arms[arm].steps or _recipe(settings, arms[arm]).fit.steps,
             "models": dataclasses.asdict(models),
             "preset": preset,
             "pretraining": str(pretraining),
@@ -148,12 +150,16 @@ def _training(arm: Arm) -> Arm:
     return dataclasses.replace(arm, subgoals="", as_fast_as="")
 
 
+def _recipe(preset: Preset, arm: Arm) -> PolicyTrainingConfig:
+    return preset.pretraining.policy if arm.from_scratch else preset.improvement.policy
+
+
 def _train(jobs: list[dict[str, Any]], workers: int, report: Progress) -> None:
     steps_done = [0] * len(jobs)
 
     def receive(index: int, progress: dict[str, Any]) -> None:
         steps_done[index] = int(progress["done"])
-        report("train", sum(steps_done), int(progress["total"]) * len(jobs), Path(str(jobs[index]["out"])).name)
+        report("train", sum(steps_done), sum(job["steps"] for job in jobs), Path(str(jobs[index]["out"])).name)
 
     run_workers(train_arm, jobs, workers=workers, on_report=receive)
 
@@ -182,7 +188,7 @@ def train_arm(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
     """Train one arm with one seed (worker entry point); reports `done` and `total` steps."""
     arm = validate(Arm, item["arm"], "arm")
     preset: Preset = load_preset(item["preset"])
-    config = preset.pretraining.policy if arm.from_scratch else preset.improvement.policy
+    config = _recipe(preset, arm)
     own = {k: getattr(arm, k) for k in ("goal_window", "sum_actions", "drop_idle") if getattr(arm, k) is not None}
     run = Path(item["run"])
     autonomous = None
@@ -201,7 +207,7 @@ def train_arm(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
         autonomous = AutonomousData(store=run / "headroom" / item["scene"] / "episodes", success_only=False)
     config = dataclasses.replace(
         config,
-        fit=dataclasses.replace(config.fit, seed=int(item["seed"])),
+        fit=dataclasses.replace(config.fit, seed=int(item["seed"]), steps=int(item["steps"])),
         autonomous=source,
         upsampling=preset.improvement.policy.upsampling,
         autonomous_cap=preset.improvement.policy.autonomous_cap,

@@ -25,7 +25,8 @@ class Arm:
         success_only: Learn from successes only.
         label: Whose judgement counts; the VLM's with the preset's `improvement.threshold`.
         share: Share of autonomous data in a batch; None leaves it to the preset's up-sampling and cap.
-        goal_window: Of autonomous data, in steps.
+        steps: Of training; None leaves it to the preset.
+        goal_window: Of autonomous data, in steps of an episode.
         sum_actions: Imitate the sum of two consecutive autonomous actions.
         drop_idle: Leave out idle steps.
         from_scratch: Begin with a fresh network and the pre-training budget instead of continuing.
@@ -38,6 +39,7 @@ class Arm:
     success_only: bool = True
     label: Judge = "vlm"
     share: float | None = None
+    steps: int | None = None
     goal_window: tuple[int, int] | None = None
     sum_actions: bool | None = None
     drop_idle: bool | None = None
@@ -48,6 +50,8 @@ class Arm:
     def __post_init__(self) -> None:
         if self.share is not None and not 0 < self.share < 1:
             raise ConfigError(f"an arm's share of autonomous data must be between 0 and 1, both excluded; got {self.share}")
+        if self.steps is not None and self.steps < 1:
+            raise ConfigError(f"an arm's steps of training must be at least 1, got {self.steps}")
         if self.pooled and self.data not in ("autonomous", "pretraining"):
             raise ConfigError(f"an arm with data {self.data!r} cannot be pooled, only one with autonomous or pretraining data")
 
