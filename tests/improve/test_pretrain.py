@@ -31,7 +31,7 @@ def test_all_base_models_come_from_nothing_and_load(pretrained: Pretrained) -> N
 
 
 def test_shipped_models_have_no_training_state(pretrained: Pretrained) -> None:
-    for model in ("policy", "subgoal", "vqa"):
+    for model in ("policy", "language", "subgoal", "vqa"):
         assert {path.name for path in (pretrained.weights / model).iterdir()} == {
             "config.json",
             "model.safetensors",

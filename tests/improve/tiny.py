@@ -28,6 +28,7 @@ pretraining:
     fit: {steps: 10, batch_size: 16, warmup_steps: 2, checkpoint_every: 5}
     network: {encoder: {name: small, width: 4}, image_size: 64}
     augmentation: {crop_scale: [1, 1], crop_ratio: [1, 1], shift: 2}
+  sentences: hashed-words
   subgoal: &subgoal
     network: {width: 8, patch: 16, text: {width: 16}}
     fit: {steps: 4, batch_size: 8, warmup_steps: 2, checkpoint_every: 4}

@@ -31,6 +31,8 @@ arms:
   improved: {{data: autonomous, success_only: false}}
   improved, oracle subgoals: {{data: autonomous, success_only: false, subgoals: oracle}}
   control: {{data: pretraining}}
+  language pretrained: {{data: none, conditioning: language}}
+  language scene: {{data: autonomous, success_only: false, conditioning: language}}
   generalist: {{data: autonomous, success_only: false, pooled: true, share: 0.2, steps: 7}}
 """
 
@@ -46,6 +48,7 @@ def test_every_arm_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pr
             load(Experiment, "reproduce", recipe),
             run=tmp_path / "run",
             models=Models(policy=f"{weights}/policy", subgoals=f"{weights}/subgoal", vlm=f"{weights}/vqa"),
+            language=f"{weights}/language",
             preset=pretrained.preset,
             pretraining=pretrained.data / "demonstrations" / "episodes",
             results=tmp_path / "results" / "tiny.json",
@@ -58,6 +61,7 @@ def test_every_arm_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pr
     rows = read_results(tmp_path / "results" / "tiny.json")["rows"]
     oracle = "improved, oracle subgoals"
     arms = [("pretrained", 1), ("faster", 1), ("improved", 2), (oracle, 2), ("control", 2), ("generalist", 2)]
+    arms += [("language pretrained", 1), ("language scene", 2)]
     assert sorted((row["scene"], row["arm"], row["training_seed"]) for row in rows) == sorted(
         (scene, arm, seed) for scene in ("one", "two") for arm, seeds in arms for seed in range(seeds)
     )
@@ -70,11 +74,15 @@ def test_every_arm_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pr
         oracle: 4,
         "control": 2,  # it sees no scene
         "generalist": 2,
+        "language pretrained": 1,
+        "language scene": 4,
     }
     metrics = tmp_path / "run" / "policies" / "generalist-0" / "training" / "metrics.jsonl"
     assert json.loads(metrics.read_text().splitlines()[-1])["step"] == 7
     assert of[oracle] == of["improved"]  # trained once, evaluated twice
     assert {row["subgoals"] for row in rows if row["arm"] == oracle} == {"oracle"}
+    assert {row["policy"][:4] for row in rows if row["arm"].startswith("language")} == {"lcbc"}
+    assert {row["subgoals"] for row in rows if row["arm"].startswith("language")} == {""}
     store = tmp_path / "run" / "episodes"
     assert mean_speed_m(tmp_path / "run" / "evaluations" / "one" / "pretrained-0.json") > 0
 

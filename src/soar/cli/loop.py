@@ -104,13 +104,16 @@ class Pretrain:
     out: Path = Path("data")
     """Folder of recordings, training runs and the manifest."""
     weights: Path = Path("data/weights")
-    """Folder that gets the finished models: policy, subgoal, vqa."""
+    """Folder that gets the finished models: policy, language, subgoal, vqa."""
     initial: Path | None = None
     """Folder of earlier models that the training continues from, such as src/soar/weights; fresh networks by default."""
-    stages: tuple[Literal["demonstrations", "pictures", "policy", "subgoal", "strays", "correction", "vqa"], ...] = (
+    stages: tuple[
+        Literal["demonstrations", "pictures", "policy", "language", "subgoal", "strays", "correction", "vqa"], ...
+    ] = (
         "demonstrations",
         "pictures",
         "policy",
+        "language",
         "subgoal",
         "strays",
         "correction",

@@ -234,7 +234,7 @@ class Train:
         from soar.cli.tables import say
         from soar.errors import ConfigError
         from soar.improve.cotraining import AutonomousData, cotrain
-        from soar.improve.preset import load_preset
+        from soar.improve.preset import following_instructions, load_preset
         from soar.training.distributed import joined
 
         if not 0 <= self.validation < 1:
@@ -254,8 +254,7 @@ class Train:
         )
         network = changed(config.network, image_size=self.image_size)
         if self.kind == "lcbc":
-            instruction = changed(network.instruction, encoder=self.encoder)
-            network = dataclasses.replace(network, conditioning="language", instruction=instruction)
+            network = following_instructions(dataclasses.replace(config, network=network), self.encoder or "").network
         elif self.encoder is not None:
             raise ConfigError(
                 "--encoder chooses the sentence encoder of a language-conditioned policy: use it with `soar train lcbc`"

@@ -44,6 +44,8 @@ class Reproduce:
     """Store of the base's demonstrations; `soar pretrain --stages demonstrations` records it."""
     policy: Path | None = None
     """Folder of the base policy; the one that comes with SOAR by default."""
+    language: Path | None = None
+    """Folder of the base policy that follows instructions, for arms that do; the one that comes with SOAR by default."""
     subgoals: str | None = None
     """Folder of the subgoal model, or `oracle`; the one that comes with SOAR by default."""
     vlm: str | None = None
@@ -85,6 +87,7 @@ class Reproduce:
             return
         run = self.run_folder or Path("runs") / f"reproduce-{name}"
         experiment = load(Experiment, "reproduce", self.experiment).restricted(self.scenes, self.arms, self.budget)
+        follows = any(arm.conditioning == "language" for arm in experiment.arms.values())
         own_run = () if self.run_folder is None else (str(self.run_folder),)
         given = ("scenes", self.scenes), ("arms", self.arms), ("run", own_run)
         chosen = [f" --{flag} {shlex.join(values)}" for flag, values in given if values]
@@ -98,6 +101,7 @@ class Reproduce:
                     subgoals=self.subgoals or str(default_weights("subgoal")),
                     vlm=self.vlm or str(default_weights("vqa")),
                 ),
+                language=str(self.language or default_weights("language")) if follows else "",
                 preset=self.preset,
                 pretraining=self.pretraining,
                 results=results,

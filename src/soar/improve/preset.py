@@ -6,7 +6,7 @@ of policies, for larger machines.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from soar.configuration import load
 from soar.errors import ConfigError
@@ -31,6 +31,7 @@ class PretrainingConfig:
         policy: Training of the policy.
         subgoal: Training of the subgoal model.
         correction: Its training after the first, on the attempts of its own too.
+        sentences: Sentence encoder of the policy's counterpart that follows instructions, see `InstructionConfig`; "" for none.
         vqa: Training of the VQA model.
         validation_share: Of the demonstrations, held out of the policy's training.
     """
@@ -38,6 +39,7 @@ class PretrainingConfig:
     policy: PolicyTrainingConfig
     subgoal: SubgoalTrainingConfig = field(default_factory=SubgoalTrainingConfig)
     correction: SubgoalTrainingConfig = field(default_factory=SubgoalTrainingConfig)
+    sentences: str = ""
     vqa: VQATrainingConfig = field(default_factory=VQATrainingConfig)
     demonstration_worlds: int = 420
     picture_worlds: int = 240
@@ -52,6 +54,17 @@ class PretrainingConfig:
             raise ConfigError("pretraining: demonstration_worlds and picture_worlds must be at least 1")
         if not 0 < self.validation_share < 1:
             raise ConfigError(f"pretraining.validation_share must lie between 0 and 1, got {self.validation_share}")
+
+    @property
+    def language(self) -> PolicyTrainingConfig:
+        """Training of the policy's counterpart that follows instructions: the same on the same data."""
+        return following_instructions(self.policy, self.sentences)
+
+
+def following_instructions(config: PolicyTrainingConfig, sentences: str = "") -> PolicyTrainingConfig:
+    """Return the same training of a policy that follows instructions (LCBC, paper §B.3) with that sentence encoder."""
+    instruction = replace(config.network.instruction, encoder=sentences or config.network.instruction.encoder)
+    return replace(config, network=replace(config.network, conditioning="language", instruction=instruction))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

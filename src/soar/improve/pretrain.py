@@ -3,6 +3,7 @@
     demonstrations   successful ones on pre-training tables      → DATA/demonstrations/episodes
     pictures         anything, mistakes included, with answers   → DATA/pictures/episodes, DATA/pictures/worlds
     policy           from the demonstrations                     → DATA/models/policy,  WEIGHTS/policy
+    language         the same, but it follows instructions       → DATA/models/language, WEIGHTS/language
     subgoal          from the pictures                           → DATA/models/subgoal, WEIGHTS/subgoal
     strays           attempts of these two, with answers         → more of DATA/pictures
     correction       the subgoal model, from all pictures        → DATA/models/correction, WEIGHTS/subgoal
@@ -36,11 +37,11 @@ from soar.improve.recording import looks_and_objects, record
 from soar.improve.run_folder import copy_model
 from soar.policies.lineage import Lineage, git_revision
 from soar.training.data import co_training_mixture, make_sampler
-from soar.training.policy import train_policy
+from soar.training.policy import PolicyTrainingConfig, train_policy
 from soar.training.subgoal import SubgoalTrainingConfig, train_subgoal_model
 from soar.training.vqa import train_vqa
 
-Stage = Literal["demonstrations", "pictures", "policy", "subgoal", "strays", "correction", "vqa"]
+Stage = Literal["demonstrations", "pictures", "policy", "language", "subgoal", "strays", "correction", "vqa"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
@@ -99,7 +100,10 @@ def pretrain(
         return on_step
 
     for stage in STAGES:
-        if stage not in stages or (stage in ("strays", "correction") and not config.stray_worlds):
+        left_out = (
+            not config.sentences if stage == "language" else stage in ("strays", "correction") and not config.stray_worlds
+        )
+        if stage not in stages or left_out:
             continue
         recording = recordings.get(stage)
         recipe: dict[str, Any] = (
@@ -125,7 +129,9 @@ def pretrain(
             folder = data / "models" / stage
             parent = data / "models" / "subgoal" if stage == "correction" else initial / stage if initial else None
             job = _Job(preset=preset, data=data, folder=folder, initial=parent, device=device, on_step=tell(stage))
-            made = {"policy": _policy, "subgoal": _subgoal, "correction": _correction, "vqa": _vqa}[stage](job)
+            made = {"policy": _policy, "language": _language, "subgoal": _subgoal, "correction": _correction, "vqa": _vqa}[
+                stage
+            ](job)
             copy_model(folder, weights / ("subgoal" if stage == "correction" else stage))
         seconds = round(time.monotonic() - begun, 1)
         # Read again: other stages may have been finished meanwhile, by the same command elsewhere.
@@ -172,7 +178,14 @@ def _recorded(recording: _Recording) -> dict[str, Any]:
 
 
 def _policy(job: _Job) -> dict[str, Any]:
-    config = job.preset.pretraining.policy
+    return _train_policy(job, job.preset.pretraining.policy)
+
+
+def _language(job: _Job) -> dict[str, Any]:
+    return _train_policy(job, job.preset.pretraining.language)
+
+
+def _train_policy(job: _Job, config: PolicyTrainingConfig) -> dict[str, Any]:
     store = EpisodeStore(job.data / "demonstrations" / "episodes")
     arrays = load_arrays(store)
     training, validation = train_validation_split(arrays, job.preset.pretraining.validation_share, config.fit.seed)

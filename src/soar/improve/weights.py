@@ -7,7 +7,7 @@ from typing import Literal
 
 from soar.errors import CheckpointError
 
-Kind = Literal["policy", "subgoal", "vqa"]
+Kind = Literal["policy", "language", "subgoal", "vqa"]
 WEIGHTS = Path(__file__).parent.parent / "weights"
 
 

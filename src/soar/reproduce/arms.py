@@ -32,7 +32,7 @@ from soar.evaluation.simulated import evaluate, read_films
 from soar.evaluation.trials import Evaluation
 from soar.improve.collecting import Models, collect
 from soar.improve.cotraining import AutonomousData, cotrain
-from soar.improve.preset import Preset, load_preset
+from soar.improve.preset import Preset, following_instructions, load_preset
 from soar.improve.recording import record
 from soar.reproduce.experiment import Arm, Experiment
 from soar.sim.scene import load_scene
@@ -49,6 +49,7 @@ def reproduce(
     *,
     run: Path,
     models: Models,
+    language: str = "",
     preset: str,
     pretraining: Path,
     results: Path,
@@ -62,6 +63,7 @@ def reproduce(
         experiment: What is compared.
         run: Folder of the run: the dataset, the policies and the evaluations of all arms.
         models: The base policy, the subgoal model and the VLM.
+        language: The base policy of the arms that follow instructions.
         preset: Of collection and training.
         pretraining: Store of the base's demonstrations.
         results: The results file.
@@ -97,7 +99,7 @@ def reproduce(
             "evaluation": str(run / "evaluations" / name / f"{arm}-{seed}.json"),
             "seed": seed,
             "steps": arms[arm].steps or _recipe(settings, arms[arm]).fit.steps,
-            "models": dataclasses.asdict(models),
+            "models": dataclasses.asdict(models) | ({"policy": language} if arms[arm].conditioning == "language" else {}),
             "preset": preset,
             "pretraining": str(pretraining),
             "run": str(run),
@@ -189,6 +191,8 @@ def train_arm(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
     arm = validate(Arm, item["arm"], "arm")
     preset: Preset = load_preset(item["preset"])
     config = _recipe(preset, arm)
+    if arm.conditioning == "language":
+        config = following_instructions(config, preset.pretraining.sentences)
     own = {k: getattr(arm, k) for k in ("goal_window", "sum_actions", "drop_idle") if getattr(arm, k) is not None}
     run = Path(item["run"])
     autonomous = None

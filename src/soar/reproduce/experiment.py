@@ -10,6 +10,7 @@ from typing import Literal
 
 from soar.errors import ConfigError, UnknownNameError
 from soar.improve.cotraining import Judge
+from soar.policies.acting import Conditioning
 from soar.sim.scene import load_scene
 
 DataSource = Literal["none", "pretraining", "autonomous", "headroom"]
@@ -21,6 +22,7 @@ class Arm:
 
     Attributes:
         data: What the base is trained on further, beside its pre-training data: `none` is not trained at all.
+        conditioning: What the policy is told: a subgoal image, or the instruction itself (LCBC, paper §4).
         pooled: One policy for all scenes: trained on the episodes of all of them, the paper's generalist.
         success_only: Learn from successes only.
         label: Whose judgement counts; the VLM's with the preset's `improvement.threshold`.
@@ -35,6 +37,7 @@ class Arm:
     """
 
     data: DataSource
+    conditioning: Conditioning = "goal"
     pooled: bool = False
     success_only: bool = True
     label: Judge = "vlm"
