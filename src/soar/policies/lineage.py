@@ -32,9 +32,9 @@ def git_revision() -> str:
     try:
         # This file must be tracked: an installed package inside somebody else's repository has no revision of its own.
         subprocess.run(
-            ["git", "-C", str(folder), "ls-files", "--error-unmatch", __file__], capture_output=True, check=True, timeout=60
+            ["git", "-C", str(folder), "ls-files", "--error-unmatch", __file__], capture_output=True, check=True, timeout=10
         )
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()
