@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from soar.episodes import EpisodeStore, load_arrays, train_validation_split
+from soar.episodes import EpisodeStore, frames, load_arrays, train_validation_split
 from soar.errors import StoreError
+from soar.types import Subgoal
 
-from .builders import judged, make_arrays, make_episode
+from .builders import goal_images, judged, make_arrays, make_episode
 
 
 def test_arrays_hold_the_matching_episodes_in_the_order_of_insertion(tmp_path: Path) -> None:
@@ -35,6 +37,27 @@ def test_arrays_hold_the_matching_episodes_in_the_order_of_insertion(tmp_path: P
     assert np.abs(loaded.images_NHWC[np.arange(12)].astype(int) - images_NHWC).max() <= 3
     np.testing.assert_array_equal(loaded.actions_ND[loaded.has_action_N], np.concatenate([e.actions_TD for e in expected]))
     assert np.isnan(loaded.actions_ND[[3, 6, 11]]).all()
+
+
+def test_subgoals_are_loaded_when_they_are_asked_for(tmp_path: Path) -> None:
+    store = EpisodeStore(tmp_path / "s", mode="create")
+    plain, late = make_episode("plain", steps=2), make_episode("late", steps=3, seed=1)
+    led = make_episode("led", steps=5, seed=2)
+    store.append([led_by := replace(led, subgoals=goal_images(led)), plain])
+    store.append(replace(late, subgoals=(Subgoal(step=1, image_HWC=late.images_THWC[3]),)))
+
+    loaded = load_arrays(store, subgoals=True)
+    assert loaded.pursued_N is not None
+    assert loaded.pursued_N.tolist() == [0, 0, 1, 1, 1, -1, -1, -1, -1, -1, 2, 2, -1]
+    wanted = [*(subgoal.image_HWC for subgoal in led_by.subgoals), late.images_THWC[3]]
+    assert all(
+        np.abs(frames.decode(jpeg).astype(int) - image).max() <= 3 for jpeg, image in zip(loaded.subgoals, wanted, strict=True)
+    )
+
+    chosen = loaded.select(np.array([False, False, True]))
+    assert chosen.pursued_N is not None
+    assert chosen.pursued_N.tolist() == [-1, 2, 2, -1]
+    assert load_arrays(store).pursued_N is None
 
 
 def test_an_episode_without_a_verdict_is_no_success(tmp_path: Path) -> None:

@@ -120,6 +120,26 @@ def test_balancing_draws_every_instruction_equally_often() -> None:
     assert (arrays.episode_N[observations] == 3).mean() == pytest.approx(0.5, abs=0.01)
 
 
+def test_imagined_goals_are_what_was_pursued_and_their_rows_are_where_the_pursuit_ended() -> None:
+    # Two episodes; a subgoal at steps 0 and 2 of the first, none at the first step of the second.
+    arrays = make_arrays([4, 3], pursued_N=np.array([0, 0, 1, 1, -1, -1, 2, 2, -1]), subgoals=(b"0", b"1", b"2"))
+    pairs = HindsightSampler(arrays, imagined=1.0, window=(0, 0)).sample(np.random.default_rng(0), 500)
+    found = set(zip(pairs.observation_indices.tolist(), pairs.subgoals_B.tolist(), pairs.goal_indices.tolist(), strict=True))
+    assert found == {(0, 0, 2), (1, 0, 2), (2, 1, 4), (3, 1, 4), (5, -1, 5), (6, 2, 8), (7, 2, 8)}
+
+    some = HindsightSampler(arrays, imagined=0.25, window=(0, 0)).sample(np.random.default_rng(0), 50_000)
+    assert (some.subgoals_B[some.observation_indices != 5] >= 0).mean() == pytest.approx(0.25, abs=0.01)
+    assert (HindsightSampler(arrays).sample(np.random.default_rng(0), 500).subgoals_B == -1).all()
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, np.nan])
+def test_a_share_of_imagined_goals_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="the share of imagined goals must be in"):
+        HindsightSampler(make_arrays([3], pursued_N=np.full(4, -1)), imagined=share)
+    with pytest.raises(ValueError, match="0 for arrays without subgoals"):
+        HindsightSampler(make_arrays([3]), imagined=0.5)
+
+
 def test_equal_seeds_draw_equal_pairs() -> None:
     sampler = HindsightSampler(make_arrays([20, 30]))
     first, second = (sampler.sample(np.random.default_rng(5), 16) for _ in range(2))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soar.episodes import HindsightSampler, Mixture, co_training_weights
+from soar.episodes import HindsightSampler, Mixture, co_training_weights, frames
 from soar.errors import StoreError
 
 from .builders import make_arrays
@@ -38,6 +38,22 @@ def test_images_actions_and_states_of_a_sample_belong_together() -> None:
     ahead = goal - row
     assert ahead[batch.source_B == 0].max() == 3
     assert ahead[(batch.source_B == 1) & (row < 30)].min() == 8
+
+
+def test_an_imagined_goal_is_the_image_of_the_subgoal_at_the_size_of_the_frames() -> None:
+    jpegs = tuple(frames.encode(np.full((8, 8, 3), grey, np.uint8)) for grey in (200, 250))
+    imagining = HindsightSampler(
+        make_arrays([4], pursued_N=np.array([0, 0, 1, 1, -1]), subgoals=jpegs), imagined=0.5, window=(1, 1)
+    )
+    mixture = Mixture([("plain", HindsightSampler(make_arrays([4]), window=(1, 1)), 0.5), ("own", imagining, 0.5)])
+    batch = mixture.sample(np.random.default_rng(0), 400)
+    row, goal = batch.observation_states_BD[:, 0].astype(int), batch.goal_BHWC[:, 0, 0, 0].astype(int)
+    imagined = goal >= 100
+    assert 60 < imagined.sum() < 140
+    assert (batch.source_B[imagined] == 1).all()
+    assert np.abs(goal - np.where(imagined, np.where(row < 2, 200, 250), row + 1)).max() <= 2
+    # What the arm's pose is compared with is where the pursuit ended.
+    np.testing.assert_array_equal(batch.goal_states_BD[:, 0], np.where(imagined, np.where(row < 2, 2, 4), row + 1))
 
 
 def test_a_source_of_weight_zero_is_never_drawn() -> None:

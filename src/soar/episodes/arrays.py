@@ -8,12 +8,14 @@ Shape suffixes: N observations, E episodes, D dimensions, H height, W width, C c
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from soar.episodes.images import Images, StoredImages, select
+from soar.episodes.schema import EpisodeRecord
 from soar.episodes.store import EpisodeStore
 from soar.errors import StoreError
 from soar.seeding import generator
@@ -32,6 +34,8 @@ class StepArrays:
         ids: Of the episodes.
         instructions: Of the episodes.
         successes_E: Whether the resolved label says that the episode succeeded; False where there is none.
+        subgoals: JPEGs of the subgoals that were commanded, if they were loaded.
+        pursued_N: Index of the subgoal that was pursued at each row; -1 where there was none. None if they were not loaded.
     """
 
     images_NHWC: Images
@@ -42,6 +46,8 @@ class StepArrays:
     ids: tuple[str, ...]
     instructions: tuple[str, ...]
     successes_E: NDArray[np.bool_]
+    subgoals: tuple[bytes, ...] = ()
+    pursued_N: NDArray[np.int64] | None = None
 
     @property
     def episode_N(self) -> NDArray[np.int64]:
@@ -69,10 +75,14 @@ class StepArrays:
             ids=tuple(self.ids[index] for index in chosen),
             instructions=tuple(self.instructions[index] for index in chosen),
             successes_E=self.successes_E[chosen],
+            subgoals=self.subgoals,
+            pursued_N=None if self.pursued_N is None else self.pursued_N[rows],
         )
 
 
-def load_arrays(store: EpisodeStore, where: str | None = None, *, cache_bytes: int | None = None) -> StepArrays:
+def load_arrays(
+    store: EpisodeStore, where: str | None = None, *, cache_bytes: int | None = None, subgoals: bool = False
+) -> StepArrays:
     """Return the episodes that match an SQL filter (see `EpisodeStore.episodes`), as they are in the store now.
 
     States and actions are read into memory, 56 bytes a step. Images are not: see `soar.episodes.images`.
@@ -81,6 +91,7 @@ def load_arrays(store: EpisodeStore, where: str | None = None, *, cache_bytes: i
         store: What it is appended, or what is deleted, after this call is not seen.
         where: SQL that selects some of the episodes.
         cache_bytes: Memory for decoded images; None lets it size itself from the memory that is free, 0 is none.
+        subgoals: Load the subgoals, too; they stay encoded, some kilobytes each.
 
     Raises:
         StoreError: No episode matches, the SQL is invalid, or the frames differ in size.
@@ -97,6 +108,7 @@ def load_arrays(store: EpisodeStore, where: str | None = None, *, cache_bytes: i
     first_rows = np.array([record.first_row for record in records], np.int64)
     rows = np.arange(count) + np.repeat(first_rows - starts_E, lengths_E + 1)
     states_ND, actions_ND = store.vectors(rows)
+    jpegs, pursued_N = _pursued(store.subgoals(where), records, starts_E) if subgoals else ((), None)
     return StepArrays(
         images_NHWC=StoredImages(store, rows, cache_bytes=cache_bytes),
         states_ND=states_ND,
@@ -106,6 +118,8 @@ def load_arrays(store: EpisodeStore, where: str | None = None, *, cache_bytes: i
         ids=tuple(record.id for record in records),
         instructions=tuple(record.instruction for record in records),
         successes_E=np.array([record.success is True for record in records]),
+        subgoals=jpegs,
+        pursued_N=pursued_N,
     )
 
 
@@ -127,6 +141,20 @@ def train_validation_split(arrays: StepArrays, fraction: float, seed: int) -> tu
     validates = np.zeros(count, bool)
     validates[generator(seed, "train-validation-split").permutation(count)[:held_out]] = True
     return arrays.select(~validates), arrays.select(validates)
+
+
+def _pursued(
+    subgoals: Mapping[str, Sequence[tuple[int, bytes]]], records: Sequence[EpisodeRecord], starts_E: NDArray[np.int64]
+) -> tuple[tuple[bytes, ...], NDArray[np.int64]]:
+    """Return the subgoals of all episodes, and which one was pursued at each row."""
+    jpegs: list[bytes] = []
+    pursued_N = np.full(int(starts_E[-1]) + records[-1].length + 1, -1, np.int64)
+    for record, start in zip(records, starts_E.tolist(), strict=True):
+        for step, jpeg in subgoals[record.id]:
+            # To the end of the episode; the next subgoal takes over what is its own.
+            pursued_N[start + step : start + record.length] = len(jpegs)
+            jpegs.append(jpeg)
+    return tuple(jpegs), pursued_N
 
 
 def _starts(lengths_E: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Iterator
@@ -44,6 +45,12 @@ def reason(error: OSError | ValueError) -> str:
     if "was not found" in text:
         return "it, or the version that was asked for, does not exist."
     return _first_sentence(error)
+
+
+def similar(id: str, ids: list[str]) -> str:
+    """Return the question whether a similar id was meant, nothing if there is none."""
+    close = difflib.get_close_matches(id, ids, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _by_the_system(error: OSError | ValueError) -> int | None:

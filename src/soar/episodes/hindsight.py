@@ -17,6 +17,10 @@ The last observation can be a goal, never an observation. With L = T - t, what i
 | `last-state-upweighted` | uniform over 1 … T, whatever the window; what would pass the end is the end |
 
 In an episode that ends within low steps the goal is its end. Distance 0 makes the observation its own goal.
+
+Imagined goals. A deployed policy never sees such frames as goals: it sees what the subgoal model imagines, which is blurred,
+and wrong in ways of its own. So a share of the goals may be the subgoal that the robot was pursuing at t, as it was imagined.
+In an episode that succeeded, the action was a good answer to it. The goal's row is then where the pursuit ended.
 """
 
 from __future__ import annotations
@@ -43,11 +47,13 @@ class HindsightPairs:
         observation_indices: (B,) rows of the observations.
         goal_indices: (B,) rows of the goals, of the same episodes, not earlier.
         actions_BD: (B, 7) float32, the actions taken at the observations.
+        subgoals_B: (B,) index of the subgoal whose image is the goal, -1 where it is the frame of the goal's row.
     """
 
     observation_indices: NDArray[np.int64]
     goal_indices: NDArray[np.int64]
     actions_BD: NDArray[np.float32]
+    subgoals_B: NDArray[np.int64]
 
 
 class HindsightSampler:
@@ -58,13 +64,15 @@ class HindsightSampler:
         window: Smallest and largest distance of a goal, in steps.
         goals: How the distance is distributed, see the module.
         discount: Of `geometric`, between 0 and 1.
+        imagined: Share of imagined goals; where no subgoal was pursued, goals are hindsight all the same.
         kept: (N,) mask of the rows that may be observations, see `soar.episodes.relabel.drop_idle`; all by default.
         episode_weights: (E,) how often a step of each episode is drawn, relative to the others; equal by default. See
             `balanced_by_instruction`.
 
     Raises:
-        ValueError: The window is not 0 ≤ low ≤ high, there are no such goals, the discount is not in 0..1, or a mask or the
-            weights have the wrong shape or a negative number.
+        ValueError: The window is not 0 ≤ low ≤ high, there are no such goals, the discount or the share is not in 0..1,
+            a mask or the weights have the wrong shape or a negative number, or goals are to be imagined and the arrays were
+            loaded without subgoals.
         StoreError: No step is left to draw.
     """
 
@@ -75,6 +83,7 @@ class HindsightSampler:
         window: tuple[int, int] = (0, 24),
         goals: Goals = "uniform",
         discount: float = DISCOUNT,
+        imagined: float = 0.0,
         kept: NDArray[np.bool_] | None = None,
         episode_weights: NDArray[np.floating] | None = None,
     ) -> None:
@@ -82,6 +91,8 @@ class HindsightSampler:
         if not 0 <= low <= high:
             raise ValueError(f"the goal window must be 0 <= low <= high steps, got {window}")
         check_goals(goals, discount)
+        if not 0 <= imagined <= 1 or (imagined and arrays.pursued_N is None):
+            raise ValueError(f"the share of imagined goals must be in 0..1, and 0 for arrays without subgoals; got {imagined}")
         if kept is not None and kept.shape != (len(arrays.states_ND),):
             raise ValueError(f"kept must have one entry a row, ({len(arrays.states_ND)},), got {kept.shape}")
         if episode_weights is not None and (
@@ -90,7 +101,7 @@ class HindsightSampler:
             raise ValueError(f"episode_weights must be {len(arrays.lengths_E)} finite numbers, none negative")
         self.arrays = arrays
         self.window = window
-        self._goals, self._discount = goals, discount
+        self._goals, self._discount, self._imagined = goals, discount, imagined
         episode_N = arrays.episode_N
         may = arrays.has_action_N if kept is None else arrays.has_action_N & kept
         if episode_weights is not None:
@@ -120,8 +131,19 @@ class HindsightSampler:
         observations = self._rows[chosen]
         left = self._last_rows[chosen] - observations
         goals = observations + np.minimum(self._distances(rng, left, self._lengths[chosen]), left)
+        subgoals_B = np.full(batch_size, -1, np.int64)
+        pursued_N = self.arrays.pursued_N
+        if self._imagined and pursued_N is not None:
+            imagined = (rng.random(batch_size) < self._imagined) & (pursued_N[observations] >= 0)
+            subgoals_B[imagined] = pursued_N[observations[imagined]]
+            # A pursuit ends where the next one begins, or at the last row, at which nothing is pursued.
+            ends = np.flatnonzero(pursued_N[1:] != pursued_N[:-1]) + 1
+            goals[imagined] = ends[np.searchsorted(ends, observations[imagined], side="right")]
         return HindsightPairs(
-            observation_indices=observations, goal_indices=goals, actions_BD=self.arrays.actions_ND[observations]
+            observation_indices=observations,
+            goal_indices=goals,
+            actions_BD=self.arrays.actions_ND[observations],
+            subgoals_B=subgoals_B,
         )
 
     def _distances(

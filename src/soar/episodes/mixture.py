@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from soar.episodes import frames
 from soar.episodes.buffers import Buffers
 from soar.episodes.hindsight import HindsightSampler
 from soar.episodes.images import read_into
 from soar.errors import StoreError
+from soar.images import resized
 from soar.types import ACTION_DIM, STATE_DIM
 
 
@@ -49,15 +51,22 @@ class HindsightDraw:
         source_B: Index into `Mixture.names`.
         observation_B: Rows of the observations in the arrays of their sources.
         goal_B: Rows of the goals.
+        subgoal_B: Of their sources, the subgoals that are the goals instead; -1 for none. See `soar.episodes.hindsight`.
     """
 
     source_B: NDArray[np.int64]
     observation_B: NDArray[np.int64]
     goal_B: NDArray[np.int64]
+    subgoal_B: NDArray[np.int64]
 
     def __getitem__(self, part: slice | NDArray[np.int64]) -> HindsightDraw:
         """Return some of the samples."""
-        return HindsightDraw(source_B=self.source_B[part], observation_B=self.observation_B[part], goal_B=self.goal_B[part])
+        return HindsightDraw(
+            source_B=self.source_B[part],
+            observation_B=self.observation_B[part],
+            goal_B=self.goal_B[part],
+            subgoal_B=self.subgoal_B[part],
+        )
 
 
 class Mixture:
@@ -95,12 +104,13 @@ class Mixture:
     def draw(self, rng: np.random.Generator, batch_size: int) -> HindsightDraw:
         """Draw which samples make up a batch."""
         source_B = rng.choice(len(self.samplers), size=batch_size, p=self.weights)
-        observation_B, goal_B = np.empty((2, batch_size), np.int64)
+        observation_B, goal_B, subgoal_B = np.empty((3, batch_size), np.int64)
         for index, sampler in enumerate(self.samplers):
             slots = np.flatnonzero(source_B == index)
             pairs = sampler.sample(rng, len(slots))
             observation_B[slots], goal_B[slots] = pairs.observation_indices, pairs.goal_indices
-        return HindsightDraw(source_B=source_B, observation_B=observation_B, goal_B=goal_B)
+            subgoal_B[slots] = pairs.subgoals_B
+        return HindsightDraw(source_B=source_B, observation_B=observation_B, goal_B=goal_B, subgoal_B=subgoal_B)
 
     def gather(self, draw: HindsightDraw) -> HindsightBatch:
         """Return the samples that were drawn, with their images."""
@@ -119,6 +129,9 @@ class Mixture:
             observations, goals, arrays = draw.observation_B[slots], draw.goal_B[slots], sampler.arrays
             targets = [*(batch.observation_BHWC[slot] for slot in slots), *(batch.goal_BHWC[slot] for slot in slots)]
             read_into(arrays.images_NHWC, np.concatenate([observations, goals]), targets)
+            for slot in slots[draw.subgoal_B[slots] >= 0]:
+                imagined_HWC = frames.decode(arrays.subgoals[draw.subgoal_B[slot]])
+                batch.goal_BHWC[slot] = resized(imagined_HWC, self._image_HWC[1::-1])
             batch.actions_BD[slots] = arrays.actions_ND[observations]
             batch.observation_states_BD[slots] = arrays.states_ND[observations]
             batch.goal_states_BD[slots] = arrays.states_ND[goals]

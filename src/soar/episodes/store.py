@@ -12,7 +12,6 @@ give them the uri.
 
 from __future__ import annotations
 
-import difflib
 import logging
 import secrets
 import time
@@ -29,7 +28,7 @@ from numpy.typing import NDArray
 
 from soar.episodes import frames, pins, schema, tables
 from soar.episodes.encoded import EncodedEpisode, check, decode, encode
-from soar.episodes.explaining import explaining, explaining_filter, reason
+from soar.episodes.explaining import explaining, explaining_filter, reason, similar
 from soar.episodes.schema import EpisodeRecord
 from soar.episodes.snapshot import Snapshot, positions_of, snapshot_of
 from soar.errors import StoreError
@@ -145,6 +144,17 @@ class EpisodeStore:
             rows = sorted(scanner.to_table().to_pylist(), key=lambda row: int(row["_rowid"]))
         indices = np.searchsorted(snapshot.row_ids, [row["_rowid"] for row in rows])
         return [schema.record(row, int(snapshot.first_rows[index])) for row, index in zip(rows, indices, strict=True)]
+
+    def subgoals(self, where: str | None = None) -> dict[str, list[tuple[int, bytes]]]:
+        """Return the subgoals of the episodes that match, by id: (step of the first action towards it, JPEG), steps increasing.
+
+        Raises:
+            StoreError: The SQL is invalid; the message names the columns.
+        """
+        self._refresh()
+        with self._explain("read"), explaining_filter(where):
+            table = self._episodes.to_table(columns=["id", "subgoal_steps", "subgoal_frames"], filter=where)
+        return {row["id"]: list(zip(row["subgoal_steps"], row["subgoal_frames"], strict=True)) for row in table.to_pylist()}
 
     def count(self, where: str | None = None) -> int:
         """Return the number of episodes that match.
@@ -312,7 +322,7 @@ class EpisodeStore:
             rows = self._episodes.to_table(filter=f"id = {_quote(id)}").to_pylist()
             if not rows:
                 ids = self._episodes.to_table(columns=["id"])["id"].to_pylist()
-                raise StoreError(f"{self.uri} has no episode {id!r}{_similar(id, ids)}; it holds {len(ids)} episodes")
+                raise StoreError(f"{self.uri} has no episode {id!r}{similar(id, ids)}; it holds {len(ids)} episodes")
         return rows[0], tuple(Label(**label) for label in rows[0]["labels"])
 
     def _check_new(self, ids: list[str]) -> None:
@@ -335,11 +345,6 @@ class EpisodeStore:
 
 def _quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def _similar(id: str, ids: list[str]) -> str:
-    close = difflib.get_close_matches(id, ids, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _range(indices: NDArray[np.int64]) -> str:

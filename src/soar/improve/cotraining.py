@@ -11,7 +11,7 @@ from soar.episodes import EpisodeStore, Mixture, StepArrays, action_statistics, 
 from soar.episodes.images import free_bytes
 from soar.errors import ConfigError, StoreError
 from soar.policies.lineage import Lineage, git_revision
-from soar.training.data import co_training_mixture, make_sampler, with_instructions
+from soar.training.data import SourceConfig, co_training_mixture, make_sampler, with_instructions
 from soar.training.distributed import current_group
 from soar.training.policy import PolicyTrainingConfig, train_policy
 
@@ -93,12 +93,12 @@ def cotrain(
     """
     demonstrations = EpisodeStore(pretraining)
     data = {"pretraining": demonstrations.version}
-    sources = {"pretraining": _episodes(demonstrations, pretraining_where, config, cache_bytes)}
+    sources = {"pretraining": _episodes(demonstrations, pretraining_where, config, config.pretraining, cache_bytes)}
     statistics = action_statistics(sources["pretraining"])
     if autonomous is not None:
         store = EpisodeStore(autonomous.store, version=autonomous.version)
         data["autonomous"] = store.version
-        sources["autonomous"] = _episodes(store, autonomous.filter(), config, cache_bytes)
+        sources["autonomous"] = _episodes(store, autonomous.filter(), config, config.autonomous, cache_bytes)
     held_out = {}
     if validation_share:
         for name, arrays in sources.items():
@@ -120,11 +120,13 @@ def cotrain(
     )
 
 
-def _episodes(store: EpisodeStore, where: str | None, config: PolicyTrainingConfig, cache_bytes: int | None) -> StepArrays:
+def _episodes(
+    store: EpisodeStore, where: str | None, config: PolicyTrainingConfig, source: SourceConfig, cache_bytes: int | None
+) -> StepArrays:
     if cache_bytes is None:
         # The processes of a group are taken to be on one machine; on several, each could have more.
         cache_bytes = free_bytes() // current_group().size
-    arrays = load_arrays(store, where, cache_bytes=cache_bytes)
+    arrays = load_arrays(store, where, cache_bytes=cache_bytes, subgoals=source.imagined_goals > 0)
     return with_instructions(arrays, store.uri) if config.network.conditioning == "language" else arrays
 
 

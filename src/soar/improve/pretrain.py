@@ -187,7 +187,7 @@ def _language(job: _Job) -> dict[str, Any]:
 
 def _train_policy(job: _Job, config: PolicyTrainingConfig) -> dict[str, Any]:
     store = EpisodeStore(job.data / "demonstrations" / "episodes")
-    arrays = load_arrays(store)
+    arrays = load_arrays(store, subgoals=config.pretraining.imagined_goals > 0)
     training, validation = train_validation_split(arrays, job.preset.pretraining.validation_share, config.fit.seed)
     episodes, frames = len(arrays.lengths_E), len(arrays.states_ND)
     del arrays  # the split is a copy

@@ -193,7 +193,9 @@ def train_arm(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
     config = _recipe(preset, arm)
     if arm.conditioning == "language":
         config = following_instructions(config, preset.pretraining.sentences)
-    own = {k: getattr(arm, k) for k in ("goal_window", "sum_actions", "drop_idle") if getattr(arm, k) is not None}
+    own = {
+        k: getattr(arm, k) for k in ("goal_window", "imagined_goals", "sum_actions", "drop_idle") if getattr(arm, k) is not None
+    }
     run = Path(item["run"])
     autonomous = None
     source = dataclasses.replace(preset.improvement.policy.autonomous, **own)

@@ -29,6 +29,7 @@ class Arm:
         share: Share of autonomous data in a batch; None leaves it to the preset's up-sampling and cap.
         steps: Of training; None leaves it to the preset.
         goal_window: Of autonomous data, in steps of an episode.
+        imagined_goals: Share of the goals of autonomous data that are the subgoals which were pursued, as they were imagined.
         sum_actions: Imitate the sum of two consecutive autonomous actions.
         drop_idle: Leave out idle steps.
         from_scratch: Begin with a fresh network and the pre-training budget instead of continuing.
@@ -44,6 +45,7 @@ class Arm:
     share: float | None = None
     steps: int | None = None
     goal_window: tuple[int, int] | None = None
+    imagined_goals: float | None = None
     sum_actions: bool | None = None
     drop_idle: bool | None = None
     from_scratch: bool = False

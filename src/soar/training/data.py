@@ -27,6 +27,7 @@ class SourceConfig:
         goal_window: Smallest and largest distance of a hindsight goal, in steps.
         goals: How the distance is distributed, see `soar.episodes.hindsight`.
         goal_discount: Of geometric goals, between 0 and 1.
+        imagined_goals: Share of the goals that are no hindsight but the subgoal that was pursued, as it was imagined.
         sum_actions: Imitate the sum of two consecutive actions, against the slowness of a policy that averages modes.
         drop_idle: Leave out the steps at which nothing moved.
         balance_instructions: Draw every instruction equally often, however often it was attempted.
@@ -35,6 +36,7 @@ class SourceConfig:
     goal_window: tuple[int, int] = (0, 24)
     goals: Goals = "uniform"
     goal_discount: float = DISCOUNT
+    imagined_goals: float = 0.0
     sum_actions: bool = False
     drop_idle: bool = False
     balance_instructions: bool = False
@@ -45,6 +47,8 @@ class SourceConfig:
             raise ConfigError(f"goal_window must be [low, high] with 0 <= low <= high, got [{low}, {high}]")
         if not 0 < self.goal_discount < 1:
             raise ConfigError(f"goal_discount must lie between 0 and 1, got {self.goal_discount}")
+        if not 0 <= self.imagined_goals <= 1:
+            raise ConfigError(f"imagined_goals must lie between 0 and 1, got {self.imagined_goals}")
 
 
 def with_instructions(arrays: StepArrays, where: str) -> StepArrays:
@@ -78,6 +82,7 @@ def make_sampler(arrays: StepArrays, config: SourceConfig) -> HindsightSampler:
         window=config.goal_window,
         goals=config.goals,
         discount=config.goal_discount,
+        imagined=config.imagined_goals,
         kept=kept,
         episode_weights=weights,
     )
