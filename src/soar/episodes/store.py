@@ -146,11 +146,7 @@ class EpisodeStore:
         return [schema.record(row, int(snapshot.first_rows[index])) for row, index in zip(rows, indices, strict=True)]
 
     def subgoals(self, where: str | None = None) -> dict[str, list[tuple[int, bytes]]]:
-        """Return the subgoals of the episodes that match, by id: (step of the first action towards it, JPEG), steps increasing.
-
-        Raises:
-            StoreError: The SQL is invalid; the message names the columns.
-        """
+        """Return the subgoals of matching episodes (see `episodes`) by id: (step of the first action, JPEG), in order."""
         self._refresh()
         with self._explain("read"), explaining_filter(where):
             table = self._episodes.to_table(columns=["id", "subgoal_steps", "subgoal_frames"], filter=where)
