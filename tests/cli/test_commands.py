@@ -6,12 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from episodes.builders import judged, make_episode
+from episodes.builders import goal_images, judged, make_episode
 from improve.tiny import PRESET, SCENE, random_policy, write
 from soar.cli import main
 from soar.episodes import EpisodeStore
@@ -59,7 +60,8 @@ def stores(tmp_path: Path) -> tuple[Path, Path]:
     paths = tmp_path / "demonstrations", tmp_path / "autonomous"
     for path in paths:
         store = EpisodeStore(path, mode="create")
-        store.append([make_episode(name, steps=30, size=64, labels=(judged(name == "a"),)) for name in ("a", "b")])
+        episodes = [make_episode(name, steps=30, size=64, labels=(judged(name == "a"),)) for name in ("a", "b")]
+        store.append([replace(e, subgoals=goal_images(e)) for e in episodes] if path == paths[1] else episodes)
     return paths
 
 
@@ -69,6 +71,7 @@ def test_train_from_nothing_then_improve_on_successes(tmp_path: Path, stores: tu
     common = ["train", "gcbc", "--preset", preset, "--pretraining", str(stores[0])]
     assert main([*common, "--out", str(base)]) == 0
     flags = ["--autonomous", str(stores[1]), "--initial", str(base), "--goal-window", "0", "12", "--sum-actions", "on"]
+    flags += ["--imagined-goals", "0.5"]
     assert main([*common, *flags, "--steps", "4", "--seed", "3", "--out", str(better)]) == 0
     lineage = read_lineage(better)
     assert lineage.parent == LearnedPolicy.load(base).id
@@ -76,6 +79,7 @@ def test_train_from_nothing_then_improve_on_successes(tmp_path: Path, stores: tu
     run = json.loads((better / "training" / "run.json").read_text())
     assert run["autonomous"]["goal_window"] == [0, 12]
     assert run["autonomous"]["sum_actions"] is True
+    assert run["autonomous"]["imagined_goals"] == 0.5
     assert (run["fit"]["steps"], run["fit"]["seed"]) == (4, 3)
     # One episode of 30 steps against two, ten times up-sampled: the cap decides.
     assert run["sources"] == {"pretraining": 0.5, "autonomous": 0.5}

@@ -184,6 +184,8 @@ class Train:
     """Smallest and largest distance of hindsight goals in autonomous data, in steps."""
     goals: Literal["uniform", "geometric", "last-state-upweighted", "delta"] | None = None
     """How that distance is distributed (docs/datasets.md); the preset's by default."""
+    imagined_goals: float | None = None
+    """Share of the goals of autonomous data that are the subgoals which were pursued, as they were imagined."""
     sum_actions: Switch | None = None
     """Imitate the sum of two consecutive autonomous actions."""
     idle_filter: Switch | None = None
@@ -263,6 +265,7 @@ class Train:
             config.autonomous,
             goal_window=self.goal_window,
             goals=self.goals,
+            imagined_goals=self.imagined_goals,
             sum_actions=on(self.sum_actions),
             drop_idle=on(self.idle_filter),
             balance_instructions=on(self.balance),
