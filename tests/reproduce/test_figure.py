@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from soar.reproduce.figure import bars, mean, rates, save
+from soar.reproduce.figure import bars, mean, rates, round_curve, save
 
 ROWS = [
     {"arm": "pretrained", "scene": "scene1", "task": "a", "successes": 1, "trials": 10},
@@ -31,6 +31,27 @@ def test_a_bar_is_as_high_as_its_rate_and_an_interval_stands_on_each_of_a_scene(
     ends = [line.get_segments()[0][:, 1] for line in axes.collections]
     assert [(round(low, 2), round(high, 2)) for low, high in ends] == [(0.08, 0.42), (0.22, 0.61), (0.39, 0.78)]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["scene1", "scene2", "mean", "paper"]
+
+
+def test_a_round_is_where_its_episodes_are_and_hollow_if_it_was_not_promoted() -> None:
+    rows = [
+        {
+            "arm": f"round {n}",
+            "scene": "scene1",
+            "task": task,
+            "successes": n + extra,
+            "trials": 10,
+            "episodes": 700 * n,
+            "promoted": n < 2,
+        }
+        for n in range(3)
+        for task, extra in (("a", 0), ("b", 4))
+    ]
+    (axes,) = round_curve(rows, "rounds").axes
+    curve, *points = axes.lines
+    assert curve.get_xydata().tolist() == [[0, 0.2], [700, 0.3], [1400, 0.4]]
+    assert [point.get_markerfacecolor() for point in points] == ["tab:blue", "tab:blue", "white"]
+    assert [text.get_text() for text in axes.texts] == [".20", ".30", ".40"]
 
 
 def test_equal_figures_are_equal_files_and_titles_are_escaped(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class Improve:
     device: str = "cpu"
     """Of torch, for training."""
     results: Path | None = None
-    """Results file for the curve over rounds, such as results/rounds.json; none by default."""
+    """Results file for the curve over rounds, such as results/rounds.json, and a picture of it beside; none by default."""
 
     def run(self) -> None:
         """Run it."""
@@ -61,6 +61,7 @@ class Improve:
         from soar.improve.reporting import round_rows
         from soar.improve.run_folder import RunFolder
         from soar.improve.weights import default_weights
+        from soar.reproduce.figure import round_curve, save
 
         preset = load_preset(self.preset)
         collection = changed(preset.improvement.collection, episodes=self.episodes)
@@ -81,7 +82,9 @@ class Improve:
             result = improve(config, report)
         if self.results is not None:
             command = f"soar improve --scene {self.scene} --rounds {improvement.rounds}"
-            write_results(self.results, command, round_rows(RunFolder(config.run)))
+            rows = round_rows(RunFolder(config.run))
+            write_results(self.results, command, rows)
+            save(round_curve(rows, f"{config.scene}: each round's policy"), self.results.with_suffix(".svg"))
         # One column would say it all when nothing was promoted, but a run that did not help should look like one.
         before, after = (
             dataclasses.replace(evaluation, arm=arm) for evaluation, arm in ((result.before, "before"), (result.after, "after"))

@@ -1,4 +1,4 @@
-"""The pictures of experiments: bars with 95 % intervals beside the paper's means, and curves over samples."""
+"""The pictures of experiments: bars with 95 % intervals beside the paper's means, curves over samples and over rounds."""
 
 from __future__ import annotations
 
@@ -79,6 +79,33 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
         axes.set_xticks(samples, [f"{count / 1000:.0f}k" for count in samples])
         axes.set_title(title)
         axes.set_xlabel("samples seen")
+    return figure
+
+
+def round_curve(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Return success against autonomous episodes over the rounds of a run, with 95 % intervals.
+
+    Args:
+        rows: See `soar.improve.reporting.round_rows`; a policy that was not promoted is drawn hollow.
+        title: Above the curve.
+    """
+    found = rates([{**row, "scene": ""} for row in rows])
+    made = {str(row["arm"]): row for row in rows}
+    figure = Figure(figsize=(5, 3), layout="constrained")
+    axes = figure.subplots()
+    episodes = [made[arm]["episodes"] for _, arm in found]
+    values = [rate.value for rate in found.values()]
+    axes.plot(episodes, values, color="tab:blue")
+    low, high = ([rate.interval[end] for rate in found.values()] for end in (0, 1))
+    axes.fill_between(episodes, low, high, alpha=0.2)
+    for at, value, (_, arm) in zip(episodes, values, found, strict=True):
+        axes.plot(at, value, marker="o", color="tab:blue", markerfacecolor="tab:blue" if made[arm]["promoted"] else "white")
+        axes.annotate(short(value), (at, value), textcoords="offset points", xytext=(0, 7), ha="center", fontsize=8)
+    axes.set_ylim(0, 1)
+    axes.set_xticks(episodes)
+    axes.set_xlabel("autonomous episodes")
+    axes.set_ylabel("success rate, 95 %")
+    axes.set_title(title)
     return figure
 
 
