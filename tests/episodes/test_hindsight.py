@@ -31,13 +31,13 @@ def test_a_goal_never_leaves_its_episode_nor_precedes_its_observation(
 ) -> None:
     arrays = make_arrays(lengths)
     kept = np.array(data.draw(st.lists(st.booleans(), min_size=len(arrays.states_ND), max_size=len(arrays.states_ND))))
-    weights = np.array(data.draw(st.lists(st.floats(0, 10), min_size=len(lengths), max_size=len(lengths))))
-    drawable = kept & arrays.has_action_N & (weights > 0)[arrays.episode_N]
+    weights = np.array(data.draw(st.lists(st.floats(0, 10), min_size=len(arrays.states_ND), max_size=len(arrays.states_ND))))
+    drawable = kept & arrays.has_action_N & (weights > 0)
     if not drawable.any():
         with pytest.raises(StoreError, match="no step"):
-            HindsightSampler(arrays, window=window, kept=kept, episode_weights=weights)
+            HindsightSampler(arrays, window=window, kept=kept, weights=weights)
         return
-    sampler = HindsightSampler(arrays, window=window, goals=goals, discount=discount, kept=kept, episode_weights=weights)
+    sampler = HindsightSampler(arrays, window=window, goals=goals, discount=discount, kept=kept, weights=weights)
     pairs = sampler.sample(np.random.default_rng(seed), 64)
 
     episode = arrays.episode_N[pairs.observation_indices]
@@ -106,16 +106,16 @@ def test_steps_are_uniform_and_the_last_observation_is_only_ever_a_goal() -> Non
     assert {4, 6} <= set(pairs.goal_indices.tolist())
 
 
-def test_weights_are_per_step_of_an_episode() -> None:
+def test_weights_say_how_often_each_step_is_drawn() -> None:
     arrays = make_arrays([4, 1])
-    sampler = HindsightSampler(arrays, episode_weights=np.array([1.0, 4.0]))
+    sampler = HindsightSampler(arrays, weights=np.array([1.0, 1, 1, 1, 1, 4, 4]))
     observations = sampler.sample(np.random.default_rng(0), 50_000).observation_indices
     assert (observations == 5).mean() == pytest.approx(0.5, abs=0.01)
 
 
 def test_balancing_draws_every_instruction_equally_often() -> None:
     arrays = make_arrays([10, 10, 10, 5], instructions=("remove", "remove", "remove", "put"))
-    sampler = HindsightSampler(arrays, episode_weights=balanced_by_instruction(arrays))
+    sampler = HindsightSampler(arrays, weights=balanced_by_instruction(arrays))
     observations = sampler.sample(np.random.default_rng(0), 50_000).observation_indices
     assert (arrays.episode_N[observations] == 3).mean() == pytest.approx(0.5, abs=0.01)
 
@@ -156,6 +156,6 @@ def test_an_impossible_window_is_refused(window: tuple[int, int]) -> None:
 def test_masks_and_weights_of_the_wrong_kind_are_refused() -> None:
     with pytest.raises(ValueError, match="one entry a row"):
         HindsightSampler(make_arrays([3]), kept=np.ones(3, bool))
-    for weights in ([1.0, 1.0], [-1.0], [np.nan]):
-        with pytest.raises(ValueError, match="1 finite numbers, none negative"):
-            HindsightSampler(make_arrays([3]), episode_weights=np.array(weights))
+    for weights in ([1.0, 1.0, 1.0], [1.0, 1.0, 1.0, -1.0], [1.0, 1.0, 1.0, np.nan]):
+        with pytest.raises(ValueError, match="4 finite numbers, none negative"):
+            HindsightSampler(make_arrays([3]), weights=np.array(weights))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from soar.episodes import StepArrays, action_statistics, drop_idle, sum_actions
+from soar.episodes import StepArrays, action_statistics, drop_idle, gripper_moments, sum_actions
 
 from .builders import make_arrays
 
@@ -71,6 +71,17 @@ def test_the_step_that_commands_the_gripper_to_close_is_kept() -> None:
     kept = drop_idle(arrays)
     assert kept[6]
     assert not kept[[0, 1, 2, 8]].any()
+
+
+def test_moments_of_the_gripper_lie_around_a_change_of_its_target_within_the_episode() -> None:
+    arrays = make_arrays([8, 3])
+    arrays.actions_ND[:, 6] = 1
+    arrays.actions_ND[4:8, 6] = 0  # closes at step 4 and stays closed
+    arrays.actions_ND[11, 6] = 0  # the last action of the second episode, which begins open
+    arrays.actions_ND[[8, 12]] = np.nan
+    assert np.flatnonzero(gripper_moments(arrays)).tolist() == [3, 4, 5, 6, 10, 11]
+    assert np.flatnonzero(gripper_moments(arrays, before=0, after=0)).tolist() == [4, 11]
+    assert not gripper_moments(still(5)).any()
 
 
 def test_episodes_do_not_look_into_each_other() -> None:

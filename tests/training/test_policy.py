@@ -212,6 +212,25 @@ def test_a_source_sums_actions_and_drops_idle_steps_as_configured() -> None:
     assert len(make_sampler(moving, SourceConfig())) == ARRAYS.lengths_E.sum()
 
 
+def test_a_source_draws_gripper_moments_and_rare_instructions_more_often() -> None:
+    actions_ND = ARRAYS.actions_ND.copy()
+    actions_ND[:, 6] = np.where(np.isnan(actions_ND[:, 6]), np.nan, 1)
+    actions_ND[3, 6] = 0  # closes and opens again in the first episode: rows 2 to 6 matter
+    arrays = dataclasses.replace(ARRAYS, actions_ND=actions_ND)
+    rng = np.random.default_rng(0)
+
+    def share(config: SourceConfig) -> float:
+        drawn = make_sampler(arrays, config).sample(rng, 100_000).observation_indices
+        return float(((drawn >= 2) & (drawn <= 6)).mean())
+
+    steps = int(arrays.lengths_E.sum())
+    assert share(SourceConfig()) == pytest.approx(5 / steps, abs=0.01)
+    assert share(SourceConfig(gripper_weight=5)) == pytest.approx(25 / (steps + 20), abs=0.01)
+    assert share(SourceConfig(gripper_weight=5, balance_instructions=True)) > 0
+    with pytest.raises(ConfigError, match="gripper_weight must be positive, got 0"):
+        SourceConfig(gripper_weight=0)
+
+
 def test_co_training_up_samples_autonomous_data_ten_times() -> None:
     pretraining, autonomous = make_sampler(dots(episodes=50), SourceConfig()), make_sampler(dots(episodes=1), SourceConfig())
     np.testing.assert_allclose(co_training_mixture(pretraining, autonomous).weights, [0.8, 0.2])

@@ -68,7 +68,7 @@ def test_a_loss_that_is_not_finite_names_the_episodes(tmp_path: Path) -> None:
     actions = ARRAYS.actions_ND.copy()
     actions[0:12, 0] = np.inf
     broken = dataclasses.replace(ARRAYS, actions_ND=actions, ids=tuple(f"episode-{index}" for index in range(6)))
-    only = HindsightSampler(broken, episode_weights=np.array([1.0, 0, 0, 0, 0, 0]))
+    only = HindsightSampler(broken, weights=(broken.episode_N == 0).astype(float))
     with pytest.raises(SoarError, match=r"loss is (inf|nan) at step 1, whose batch is from the episodes episode-0\."):
         train_policy(CONFIG, Mixture([("broken", only, 1.0)]), STATISTICS, tmp_path)
 

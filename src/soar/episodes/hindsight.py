@@ -66,8 +66,8 @@ class HindsightSampler:
         discount: Of `geometric`, between 0 and 1.
         imagined: Share of imagined goals; where no subgoal was pursued, goals are hindsight all the same.
         kept: (N,) mask of the rows that may be observations, see `soar.episodes.relabel.drop_idle`; all by default.
-        episode_weights: (E,) how often a step of each episode is drawn, relative to the others; equal by default. See
-            `balanced_by_instruction`.
+        weights: (N,) how often each row is the observation, relative to the others; equal by default. See
+            `balanced_by_instruction` and `soar.episodes.relabel.gripper_moments`.
 
     Raises:
         ValueError: The window is not 0 ≤ low ≤ high, there are no such goals, the discount or the share is not in 0..1,
@@ -85,7 +85,7 @@ class HindsightSampler:
         discount: float = DISCOUNT,
         imagined: float = 0.0,
         kept: NDArray[np.bool_] | None = None,
-        episode_weights: NDArray[np.floating] | None = None,
+        weights: NDArray[np.floating] | None = None,
     ) -> None:
         low, high = window
         if not 0 <= low <= high:
@@ -95,17 +95,17 @@ class HindsightSampler:
             raise ValueError(f"the share of imagined goals must be in 0..1, and 0 for arrays without subgoals; got {imagined}")
         if kept is not None and kept.shape != (len(arrays.states_ND),):
             raise ValueError(f"kept must have one entry a row, ({len(arrays.states_ND)},), got {kept.shape}")
-        if episode_weights is not None and (
-            episode_weights.shape != arrays.lengths_E.shape or not (np.isfinite(episode_weights) & (episode_weights >= 0)).all()
+        if weights is not None and (
+            weights.shape != (len(arrays.states_ND),) or not (np.isfinite(weights) & (weights >= 0)).all()
         ):
-            raise ValueError(f"episode_weights must be {len(arrays.lengths_E)} finite numbers, none negative")
+            raise ValueError(f"weights must be {len(arrays.states_ND)} finite numbers, none negative")
         self.arrays = arrays
         self.window = window
         self._goals, self._discount, self._imagined = goals, discount, imagined
         episode_N = arrays.episode_N
         may = arrays.has_action_N if kept is None else arrays.has_action_N & kept
-        if episode_weights is not None:
-            may &= episode_weights[episode_N] > 0
+        if weights is not None:
+            may &= weights > 0
         self._rows = np.flatnonzero(may)
         if len(self._rows) == 0:
             raise StoreError(
@@ -113,9 +113,7 @@ class HindsightSampler:
             )
         self._lengths = arrays.lengths_E[episode_N[self._rows]]
         self._last_rows = arrays.starts_E[episode_N[self._rows]] + self._lengths
-        self._cumulative = (
-            None if episode_weights is None else np.cumsum(episode_weights[episode_N[self._rows]].astype(np.float64))
-        )
+        self._cumulative = None if weights is None else np.cumsum(weights[self._rows].astype(np.float64))
 
     def __len__(self) -> int:
         """The number of steps that can be drawn."""
@@ -178,8 +176,8 @@ def check_goals(goals: str, discount: float) -> None:
 
 
 def balanced_by_instruction(arrays: StepArrays) -> NDArray[np.float64]:
-    """Return episode weights (E,) with which every instruction is drawn equally often, however often it was attempted."""
+    """Return weights of rows (N,) with which every instruction is drawn equally often, however often it was attempted."""
     _, instruction_E = np.unique(np.array(arrays.instructions), return_inverse=True)
     steps = np.bincount(instruction_E, weights=arrays.lengths_E)
-    weights: NDArray[np.float64] = 1.0 / steps[instruction_E]
+    weights: NDArray[np.float64] = (1.0 / steps)[instruction_E][arrays.episode_N]
     return weights

@@ -69,6 +69,22 @@ def drop_idle(arrays: StepArrays, window_steps: int = 3, distance_m: float = 0.0
     return kept
 
 
+def gripper_moments(arrays: StepArrays, before: int = 1, after: int = 2) -> NDArray[np.bool_]:
+    """Return which rows (N,) lie around a step at which the gripper's target changes, `before` steps early to `after` late.
+
+    They decide whether a thing is grasped and let go, and are few: a policy that is unsure when to let go holds on for ever.
+    """
+    open_N = np.nan_to_num(arrays.actions_ND[:, GRIPPER]) >= 0.5
+    changes = np.flatnonzero(open_N[1:] != open_N[:-1]) + 1
+    episode_N, near = arrays.episode_N, np.zeros(len(open_N), bool)
+    # A first action changes nothing, and the row without an action has no target.
+    changes = changes[(episode_N[changes] == episode_N[changes - 1]) & arrays.has_action_N[changes]]
+    for offset in range(-before, after + 1):
+        rows = np.clip(changes + offset, 0, len(near) - 1)
+        near[rows[episode_N[rows] == episode_N[changes]]] = True
+    return near & arrays.has_action_N
+
+
 def action_statistics(arrays: StepArrays) -> ActionStatistics:
     """Return the mean and deviation of the six motion dimensions over all actions."""
     motion = arrays.actions_ND[arrays.has_action_N, MOTION].astype(np.float64)

@@ -13,6 +13,7 @@ from soar.episodes import (
     balanced_by_instruction,
     co_training_weights,
     drop_idle,
+    gripper_moments,
     sum_actions,
 )
 from soar.episodes.hindsight import DISCOUNT, Goals
@@ -31,6 +32,7 @@ class SourceConfig:
         sum_actions: Imitate the sum of two consecutive actions, against the slowness of a policy that averages modes.
         drop_idle: Leave out the steps at which nothing moved.
         balance_instructions: Draw every instruction equally often, however often it was attempted.
+        gripper_weight: How many times as often as others the moments are drawn at which the gripper opens or closes.
     """
 
     goal_window: tuple[int, int] = (0, 24)
@@ -40,6 +42,7 @@ class SourceConfig:
     sum_actions: bool = False
     drop_idle: bool = False
     balance_instructions: bool = False
+    gripper_weight: float = 1.0
 
     def __post_init__(self) -> None:
         low, high = self.goal_window
@@ -49,6 +52,8 @@ class SourceConfig:
             raise ConfigError(f"goal_discount must lie between 0 and 1, got {self.goal_discount}")
         if not 0 <= self.imagined_goals <= 1:
             raise ConfigError(f"imagined_goals must lie between 0 and 1, got {self.imagined_goals}")
+        if not 0 < self.gripper_weight < np.inf:
+            raise ConfigError(f"gripper_weight must be positive, got {self.gripper_weight}")
 
 
 def with_instructions(arrays: StepArrays, where: str) -> StepArrays:
@@ -75,6 +80,8 @@ def make_sampler(arrays: StepArrays, config: SourceConfig) -> HindsightSampler:
     # Idle steps are judged by the motion that was executed, before the actions are summed.
     kept = drop_idle(arrays) if config.drop_idle else None
     weights = balanced_by_instruction(arrays) if config.balance_instructions else None
+    if config.gripper_weight != 1:
+        weights = np.where(gripper_moments(arrays), config.gripper_weight, 1.0) * (1.0 if weights is None else weights)
     if config.sum_actions:
         arrays = sum_actions(arrays)
     return HindsightSampler(
@@ -84,7 +91,7 @@ def make_sampler(arrays: StepArrays, config: SourceConfig) -> HindsightSampler:
         discount=config.goal_discount,
         imagined=config.imagined_goals,
         kept=kept,
-        episode_weights=weights,
+        weights=weights,
     )
 
 
