@@ -193,9 +193,8 @@ def train_arm(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
     config = _recipe(preset, arm)
     if arm.conditioning == "language":
         config = following_instructions(config, preset.pretraining.sentences)
-    own = {
-        k: getattr(arm, k) for k in ("goal_window", "imagined_goals", "sum_actions", "drop_idle") if getattr(arm, k) is not None
-    }
+    changes = ("goal_window", "imagined_goals", "gripper_weight", "sum_actions", "drop_idle")
+    own = {name: value for name in changes if (value := getattr(arm, name)) is not None}
     run = Path(item["run"])
     autonomous = None
     source = dataclasses.replace(preset.improvement.policy.autonomous, **own)
@@ -211,6 +210,10 @@ def train_arm(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
         # Demonstrations are neither slow nor idle: they are learned from as the pre-training data is, but as often as own data.
         source = config.pretraining
         autonomous = AutonomousData(store=run / "headroom" / item["scene"] / "episodes", success_only=False)
+    elif arm.gripper_weight is not None:
+        config = dataclasses.replace(
+            config, pretraining=dataclasses.replace(config.pretraining, gripper_weight=arm.gripper_weight)
+        )
     config = dataclasses.replace(
         config,
         fit=dataclasses.replace(config.fit, seed=int(item["seed"]), steps=int(item["steps"])),
