@@ -28,9 +28,9 @@ headroom_worlds: 1
 arms:
   pretrained: {{data: none}}
   faster: {{data: none, as_fast_as: improved}}
-  improved: {{data: autonomous, success_only: false}}
-  improved, oracle subgoals: {{data: autonomous, success_only: false, subgoals: oracle}}
-  control: {{data: pretraining}}
+  improved: {{data: autonomous, success_only: false, imagined_goals: 0.5}}
+  improved, oracle subgoals: {{data: autonomous, success_only: false, imagined_goals: 0.5, subgoals: oracle}}
+  control: {{data: pretraining, gripper_weight: 3}}
   language pretrained: {{data: none, conditioning: language}}
   language scene: {{data: autonomous, success_only: false, conditioning: language}}
   generalist: {{data: autonomous, success_only: false, pooled: true, share: 0.2, steps: 7}}
@@ -77,7 +77,14 @@ def test_every_arm_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pr
         "language pretrained": 1,
         "language scene": 4,
     }
-    metrics = tmp_path / "run" / "policies" / "generalist-0" / "training" / "metrics.jsonl"
+    policies = tmp_path / "run" / "policies"
+    trained = {
+        arm: json.loads((policies / "one" / f"{arm}-0/training/run.json").read_text()) for arm in ("improved", "control")
+    }
+    assert trained["improved"]["autonomous"]["imagined_goals"] == 0.5
+    assert trained["improved"]["pretraining"]["gripper_weight"] == 1
+    assert trained["control"]["pretraining"]["gripper_weight"] == 3
+    metrics = policies / "generalist-0" / "training" / "metrics.jsonl"
     assert json.loads(metrics.read_text().splitlines()[-1])["step"] == 7
     assert of[oracle] == of["improved"]  # trained once, evaluated twice
     assert {row["subgoals"] for row in rows if row["arm"] == oracle} == {"oracle"}
