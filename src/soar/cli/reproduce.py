@@ -9,6 +9,8 @@ from typing import Annotated
 
 import tyro
 
+from soar.cli.flags import changed
+
 LEARNING_CURVE = "learning-curve"
 PICTURE = Path("docs/images/learning-curve.svg")
 
@@ -31,13 +33,16 @@ class Reproduce:
     experiment: Annotated[str, tyro.conf.Positional]
     """Name under configs/reproduce, path of a YAML file, or `learning-curve`."""
     run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
-    """Folder of dataset, policies and evaluations; runs/reproduce-EXPERIMENT by default."""
+    """Folder of dataset, policies and evaluations, for example another experiment's, whose episodes are then used;
+    runs/reproduce-EXPERIMENT by default. With it detector.json and collection.json are not written."""
     scenes: tuple[str, ...] = ()
     """Some of the scenes; all by default."""
     arms: tuple[str, ...] = ()
     """Some of the arms; all by default."""
     budget: float = 1.0
     """Share of the experiment's episodes and trials."""
+    seeds: int | None = None
+    """Training runs of each trained arm; the experiment's number by default."""
     results: Path | None = None
     """The results file; results/EXPERIMENT.json by default."""
     pretraining: Path = Path("data/demonstrations/episodes")
@@ -87,9 +92,11 @@ class Reproduce:
             return
         run = self.run_folder or Path("runs") / f"reproduce-{name}"
         experiment = load(Experiment, "reproduce", self.experiment).restricted(self.scenes, self.arms, self.budget)
+        experiment = changed(experiment, training_seeds=self.seeds)
         follows = any(arm.conditioning == "language" for arm in experiment.arms.values())
         own_run = () if self.run_folder is None else (str(self.run_folder),)
-        given = ("scenes", self.scenes), ("arms", self.arms), ("run", own_run)
+        own_seeds = () if self.seeds is None else (str(self.seeds),)
+        given = ("scenes", self.scenes), ("arms", self.arms), ("seeds", own_seeds), ("run", own_run)
         chosen = [f" --{flag} {shlex.join(values)}" for flag, values in given if values]
         command = f"soar reproduce {name}{''.join(chosen)}" + (f" --budget {self.budget:g}" if self.budget != 1 else "")
         with progress_bars() as report:
@@ -111,7 +118,7 @@ class Reproduce:
             )
         write_results(results.with_stem(f"{results.stem}-paired"), command, paired_rows(evaluations))
         save(bars(read_results(results)["rows"], f"{name}: success rate with 95 % intervals"), results.with_suffix(".svg"))
-        if (run / "episodes").exists():
+        if self.run_folder is None and (run / "episodes").exists():
             write_results(results.with_name("collection.json"), command, collection_rows(run / "episodes"))
             write_results(results.with_name("detector.json"), command, detector_rows(run / "episodes"))
         say(f"results: {results} and files beside it; `make tables` draws them in README and docs")
