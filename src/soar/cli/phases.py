@@ -192,6 +192,8 @@ class Train:
     """Leave out autonomous steps at which nothing moved."""
     balance: Switch | None = None
     """Draw every instruction of the autonomous data equally often."""
+    gripper_weight: float | None = None
+    """How many times as often as others the moments of autonomous data are drawn at which the gripper opens or closes."""
     upsampling: float | None = None
     """How many times its proportion autonomous data is drawn."""
     cap: float | None = None
@@ -269,6 +271,7 @@ class Train:
             sum_actions=on(self.sum_actions),
             drop_idle=on(self.idle_filter),
             balance_instructions=on(self.balance),
+            gripper_weight=self.gripper_weight,
         )
         mixing = {"upsampling": self.upsampling, "autonomous_cap": self.cap, "autonomous_share": self.share}
         config = changed(config, fit=fit, network=network, autonomous=own, compile=on(self.compile), **mixing)
