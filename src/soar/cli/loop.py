@@ -61,7 +61,6 @@ class Improve:
         from soar.improve.reporting import round_rows
         from soar.improve.run_folder import RunFolder
         from soar.improve.weights import default_weights
-        from soar.reproduce.figure import round_curve, save
 
         preset = load_preset(self.preset)
         collection = changed(preset.improvement.collection, episodes=self.episodes)
@@ -81,6 +80,8 @@ class Improve:
         with progress_bars() as report:
             result = improve(config, report)
         if self.results is not None:
+            from soar.reproduce.figure import round_curve, save
+
             command = f"soar improve --scene {self.scene} --rounds {improvement.rounds}"
             rows = round_rows(RunFolder(config.run))
             write_results(self.results, command, rows)
