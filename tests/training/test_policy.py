@@ -216,17 +216,19 @@ def test_a_source_draws_gripper_moments_and_rare_instructions_more_often() -> No
     actions_ND = ARRAYS.actions_ND.copy()
     actions_ND[:, 6] = np.where(np.isnan(actions_ND[:, 6]), np.nan, 1)
     actions_ND[3, 6] = 0  # closes and opens again in the first episode: rows 2 to 6 matter
-    arrays = dataclasses.replace(ARRAYS, actions_ND=actions_ND)
+    instructions = ("rare", *("common" for _ in ARRAYS.lengths_E[1:]))
+    arrays = dataclasses.replace(ARRAYS, actions_ND=actions_ND, instructions=instructions)
     rng = np.random.default_rng(0)
 
     def share(config: SourceConfig) -> float:
         drawn = make_sampler(arrays, config).sample(rng, 100_000).observation_indices
         return float(((drawn >= 2) & (drawn <= 6)).mean())
 
-    steps = int(arrays.lengths_E.sum())
+    steps, first = int(arrays.lengths_E.sum()), int(arrays.lengths_E[0])
     assert share(SourceConfig()) == pytest.approx(5 / steps, abs=0.01)
     assert share(SourceConfig(gripper_weight=5)) == pytest.approx(25 / (steps + 20), abs=0.01)
-    assert share(SourceConfig(gripper_weight=5, balance_instructions=True)) > 0
+    # Balancing comes first: the other instruction keeps the weight of `first`, whatever happens at moments of the gripper.
+    assert share(SourceConfig(gripper_weight=5, balance_instructions=True)) == pytest.approx(25 / (2 * first + 20), abs=0.01)
     with pytest.raises(ConfigError, match="gripper_weight must be positive, got 0"):
         SourceConfig(gripper_weight=0)
 

@@ -106,6 +106,9 @@ class HindsightSampler:
         may = arrays.has_action_N if kept is None else arrays.has_action_N & kept
         if weights is not None:
             may &= weights > 0
+        if imagined and arrays.pursued_N is not None:
+            # A pursuit ends where the next one begins, or at the last row, at which nothing is pursued.
+            self._ends = np.flatnonzero(arrays.pursued_N[1:] != arrays.pursued_N[:-1]) + 1
         self._rows = np.flatnonzero(may)
         if len(self._rows) == 0:
             raise StoreError(
@@ -134,9 +137,7 @@ class HindsightSampler:
         if self._imagined and pursued_N is not None:
             imagined = (rng.random(batch_size) < self._imagined) & (pursued_N[observations] >= 0)
             subgoals_B[imagined] = pursued_N[observations[imagined]]
-            # A pursuit ends where the next one begins, or at the last row, at which nothing is pursued.
-            ends = np.flatnonzero(pursued_N[1:] != pursued_N[:-1]) + 1
-            goals[imagined] = ends[np.searchsorted(ends, observations[imagined], side="right")]
+            goals[imagined] = self._ends[np.searchsorted(self._ends, observations[imagined], side="right")]
         return HindsightPairs(
             observation_indices=observations,
             goal_indices=goals,
