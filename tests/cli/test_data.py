@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +47,15 @@ def test_bad_records_end_an_import_or_are_listed(
     out = capsys.readouterr().out
     assert f"skipped: {shard} at offset 0" in out
     assert "0 episodes imported, 2 were there already, 1 skipped" in out
+
+
+def test_who_labels_without_a_terminal_learns_how(store: EpisodeStore) -> None:
+    command = [sys.executable, "-m", "soar.cli", "data", "label", store.uri, "--name", "kim"]
+    # A new session has no terminal.
+    said = subprocess.run(command, check=False, capture_output=True, text=True, start_new_session=True)
+    assert said.returncode == 2
+    assert "no terminal" in said.stderr
+    assert "--verdict success" in said.stderr
 
 
 def test_curation_with_commands(

@@ -51,8 +51,9 @@ class Label:
             label_episode(store, self.episode, name=self.name, verdict=self.verdict)
             say(f"{self.episode}: {self.verdict}")
             return
+        terminal = Terminal(otherwise="say what you saw with --episode ID --verdict success, failure or unclear")
         done, left = label_sample(
-            store, Terminal(), name=self.name, count=self.count, where=self.where, seed=self.seed, episode=self.episode
+            store, terminal, name=self.name, count=self.count, where=self.where, seed=self.seed, episode=self.episode
         )
         say(f"{done} episodes labelled; {left} more have no label by {self.name}.")
 

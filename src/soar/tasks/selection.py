@@ -139,7 +139,7 @@ class HumanSelector:
         terminal: Where.
     """
 
-    terminal: Terminal = field(default_factory=Terminal)
+    terminal: Terminal = field(default_factory=lambda: Terminal(otherwise="let something else select, such as ucb"))
 
     def select(self, feasible: Collection[str], counts: Mapping[str, int], successes: Mapping[str, int] | None = None) -> str:
         """Return what the person chose, see `Selector.select`.

@@ -44,10 +44,12 @@ class Terminal:
 
     Args:
         path: The terminal's device.
+        otherwise: What one can do without a terminal, for the error.
     """
 
-    def __init__(self, path: Path = TERMINAL) -> None:
+    def __init__(self, path: Path = TERMINAL, *, otherwise: str = "name another model") -> None:
         self._path = path
+        self._otherwise = otherwise
 
     def ask(self, image_HWC: Image | None, question: str, choices: Sequence[str]) -> str:
         """Show an image, ask, and return one of the choices; asks again until it is one. End of input counts as the last.
@@ -76,7 +78,7 @@ class Terminal:
                 yield reader, writer
         except OSError as error:
             raise ConfigError(
-                f"nobody can be asked: there is no terminal ({error.strerror}). Run the command in one, or name another model."
+                f"nobody can be asked: there is no terminal ({error.strerror}). Run the command in one, or {self._otherwise}."
             ) from error
 
 
