@@ -16,6 +16,8 @@ from soar.evaluation import read_evaluation
 from soar.improve.collecting import Models
 from soar.improve.loop import ImproveConfig, improve
 from soar.improve.preset import load_preset
+from soar.improve.reporting import round_rows
+from soar.improve.run_folder import RunFolder
 from soar.policies.learned import LearnedPolicy, read_lineage
 
 from .conftest import Pretrained
@@ -115,6 +117,10 @@ def test_a_run_that_is_killed_again_and_again_repeats_nothing_that_was_finished(
     page = (run / "report.html").read_text()
     assert base.id in page
     assert candidate.id in page
+
+    # The curve over rounds: what each policy had learned from.
+    curve = round_rows(RunFolder(run))
+    assert [(row["arm"], row["episodes"], row["promoted"]) for row in curve] == [("round 0", 0, True), ("round 1", 2, True)]
 
     # The same command once more changes nothing.
     stamps = {path: path.stat().st_mtime_ns for path in (run / "policies").rglob("*") if path.is_file()}

@@ -82,7 +82,9 @@ class Improve:
         if self.results is not None:
             from soar.reproduce.figure import round_curve, save
 
+            given = ("episodes", self.episodes), ("trials", self.trials), ("seed", self.seed or None)
             command = f"soar improve --scene {self.scene} --rounds {improvement.rounds}"
+            command += "".join(f" --{flag} {value}" for flag, value in given if value is not None)
             rows = round_rows(RunFolder(config.run))
             write_results(self.results, command, rows)
             save(round_curve(rows, f"{config.scene}: each round's policy"), self.results.with_suffix(".svg"))
