@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
@@ -21,3 +22,23 @@ def on(switch: Switch | None) -> bool | None:
 def changed(config: T, **changes: object) -> T:
     """Return a dataclass with those of the changes that are not None."""
     return dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
+
+
+def invocation(command: str, options: DataclassInstance, *names: str) -> str:
+    """Return the command line that regenerates a result, without the options that have their defaults.
+
+    Args:
+        command: Such as `soar improve`, with what is positional.
+        options: Of the command.
+        names: Fields that decide the result, in the order to write them in; where it is written, or with how many processes,
+            does not.
+    """
+    fields = {field.name: field for field in dataclasses.fields(options)}
+    parts = [command]
+    for name in names:
+        value = getattr(options, name)
+        if value != fields[name].default:
+            values = value if isinstance(value, tuple) else (value,)
+            words = [f"{item:g}" if isinstance(item, float) else str(item) for item in values]
+            parts.append(f"--{name.removesuffix('_folder').replace('_', '-')} {shlex.join(words)}")
+    return " ".join(parts)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from soar.cli.flags import changed
+from soar.cli.flags import changed, invocation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +82,8 @@ class Improve:
         if self.results is not None:
             from soar.reproduce.figure import round_curve, save
 
-            given = ("episodes", self.episodes), ("trials", self.trials), ("seed", self.seed or None)
-            command = f"soar improve --scene {self.scene} --rounds {improvement.rounds}"
-            command += "".join(f" --{flag} {value}" for flag, value in given if value is not None)
+            decide = ("scene", "policy", "subgoals", "vlm", "rounds", "episodes", "trials", "preset", "seed")
+            command = invocation("soar improve", self, *decide)
             rows = round_rows(RunFolder(config.run))
             write_results(self.results, command, rows)
             save(round_curve(rows, f"{config.scene}: each round's policy"), self.results.with_suffix(".svg"))

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from soar.cli.flags import changed
+from soar.cli.flags import changed, invocation
 
 LEARNING_CURVE = "learning-curve"
 PICTURE = Path("docs/images/learning-curve.svg")
@@ -94,11 +94,8 @@ class Reproduce:
         experiment = load(Experiment, "reproduce", self.experiment).restricted(self.scenes, self.arms, self.budget)
         experiment = changed(experiment, training_seeds=self.seeds)
         follows = any(arm.conditioning == "language" for arm in experiment.arms.values())
-        own_run = () if self.run_folder is None else (str(self.run_folder),)
-        own_seeds = () if self.seeds is None else (str(self.seeds),)
-        given = ("scenes", self.scenes), ("arms", self.arms), ("seeds", own_seeds), ("run", own_run)
-        chosen = [f" --{flag} {shlex.join(values)}" for flag, values in given if values]
-        command = f"soar reproduce {name}{''.join(chosen)}" + (f" --budget {self.budget:g}" if self.budget != 1 else "")
+        decide = ("scenes", "arms", "budget", "seeds", "run_folder", "policy", "language", "subgoals", "vlm", "preset")
+        command = invocation(f"soar reproduce {shlex.quote(self.experiment)}", self, *decide)
         with progress_bars() as report:
             evaluations = reproduce(
                 experiment,
