@@ -11,8 +11,6 @@ from soar.cli.flags import invocation
 from soar.cli.loop import Improve
 from soar.cli.reproduce import Reproduce
 
-REPRODUCED = ("scenes", "arms", "budget", "seeds", "run_folder", "policy")
-
 
 def test_a_command_line_leaves_out_defaults_and_what_does_not_decide_the_result() -> None:
     options = Improve(scene="scene4", rounds=3, preset="my presets/flow.yaml", workers=8, results=Path("out.json"))
@@ -25,5 +23,5 @@ def test_a_command_line_gives_the_same_options_when_it_is_read_again() -> None:
     options = Reproduce(
         experiment="figure5", scenes=("scene1", "scene2"), arms=("long control",), budget=0.25, seeds=3, run_folder=Path("a b")
     )
-    line = invocation("soar reproduce figure5", options, *REPRODUCED)
+    line = invocation("soar reproduce figure5", options, "scenes", "arms", "budget", "seeds", "run_folder", "policy")
     assert tyro.cli(Reproduce, args=shlex.split(line)[2:]) == options

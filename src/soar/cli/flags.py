@@ -33,12 +33,11 @@ def invocation(command: str, options: DataclassInstance, *names: str) -> str:
         names: Fields that decide the result, in the order to write them in; where it is written, or with how many processes,
             does not.
     """
-    fields = {field.name: field for field in dataclasses.fields(options)}
+    defaults = {field.name: field.default for field in dataclasses.fields(options)}
     parts = [command]
     for name in names:
         value = getattr(options, name)
-        if value != fields[name].default:
+        if value != defaults[name]:
             values = value if isinstance(value, tuple) else (value,)
-            words = [f"{item:g}" if isinstance(item, float) else str(item) for item in values]
-            parts.append(f"--{name.removesuffix('_folder').replace('_', '-')} {shlex.join(words)}")
+            parts.append(f"--{name.removesuffix('_folder').replace('_', '-')} {shlex.join(map(str, values))}")
     return " ".join(parts)
