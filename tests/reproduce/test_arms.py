@@ -9,7 +9,7 @@ import pytest
 
 from improve.conftest import Pretrained, pretrained
 from improve.tiny import SCENE, write
-from soar.configuration import load
+from soar.configuration import load, names
 from soar.errors import ConfigError, UnknownNameError
 from soar.evaluation.results import read_results
 from soar.improve.collecting import Models
@@ -126,3 +126,14 @@ def test_an_arm_that_is_as_fast_as_nothing_is_refused() -> None:
 def test_what_is_recorded_in_a_scene_cannot_be_pooled() -> None:
     with pytest.raises(ConfigError, match="data 'headroom' cannot be pooled"):
         Arm(data="headroom", pooled=True)
+
+
+def test_what_builds_on_another_experiments_episodes_has_its_scenes_and_as_many_of_them() -> None:
+    packaged = {name: load(Experiment, "reproduce", name) for name in names("reproduce")}
+    building = {name: experiment for name, experiment in packaged.items() if experiment.episodes_of}
+    assert building
+    for experiment in building.values():
+        collecting = packaged[experiment.episodes_of]
+        assert not collecting.episodes_of
+        assert set(experiment.scenes) <= set(collecting.scenes)
+        assert experiment.episodes == collecting.episodes

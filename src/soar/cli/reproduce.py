@@ -22,19 +22,22 @@ class Reproduce:
     `learning-curve` is another kind: one pre-training run of the preset, whose checkpoints are tried in the scene `unshifted`.
 
     What is finished is not run again, so it can be stopped and continued. Beside the results file NAME.json stand
-    detector.json and collection.json, about what was collected, NAME-paired.json, the arms compared start by
-    start, and NAME.svg, the rates as a figure. `make tables` draws the tables.
+    NAME-paired.json, the arms compared start by start, NAME.svg, the rates as a figure, and, of an experiment that
+    collects, detector.json and collection.json. `make tables` draws the tables.
 
     Example: soar reproduce figure5
-    soar reproduce figure5 --scenes scene1 scene5 --budget 0.1 --results results/small.json
-    soar reproduce scene1 --arms pretrained control improved
+
+    Example: soar reproduce figure5 --scenes scene1 scene5 --budget 0.1 --results results/small.json
+
+    Example: soar reproduce limits --arms pretrained scene headroom
     """
 
     experiment: Annotated[str, tyro.conf.Positional]
     """Name under configs/reproduce, path of a YAML file, or `learning-curve`."""
     run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """Folder of dataset, policies and evaluations, for example another experiment's, whose episodes are then used;
-    runs/reproduce-EXPERIMENT by default. With it detector.json and collection.json are not written."""
+    by default runs/reproduce-EXPERIMENT, or that of the experiment on whose episodes it builds. With it detector.json
+    and collection.json are not written."""
     scenes: tuple[str, ...] = ()
     """Some of the scenes; all by default."""
     arms: tuple[str, ...] = ()
@@ -90,8 +93,8 @@ class Reproduce:
                 )
             say(f"the curve is in {PICTURE}; `make tables` draws the table")
             return
-        run = self.run_folder or Path("runs") / f"reproduce-{name}"
         experiment = load(Experiment, "reproduce", self.experiment).restricted(self.scenes, self.arms, self.budget)
+        run = self.run_folder or Path("runs") / f"reproduce-{experiment.episodes_of or name}"
         experiment = changed(experiment, training_seeds=self.seeds)
         follows = any(arm.conditioning == "language" for arm in experiment.arms.values())
         decide = ("scenes", "arms", "budget", "seeds", "run_folder", "policy", "language", "subgoals", "vlm", "preset")
@@ -115,7 +118,7 @@ class Reproduce:
             )
         write_results(results.with_stem(f"{results.stem}-paired"), command, paired_rows(evaluations))
         save(bars(read_results(results)["rows"], f"{name}: success rate with 95 % intervals"), results.with_suffix(".svg"))
-        if self.run_folder is None and (run / "episodes").exists():
+        if self.run_folder is None and not experiment.episodes_of and (run / "episodes").exists():
             write_results(results.with_name("collection.json"), command, collection_rows(run / "episodes"))
             write_results(results.with_name("detector.json"), command, detector_rows(run / "episodes"))
         say(f"results: {results} and files beside it; `make tables` draws them in README and docs")

@@ -73,6 +73,7 @@ class Experiment:
         trials: In each scene and evaluation, shared out over its tasks and rounded up.
         training_seeds: Training runs of each trained arm.
         headroom_worlds: Worlds of demonstrations (10 episodes each) recorded in each scene.
+        episodes_of: The experiment in whose run folder it works, so that nothing is collected twice; its own by default.
         arms: By name.
     """
 
@@ -81,6 +82,7 @@ class Experiment:
     trials: int
     training_seeds: int = 1
     headroom_worlds: int = 1
+    episodes_of: str = ""
     arms: Mapping[str, Arm] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
