@@ -19,7 +19,8 @@ class Improve:
     Ctrl-C stops it; the same command goes on where it stopped. With more --rounds a finished run goes on, too.
 
     Example: soar improve --scene scene1
-    soar improve --scene scene1 --rounds 3 --results results/rounds.json
+
+    Example: soar improve --scene scene1 --rounds 3 --results results/rounds.json
     """
 
     scene: str = "scene1"
