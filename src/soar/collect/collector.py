@@ -72,6 +72,7 @@ class Collector:
         provenance: Template of every episode's; its `run`, `round` and `robot` say what is resumed, its `seed` seeds it all.
         config: See `CollectConfig`.
         presence: Finds objects that left the workspace; their tasks are then off limits. None: not asked.
+        prepare: Called with the index of an episode before it begins, the arm at home; it may set the table anew.
         truth: The simulator's verdict on a task at the end of an episode, stored beside the detector's and used for
             nothing but measuring it. None outside simulation.
     """
@@ -90,12 +91,13 @@ class Collector:
         provenance: Provenance,
         config: CollectConfig,
         presence: PresenceChecker | None = None,
+        prepare: Callable[[int], None] | None = None,
         truth: Callable[[Task], bool | None] | None = None,
     ) -> None:
         self._robot, self._scene, self._proposer = robot, scene, proposer
         self._subgoal_model, self._policy, self._detector = subgoal_model, policy, detector
         self._store, self._journal, self._provenance = store, journal, provenance
-        self._config, self._presence, self._truth = config, presence, truth
+        self._config, self._presence, self._prepare, self._truth = config, presence, prepare, truth
 
     def collected(self) -> int:
         """Return the number of episodes in the store from this run, round and robot."""
@@ -180,6 +182,8 @@ class Collector:
 
     def _attempt(self, index: int, seed: int, faults: tuple[str, ...]) -> Episode:
         self._robot.home()
+        if self._prepare is not None:
+            self._prepare(index)
         task = self._propose(index)
         result = rollout(
             self._robot, task.instruction, self._subgoal_model, self._policy(seed), seed=seed, config=self._config.rollout

@@ -1,7 +1,8 @@
 """Autonomous collection in simulation: several processes, each with a robot and a table of its own, into one store (§3).
 
-No table is reset between episodes; only a robot that begins, or begins again after its process was killed, finds its objects
-in new random places, some of them in a container, as a person who comes in the morning would have put them. A robot's number is
+No table is reset between episodes, unless `CollectionConfig.set_table_every` says so; only a robot that begins, or begins again
+after its process was killed, finds its objects in new random places, some of them in a container, as a person who comes in the
+morning would have put them. A robot's number is
 its name: `sim-0`, `sim-1`, … With more robots than processes they take turns, each with all of its episodes.
 """
 
@@ -199,6 +200,14 @@ def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
     def exploring(seed: int) -> Policy:
         return Explorer(policy, config.exploration, action_std=policy.action_std, seed=seed)
 
+    def prepare(index: int) -> None:
+        if config.set_table_every and index > begun and index % config.set_table_every == 0:
+            set_table(index)
+
+    def set_table(index: int) -> None:
+        table = f"collection/{item['run']}/{item['round']}/{item['robot']}"
+        _set_table(world, derive_seed(item["seed"], table, index) % 2**31)
+
     collector = Collector(
         robot=SafeRobot(robot, scene.workspace),
         scene=scene,
@@ -219,10 +228,11 @@ def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
         ),
         config=CollectConfig(),
         presence=presence,
+        prepare=prepare,
         truth=lambda task: _truth(robot, task),
     )
     begun = collector.collected()
-    _set_table(world, derive_seed(item["seed"], f"collection/{item['run']}/{item['round']}/{item['robot']}", begun) % 2**31)
+    set_table(begun)
     collector.run(
         item["episodes"],
         stopping=lambda: report.stopping,
