@@ -12,6 +12,8 @@ import tyro
 from soar.cli.flags import changed, invocation
 
 LEARNING_CURVE = "learning-curve"
+MAIN = "figure5"
+"""The experiment whose collection is the one that the docs describe."""
 PICTURE = Path("docs/images/learning-curve.svg")
 
 
@@ -23,7 +25,7 @@ class Reproduce:
 
     What is finished is not run again, so it can be stopped and continued. Beside the results file NAME.json stand
     NAME-paired.json, the arms compared start by start, NAME.svg, the rates as a figure, and, of an experiment that
-    collects, detector.json and collection.json. `make tables` draws the tables.
+    collects, NAME-detector.json and NAME-collection.json (figure5's without NAME). `make tables` draws the tables.
 
     Example: soar reproduce figure5
 
@@ -36,8 +38,8 @@ class Reproduce:
     """Name under configs/reproduce, path of a YAML file, or `learning-curve`."""
     run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """Folder of dataset, policies and evaluations, for example another experiment's, whose episodes are then used;
-    by default runs/reproduce-EXPERIMENT, or that of the experiment on whose episodes it builds. With it detector.json
-    and collection.json are not written."""
+    by default runs/reproduce-EXPERIMENT, or that of the experiment on whose episodes it builds. With it nothing is
+    written about the collection."""
     scenes: tuple[str, ...] = ()
     """Some of the scenes; all by default."""
     arms: tuple[str, ...] = ()
@@ -119,6 +121,7 @@ class Reproduce:
         write_results(results.with_stem(f"{results.stem}-paired"), command, paired_rows(evaluations))
         save(bars(read_results(results)["rows"], f"{name}: success rate with 95 % intervals"), results.with_suffix(".svg"))
         if self.run_folder is None and not experiment.episodes_of and (run / "episodes").exists():
-            write_results(results.with_name("collection.json"), command, collection_rows(run / "episodes"))
-            write_results(results.with_name("detector.json"), command, detector_rows(run / "episodes"))
+            prefix = "" if name == MAIN else f"{results.stem}-"
+            write_results(results.with_name(f"{prefix}collection.json"), command, collection_rows(run / "episodes"))
+            write_results(results.with_name(f"{prefix}detector.json"), command, detector_rows(run / "episodes"))
         say(f"results: {results} and files beside it; `make tables` draws them in README and docs")
