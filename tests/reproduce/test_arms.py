@@ -15,7 +15,7 @@ from soar.evaluation.results import read_results
 from soar.improve.collecting import Models
 from soar.reproduce.arms import mean_speed_m, reproduce
 from soar.reproduce.experiment import Arm, Experiment
-from soar.reproduce.judging import collection_rows, detector_rows
+from soar.reproduce.judging import attempt_rows, collection_rows, detector_rows
 
 __all__ = ["pretrained"]
 
@@ -95,6 +95,8 @@ def test_every_arm_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pr
 
     tasks = collection_rows(store)
     assert [(row["scene"], row["attempts"]) for row in tasks] == [("one", 2), ("two", 2)]
+    assert [row["attempts before"] for row in attempt_rows(store)] == ["0-3"]
+    assert attempt_rows(store)[0]["success in truth"].startswith("0/4 = ")
     detected = detector_rows(store)
     assert [(row["scene"], row["episodes"]) for row in detected] == [("one", 2), ("two", 2), ("all", 4), ("all", 546)]
 

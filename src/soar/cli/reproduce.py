@@ -25,7 +25,8 @@ class Reproduce:
 
     What is finished is not run again, so it can be stopped and continued. Beside the results file NAME.json stand
     NAME-paired.json, the arms compared start by start, NAME.svg, the rates as a figure, and, of an experiment that
-    collects, NAME-detector.json and NAME-collection.json (figure5's without NAME). `make tables` draws the tables.
+    collects, NAME-detector.json, NAME-collection.json and NAME-attempts.json (figure5's without NAME). `make tables`
+    draws the tables.
 
     Example: soar reproduce figure5
 
@@ -76,7 +77,7 @@ class Reproduce:
         from soar.reproduce.arms import reproduce
         from soar.reproduce.experiment import Experiment
         from soar.reproduce.figure import bars, save
-        from soar.reproduce.judging import collection_rows, detector_rows
+        from soar.reproduce.judging import attempt_rows, collection_rows, detector_rows
         from soar.reproduce.learning_curve import learning_curve
         from soar.reproduce.pairing import paired_rows
 
@@ -122,6 +123,6 @@ class Reproduce:
         save(bars(read_results(results)["rows"], f"{name}: success rate with 95 % intervals"), results.with_suffix(".svg"))
         if self.run_folder is None and not experiment.episodes_of and (run / "episodes").exists():
             prefix = "" if name == MAIN else f"{results.stem}-"
-            write_results(results.with_name(f"{prefix}collection.json"), command, collection_rows(run / "episodes"))
-            write_results(results.with_name(f"{prefix}detector.json"), command, detector_rows(run / "episodes"))
+            for what, rows_of in (("collection", collection_rows), ("detector", detector_rows), ("attempts", attempt_rows)):
+                write_results(results.with_name(f"{prefix}{what}.json"), command, rows_of(run / "episodes"))
         say(f"results: {results} and files beside it; `make tables` draws them in README and docs")

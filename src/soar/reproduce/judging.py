@@ -18,6 +18,7 @@ PAPER: dict[str, Any] = {
     "precision": "0.63",
     "recall": "1.0",
 }
+ATTEMPTS_A_ROW, ROWS = 4, 8
 
 
 def detector_rows(store: Path) -> list[dict[str, Any]]:
@@ -43,6 +44,29 @@ def collection_rows(store: Path) -> list[dict[str, Any]]:
                 "scene": scene,
                 "task": task,
                 "attempts": len(own),
+                "judged a success": str(Rate(successes=sum(record.success is True for record in own), trials=len(own))),
+                "success in truth": str(Rate(successes=sum(r.simulator_success is True for r in own), trials=len(own))),
+            }
+        )
+    return rows
+
+
+def attempt_rows(store: Path) -> list[dict[str, Any]]:
+    """Return how often attempts succeed by how many their robot had made before them, over all scenes.
+
+    Without resets a table ends where its robot can do nothing with it: what succeeds changes the table, what fails leaves it.
+    """
+    groups: dict[int, list[Any]] = {}
+    for record in EpisodeStore(store).episodes():
+        before = int(record.id.rsplit("-", 1)[1])  # see `soar.collect.collector`
+        groups.setdefault(min(before // ATTEMPTS_A_ROW, ROWS - 1), []).append(record)
+    rows = []
+    for number, own in sorted(groups.items()):
+        first = number * ATTEMPTS_A_ROW
+        last = f"{first} and more" if number == ROWS - 1 else f"{first}-{first + ATTEMPTS_A_ROW - 1}"
+        rows.append(
+            {
+                "attempts before": last,
                 "judged a success": str(Rate(successes=sum(record.success is True for record in own), trials=len(own))),
                 "success in truth": str(Rate(successes=sum(r.simulator_success is True for r in own), trials=len(own))),
             }
