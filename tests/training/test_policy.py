@@ -60,7 +60,8 @@ def dots(episodes: int = 6, length: int = 12, seed: int = 0, size: int = 64) -> 
 
 ARRAYS = dots()
 STATISTICS = action_statistics(ARRAYS)
-MIXTURE = Mixture([("pretraining", HindsightSampler(ARRAYS), 0.7), ("autonomous", HindsightSampler(dots(seed=1)), 0.3)])
+MIXTURE_OF_OWN = ("autonomous", HindsightSampler(dots(seed=1)), 0.3)
+MIXTURE = Mixture([("pretraining", HindsightSampler(ARRAYS), 0.7), MIXTURE_OF_OWN])
 OBSERVATION = Observation(image_HWC=ARRAYS.images_NHWC[0], state=ARRAYS.states_ND[0])
 
 
@@ -170,8 +171,17 @@ def test_a_folder_begun_with_another_configuration_or_data_is_refused(tmp_path: 
     brighter = dataclasses.replace(CONFIG, augmentation=dataclasses.replace(CONFIG.augmentation, brightness=0.3))
     with pytest.raises(ConfigError, match=r"augmentation\.brightness \(0\.1 there, 0\.3 now\)"):
         train_policy(brighter, MIXTURE, STATISTICS, folder)
-    with pytest.raises(ConfigError, match=r"data\.pretraining\.steps"):
-        train_policy(CONFIG, MIXTURE, STATISTICS, folder, lineage=Lineage(data={"pretraining": {"steps": 1}}))
+    for other in (dots(seed=2), dataclasses.replace(ARRAYS, instructions=("turn",) * 6), ARRAYS.select(np.arange(6) > 0)):
+        mixture = Mixture([("pretraining", HindsightSampler(other), 0.7), MIXTURE_OF_OWN])
+        with pytest.raises(ConfigError, match=r"configuration: .*data\.pretraining\.digest"):
+            train_policy(CONFIG, mixture, STATISTICS, folder)
+
+
+def test_a_finished_policy_is_not_refused_because_its_store_has_grown(tmp_path: Path) -> None:
+    folder = train_policy(CONFIG, MIXTURE, STATISTICS, tmp_path / "000", lineage=Lineage(data={"pretraining": {"steps": 1}}))
+    again = ARRAYS.select(np.ones(6, bool))
+    mixture = Mixture([("pretraining", HindsightSampler(again), 0.7), MIXTURE_OF_OWN])
+    assert train_policy(CONFIG, mixture, STATISTICS, folder, lineage=Lineage(data={"pretraining": {"steps": 2}})) == folder
 
 
 def test_images_of_another_size_than_the_network_are_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ Shape suffixes: B batch, H height, W width, C channels, D dimensions.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from soar.episodes.arrays import StepArrays
 from soar.episodes.mixture import Mixture
 from soar.episodes.relabel import ActionStatistics
 from soar.errors import CheckpointError, ConfigError
@@ -132,7 +134,9 @@ def train_policy(
     group = current_group()
     if group.leads:
         sources = dict(zip(mixture.names, mixture.weights.tolist(), strict=True))
-        run = dataclasses.asdict(config) | {"parent": lineage.parent, "sources": sources, "data": lineage.data}
+        # By its episodes, not by the version of its store, which grows when others are appended.
+        data = {name: _fingerprint(sampler.arrays) for name, sampler in zip(mixture.names, mixture.samplers, strict=True)}
+        run = dataclasses.asdict(config) | {"parent": lineage.parent, "sources": sources, "data": data}
         claim(folder / "training" / "run.json", run, dataclasses.asdict(PolicyTrainingConfig(fit=FitConfig(steps=1))))
     group.wait()
     if samples is None:
@@ -191,6 +195,15 @@ def train_policy(
         LearnedPolicy.save(folder, network, statistics, dataclasses.replace(lineage, metrics=metrics), samples.instructions)
     group.wait()
     return folder
+
+
+def _fingerprint(arrays: StepArrays) -> dict[str, int | str]:
+    """Return what tells the episodes of a source from others: their ids, instructions and actions, in any order."""
+    episodes = []
+    for id_, instruction, start, length in zip(arrays.ids, arrays.instructions, arrays.starts_E, arrays.lengths_E, strict=True):
+        actions = np.ascontiguousarray(arrays.actions_ND[start : start + length], np.float32)
+        episodes.append(hashlib.sha256(f"{id_}\n{instruction}\n".encode() + actions.tobytes()).digest())
+    return {"episodes": len(episodes), "digest": hashlib.sha256(b"".join(sorted(episodes))).hexdigest()[:12]}
 
 
 def _parent(folder: Path, network: NetworkConfig) -> LearnedPolicy:
