@@ -14,10 +14,8 @@ from soar.errors import ConfigError
 from soar.improve.collecting import Models, collect
 from soar.improve.preset import CollectionConfig, load_preset
 
-from .conftest import Pretrained, pretrained
+from .conftest import Pretrained
 from .tiny import SCENE, write
-
-__all__ = ["pretrained"]
 
 
 def changed(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:

@@ -2,8 +2,8 @@
 
 No table is reset between episodes, unless `CollectionConfig.set_table_every` says so; only a robot that begins, or begins again
 after its process was killed, finds its objects in new random places, some of them in a container, as a person who comes in the
-morning would have put them. A robot's number is
-its name: `sim-0`, `sim-1`, … With more robots than processes they take turns, each with all of its episodes.
+morning would have put them. A robot's number is its name: `sim-0`, `sim-1`, … With more robots than processes they take turns,
+each with all of its episodes.
 """
 
 from __future__ import annotations

@@ -108,9 +108,9 @@ def reproduce(
 
     # What needs no data comes first: if the base is not what it should be, that shows at once.
     measure([name for name, arm in arms.items() if arm.data == "none" and not arm.as_fast_as])
-    collection = dataclasses.replace(
-        settings.improvement.collection, episodes=experiment.episodes, set_table_every=experiment.set_table_every
-    )
+    collection = dataclasses.replace(settings.improvement.collection, episodes=experiment.episodes)
+    if experiment.set_table_every is not None:
+        collection = dataclasses.replace(collection, set_table_every=experiment.set_table_every)
     for name, scene in scenes.items():
         if any(arm.data == "autonomous" for arm in arms.values()):
             collect(

@@ -71,7 +71,7 @@ class Experiment:
         scenes: Their names, or paths of their YAML files.
         episodes: Autonomous episodes collected in each scene.
         trials: In each scene and evaluation, shared out over its tasks and rounded up.
-        set_table_every: Attempts of a robot after which its table is set anew; 0 for never.
+        set_table_every: Attempts of a robot after which its table is set anew, 0 for never; None leaves it to the preset.
         training_seeds: Training runs of each trained arm.
         headroom_worlds: Worlds of demonstrations (10 episodes each) recorded in each scene.
         episodes_of: The experiment in whose run folder it works, so that nothing is collected twice; its own by default.
@@ -81,7 +81,7 @@ class Experiment:
     scenes: tuple[str, ...]
     episodes: int
     trials: int
-    set_table_every: int = 0
+    set_table_every: int | None = None
     training_seeds: int = 1
     headroom_worlds: int = 1
     episodes_of: str = ""

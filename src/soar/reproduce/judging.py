@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from soar.episodes.schema import EpisodeRecord
 from soar.episodes.store import EpisodeStore
 from soar.evaluation.detection import judge, score
 from soar.evaluation.statistics import Rate
@@ -39,15 +41,7 @@ def collection_rows(store: Path) -> list[dict[str, Any]]:
     rows = []
     for scene, task in sorted({(record.scene, record.instruction) for record in records}):
         own = [record for record in records if (record.scene, record.instruction) == (scene, task)]
-        rows.append(
-            {
-                "scene": scene,
-                "task": task,
-                "attempts": len(own),
-                "judged a success": str(Rate(successes=sum(record.success is True for record in own), trials=len(own))),
-                "success in truth": str(Rate(successes=sum(r.simulator_success is True for r in own), trials=len(own))),
-            }
-        )
+        rows.append({"scene": scene, "task": task, "attempts": len(own), **_successes(own)})
     return rows
 
 
@@ -56,19 +50,22 @@ def attempt_rows(store: Path) -> list[dict[str, Any]]:
 
     Without resets a table ends where its robot can do nothing with it: what succeeds changes the table, what fails leaves it.
     """
-    groups: dict[int, list[Any]] = {}
+    groups: dict[int, list[EpisodeRecord]] = {}
     for record in EpisodeStore(store).episodes():
         before = int(record.id.rsplit("-", 1)[1])  # see `soar.collect.collector`
         groups.setdefault(min(before // ATTEMPTS_A_ROW, ROWS - 1), []).append(record)
     rows = []
     for number, own in sorted(groups.items()):
         first = number * ATTEMPTS_A_ROW
-        last = f"{first} and more" if number == ROWS - 1 else f"{first}-{first + ATTEMPTS_A_ROW - 1}"
-        rows.append(
-            {
-                "attempts before": last,
-                "judged a success": str(Rate(successes=sum(record.success is True for record in own), trials=len(own))),
-                "success in truth": str(Rate(successes=sum(r.simulator_success is True for r in own), trials=len(own))),
-            }
-        )
+        before_them = f"{first} and more" if number == ROWS - 1 else f"{first}-{first + ATTEMPTS_A_ROW - 1}"
+        rows.append({"attempts before": before_them, **_successes(own)})
     return rows
+
+
+def _successes(records: Sequence[EpisodeRecord]) -> dict[str, str]:
+    judged = sum(record.success is True for record in records)
+    true = sum(record.simulator_success is True for record in records)
+    return {
+        "judged a success": str(Rate(successes=judged, trials=len(records))),
+        "success in truth": str(Rate(successes=true, trials=len(records))),
+    }
