@@ -25,6 +25,28 @@ def test_the_demonstrator_does_every_task(scene: str) -> None:
         assert sum(done) >= 3, task  # 95 % and more over many starts: see results/simulation.json
 
 
+@pytest.mark.parametrize("scene", ["scene1", "scene3", "scene9"])
+def test_it_does_every_task_from_a_table_that_practice_left(scene: str) -> None:
+    world = World(load_scene(scene))
+    for task in world.config.tasks:
+        done = []
+        for seed in range(4):
+            reset_for(world, task, 50 + seed, used=True)
+            done.append(perform(world, task, 100, seed))
+        assert sum(done) >= 3, task
+
+
+def test_it_turns_the_gripper_where_a_finger_would_come_down_on_the_bowl() -> None:
+    world = World(load_scene("scene1"))
+    for angle in np.linspace(0, 2 * np.pi, 8, endpoint=False):
+        world.reset(0)
+        world.set_container("wooden bowl", 0.28, 0.0, 0.0)
+        gap = world.specs["wooden bowl"].radius_m + world.specs["green block"].radius_m + 0.002
+        world.set_object("red fruit", (0.2, -0.14, 0.018), 0.0)
+        world.set_object("green block", (0.28 + gap * np.cos(angle), gap * np.sin(angle), 0.017), 0.0)
+        assert perform(world, PUT, 100), angle
+
+
 @pytest.mark.parametrize("scene", ["scene3", "scene5"])
 def test_neither_luck_nor_doing_nothing_does_a_task(scene: str) -> None:
     world = World(load_scene(scene))

@@ -9,7 +9,7 @@ from tests.sim.acting import HOLD, grasp, perform, walk
 from soar.sim.looks import Look
 from soar.sim.scene import BARRIER_HIGH, BARRIER_LOW, SceneConfig, load_scene
 from soar.sim.truth import answer, reset_for
-from soar.sim.world import HOME_POSITION, World
+from soar.sim.world import HOME_POSITION, World, body_name
 
 PUT = "put the green block in the wooden bowl"
 
@@ -68,6 +68,27 @@ def test_resets_put_everything_on_the_table_and_apart(number: int) -> None:
                 apart = np.linalg.norm((world.object_position(one) - world.object_position(other))[:2])
                 assert apart > world.specs[one].radius_m + world.specs[other].radius_m, (one, other)
         assert np.linalg.norm(world.grip_position - HOME_POSITION) < 0.005
+
+
+@pytest.mark.parametrize("number", [3, 6, 9])
+def test_a_used_table_has_things_where_nobody_puts_them(number: int) -> None:
+    world = World(load_scene(f"scene{number}"))
+    near, turned, fallen, against = 0, 0, 0, 0
+    for seed in range(30):
+        world.reset(seed, used=True)
+        assert_on_the_table(world)
+        for name in world.graspable:
+            x, y, _ = world.object_position(name)
+            near += bool(x < 0.204)
+            turned += abs(world.object_yaw(name)) > 1.0
+            fallen += abs(world.data.body(body_name(name)).xmat[8]) < 0.5
+            gaps = [np.hypot(*(world.object_position(o)[:2] - (x, y))) - world.specs[o].radius_m for o in world.containers]
+            against += min(gaps) < world.specs[name].radius_m + 0.009
+    assert min(near, turned, against) > 1
+    assert fallen > 1 or not {"mushroom", "disc"} & {world.specs[name].shape for name in world.graspable}
+    first = world.data.qpos.copy()
+    world.reset(29, used=True)
+    assert np.array_equal(first, world.data.qpos)
 
 
 @pytest.mark.parametrize("number", [1, 4, 5])

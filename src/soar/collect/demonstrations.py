@@ -62,6 +62,7 @@ class DemonstrationConfig:
         per_world: Episodes in one world.
         varied: Whether demonstrators vary in pace, path and grasp.
         prelude_steps: Longest prelude, in steps; half of the demonstrations begin after one. 0 leaves them out.
+        used_share: Share of the demonstrations that begin on a table as practice leaves it, see `soar.sim.placement`.
         answers: Record true answers to questions about some of the frames, of preludes too, and keep failed demonstrations.
         arrangements: Pictures in each world, with answers, of things in random places and the arm anywhere.
         strays: Attempts in each world that go astray, see `soar.collect.strays`.
@@ -81,6 +82,7 @@ class DemonstrationConfig:
     per_world: int = 8
     varied: bool = True
     prelude_steps: int = 0
+    used_share: float = 0.0
     answers: bool = False
     arrangements: int = 0
     strays: int = 0
@@ -205,7 +207,7 @@ def _record(
     scene = world.config
     world.apply_look(_episode_look(config, scene, rng))
     instruction = str(rng.choice(scene.tasks))
-    reset_for(world, instruction, seed % 2**31)
+    reset_for(world, instruction, seed % 2**31, used=bool(config.used_share and rng.random() < config.used_share))
     _wander(world, rng)
     episode_id = f"{scene.name}-{number}"
     if config.prelude_steps and rng.random() < 0.5:

@@ -22,6 +22,10 @@ from soar.sim.world import HOME_POSITION, World
 from soar.types import SUBGOAL_STEPS, Action, Image
 
 FloatArray = NDArray[np.float64]
+FINGER_M = 0.036
+"""From the middle of the open gripper to the middle of a finger."""
+FINGER_HALF_M = 0.009
+"""Room that a finger needs to either side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,14 +169,16 @@ class Demonstrator:
             return np.zeros(3), 0.0, 1.0
         if succeeded(world, self._instruction):
             return self._retreat()
+        place, heading = self._grasp(name)
+        thing = np.array([*place, thing[2]])
         if world.opening < 0.9 and not self._closing_on(thing, grip):
             # Rise a little with an open gripper after a missed grasp.
             return self._pace(np.array([0, 0, 0.02 if grip[2] < 0.05 else 0.0])), 0.0, 1.0
         self._spot = None
         floor = BOWL_FLOOR_M if any(is_contained(world, name, holder) for holder in world.containers) else 0.0
-        target = np.array([thing[0] + style.aim_m[0], thing[1] + style.aim_m[1], max(0.0125 + floor, thing[2])])
+        target = np.array([*(thing[:2] + style.aim_m), max(0.0125 + floor, thing[2])])
         target[:2] = self._clear_of_walls(target[:2], thing)
-        turn = self._align(name) if spec.shape in LONG else float(np.clip(-world.grip_rpy[2], -0.15, 0.15))
+        turn = self._turn_to(heading)
         error = target - grip
         across = float(np.hypot(*error[:2]))
         if across > style.tolerance_m * 1.6 or (across > style.tolerance_m and error[2] < -0.02) or abs(turn) > 0.12:
@@ -240,15 +246,38 @@ class Demonstrator:
         across = np.hypot(*(thing - grip)[:2])
         return bool(across < 0.02 and grip[2] < max(0.012, thing[2]) + 0.012 and self._world.opening > 0.05)
 
-    def _align(self, name: str) -> float:
-        """Turn so that the fingers close across a long object: at yaw 0 they close along y, so equal headings match."""
+    def _grasp(self, name: str) -> tuple[FloatArray, float]:
+        """Return where (2,) the fingers should close, and across which heading [rad], so that both find room."""
+        world, spec, place = self._world, self._world.specs[name], self._world.object_position(name)[:2]
+        if spec.shape in LONG:
+            heading = world.object_yaw(name)
+            along = spec.size[0] * np.array([np.cos(heading), np.sin(heading)])
+            options = [(place + share * along, heading) for share in (0.0, 0.35, -0.35, 0.6, -0.6)]
+        else:
+            options = [(place, heading) for heading in (0.0, np.pi / 4, -np.pi / 4, np.pi / 2)]
+        rooms = [self._finger_room(name, *option) for option in options]
+        return options[0 if rooms[0] >= 0 else int(np.argmax(rooms))]
+
+    def _finger_room(self, name: str, place: FloatArray, heading: float) -> float:
+        """Return how far [m] the open fingers stay from everything else; negative if they would come down on something."""
+        world, across = self._world, FINGER_M * np.array([-np.sin(heading), np.cos(heading)])
+        others = [o for o, spec in world.specs.items() if (spec.is_graspable or spec.is_container) and o != name]
+        others = [o for o in others if not (world.specs[o].is_container and is_contained(world, name, o))]
+        gaps = [
+            float(np.hypot(*(place + side * across - world.object_position(o)[:2]))) - world.specs[o].radius_m - FINGER_HALF_M
+            for o in others
+            for side in (-1, 1)
+        ]
+        return min(gaps, default=1.0)
+
+    def _turn_to(self, wanted: float) -> float:
+        """Turn so that the fingers close across a heading [rad]: at yaw 0 they close along y, so equal headings match."""
         period = np.pi
-        wanted = self._world.object_yaw(name)
         error = (wanted - self._world.grip_rpy[2] + period / 2) % period - period / 2
         nearest = self._world.grip_rpy[2] + error
         if abs(nearest) > 1.65:
             error -= np.sign(nearest) * period
-        return float(np.clip(error, -0.25, 0.25))
+        return float(np.clip(error, -0.15, 0.15))
 
     def _destination(self) -> FloatArray:
         world, name = self._world, self._task.object

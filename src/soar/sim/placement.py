@@ -1,4 +1,8 @@
-"""Where things start: at random, apart, and so that a gripper that points down can take them."""
+"""Where things start: at random, apart, and so that a gripper that points down can take them.
+
+Or, on a *used* table, as practice leaves them: anywhere within the barriers, turned anyhow, some
+fallen over, some against others.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,14 @@ FINGER_ROOM_M = 0.036
 """Radius of the disc that keeps room for the fingers beside the middle of a long thing."""
 
 
-def place(world: World, seed: int, inside: dict[str, str], gap_m: float) -> None:
+USED_GAP_M = 0.001
+BESIDE_PROBABILITY = 0.3
+FALLEN_PROBABILITY = 0.3
+FALLING = ("mushroom", "disc")
+"""Shapes that fall over when the gripper runs into them."""
+
+
+def place(world: World, seed: int, inside: dict[str, str], gap_m: float, *, used: bool = False) -> None:
     """Place all containers and free objects of a world.
 
     Args:
@@ -32,7 +43,11 @@ def place(world: World, seed: int, inside: dict[str, str], gap_m: float) -> None
         seed: Of the placement.
         inside: Objects that start in (or on) a container: name of the object → name of the container.
         gap_m: Least distance between things.
+        used: As practice leaves them.
     """
+    for attempt in range(ATTEMPTS):
+        if used and _place(world, generator(seed, "used placement", attempt), inside, USED_GAP_M, closer=False, used=True):
+            return
     for attempt in range(ATTEMPTS):
         if _place(world, generator(seed, "placement", attempt), inside, gap_m, closer=False):
             return
@@ -52,14 +67,17 @@ def lay_cloth(cloth: Cloth, data: mujoco.MjData, rng: np.random.Generator, folde
     cloth.lay(data, (x, y), yaw, folded=folded, shift_m=shift_m)
 
 
-def _place(world: World, rng: np.random.Generator, inside: dict[str, str], gap_m: float, *, closer: bool) -> bool:
+def _place(
+    world: World, rng: np.random.Generator, inside: dict[str, str], gap_m: float, *, closer: bool, used: bool = False
+) -> bool:
     """Draw a layout; False when something did not fit."""
     placed: list[Disc] = []
     crowded = False
     for name in [*world.containers, *world.graspable]:
         spec = world.specs[name]
         # People put things down so that the next grasp is easy; a square would need a turn of up to 45 degrees.
-        yaw = float(rng.uniform(-1, 1)) * (0.6 if spec.shape in LONG else 0.25)
+        yaw = float(rng.uniform(-1, 1)) * (np.pi if used else 0.6 if spec.shape in LONG else 0.25)
+        fallen = used and name not in inside and spec.shape in FALLING and rng.random() < FALLEN_PROBABILITY
         if name in inside:
             holder = world.specs[inside[name]]
             center = world.object_position(inside[name])[:2]
@@ -67,8 +85,9 @@ def _place(world: World, rng: np.random.Generator, inside: dict[str, str], gap_m
             x, y = center + room * np.sqrt(rng.random()) * _direction(rng)
             z = BOWL_FLOOR_M + spec.half_height_m + 0.002
         else:
-            footprint = _footprint(spec, yaw) if closer else [(0.0, 0.0, spec.radius_m)]
-            spot = _free_spot(rng, footprint, placed, gap_m)
+            footprint = _footprint(spec, yaw, used=used) if closer or used else [(0.0, 0.0, spec.radius_m)]
+            beside = used and bool(placed) and rng.random() < BESIDE_PROBABILITY
+            spot = _free_spot(rng, footprint, placed, gap_m, used=used, beside=beside)
             crowded = crowded or spot is None
             x, y = spot if spot is not None else (0.28, 0.0)
             z = spec.half_height_m + 0.001
@@ -76,18 +95,33 @@ def _place(world: World, rng: np.random.Generator, inside: dict[str, str], gap_m
         if spec.is_container:
             world.set_container(name, float(x), float(y), yaw)
         else:
-            world.set_object(name, (float(x), float(y), float(z)), yaw)
+            world.set_object(name, (float(x), float(y), spec.radius_m + 0.001 if fallen else float(z)), yaw, fallen=fallen)
     return not crowded
 
 
-def _free_spot(rng: np.random.Generator, footprint: list[Disc], placed: list[Disc], gap_m: float) -> FloatArray | None:
+def _free_spot(
+    rng: np.random.Generator,
+    footprint: list[Disc],
+    placed: list[Disc],
+    gap_m: float,
+    *,
+    used: bool = False,
+    beside: bool = False,
+) -> FloatArray | None:
     reach = np.max([[abs(dx) + radius, abs(dy) + radius] for dx, dy, radius in footprint], axis=0)
-    low = np.array(BARRIER_LOW) + reach + 0.008
-    high = np.array(BARRIER_HIGH) - reach - 0.008
-    # The base's side is hard to reach with a gripper that points down, and the arm hides it from the camera.
-    low[0] = max(low[0], 0.205)
+    margin = USED_GAP_M if used else 0.008
+    low = np.array(BARRIER_LOW) + reach + margin
+    high = np.array(BARRIER_HIGH) - reach - margin
+    if not used:
+        # The base's side is hard to reach with a gripper that points down, and the arm hides it from the camera.
+        low[0] = max(low[0], 0.205)
     for _ in range(60):
         spot = np.asarray(rng.uniform(low, high))
+        if beside:
+            x, y, radius = placed[int(rng.integers(len(placed)))]
+            spot = np.array([x, y]) + (radius + reach.max() + rng.uniform(gap_m, 0.008)) * _direction(rng)
+            if np.any(spot < low) or np.any(spot > high):
+                continue
         if all(
             np.hypot(spot[0] + dx - x, spot[1] + dy - y) > radius + other + gap_m
             for dx, dy, radius in footprint
@@ -97,13 +131,14 @@ def _free_spot(rng: np.random.Generator, footprint: list[Disc], placed: list[Dis
     return None
 
 
-def _footprint(spec: ObjectSpec, yaw: float) -> list[Disc]:
-    """Return discs that cover an object that lies at the origin."""
+def _footprint(spec: ObjectSpec, yaw: float, *, used: bool = False) -> list[Disc]:
+    """Return discs that cover an object that lies at the origin, and the room for fingers beside it unless it is `used`."""
     if spec.shape not in LONG:
         return [(0.0, 0.0, spec.radius_m)]
     width = 0.015
     ends = np.linspace(-1, 1, 5) * (spec.radius_m - width)
-    return [(float(np.cos(yaw) * s), float(np.sin(yaw) * s), FINGER_ROOM_M if abs(s) < 1e-6 else width) for s in ends]
+    middle = width if used else FINGER_ROOM_M
+    return [(float(np.cos(yaw) * s), float(np.sin(yaw) * s), middle if abs(s) < 1e-6 else width) for s in ends]
 
 
 def _direction(rng: np.random.Generator) -> FloatArray:

@@ -94,8 +94,8 @@ def _is_done(world: World, task: Instruction) -> bool:
             return answer(world, f"Is the {task.object} on the {task.kind} side of the table?")
 
 
-def reset_for(world: World, instruction: str, seed: int) -> None:
-    """Reset the world to a random start from which the task is feasible and clearly not done."""
+def reset_for(world: World, instruction: str, seed: int, *, used: bool = False) -> None:
+    """Reset the world to a random start from which the task is feasible and clearly not done, on a used table if need be."""
     task: Instruction = parse_instruction(instruction)
     for attempt in range(200):
         placement = seed + 7_919 * attempt
@@ -104,9 +104,9 @@ def reset_for(world: World, instruction: str, seed: int) -> None:
         elif task.kind in ("fold", "unfold"):
             world.reset(placement, folded=task.kind == "unfold")
         elif task.kind == "remove":
-            world.reset(placement, inside={task.object: str(task.target)})
+            world.reset(placement, inside={task.object: str(task.target)}, used=used)
         else:
-            world.reset(placement)
+            world.reset(placement, used=used)
         if task.kind in ("left", "right"):
             y = world.object_position(task.object)[1]
             if y < 0.02 if task.kind == "left" else y > -0.02:

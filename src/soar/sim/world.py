@@ -215,6 +215,7 @@ class World:
         drawer_open: float | None = None,
         folded: bool | None = None,
         gap_m: float = 0.014,
+        used: bool = False,
         arm: FloatArray = HOME_POSITION,
     ) -> None:
         """Put the arm home and the objects at random places.
@@ -225,6 +226,7 @@ class World:
             drawer_open: Opening of the drawer, 0 to 1; random (closed or open) when None.
             folded: Whether the cloth starts folded; random when None.
             gap_m: Least distance between things.
+            used: Leave things as practice does, see `soar.sim.placement`, not as a person sets them.
             arm: (3,) where the grip point is instead of home [m]; nothing checks that it is free.
         """
         mujoco.mj_resetData(self.model, self.data)
@@ -234,7 +236,7 @@ class World:
         self.data.qpos[:6] = joints
         self.data.qpos[6:8] = FINGER_OPEN_M
         self.data.ctrl[:6], self.data.ctrl[6] = joints, FINGER_OPEN_M
-        placement.place(self, seed, inside or {}, gap_m)
+        placement.place(self, seed, inside or {}, gap_m, used=used)
         rng = generator(seed, "drawer")
         if "drawer" in self.specs:
             opening = drawer_open if drawer_open is not None else float(rng.integers(2))
@@ -245,10 +247,13 @@ class World:
         mujoco.mj_forward(self.model, self.data)
         mujoco.mj_step(self.model, self.data, 60)
 
-    def set_object(self, name: str, position: tuple[float, float, float], yaw: float) -> None:
-        """Place a free object at a position [m] and heading [rad]."""
+    def set_object(self, name: str, position: tuple[float, float, float], yaw: float, *, fallen: bool = False) -> None:
+        """Place a free object at a position [m] and heading [rad], upright or lying on its side."""
         joint = self.data.joint(body_name(name))
-        joint.qpos[:] = [*position, np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)]
+        turn = np.array([np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)])
+        # A quarter turn about the x axis, then the heading.
+        quarter = np.sqrt(0.5) * np.array([turn[0], turn[0], turn[3], turn[3]])
+        joint.qpos[:] = [*position, *(quarter if fallen else turn)]
         joint.qvel[:] = 0
 
     def set_container(self, name: str, x: float, y: float, yaw: float) -> None:
