@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +84,39 @@ def test_finished_stages_are_skipped(pretrained: Pretrained) -> None:
     )
     assert (phases, again) == ([], json.loads(json.dumps(pretrained.manifest)))
     assert stamps == {path: path.stat().st_mtime_ns for path in pretrained.weights.rglob("*.safetensors")}
+
+
+def test_two_processes_make_the_policy_together(tmp_path: Path, pretrained: Pretrained) -> None:
+    shutil.copytree(pretrained.data / "demonstrations", tmp_path / "data" / "demonstrations")
+    recorded = {"demonstrations": pretrained.manifest["demonstrations"]}
+    (tmp_path / "data" / "manifest.json").write_text(json.dumps(recorded))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "soar.cli"]
+    command += [
+        "pretrain",
+        "--preset",
+        pretrained.preset,
+        "--out",
+        str(tmp_path / "data"),
+        "--weights",
+        str(tmp_path / "weights"),
+    ]
+    done = subprocess.run(
+        [*command, "--stages", "demonstrations", "policy"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+    )
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "data" / "manifest.json").read_text())
+    assert manifest["demonstrations"] == recorded["demonstrations"]
+    assert manifest["policy"]["samples"] == pretrained.manifest["policy"]["samples"]
+    LearnedPolicy.load(tmp_path / "weights" / "policy")
+    # One process keeps the journal.
+    lines = (tmp_path / "data" / "models" / "policy" / "training" / "metrics.jsonl").read_text().splitlines()
+    steps = [line["step"] for line in map(json.loads, lines) if "loss" in line]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == load_preset(pretrained.preset).pretraining.policy.fit.steps
 
 
 def test_a_stage_without_its_recordings_says_so(tmp_path: Path, pretrained: Pretrained) -> None:

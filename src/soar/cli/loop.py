@@ -100,9 +100,11 @@ class Improve:
 class Pretrain:
     """Make the base models from nothing: record demonstrations and pictures in simulation, train policy, subgoals and VQA.
 
-    Stages that are finished are skipped; DATA/manifest.json says what each made and saw. Hours on two cores.
+    Stages that are finished are skipped; DATA/manifest.json says what each made and saw. Hours on two cores. With torchrun the
+    policies are trained by several processes together.
 
     Example: soar pretrain --preset laptop --out data --weights src/soar/weights
+    Example: torchrun --nproc-per-node 2 -m soar.cli pretrain --stages policy language
     """
 
     preset: str = "laptop"
@@ -137,9 +139,10 @@ class Pretrain:
         from soar.cli.tables import say
         from soar.improve.preset import load_preset
         from soar.improve.pretrain import pretrain
+        from soar.training.distributed import joined
 
         preset = load_preset(self.preset)
-        with progress_bars() as report:
+        with joined(self.device) as (group, device), progress_bars() as report:
             pretrain(
                 preset,
                 self.out,
@@ -147,7 +150,9 @@ class Pretrain:
                 stages=self.stages,
                 initial=self.initial,
                 workers=self.workers,
-                device=self.device,
-                on_progress=report,
+                device=device,
+                on_progress=report if group.leads else None,
             )
+            if not group.leads:
+                return
         say(f"models: {self.weights}, what they saw: {self.out / 'manifest.json'}")

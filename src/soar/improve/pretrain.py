@@ -10,6 +10,7 @@
     vqa              from the pictures and answers               → DATA/models/vqa,     WEIGHTS/vqa
 
 Each stage resumes, and is skipped once it is finished. `DATA/manifest.json` says what each one made and saw, and for how long.
+With torchrun the processes train together (`soar.training.distributed`); the first of them records.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from soar.improve.recording import looks_and_objects, record
 from soar.improve.run_folder import copy_model
 from soar.policies.lineage import Lineage, git_revision
 from soar.training.data import co_training_mixture, make_sampler
+from soar.training.distributed import current_group
 from soar.training.policy import PolicyTrainingConfig, train_policy
 from soar.training.subgoal import SubgoalTrainingConfig, train_subgoal_model
 from soar.training.vqa import train_vqa
@@ -83,7 +85,7 @@ def pretrain(
         SoarError: A folder cannot be written; what was finished is kept.
     """
     path = data / "manifest.json"
-    config = preset.pretraining
+    config, group = preset.pretraining, current_group()
     recordings = {
         "demonstrations": _Recording(
             data / "demonstrations", demonstrations, config.demonstration_worlds, config.demonstration_seed
@@ -115,15 +117,17 @@ def pretrain(
             continue
         begun = time.monotonic()
         if recording:
-            record(
-                recording.kind,
-                recording.folder,
-                worlds=recording.worlds,
-                seed=recording.seed,
-                workers=workers or preset.workers,
-                student=(str(weights / "policy"), str(data / "models" / "subgoal")) if stage == "strays" else None,
-                on_world=lambda done, total, stage=stage: on_progress(stage, done, total) if on_progress else None,  # type: ignore[misc]
-            )
+            if group.leads:
+                record(
+                    recording.kind,
+                    recording.folder,
+                    worlds=recording.worlds,
+                    seed=recording.seed,
+                    workers=workers or preset.workers,
+                    student=(str(weights / "policy"), str(data / "models" / "subgoal")) if stage == "strays" else None,
+                    on_world=lambda done, total, stage=stage: on_progress(stage, done, total) if on_progress else None,  # type: ignore[misc]
+                )
+            group.wait()
             made = _recorded(recording)
         else:
             folder = data / "models" / stage
@@ -132,11 +136,14 @@ def pretrain(
             made = {"policy": _policy, "language": _language, "subgoal": _subgoal, "correction": _correction, "vqa": _vqa}[
                 stage
             ](job)
-            copy_model(folder, weights / ("subgoal" if stage == "correction" else stage))
+            if group.leads:
+                copy_model(folder, weights / ("subgoal" if stage == "correction" else stage))
         seconds = round(time.monotonic() - begun, 1)
         # Read again: other stages may have been finished meanwhile, by the same command elsewhere.
         finished = {stage: {**made, "seconds": seconds, "recipe": recipe}, "revision": git_revision()}
-        write_json(path, _read(path) | finished)
+        if group.leads:
+            write_json(path, _read(path) | finished)
+        group.wait()
     return _read(path)
 
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -85,7 +86,8 @@ def joined(device: str) -> Iterator[tuple[Group, str]]:
             raise ConfigError(f"--device {device}: with torchrun say --device cuda; each process gets a GPU of its own.")
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(usable_device(device))
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    # One process can record or validate for hours while the others wait; torchrun ends them all when one dies.
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=timedelta(days=7))
     try:
         yield current_group(), device
     finally:
