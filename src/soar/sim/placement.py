@@ -6,7 +6,7 @@ fallen over, some against others.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,9 @@ Disc = tuple[float, float, float]
 ATTEMPTS = 50
 FINGER_ROOM_M = 0.036
 """Radius of the disc that keeps room for the fingers beside the middle of a long thing."""
-
-
+Manner = Literal["used", "apart", "closer"]
+"""As practice leaves things; as people put them down; so, but with long things beside others where it is too full for that."""
+STREAMS: dict[Manner, str] = {"used": "used placement", "apart": "placement", "closer": "closer placement"}
 USED_GAP_M = 0.001
 BESIDE_PROBABILITY = 0.3
 FALLEN_PROBABILITY = 0.3
@@ -45,16 +46,11 @@ def place(world: World, seed: int, inside: dict[str, str], gap_m: float, *, used
         gap_m: Least distance between things.
         used: As practice leaves them.
     """
-    for attempt in range(ATTEMPTS):
-        if used and _place(world, generator(seed, "used placement", attempt), inside, USED_GAP_M, closer=False, used=True):
-            return
-    for attempt in range(ATTEMPTS):
-        if _place(world, generator(seed, "placement", attempt), inside, gap_m, closer=False):
-            return
-    # Too full for circles around everything: lay long things beside others.
-    for attempt in range(ATTEMPTS):
-        if _place(world, generator(seed, "closer placement", attempt), inside, gap_m, closer=True):
-            return
+    manners: list[Manner] = ["used", "apart", "closer"] if used else ["apart", "closer"]
+    for manner in manners:
+        for attempt in range(ATTEMPTS):
+            if _place(world, generator(seed, STREAMS[manner], attempt), inside, gap_m, manner):
+                return
 
 
 def lay_cloth(cloth: Cloth, data: mujoco.MjData, rng: np.random.Generator, folded: bool | None) -> None:
@@ -67,12 +63,10 @@ def lay_cloth(cloth: Cloth, data: mujoco.MjData, rng: np.random.Generator, folde
     cloth.lay(data, (x, y), yaw, folded=folded, shift_m=shift_m)
 
 
-def _place(
-    world: World, rng: np.random.Generator, inside: dict[str, str], gap_m: float, *, closer: bool, used: bool = False
-) -> bool:
+def _place(world: World, rng: np.random.Generator, inside: dict[str, str], gap_m: float, manner: Manner) -> bool:
     """Draw a layout; False when something did not fit."""
     placed: list[Disc] = []
-    crowded = False
+    crowded, used = False, manner == "used"
     for name in [*world.containers, *world.graspable]:
         spec = world.specs[name]
         # People put things down so that the next grasp is easy; a square would need a turn of up to 45 degrees.
@@ -85,9 +79,9 @@ def _place(
             x, y = center + room * np.sqrt(rng.random()) * _direction(rng)
             z = BOWL_FLOOR_M + spec.half_height_m + 0.002
         else:
-            footprint = _footprint(spec, yaw, used=used) if closer or used else [(0.0, 0.0, spec.radius_m)]
+            footprint = [(0.0, 0.0, spec.radius_m)] if manner == "apart" else _footprint(spec, yaw, used=used)
             beside = used and bool(placed) and rng.random() < BESIDE_PROBABILITY
-            spot = _free_spot(rng, footprint, placed, gap_m, used=used, beside=beside)
+            spot = _free_spot(rng, footprint, placed, USED_GAP_M if used else gap_m, used=used, beside=beside)
             crowded = crowded or spot is None
             x, y = spot if spot is not None else (0.28, 0.0)
             z = spec.half_height_m + 0.001
