@@ -8,7 +8,8 @@ at the end:
     random motion   a smooth random walk of the gripper that opens and closes it now and then; should do less than 5 %
     nothing         holds still with an open gripper; should do nothing
 
-A fourth, `demonstrator, used table`, begins where things lie as practice leaves them (`soar.sim.placement`), and should do 95 %, too.
+A fourth, `demonstrator, used table`, begins where things lie as practice leaves them (`soar.sim.placement`), and should do
+95 %, too.
 
     OMP_NUM_THREADS=1 python benchmarks/solvability.py --workers 2
 
