@@ -104,6 +104,7 @@ class Pretrain:
     policies are trained by several processes together.
 
     Example: soar pretrain --preset laptop --out data --weights src/soar/weights
+
     Example: torchrun --nproc-per-node 2 -m soar.cli pretrain --stages policy language
     """
 
