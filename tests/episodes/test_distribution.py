@@ -28,10 +28,8 @@ def test_quantiles_are_those_of_the_values_to_within_a_thousandth(values_ND: np.
 def test_a_sum_is_the_distribution_of_both(one: np.ndarray, two: np.ndarray) -> None:
     summed, whole = (distribution(one) + distribution(two)).summary(), distribution(np.concatenate([one, two])).summary()
     assert summed.keys() == whole.keys()
-    # The deviation is the root of a difference of sums of squares: equal values leave half of the digits.
-    lost = 1e-7 * float(np.abs(np.concatenate([one, two])).max())
     for name, value in whole.items():
-        np.testing.assert_allclose(summed[name], value, rtol=1e-6, atol=1e-6 + (lost if name == "std" else 0))
+        np.testing.assert_allclose(summed[name], value, rtol=1e-6, atol=1e-6)
 
 
 def test_moments_are_those_of_the_values() -> None:

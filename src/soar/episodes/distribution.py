@@ -27,7 +27,7 @@ class Distribution:
     Attributes:
         count: N.
         sums_D: float64, as are the others.
-        squares_D: Sums of squares.
+        deviations_D: Sums of squared deviations from the mean. (Sums of squares leave few digits where values are nearly equal.)
         lows_D: Least values; infinite when N is 0.
         highs_D: Greatest values; minus infinite when N is 0.
         buckets: By dimension, which buckets are not empty, in order (uint32), …
@@ -36,7 +36,7 @@ class Distribution:
 
     count: int
     sums_D: NDArray[np.float64]
-    squares_D: NDArray[np.float64]
+    deviations_D: NDArray[np.float64]
     lows_D: NDArray[np.float64]
     highs_D: NDArray[np.float64]
     buckets: tuple[NDArray[np.uint32], ...]
@@ -45,10 +45,12 @@ class Distribution:
     def __add__(self, other: Distribution) -> Distribution:
         """Return the distribution of both sets together."""
         merged = [_merge(*pair) for pair in zip(self.buckets, self.counts, other.buckets, other.counts, strict=True)]
+        count = self.count + other.count
+        apart_D = self.sums_D / max(self.count, 1) - other.sums_D / max(other.count, 1)
         return Distribution(
-            count=self.count + other.count,
+            count=count,
             sums_D=self.sums_D + other.sums_D,
-            squares_D=self.squares_D + other.squares_D,
+            deviations_D=self.deviations_D + other.deviations_D + apart_D**2 * self.count * other.count / max(count, 1),
             lows_D=np.minimum(self.lows_D, other.lows_D),
             highs_D=np.maximum(self.highs_D, other.highs_D),
             buckets=tuple(buckets for buckets, _ in merged),
@@ -60,7 +62,7 @@ class Distribution:
         if not self.count:
             return {"count": 0}
         mean = self.sums_D / self.count
-        std = np.sqrt(np.maximum(self.squares_D / self.count - mean**2, 0))
+        std = np.sqrt(self.deviations_D / self.count)
         found = {"mean": mean, "std": std, "min": self.lows_D, "max": self.highs_D}
         found |= {name: self.quantile(share) for name, share in QUANTILES.items()}
         return {"count": self.count} | {name: value.tolist() for name, value in found.items()}
@@ -75,7 +77,7 @@ class Distribution:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return it as arrays, see `from_arrays`."""
-        moments = {name: getattr(self, name) for name in ("sums_D", "squares_D", "lows_D", "highs_D")}
+        moments = {name: getattr(self, name) for name in ("sums_D", "deviations_D", "lows_D", "highs_D")}
         parts = {f"buckets{d}": self.buckets[d] for d in range(len(self.buckets))}
         return {"count": np.array(self.count), **moments, **parts, **{f"counts{d}": c for d, c in enumerate(self.counts)}}
 
@@ -88,7 +90,7 @@ def distribution(values_ND: NDArray[np.float32]) -> Distribution:
     return Distribution(
         count=len(values),
         sums_D=exact.sum(0),
-        squares_D=(exact**2).sum(0),
+        deviations_D=((exact - exact.sum(0) / max(len(exact), 1)) ** 2).sum(0),
         lows_D=exact.min(0, initial=np.inf),
         highs_D=exact.max(0, initial=-np.inf),
         buckets=tuple(buckets for buckets, _ in parts),
@@ -102,7 +104,7 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Distribution:
     Raises:
         KeyError: They are something else.
     """
-    moments = {name: arrays[name] for name in ("sums_D", "squares_D", "lows_D", "highs_D")}
+    moments = {name: arrays[name] for name in ("sums_D", "deviations_D", "lows_D", "highs_D")}
     dims = range(len(moments["sums_D"]))
     return Distribution(
         count=int(arrays["count"]),

@@ -27,7 +27,7 @@ from soar.files import replacing
 from soar.types import ACTION_DIM, STATE_DIM
 
 FILE = "statistics.safetensors"
-_FORMAT = 1
+_FORMAT = 2
 _BATCH_ROWS = 65536
 _FEW = 1000
 """So many episodes are looked for by name; more are met while everything is read."""
