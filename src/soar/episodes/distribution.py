@@ -27,7 +27,7 @@ class Distribution:
     Attributes:
         count: N.
         sums_D: float64, as are the others.
-        deviations_D: Sums of squared deviations from the mean. (Sums of squares leave few digits where values are nearly equal.)
+        deviations_D: Sums of squared deviations from the mean: sums of squares lose the digits of values that are nearly equal.
         lows_D: Least values; infinite when N is 0.
         highs_D: Greatest values; minus infinite when N is 0.
         buckets: By dimension, which buckets are not empty, in order (uint32), …
