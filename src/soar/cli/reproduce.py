@@ -121,8 +121,9 @@ class Reproduce:
             )
         write_results(results.with_stem(f"{results.stem}-paired"), command, paired_rows(evaluations))
         save(bars(read_results(results)["rows"], f"{name}: success rate with 95 % intervals"), results.with_suffix(".svg"))
-        if self.run_folder is None and not experiment.episodes_of and (run / "episodes").exists():
-            prefix = "" if name == MAIN else f"{results.stem}-"
+        collects = any(arm.data == "autonomous" for arm in experiment.arms.values()) and not experiment.episodes_of
+        if collects and self.run_folder is None:
+            prefix = "" if results.stem == MAIN else f"{results.stem}-"
             for what, rows_of in (("collection", collection_rows), ("detector", detector_rows), ("attempts", attempt_rows)):
                 write_results(results.with_name(f"{prefix}{what}.json"), command, rows_of(run / "episodes"))
         say(f"results: {results} and files beside it; `make tables` draws them in README and docs")
