@@ -124,7 +124,7 @@ def arrays(size: int) -> StepArrays:
         lengths_E=np.full(EPISODES, LENGTH),
         ids=tuple(map(str, range(EPISODES))),
         instructions=("",) * EPISODES,
-        successes_E=np.zeros(EPISODES, bool),
+        probabilities_E=np.zeros(EPISODES),
     )
 
 

@@ -53,6 +53,6 @@ def make_arrays(lengths: list[int], **changes: Any) -> StepArrays:
         lengths_E=lengths_E,
         ids=tuple(f"e{index}" for index in range(len(lengths))),
         instructions=tuple("put" for _ in lengths),
-        successes_E=np.zeros(len(lengths), bool),
+        probabilities_E=np.zeros(len(lengths)),
     )
     return replace(arrays, **changes)

@@ -30,7 +30,7 @@ def test_arrays_hold_the_matching_episodes_in_the_order_of_insertion(tmp_path: P
     assert loaded.instructions == ("do c", "do b", "do d")
     assert loaded.lengths_E.tolist() == [3, 2, 4]
     assert loaded.starts_E.tolist() == [0, 4, 7]
-    assert loaded.successes_E.tolist() == [True, False, True]
+    assert loaded.probabilities_E.tolist() == [1, 0, 1]
     expected = [episodes[id] for id in loaded.ids]
     np.testing.assert_array_equal(loaded.states_ND, np.concatenate([episode.states_TD for episode in expected]))
     images_NHWC = np.concatenate([episode.images_THWC for episode in expected])
@@ -60,10 +60,11 @@ def test_subgoals_are_loaded_when_they_are_asked_for(tmp_path: Path) -> None:
     assert load_arrays(store).pursued_N is None
 
 
-def test_an_episode_without_a_verdict_is_no_success(tmp_path: Path) -> None:
+def test_probabilities_are_the_judges_own_if_it_gives_them(tmp_path: Path) -> None:
     store = EpisodeStore(tmp_path / "s", mode="create")
-    store.append([make_episode("a"), make_episode("b", labels=(judged(True, "simulator"),))])
-    assert load_arrays(store).successes_E.tolist() == [False, False]
+    unsure = make_episode("c", labels=(judged(True, probability=0.75),))
+    store.append([make_episode("a"), make_episode("b", labels=(judged(True, "simulator"),)), unsure])
+    assert load_arrays(store).probabilities_E.tolist() == [0, 0, 0.75]
 
 
 def test_no_matching_episode_is_one_clear_error(tmp_path: Path) -> None:

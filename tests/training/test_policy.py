@@ -54,7 +54,7 @@ def dots(episodes: int = 6, length: int = 12, seed: int = 0, size: int = 64) -> 
         lengths_E=np.full(episodes, length),
         ids=tuple(str(index) for index in range(episodes)),
         instructions=("move",) * episodes,
-        successes_E=np.ones(episodes, bool),
+        probabilities_E=np.ones(episodes),
     )
 
 
@@ -239,6 +239,10 @@ def test_a_source_draws_gripper_moments_and_rare_instructions_more_often() -> No
     assert share(SourceConfig(gripper_weight=5)) == pytest.approx(25 / (steps + 20), abs=0.01)
     # Balancing comes first: the other instruction keeps the weight of `first`, whatever happens at moments of the gripper.
     assert share(SourceConfig(gripper_weight=5, balance_instructions=True)) == pytest.approx(25 / (2 * first + 20), abs=0.01)
+    # The first episode is the only one that its judge is unsure of.
+    unsure = dataclasses.replace(arrays, probabilities_E=np.where(np.arange(len(arrays.lengths_E)) == 0, 0.25, 1.0))
+    drawn = make_sampler(unsure, SourceConfig(weigh_by_probability=True)).sample(rng, 100_000).observation_indices
+    assert float((drawn <= first).mean()) == pytest.approx(0.25 * first / (steps - 0.75 * first), abs=0.01)
     with pytest.raises(ConfigError, match="gripper_weight must be positive, got 0"):
         SourceConfig(gripper_weight=0)
 

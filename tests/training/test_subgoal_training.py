@@ -49,7 +49,7 @@ def episodes(lengths: list[int]) -> StepArrays:
         lengths_E=lengths_E,
         ids=tuple(str(e) for e in range(len(lengths))),
         instructions=tuple(instructions),
-        successes_E=np.ones(len(lengths), bool),
+        probabilities_E=np.ones(len(lengths)),
     )
 
 

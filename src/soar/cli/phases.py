@@ -194,6 +194,9 @@ class Train:
     """Draw every instruction of the autonomous data equally often."""
     gripper_weight: float | None = None
     """How many times as often as others the moments of autonomous data are drawn at which the gripper opens or closes."""
+    weigh_by_probability: Switch | None = None
+    """Draw autonomous episodes in proportion to the judge's probability of success: with --no-success-only, instead of a
+    filter."""
     upsampling: float | None = None
     """How many times its proportion autonomous data is drawn."""
     cap: float | None = None
@@ -272,6 +275,7 @@ class Train:
             drop_idle=on(self.idle_filter),
             balance_instructions=on(self.balance),
             gripper_weight=self.gripper_weight,
+            weigh_by_probability=on(self.weigh_by_probability),
         )
         mixing = {"upsampling": self.upsampling, "autonomous_cap": self.cap, "autonomous_share": self.share}
         config = changed(config, fit=fit, network=network, autonomous=own, compile=on(self.compile), **mixing)

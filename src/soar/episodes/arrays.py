@@ -33,7 +33,7 @@ class StepArrays:
         lengths_E: T, the number of actions of each episode.
         ids: Of the episodes.
         instructions: Of the episodes.
-        successes_E: Whether the resolved label says that the episode succeeded; False where there is none.
+        probabilities_E: That the episode succeeded, as its judge says; 1 or 0 where the verdict has none, 0 without a verdict.
         subgoals: JPEGs of the subgoals that were commanded, if they were loaded.
         pursued_N: Index of the subgoal that was pursued at each row; -1 where there was none. None if they were not loaded.
     """
@@ -45,7 +45,7 @@ class StepArrays:
     lengths_E: NDArray[np.int64]
     ids: tuple[str, ...]
     instructions: tuple[str, ...]
-    successes_E: NDArray[np.bool_]
+    probabilities_E: NDArray[np.float64]
     subgoals: tuple[bytes, ...] = ()
     pursued_N: NDArray[np.int64] | None = None
 
@@ -74,7 +74,7 @@ class StepArrays:
             lengths_E=lengths_E,
             ids=tuple(self.ids[index] for index in chosen),
             instructions=tuple(self.instructions[index] for index in chosen),
-            successes_E=self.successes_E[chosen],
+            probabilities_E=self.probabilities_E[chosen],
             subgoals=self.subgoals,
             pursued_N=None if self.pursued_N is None else self.pursued_N[rows],
         )
@@ -117,7 +117,7 @@ def load_arrays(
         lengths_E=lengths_E,
         ids=tuple(record.id for record in records),
         instructions=tuple(record.instruction for record in records),
-        successes_E=np.array([record.success is True for record in records]),
+        probabilities_E=np.array([_probability(record) for record in records]),
         subgoals=jpegs,
         pursued_N=pursued_N,
     )
@@ -155,6 +155,10 @@ def _pursued(
             pursued_N[start + step : start + record.length] = len(jpegs)
             jpegs.append(jpeg)
     return tuple(jpegs), pursued_N
+
+
+def _probability(record: EpisodeRecord) -> float:
+    return float(record.success is True) if record.probability is None else record.probability
 
 
 def _starts(lengths_E: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -31,6 +31,7 @@ class Arm:
         goal_window: Of autonomous data, in steps of an episode.
         imagined_goals: Share of the goals of autonomous data that are the subgoals which were pursued, as they were imagined.
         gripper_weight: How often moments of the gripper are drawn from the autonomous data, or from pre-training data alone.
+        weigh_by_probability: Draw autonomous episodes in proportion to the judge's probability of success.
         sum_actions: Imitate the sum of two consecutive autonomous actions.
         drop_idle: Leave out idle steps.
         from_scratch: Begin with a fresh network and the pre-training budget instead of continuing.
@@ -48,6 +49,7 @@ class Arm:
     goal_window: tuple[int, int] | None = None
     imagined_goals: float | None = None
     gripper_weight: float | None = None
+    weigh_by_probability: bool | None = None
     sum_actions: bool | None = None
     drop_idle: bool | None = None
     from_scratch: bool = False

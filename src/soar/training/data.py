@@ -33,6 +33,7 @@ class SourceConfig:
         drop_idle: Leave out the steps at which nothing moved.
         balance_instructions: Draw every instruction equally often, however often it was attempted.
         gripper_weight: How many times as often as others the moments are drawn at which the gripper opens or closes.
+        weigh_by_probability: Draw episodes in proportion to the judge's probability of success, instead of all alike.
     """
 
     goal_window: tuple[int, int] = (0, 24)
@@ -43,6 +44,7 @@ class SourceConfig:
     drop_idle: bool = False
     balance_instructions: bool = False
     gripper_weight: float = 1.0
+    weigh_by_probability: bool = False
 
     def __post_init__(self) -> None:
         low, high = self.goal_window
@@ -79,9 +81,13 @@ def make_sampler(arrays: StepArrays, config: SourceConfig) -> HindsightSampler:
     """Return the sampler of one source."""
     # Idle steps are judged by the motion that was executed, before the actions are summed.
     kept = drop_idle(arrays) if config.drop_idle else None
-    weights = balanced_by_instruction(arrays) if config.balance_instructions else None
+    weights = []
+    if config.balance_instructions:
+        weights.append(balanced_by_instruction(arrays))
     if config.gripper_weight != 1:
-        weights = np.where(gripper_moments(arrays), config.gripper_weight, 1.0) * (1.0 if weights is None else weights)
+        weights.append(np.where(gripper_moments(arrays), config.gripper_weight, 1.0))
+    if config.weigh_by_probability:
+        weights.append(arrays.probabilities_E[arrays.episode_N])
     if config.sum_actions:
         arrays = sum_actions(arrays)
     return HindsightSampler(
@@ -91,7 +97,7 @@ def make_sampler(arrays: StepArrays, config: SourceConfig) -> HindsightSampler:
         discount=config.goal_discount,
         imagined=config.imagined_goals,
         kept=kept,
-        weights=weights,
+        weights=np.prod(weights, axis=0) if weights else None,
     )
 
 

@@ -162,5 +162,5 @@ def _index(records: Sequence[EpisodeRecord]) -> StepArrays:
         lengths_E=lengths_E,
         ids=tuple(record.id for record in records),
         instructions=tuple(record.instruction for record in records),
-        successes_E=np.zeros(len(records), bool),
+        probabilities_E=np.zeros(len(records)),
     )
