@@ -71,14 +71,14 @@ def test_train_from_nothing_then_improve_on_successes(tmp_path: Path, stores: tu
     common = ["train", "gcbc", "--preset", preset, "--pretraining", str(stores[0])]
     assert main([*common, "--out", str(base)]) == 0
     flags = ["--autonomous", str(stores[1]), "--initial", str(base), "--goal-window", "0", "12", "--sum-actions", "on"]
-    flags += ["--imagined-goals", "0.5", "--gripper-weight", "3"]
+    flags += ["--imagined-goals", "0.5", "--gripper-weight", "3", "--clean-grasps", "on"]
     assert main([*common, *flags, "--steps", "4", "--seed", "3", "--out", str(better)]) == 0
     lineage = read_lineage(better)
     assert lineage.parent == LearnedPolicy.load(base).id
     assert lineage.data["autonomous"] == EpisodeStore(stores[1]).version
     run = json.loads((better / "training" / "run.json").read_text())
     assert run["autonomous"]["goal_window"] == [0, 12]
-    assert run["autonomous"]["sum_actions"] is True
+    assert run["autonomous"]["sum_actions"] is run["autonomous"]["clean_grasps"] is True
     assert (run["autonomous"]["imagined_goals"], run["autonomous"]["gripper_weight"]) == (0.5, 3)
     assert (run["fit"]["steps"], run["fit"]["seed"]) == (4, 3)
     # One episode of 30 steps against two, ten times up-sampled: the cap decides.

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from soar.episodes import StepArrays, action_statistics, drop_idle, gripper_moments, sum_actions
+from soar.episodes import StepArrays, action_statistics, drop_empty, drop_idle, gripper_moments, steady_gripper, sum_actions
 
 from .builders import make_arrays
 
@@ -82,6 +83,46 @@ def test_moments_of_the_gripper_lie_around_a_change_of_its_target_within_the_epi
     assert np.flatnonzero(gripper_moments(arrays)).tolist() == [3, 4, 5, 6, 10, 11]
     assert np.flatnonzero(gripper_moments(arrays, before=0, after=0)).tolist() == [4, 11]
     assert not gripper_moments(still(5)).any()
+
+
+def with_gripper(targets: str) -> StepArrays:
+    """One episode of the targets: o is open, c is closed."""
+    arrays = still(len(targets))
+    arrays.actions_ND[:-1, 6] = [float(target == "o") for target in targets]
+    return arrays
+
+
+@pytest.mark.parametrize(
+    ("asked", "steady"),
+    [
+        ("ooooccccoooo", "ooooccccoooo"),
+        ("ooocoococccoccco", "ooooooooccccccco"),  # what flickers stays as it was; the end may cut a change short
+        ("cooooo", "oooooo"),  # nothing was there before
+        ("cocococo", "oooooooo"),
+        ("ccc", "ccc"),
+    ],
+)
+def test_a_change_of_the_gripper_that_does_not_last_is_undone(asked: str, steady: str) -> None:
+    before = with_gripper(asked)
+    after = steady_gripper(before).actions_ND
+    assert "".join("o" if target else "c" for target in after[:-1, 6]) == steady
+    assert np.isnan(after[-1]).all()
+    np.testing.assert_array_equal(before.actions_ND, with_gripper(asked).actions_ND, "the input is not changed")
+
+
+def test_what_leads_to_a_gripper_closed_around_nothing_is_left_out() -> None:
+    arrays = with_gripper("oooooccccoooocccccoooo")
+    arrays.states_ND[6:9, 6] = 0.3
+    arrays.states_ND[7:9, 6] = 0.0  # the fingers meet
+    arrays.states_ND[9, 6] = 0.0  # still, while they are told to open
+    arrays.states_ND[14:18, 6] = 0.4  # held by a thing
+    assert np.flatnonzero(drop_empty(arrays, ahead_steps=4)).tolist() == [0, 1, 2, *range(9, 22)]
+    assert np.flatnonzero(drop_empty(arrays, ahead_steps=0)).tolist() == [*range(7), *range(9, 22)]
+    following = make_arrays([4, 4])
+    following.actions_ND[:, 6] = 0
+    following.states_ND[:, 6] = 1
+    following.states_ND[5, 6] = 0  # at the first step of the second episode
+    assert np.flatnonzero(drop_empty(following)).tolist() == [0, 1, 2, 3, 6, 7, 8]
 
 
 def test_episodes_do_not_look_into_each_other() -> None:

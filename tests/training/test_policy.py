@@ -247,6 +247,21 @@ def test_a_source_draws_gripper_moments_and_rare_instructions_more_often() -> No
         SourceConfig(gripper_weight=0)
 
 
+def test_a_source_leaves_out_grasps_that_missed_and_commands_that_flicker() -> None:
+    first = int(ARRAYS.lengths_E[0])
+    actions_ND, states_ND = ARRAYS.actions_ND.copy(), ARRAYS.states_ND.copy()
+    actions_ND[:first, 6], states_ND[:, 6] = 1, 1
+    actions_ND[2, 6] = 0  # for one step
+    actions_ND[first - 2 : first, 6] = 0
+    states_ND[first - 1, 6] = 0  # the fingers meet
+    arrays = dataclasses.replace(ARRAYS, actions_ND=actions_ND, states_ND=states_ND)
+    sampler = make_sampler(arrays, SourceConfig(clean_grasps=True))
+    assert (sampler.arrays.actions_ND[: first - 2, 6] == 1).all()
+    rows = np.unique(sampler.sample(np.random.default_rng(0), 10_000).observation_indices)
+    assert rows[rows < first].max() == first - 10, "eight steps before the fingers met"
+    assert len(rows) == len(make_sampler(arrays, SourceConfig())) - 9
+
+
 def test_co_training_up_samples_autonomous_data_ten_times() -> None:
     pretraining, autonomous = make_sampler(dots(episodes=50), SourceConfig()), make_sampler(dots(episodes=1), SourceConfig())
     np.testing.assert_allclose(co_training_mixture(pretraining, autonomous).weights, [0.8, 0.2])

@@ -190,6 +190,9 @@ class Train:
     """Imitate the sum of two consecutive autonomous actions."""
     idle_filter: Switch | None = None
     """Leave out autonomous steps at which nothing moved."""
+    clean_grasps: Switch | None = None
+    """Undo autonomous changes of the gripper's target that do not last, and leave out the steps that lead to a gripper closed
+    around nothing."""
     balance: Switch | None = None
     """Draw every instruction of the autonomous data equally often."""
     gripper_weight: float | None = None
@@ -273,6 +276,7 @@ class Train:
             imagined_goals=self.imagined_goals,
             sum_actions=on(self.sum_actions),
             drop_idle=on(self.idle_filter),
+            clean_grasps=on(self.clean_grasps),
             balance_instructions=on(self.balance),
             gripper_weight=self.gripper_weight,
             weigh_by_probability=on(self.weigh_by_probability),

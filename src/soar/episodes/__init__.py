@@ -5,7 +5,15 @@ from soar.episodes.encoded import EncodedEpisode
 from soar.episodes.hindsight import HindsightPairs, HindsightSampler, balanced_by_instruction
 from soar.episodes.mixture import HindsightBatch, Mixture, co_training_weights
 from soar.episodes.numbers import vector_statistics
-from soar.episodes.relabel import ActionStatistics, action_statistics, drop_idle, gripper_moments, sum_actions
+from soar.episodes.relabel import (
+    ActionStatistics,
+    action_statistics,
+    drop_empty,
+    drop_idle,
+    gripper_moments,
+    steady_gripper,
+    sum_actions,
+)
 from soar.episodes.schema import EpisodeRecord
 from soar.episodes.statistics import dataset_statistics
 from soar.episodes.store import EpisodeStore, StepRows
@@ -25,9 +33,11 @@ __all__ = [
     "balanced_by_instruction",
     "co_training_weights",
     "dataset_statistics",
+    "drop_empty",
     "drop_idle",
     "gripper_moments",
     "load_arrays",
+    "steady_gripper",
     "sum_actions",
     "train_validation_split",
     "vector_statistics",

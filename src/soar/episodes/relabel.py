@@ -69,6 +69,19 @@ def drop_idle(arrays: StepArrays, window_steps: int = 3, distance_m: float = 0.0
     return kept
 
 
+def drop_empty(arrays: StepArrays, ahead_steps: int = 8, opening: float = 0.05) -> NDArray[np.bool_]:
+    """Return which rows (N,) have an action and do not lead to a gripper that is closed around nothing.
+
+    Such a row is one at which the gripper is to be closed and measures less than `opening` (0..1), or one up to `ahead_steps`
+    before it. An attempt that missed once and succeeded later is a success with a miss in it, which is not worth imitating.
+    """
+    empty = (arrays.actions_ND[:, GRIPPER] < 0.5) & (arrays.states_ND[:, GRIPPER] < opening)
+    episode_N, leads = arrays.episode_N, empty.copy()
+    for ahead in range(1, ahead_steps + 1):
+        leads[:-ahead] |= empty[ahead:] & (episode_N[ahead:] == episode_N[:-ahead])
+    return arrays.has_action_N & ~leads
+
+
 def gripper_moments(arrays: StepArrays, before: int = 1, after: int = 2) -> NDArray[np.bool_]:
     """Return which rows (N,) lie around a step at which the gripper's target changes, `before` steps early to `after` late.
 
@@ -83,6 +96,29 @@ def gripper_moments(arrays: StepArrays, before: int = 1, after: int = 2) -> NDAr
         rows = np.clip(changes + offset, 0, len(near) - 1)
         near[rows[episode_N[rows] == episode_N[changes]]] = True
     return near & arrays.has_action_N
+
+
+def steady_gripper(arrays: StepArrays, steps: int = 3) -> StepArrays:
+    """Undo the changes of the gripper's target that last less than `steps` steps.
+
+    A policy that is unsure asks for a closed and for an open gripper by turns. What its episode owes its success to is the
+    change that lasted. One that the end of an episode cut short stays.
+    """
+    actions_ND = arrays.actions_ND.copy()
+    for start, length in zip(arrays.starts_E.tolist(), arrays.lengths_E.tolist(), strict=True):
+        target_T = actions_ND[start : start + length, GRIPPER]
+        ends = [*(np.flatnonzero(np.diff(target_T >= 0.5)) + 1).tolist(), length]
+        # Whatever the first lasting target comes after was not meant, either.
+        begin, lasting = 0, None
+        for end in ends:
+            if end - begin >= steps or end == length:
+                if lasting is None:
+                    target_T[:begin] = target_T[begin]
+                lasting = target_T[begin]
+            elif lasting is not None:
+                target_T[begin:end] = lasting
+            begin = end
+    return replace(arrays, actions_ND=actions_ND)
 
 
 def action_statistics(arrays: StepArrays) -> ActionStatistics:

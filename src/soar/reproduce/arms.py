@@ -195,7 +195,15 @@ def train_arm(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
     config = _recipe(preset, arm)
     if arm.conditioning == "language":
         config = following_instructions(config, preset.pretraining.sentences)
-    changes = ("goal_window", "imagined_goals", "gripper_weight", "weigh_by_probability", "sum_actions", "drop_idle")
+    changes = (
+        "goal_window",
+        "imagined_goals",
+        "gripper_weight",
+        "weigh_by_probability",
+        "sum_actions",
+        "drop_idle",
+        "clean_grasps",
+    )
     own = {name: value for name in changes if (value := getattr(arm, name)) is not None}
     run = Path(item["run"])
     autonomous = None

@@ -34,6 +34,7 @@ class Arm:
         weigh_by_probability: Draw autonomous episodes in proportion to the judge's probability of success.
         sum_actions: Imitate the sum of two consecutive autonomous actions.
         drop_idle: Leave out idle steps.
+        clean_grasps: Undo changes of the gripper's target that do not last, and leave out steps that lead to an empty grasp.
         from_scratch: Begin with a fresh network and the pre-training budget instead of continuing.
         as_fast_as: The arm whose mean speed the actions are scaled to.
         subgoals: `oracle` replaces the subgoal model in the evaluation.
@@ -52,6 +53,7 @@ class Arm:
     weigh_by_probability: bool | None = None
     sum_actions: bool | None = None
     drop_idle: bool | None = None
+    clean_grasps: bool | None = None
     from_scratch: bool = False
     as_fast_as: str = ""
     subgoals: Literal["", "oracle"] = ""

@@ -12,8 +12,10 @@ from soar.episodes import (
     StepArrays,
     balanced_by_instruction,
     co_training_weights,
+    drop_empty,
     drop_idle,
     gripper_moments,
+    steady_gripper,
     sum_actions,
 )
 from soar.episodes.hindsight import DISCOUNT, Goals
@@ -31,6 +33,8 @@ class SourceConfig:
         imagined_goals: Share of the goals that are no hindsight but the subgoal that was pursued, as it was imagined.
         sum_actions: Imitate the sum of two consecutive actions, against the slowness of a policy that averages modes.
         drop_idle: Leave out the steps at which nothing moved.
+        clean_grasps: Undo changes of the gripper's target that do not last, and leave out the steps that lead to a gripper
+            closed around nothing.
         balance_instructions: Draw every instruction equally often, however often it was attempted.
         gripper_weight: How many times as often as others the moments are drawn at which the gripper opens or closes.
         weigh_by_probability: Draw episodes in proportion to the judge's probability of success, instead of all alike.
@@ -42,6 +46,7 @@ class SourceConfig:
     imagined_goals: float = 0.0
     sum_actions: bool = False
     drop_idle: bool = False
+    clean_grasps: bool = False
     balance_instructions: bool = False
     gripper_weight: float = 1.0
     weigh_by_probability: bool = False
@@ -79,8 +84,14 @@ def with_instructions(arrays: StepArrays, where: str) -> StepArrays:
 
 def make_sampler(arrays: StepArrays, config: SourceConfig) -> HindsightSampler:
     """Return the sampler of one source."""
+    if config.clean_grasps:
+        arrays = steady_gripper(arrays)
     # Idle steps are judged by the motion that was executed, before the actions are summed.
-    kept = drop_idle(arrays) if config.drop_idle else None
+    kept = arrays.has_action_N
+    if config.drop_idle:
+        kept = kept & drop_idle(arrays)
+    if config.clean_grasps:
+        kept = kept & drop_empty(arrays)
     weights = []
     if config.balance_instructions:
         weights.append(balanced_by_instruction(arrays))
