@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -56,3 +57,19 @@ def make_arrays(lengths: list[int], **changes: Any) -> StepArrays:
         probabilities_E=np.zeros(len(lengths)),
     )
     return replace(arrays, **changes)
+
+
+GRASP_STEPS = 12
+
+
+def grasping(places_E2: NDArray[np.floating], closes_at: Sequence[int] | int = 5, opening: float = 0.3) -> StepArrays:
+    """Episodes that close the gripper at a place, around a thing that keeps it open so far."""
+    arrays = make_arrays([GRASP_STEPS] * len(places_E2))
+    arrays.actions_ND[:, 6] = np.where(np.isnan(arrays.actions_ND[:, 6]), np.nan, 1)
+    arrays.states_ND[:] = 1
+    for episode, (start, place) in enumerate(zip(arrays.starts_E, places_E2, strict=True)):
+        close = closes_at if isinstance(closes_at, int) else closes_at[episode]
+        arrays.states_ND[start + close, :2] = place
+        arrays.states_ND[start + close + 2 : start + GRASP_STEPS + 1, 6] = opening
+        arrays.actions_ND[start + close : start + GRASP_STEPS, 6] = 0
+    return arrays

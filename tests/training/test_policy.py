@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from episodes.builders import make_episode
+from episodes.builders import grasping, make_episode
 from soar.configuration import validate
 from soar.episodes import EpisodeStore, HindsightSampler, Mixture, StepArrays, action_statistics, load_arrays
+from soar.episodes.places import grasp_places
 from soar.errors import CheckpointError, ConfigError
 from soar.policies.encoders import EncoderConfig
 from soar.policies.learned import LearnedPolicy, read_lineage
@@ -260,6 +261,18 @@ def test_a_source_leaves_out_grasps_that_missed_and_commands_that_flicker() -> N
     rows = np.unique(sampler.sample(np.random.default_rng(0), 10_000).observation_indices)
     assert rows[rows < first].max() == first - 10, "eight steps before the fingers met"
     assert len(rows) == len(make_sampler(arrays, SourceConfig())) - 9
+
+
+def test_a_source_draws_grasps_where_those_of_the_pre_training_data_are() -> None:
+    rng = np.random.default_rng(0)
+    own, reference = (grasping(rng.normal([x, 0], [0.04, 0.07], (300, 2))) for x in (0.33, 0.28))
+
+    def mean_x(config: SourceConfig) -> float:
+        drawn = make_sampler(own, config, reference).sample(rng, 20_000).observation_indices
+        return float(grasp_places(own)[own.episode_N[drawn], 0].mean())
+
+    assert mean_x(SourceConfig()) == pytest.approx(0.33, abs=0.01)
+    assert mean_x(SourceConfig(balance_places=True)) == pytest.approx(0.28, abs=0.015)
 
 
 def test_co_training_up_samples_autonomous_data_ten_times() -> None:

@@ -195,6 +195,8 @@ class Train:
     around nothing."""
     balance: Switch | None = None
     """Draw every instruction of the autonomous data equally often."""
+    balance_places: Switch | None = None
+    """Draw autonomous episodes so that the places of their grasps are distributed as in the pre-training data."""
     gripper_weight: float | None = None
     """How many times as often as others the moments of autonomous data are drawn at which the gripper opens or closes."""
     weigh_by_probability: Switch | None = None
@@ -278,6 +280,7 @@ class Train:
             drop_idle=on(self.idle_filter),
             clean_grasps=on(self.clean_grasps),
             balance_instructions=on(self.balance),
+            balance_places=on(self.balance_places),
             gripper_weight=self.gripper_weight,
             weigh_by_probability=on(self.weigh_by_probability),
         )

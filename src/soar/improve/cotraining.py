@@ -134,7 +134,7 @@ def _mixture(sources: Mapping[str, StepArrays], config: PolicyTrainingConfig) ->
     own = sources.get("autonomous")
     return co_training_mixture(
         make_sampler(sources["pretraining"], config.pretraining),
-        None if own is None else make_sampler(own, config.autonomous),
+        None if own is None else make_sampler(own, config.autonomous, sources["pretraining"]),
         upsampling=config.upsampling,
         cap=config.autonomous_cap,
         share=config.autonomous_share,

@@ -203,6 +203,7 @@ def train_arm(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
         "sum_actions",
         "drop_idle",
         "clean_grasps",
+        "balance_places",
     )
     own = {name: value for name in changes if (value := getattr(arm, name)) is not None}
     run = Path(item["run"])

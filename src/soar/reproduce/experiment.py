@@ -35,6 +35,7 @@ class Arm:
         sum_actions: Imitate the sum of two consecutive autonomous actions.
         drop_idle: Leave out idle steps.
         clean_grasps: Undo changes of the gripper's target that do not last, and leave out steps that lead to an empty grasp.
+        balance_places: Draw autonomous episodes so that the places of their grasps are distributed as in pre-training.
         from_scratch: Begin with a fresh network and the pre-training budget instead of continuing.
         as_fast_as: The arm whose mean speed the actions are scaled to.
         subgoals: `oracle` replaces the subgoal model in the evaluation.
@@ -54,6 +55,7 @@ class Arm:
     sum_actions: bool | None = None
     drop_idle: bool | None = None
     clean_grasps: bool | None = None
+    balance_places: bool | None = None
     from_scratch: bool = False
     as_fast_as: str = ""
     subgoals: Literal["", "oracle"] = ""

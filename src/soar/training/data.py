@@ -19,6 +19,7 @@ from soar.episodes import (
     sum_actions,
 )
 from soar.episodes.hindsight import DISCOUNT, Goals
+from soar.episodes.places import balanced_by_place
 from soar.errors import ConfigError, StoreError
 
 
@@ -37,6 +38,7 @@ class SourceConfig:
             closed around nothing.
         balance_instructions: Draw every instruction equally often, however often it was attempted.
         gripper_weight: How many times as often as others the moments are drawn at which the gripper opens or closes.
+        balance_places: Draw episodes so that the places of their grasps are distributed as in the pre-training data.
         weigh_by_probability: Draw episodes in proportion to the judge's probability of success, instead of all alike.
     """
 
@@ -47,6 +49,7 @@ class SourceConfig:
     sum_actions: bool = False
     drop_idle: bool = False
     clean_grasps: bool = False
+    balance_places: bool = False
     balance_instructions: bool = False
     gripper_weight: float = 1.0
     weigh_by_probability: bool = False
@@ -82,8 +85,8 @@ def with_instructions(arrays: StepArrays, where: str) -> StepArrays:
     return arrays if has_E.all() else arrays.select(has_E)
 
 
-def make_sampler(arrays: StepArrays, config: SourceConfig) -> HindsightSampler:
-    """Return the sampler of one source."""
+def make_sampler(arrays: StepArrays, config: SourceConfig, reference: StepArrays | None = None) -> HindsightSampler:
+    """Return the sampler of one source; `reference` is the pre-training data that `balance_places` compares with."""
     if config.clean_grasps:
         arrays = steady_gripper(arrays)
     # Idle steps are judged by the motion that was executed, before the actions are summed.
@@ -97,6 +100,8 @@ def make_sampler(arrays: StepArrays, config: SourceConfig) -> HindsightSampler:
         weights.append(balanced_by_instruction(arrays))
     if config.gripper_weight != 1:
         weights.append(np.where(gripper_moments(arrays), config.gripper_weight, 1.0))
+    if config.balance_places and reference is not None:
+        weights.append(balanced_by_place(arrays, reference))
     if config.weigh_by_probability:
         weights.append(arrays.probabilities_E[arrays.episode_N])
     if config.sum_actions:
