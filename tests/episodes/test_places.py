@@ -26,7 +26,7 @@ def test_a_grasp_is_where_the_gripper_closes_around_something() -> None:
 
 def test_the_first_grasp_that_holds_counts_and_episodes_do_not_look_into_each_other() -> None:
     arrays = grasping(np.array([[0.3, 0.1], [0.2, -0.1]]))
-    arrays.actions_ND[1, 6] = 0  # closes and opens again: nothing was held four steps later, but the gripper was open
+    arrays.actions_ND[1, 6] = 0  # closes and opens again; four steps later the fingers have met
     arrays.states_ND[5, 6] = 0
     np.testing.assert_allclose(grasp_places(arrays)[0], [0.3, 0.1], rtol=1e-6)
     begins_closed = grasping(np.array([[0.3, 0.1], [0.2, -0.1]]))

@@ -273,6 +273,8 @@ def test_a_source_draws_grasps_where_those_of_the_pre_training_data_are() -> Non
 
     assert mean_x(SourceConfig()) == pytest.approx(0.33, abs=0.01)
     assert mean_x(SourceConfig(balance_places=True)) == pytest.approx(0.28, abs=0.015)
+    with pytest.raises(ConfigError, match="set it for `autonomous` only"):
+        make_sampler(own, SourceConfig(balance_places=True))
 
 
 def test_co_training_up_samples_autonomous_data_ten_times() -> None:

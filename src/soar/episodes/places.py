@@ -12,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soar.episodes.arrays import StepArrays
-from soar.episodes.relabel import GRIPPER
+from soar.episodes.relabel import EMPTY_OPENING, GRIPPER
 
 _HELD_AFTER_STEPS = 4
 """Steps after which a gripper that closes has closed."""
-_HELD_OPENING = 0.05
-"""A narrower gripper holds nothing."""
 _MIN_GRASPS = 10
 _LARGEST_RATIO = 10.0
 _MIN_STD_M = 0.005
@@ -33,7 +31,7 @@ def grasp_places(arrays: StepArrays) -> NDArray[np.float64]:
     last_N = np.repeat(arrays.starts_E + arrays.lengths_E, arrays.lengths_E + 1)
     closes = np.zeros(len(rows), bool)
     closes[1:] = ~open_N[1:] & open_N[:-1] & (episode_N[1:] == episode_N[:-1])
-    held = arrays.states_ND[np.minimum(rows + _HELD_AFTER_STEPS, last_N), GRIPPER] > _HELD_OPENING
+    held = arrays.states_ND[np.minimum(rows + _HELD_AFTER_STEPS, last_N), GRIPPER] > EMPTY_OPENING
     found = np.flatnonzero(closes & held)
     episodes, first = np.unique(episode_N[found], return_index=True)
     places_E2 = np.full((len(arrays.lengths_E), 2), np.nan)

@@ -18,6 +18,8 @@ MOTION = slice(0, 6)
 GRIPPER = 6
 _OPENING_TOLERANCE = 0.05
 """A smaller change of the opening (0..1) is noise of the measurement."""
+EMPTY_OPENING = 0.05
+"""A closed gripper that is open less far (0..1) holds nothing."""
 _MIN_STD = 1e-4
 """Below 0.1 mm or 0.1 mrad a dimension is constant, and dividing by its deviation would only amplify noise."""
 
@@ -69,13 +71,13 @@ def drop_idle(arrays: StepArrays, window_steps: int = 3, distance_m: float = 0.0
     return kept
 
 
-def drop_empty(arrays: StepArrays, ahead_steps: int = 8, opening: float = 0.05) -> NDArray[np.bool_]:
+def drop_empty(arrays: StepArrays, ahead_steps: int = 8) -> NDArray[np.bool_]:
     """Return which rows (N,) have an action and do not lead to a gripper that is closed around nothing.
 
-    Such a row is one at which the gripper is to be closed and measures less than `opening` (0..1), or one up to `ahead_steps`
+    Such a row is one at which the gripper is to be closed and measures less than `EMPTY_OPENING`, or one up to `ahead_steps`
     before it. An attempt that missed once and succeeded later is a success with a miss in it, which is not worth imitating.
     """
-    empty = (arrays.actions_ND[:, GRIPPER] < 0.5) & (arrays.states_ND[:, GRIPPER] < opening)
+    empty = (arrays.actions_ND[:, GRIPPER] < 0.5) & (arrays.states_ND[:, GRIPPER] < EMPTY_OPENING)
     episode_N, leads = arrays.episode_N, empty.copy()
     for ahead in range(1, ahead_steps + 1):
         leads[:-ahead] |= empty[ahead:] & (episode_N[ahead:] == episode_N[:-ahead])

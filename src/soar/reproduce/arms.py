@@ -36,6 +36,7 @@ from soar.improve.preset import Preset, following_instructions, load_preset
 from soar.improve.recording import record
 from soar.reproduce.experiment import Arm, Experiment
 from soar.sim.scene import load_scene
+from soar.training.data import SourceConfig
 from soar.training.policy import PolicyTrainingConfig
 
 HEADROOM_SEED = 3
@@ -195,16 +196,7 @@ def train_arm(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
     config = _recipe(preset, arm)
     if arm.conditioning == "language":
         config = following_instructions(config, preset.pretraining.sentences)
-    changes = (
-        "goal_window",
-        "imagined_goals",
-        "gripper_weight",
-        "weigh_by_probability",
-        "sum_actions",
-        "drop_idle",
-        "clean_grasps",
-        "balance_places",
-    )
+    changes = [field.name for field in dataclasses.fields(SourceConfig) if hasattr(arm, field.name)]
     own = {name: value for name in changes if (value := getattr(arm, name)) is not None}
     run = Path(item["run"])
     autonomous = None

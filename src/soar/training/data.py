@@ -86,7 +86,13 @@ def with_instructions(arrays: StepArrays, where: str) -> StepArrays:
 
 
 def make_sampler(arrays: StepArrays, config: SourceConfig, reference: StepArrays | None = None) -> HindsightSampler:
-    """Return the sampler of one source; `reference` is the pre-training data that `balance_places` compares with."""
+    """Return the sampler of one source; `reference` is the pre-training data that `balance_places` compares with.
+
+    Raises:
+        ConfigError: Places are to be balanced, and there is no reference.
+    """
+    if config.balance_places and reference is None:
+        raise ConfigError("balance_places compares autonomous data with the pre-training data: set it for `autonomous` only")
     if config.clean_grasps:
         arrays = steady_gripper(arrays)
     # Idle steps are judged by the motion that was executed, before the actions are summed.
