@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -65,6 +65,37 @@ def validate(cls: type[T], data: Mapping[str, Any], where: str) -> T:
     except ValidationError as error:
         lines = [f"{'.'.join(str(part) for part in e['loc']) or '(top)'}: {e['msg']}" for e in error.errors()]
         raise ConfigError(f"{where}: " + "; ".join(lines)) from error
+
+
+def differences(
+    theirs: Mapping[str, Any],
+    mine: Mapping[str, Any],
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    ignoring: Collection[str] = (),
+) -> list[str]:
+    """Return the keys in which two nested mappings differ, such as `fit.steps (5 there, 6 now)`.
+
+    Args:
+        theirs: One of them, such as what a file says.
+        mine: The other.
+        defaults: What counts where `theirs` lacks a key; None otherwise.
+        ignoring: Dotted names that may differ, with all that is inside of them.
+    """
+    then, now = _flat(defaults or {}) | _flat(theirs), _flat(mine)
+    return [
+        f"{name} ({then.get(name)} there, {now.get(name)} now)"
+        for name in then | now
+        if then.get(name) != now.get(name) and not any(f"{name}.".startswith(f"{ignored}.") for ignored in ignoring)
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
 
 
 def _check_keys(cls: type[Any], data: Mapping[str, Any], where: str) -> None:

@@ -178,6 +178,17 @@ def test_a_folder_begun_with_another_configuration_or_data_is_refused(tmp_path: 
             train_policy(CONFIG, mixture, STATISTICS, folder)
 
 
+def test_a_run_without_autonomous_data_may_change_what_is_configured_for_it(tmp_path: Path) -> None:
+    alone = Mixture([("pretraining", HindsightSampler(ARRAYS), 1.0)])
+    folder = train_policy(CONFIG, alone, STATISTICS, tmp_path / "000")
+    other = dataclasses.replace(CONFIG, autonomous=SourceConfig(clean_grasps=True), upsampling=35, autonomous_share=0.2)
+    assert train_policy(other, alone, STATISTICS, folder) == folder
+    with pytest.raises(ConfigError, match=r"another configuration: pretraining\.drop_idle \(False there, True now\)\."):
+        train_policy(dataclasses.replace(other, pretraining=SourceConfig(drop_idle=True)), alone, STATISTICS, folder)
+    with pytest.raises(ConfigError, match=r"autonomous\.clean_grasps \(False there, True now\)"):
+        train_policy(other, MIXTURE, STATISTICS, train_policy(CONFIG, MIXTURE, STATISTICS, tmp_path / "001"))
+
+
 def test_a_finished_policy_is_not_refused_because_its_store_has_grown(tmp_path: Path) -> None:
     folder = train_policy(CONFIG, MIXTURE, STATISTICS, tmp_path / "000", lineage=Lineage(data={"pretraining": {"steps": 1}}))
     again = ARRAYS.select(np.ones(6, bool))

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from soar.collect.journal import Journal, read_journal
-from soar.configuration import read_yaml
+from soar.configuration import differences, read_yaml
 from soar.errors import ConfigError, SoarError
 from soar.files import replacing, write_text
 
@@ -83,12 +83,7 @@ class RunFolder:
         path = self.path / "config.yaml"
         mine: dict[str, Any] = json.loads(json.dumps(config))
         if path.exists():
-            then, now = _flat(read_yaml(path)), _flat(mine)
-            fields = [
-                f"{name} ({then.get(name)} there, {now.get(name)} now)"
-                for name in sorted(then | now)
-                if name not in changeable and then.get(name) != now.get(name)
-            ]
+            fields = differences(read_yaml(path), mine, ignoring=changeable)
             if fields:
                 raise ConfigError(
                     f"{self.path} holds a run with another configuration: {', '.join(fields)}. "
@@ -147,10 +142,3 @@ def copy_model(source: Path, target: Path) -> None:
     for name in MODEL_FILES:
         with replacing(target / name) as temporary:
             temporary.write_bytes((source / name).read_bytes())
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from soar.configuration import differences
 from soar.errors import CheckpointError, ConfigError, SoarError
 from soar.files import write_json
 
@@ -72,10 +73,11 @@ class TrainingState:
             self.model.train()
 
 
-def claim(path: Path, configuration: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+def claim(path: Path, configuration: Mapping[str, Any], defaults: Mapping[str, Any], *, ignoring: Collection[str] = ()) -> None:
     """Write the configuration of a run to a JSON file, or refuse a folder that was begun with another one.
 
-    A field that the file lacks, because it was written before the field existed, counts as its default.
+    A field that the file lacks, because it was written before the field existed, counts as its default. Fields in `ignoring`,
+    dotted names, play no role in this run and may differ.
 
     Raises:
         ConfigError: The file holds another configuration; the message names the fields.
@@ -91,21 +93,12 @@ def claim(path: Path, configuration: Mapping[str, Any], defaults: Mapping[str, A
         raise CheckpointError(f"{path} cannot be read ({error}). Train in another folder.") from error
     if not isinstance(theirs, dict):
         raise CheckpointError(f"{path} is not the configuration of a training run. Train in another folder.")
-    then, now = _flat(json.loads(json.dumps(defaults))) | _flat(theirs), _flat(mine)
-    fields = [f"{name} ({then.get(name)} there, {now.get(name)} now)" for name in then | now if then.get(name) != now.get(name)]
+    fields = differences(theirs, mine, defaults=json.loads(json.dumps(defaults)), ignoring=ignoring)
     if fields:
         raise ConfigError(
             f"{path.parent} holds a training run with another configuration: {', '.join(fields)}. "
             "Restore it to resume that run, or train in another folder."
         )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, with dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
 
 
 def _saved_steps(folder: Path) -> list[int]:

@@ -42,6 +42,8 @@ from soar.training.samples import Batch, Samples
 
 VALIDATION_SAMPLES = 1024
 _STATE_SAMPLES = 1024
+_OF_AUTONOMOUS = ("autonomous", "upsampling", "autonomous_cap", "autonomous_share")
+"""Fields of the configuration that play no role without autonomous data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +139,8 @@ def train_policy(
         # By its episodes, not by the version of its store, which grows when others are appended.
         data = {name: _fingerprint(sampler.arrays) for name, sampler in zip(mixture.names, mixture.samplers, strict=True)}
         run = dataclasses.asdict(config) | {"parent": lineage.parent, "sources": sources, "data": data}
-        claim(folder / "training" / "run.json", run, dataclasses.asdict(PolicyTrainingConfig(fit=FitConfig(steps=1))))
+        defaults = dataclasses.asdict(PolicyTrainingConfig(fit=FitConfig(steps=1)))
+        claim(folder / "training" / "run.json", run, defaults, ignoring=() if "autonomous" in sources else _OF_AUTONOMOUS)
     group.wait()
     if samples is None:
         LearnedPolicy.load(folder)  # A damaged policy is an error, not a finished run.
