@@ -65,6 +65,13 @@ def test_unknown_backends(fails: Fails, tmp_path: Path, policy: Path, command: s
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("command", ["collect", "improve"])
+def test_a_table_that_is_set_a_negative_number_of_times(fails: Fails, tmp_path: Path, command: str) -> None:
+    message = fails(command, "--run", tmp_path / "run", "--set-table-every", "-1")
+    assert "set_table_every must be at least 1, or 0 for never; got -1" in message
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_missing_and_a_foreign_checkpoint(fails: Fails, tmp_path: Path, policy: Path) -> None:
     arguments = ["evaluate", "--subgoals", "oracle", "--out", tmp_path / "e.json", "--policy"]
     assert "no such folder. Pass the folder of a policy that `soar train`" in fails(*arguments, tmp_path / "nowhere")

@@ -40,6 +40,8 @@ class Improve:
     """Of each round; the preset's number by default."""
     trials: int | None = None
     """Of each task, in each evaluation; the preset's number by default."""
+    set_table_every: int | None = None
+    """Attempts of a robot after which its table is set anew, 0 for never; the preset's by default."""
     preset: str = "laptop"
     """Name of a preset, or path of its YAML file."""
     workers: int | None = None
@@ -64,7 +66,7 @@ class Improve:
         from soar.improve.weights import default_weights
 
         preset = load_preset(self.preset)
-        collection = changed(preset.improvement.collection, episodes=self.episodes)
+        collection = changed(preset.improvement.collection, episodes=self.episodes, set_table_every=self.set_table_every)
         improvement = changed(preset.improvement, collection=collection, rounds=self.rounds, trials=self.trials)
         config = ImproveConfig(
             run=self.run_folder or Path("runs") / Path(self.scene).stem,
@@ -83,7 +85,7 @@ class Improve:
         if self.results is not None:
             from soar.reproduce.figure import round_curve, save
 
-            decide = ("scene", "policy", "subgoals", "vlm", "rounds", "episodes", "trials", "preset", "seed")
+            decide = ("scene", "policy", "subgoals", "vlm", "rounds", "episodes", "trials", "set_table_every", "preset", "seed")
             command = invocation("soar improve", self, *decide)
             rows = round_rows(RunFolder(config.run))
             write_results(self.results, command, rows)

@@ -96,6 +96,8 @@ class Collect:
     """Least probability at which an episode is judged a success; the preset's by default."""
     selection: Literal["ucb", "zone", "uniform", "cycling", "human"] | None = None
     """Which of the feasible tasks is attempted; the preset's by default."""
+    set_table_every: int | None = None
+    """Attempts of a robot after which its table is set anew, 0 for never; the preset's by default."""
     questions: Path | None = None
     """YAML file of reviewed questions (`soar tasks questions` writes one); the preset's by default."""
     constitution: Path | None = None
@@ -121,14 +123,11 @@ class Collect:
         config = preset.improvement.collection
         if self.sigma is not None:
             config = dataclasses.replace(config, exploration=dataclasses.replace(config.exploration, sigma=self.sigma))
-        if self.threshold is not None:
-            config = dataclasses.replace(config, threshold=self.threshold)
+        config = changed(config, threshold=self.threshold, episodes=self.episodes, set_table_every=self.set_table_every)
         files = {"questions": self.questions, "constitution": self.constitution, "lister": self.lister}
         paths = {name: str(path.resolve()) for name, path in files.items() if path is not None}
         proposal = changed(config.proposal, selection=self.selection, **paths)
         config = dataclasses.replace(config, proposal=proposal)
-        if self.episodes is not None:
-            config = dataclasses.replace(config, episodes=self.episodes)
         store = self.store or str(self.run_folder / "episodes")
         with progress_bars() as report:
             count = collect(
