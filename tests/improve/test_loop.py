@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -128,3 +129,31 @@ def test_a_run_that_is_killed_again_and_again_repeats_nothing_that_was_finished(
     assert stamps == {path: path.stat().st_mtime_ns for path in (run / "policies").rglob("*") if path.is_file()}
     with pytest.raises(ConfigError, match=r"another configuration: seed \(0 there, 1 now\).*--run"):
         improve(configured(tmp_path, pretrained, seed=1))
+
+
+def test_another_policy_learns_from_what_the_deployed_one_collects_until_it_is_deployed(
+    tmp_path: Path, pretrained: Pretrained
+) -> None:
+    learner = f"{pretrained.weights}/language"
+    preset = load_preset(pretrained.preset)
+    twice = dataclasses.replace(preset, improvement=dataclasses.replace(preset.improvement, rounds=2))
+    config = dataclasses.replace(configured(tmp_path, pretrained), learner=learner, preset=twice)
+    result = improve(config)
+
+    policies = [LearnedPolicy.load(config.run / "policies" / f"00{i}") for i in range(3)]
+    assert [policy.conditioning for policy in policies] == ["goal", "language", "language"]
+    # Nobody succeeds, so that each candidate is deployed; then it collects, without subgoals, and learns itself.
+    assert [verdict["promote"] for verdict in read_journal(config.run / "events.jsonl", "promotion")] == [True, True]
+    parents = [read_lineage(config.run / "policies" / f"00{i}").parent for i in range(1, 3)]
+    assert parents == [LearnedPolicy.load(learner).id, policies[1].id]
+    records = EpisodeStore(config.run / "episodes").episodes()
+    assert {(record.provenance.round, record.provenance.policy) for record in records} == {
+        (0, policies[0].id),
+        (1, policies[1].id),
+    }
+    assert all(bool(record.provenance.subgoal_model) == (record.provenance.round == 0) for record in records)
+    assert (result.after.policy, result.after.subgoal_model) == (policies[2].id, "")
+    assert policies[2].id in result.report.read_text()
+
+    with pytest.raises(ConfigError, match=r"another configuration: learner \(lcbc-.* there, None now\)"):
+        improve(dataclasses.replace(config, learner=None))

@@ -29,6 +29,9 @@ class Improve:
     """Folder of the run; runs/SCENE by default."""
     policy: Path | None = None
     """Folder of the policy to improve; the base policy that comes with SOAR by default."""
+    learner: str | None = None
+    """Another policy that learns from what the deployed one collects, until it is deployed itself: `language` for the one that
+    comes with SOAR and follows instructions without subgoals, or a folder. The deployed policy learns itself by default."""
     subgoals: str | None = None
     """Folder of the subgoal model, YAML file of one, or `oracle`; the one that comes with SOAR by default."""
     vlm: str | None = None
@@ -78,6 +81,7 @@ class Improve:
             ),
             preset=changed(preset, improvement=improvement, workers=self.workers),
             seed=self.seed,
+            learner=str(default_weights("language")) if self.learner == "language" else self.learner,
             device=self.device,
         )
         with progress_bars() as report:
@@ -85,8 +89,8 @@ class Improve:
         if self.results is not None:
             from soar.reproduce.figure import round_curve, save
 
-            decide = ("scene", "policy", "subgoals", "vlm", "rounds", "episodes", "trials", "set_table_every", "preset", "seed")
-            command = invocation("soar improve", self, *decide)
+            decide = ("scene", "policy", "learner", "subgoals", "vlm", "rounds", "episodes", "trials", "set_table_every")
+            command = invocation("soar improve", self, *decide, "preset", "seed")
             rows = round_rows(RunFolder(config.run))
             write_results(self.results, command, rows)
             save(round_curve(rows, f"{config.scene}: each round's policy"), self.results.with_suffix(".svg"))

@@ -5,6 +5,10 @@
 A candidate is deployed only when it is not worse than the deployed policy on the same starts (`soar.evaluation.promotion`). A
 round without a single judged success trains nothing; the next one collects more. Every phase is skipped when the run's folder
 says that it is finished (see `soar.improve.run_folder`).
+
+Whoever is deployed collects. It learns itself, or with `ImproveConfig.learner` another policy does, such as one that follows
+instructions: subgoals lead the arm to successes at which such a policy could not arrive, and the instructions of those
+successes are all that it needs.
 """
 
 from __future__ import annotations
@@ -43,6 +47,8 @@ class ImproveConfig:
         models: The base policy, and the frozen models.
         preset: How much of everything.
         seed: Of collection and training. Evaluation has seeds of its own.
+        learner: Folder of another policy that learns from what is collected, as long as none of its descendants is deployed;
+            the deployed policy learns itself by default.
         demonstrations: Configuration of the base's demonstrations, some of which are recorded again to co-train on.
         device: Of torch, for training.
     """
@@ -52,6 +58,7 @@ class ImproveConfig:
     models: Models
     preset: Preset
     seed: int = 0
+    learner: str | None = None
     demonstrations: str = "demonstrations"
     device: str = "cpu"
 
@@ -93,16 +100,13 @@ def improve(config: ImproveConfig, on_progress: Progress = lambda phase, done, t
     load_scene(config.scene)
     check_models(config.models)
     base = LearnedPolicy.load(config.models.policy)
-    if base.conditioning == "language":
-        raise ConfigError(
-            f"{config.models.policy} is conditioned on language; the loop improves policies that reach goal images. Use `soar "
-            "collect` and `soar train lcbc` instead."
-        )
     read_lineage(config.models.policy)  # the report needs it in the end
+    learner = None if config.learner is None else LearnedPolicy.load(config.learner).id
     folder = RunFolder(config.run)
-    folder.claim(_plain(config) | {"base": base.id}, CHANGEABLE)
-    if not (folder.policy(0) / "config.json").exists():
-        copy_model(Path(config.models.policy), folder.policy(0))
+    folder.claim(_plain(config) | {"base": base.id, "learner": learner}, CHANGEABLE)
+    for source, target in ((config.models.policy, folder.policy(0)), (config.learner, folder.learner)):
+        if source is not None and not (target / "config.json").exists():
+            copy_model(Path(source), target)
     loop = _Loop(config, folder, on_progress)
     rounds = config.preset.improvement.rounds
     folder.point_at(folder.deployed(before_round=rounds))
@@ -159,7 +163,8 @@ class _Loop:
         """Collect, train a candidate, and promote it or keep the deployed policy."""
         deployed, candidate = self._folder.deployed(before_round=round), round + 1
         self._collect(round, self._folder.policy(deployed))
-        if not self._train(round, initial=self._folder.policy(deployed), folder=self._folder.policy(candidate)):
+        learner = self._folder.policy(deployed) if deployed or self._config.learner is None else self._folder.learner
+        if not self._train(round, initial=learner, folder=self._folder.policy(candidate)):
             return
         evaluation = self.evaluate(candidate, f"round {round}")
         if not any(event["round"] == round for event in self._folder.events("promotion")):
@@ -214,9 +219,11 @@ class _Loop:
         if not begun:
             self._folder.journal.append("training", round=round, data=version)
         phase, recipe = f"train, round {round}", self._improvement.policy
+        told = LearnedPolicy.load(initial).network.config
+        network = dataclasses.replace(recipe.network, conditioning=told.conditioning, instruction=told.instruction)
         with self._folder.timed(phase):
             cotrain(
-                dataclasses.replace(recipe, fit=dataclasses.replace(recipe.fit, seed=self._config.seed)),
+                dataclasses.replace(recipe, network=network, fit=dataclasses.replace(recipe.fit, seed=self._config.seed)),
                 folder,
                 pretraining=self._folder.pretraining / "episodes",
                 autonomous=data,

@@ -61,6 +61,11 @@ class RunFolder:
         """Return the folder of policy `number`; 0 is the one that the run began with."""
         return self.path / "policies" / f"{number:03d}"
 
+    @property
+    def learner(self) -> Path:
+        """The folder of another policy that learns from what the first one collects, if there is one."""
+        return self.path / "policies" / "learner"
+
     def evaluation(self, number: int) -> Path:
         """Return the file of policy `number`'s evaluation."""
         return self.path / "evaluations" / f"{number:03d}.json"
