@@ -74,7 +74,8 @@ def test_a_table_that_is_set_a_negative_number_of_times(fails: Fails, tmp_path: 
 
 def test_a_learner_that_is_no_policy(fails: Fails, tmp_path: Path, policy: Path) -> None:
     arguments = ["improve", "--run", tmp_path / "run", "--policy", policy, "--subgoals", "oracle", "--vlm", "oracle"]
-    assert "no such folder. Pass the folder of a policy that `soar train`" in fails(*arguments, "--learner", tmp_path / "nowhere")
+    message = fails(*arguments, "--learner", tmp_path / "nowhere")
+    assert "no such folder. Pass the folder of a policy that `soar train`" in message
     assert not (tmp_path / "run").exists()
 
 
