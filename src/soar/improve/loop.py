@@ -100,9 +100,11 @@ def improve(config: ImproveConfig, on_progress: Progress = lambda phase, done, t
     load_scene(config.scene)
     check_models(config.models)
     base = LearnedPolicy.load(config.models.policy)
-    learner = None if config.learner is None else LearnedPolicy.load(config.learner).id
-    for source in filter(None, (config.models.policy, config.learner)):
-        read_lineage(source)  # the report needs it in the end
+    read_lineage(config.models.policy)  # the report needs it in the end
+    learner = None
+    if config.learner is not None:
+        learner = LearnedPolicy.load(config.learner).id
+        read_lineage(config.learner)
     folder = RunFolder(config.run)
     folder.claim(_plain(config) | {"base": base.id, "learner": learner}, CHANGEABLE)
     for source, target in ((config.models.policy, folder.policy(0)), (config.learner, folder.learner)):
