@@ -95,6 +95,9 @@ def test_a_missing_store(fails: Fails, tmp_path: Path) -> None:
     assert "no episode store at" in fails("data", "stats", tmp_path / "nowhere")
     assert "no episode store at" in fails("train", "gcbc", "--out", tmp_path / "p", "--pretraining", tmp_path / "nowhere")
     assert not (tmp_path / "p").exists()
+    improving = ["improve", "--run", tmp_path / "run", "--subgoals", "oracle", "--vlm", "oracle"]
+    assert "no episode store at" in fails(*improving, "--pretraining", tmp_path / "nowhere")
+    assert not (tmp_path / "run").exists()
 
 
 def test_base_models_that_are_not_there_say_how_to_make_them(fails: Fails, tmp_path: Path) -> None:

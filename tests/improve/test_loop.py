@@ -137,8 +137,11 @@ def test_another_policy_learns_from_what_the_deployed_one_collects_until_it_is_d
     learner = f"{pretrained.weights}/language"
     preset = load_preset(pretrained.preset)
     twice = dataclasses.replace(preset, improvement=dataclasses.replace(preset.improvement, rounds=2))
-    config = dataclasses.replace(configured(tmp_path, pretrained), learner=learner, preset=twice)
+    demonstrations = str(pretrained.data / "demonstrations" / "episodes")
+    config = dataclasses.replace(configured(tmp_path, pretrained), learner=learner, pretraining=demonstrations, preset=twice)
     result = improve(config)
+    assert not (config.run / "pretraining").exists()
+    assert read_lineage(config.run / "policies" / "001").data["pretraining"] == EpisodeStore(demonstrations).version
 
     policies = [LearnedPolicy.load(config.run / "policies" / f"00{i}") for i in range(3)]
     assert [policy.conditioning for policy in policies] == ["goal", "language", "language"]

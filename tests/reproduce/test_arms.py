@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from soar.episodes import EpisodeStore
 from soar.errors import ConfigError, UnknownNameError
 from soar.evaluation.results import read_results
 from soar.improve.collecting import Models
+from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.reproduce.arms import mean_speed_m, reproduce
 from soar.reproduce.experiment import Arm, Experiment
 from soar.reproduce.judging import attempt_rows, collection_rows, detector_rows
@@ -35,6 +37,7 @@ arms:
   language pretrained: {{data: none, conditioning: language}}
   language scene: {{data: autonomous, success_only: false, conditioning: language}}
   generalist: {{data: autonomous, success_only: false, pooled: true, share: 0.2, steps: 7}}
+  second round: {{data: autonomous, success_only: false, conditioning: language, after: language scene}}
 """
 
 
@@ -62,7 +65,7 @@ def test_every_arm_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pr
     rows = read_results(tmp_path / "results" / "tiny.json")["rows"]
     oracle = "improved, oracle subgoals"
     arms = [("pretrained", 1), ("faster", 1), ("improved", 2), (oracle, 2), ("control", 2), ("generalist", 2)]
-    arms += [("language pretrained", 1), ("language scene", 2)]
+    arms += [("language pretrained", 1), ("language scene", 2), ("second round", 2)]
     assert sorted((row["scene"], row["arm"], row["training_seed"]) for row in rows) == sorted(
         (scene, arm, seed) for scene in ("one", "two") for arm, seeds in arms for seed in range(seeds)
     )
@@ -77,6 +80,7 @@ def test_every_arm_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pr
         "generalist": 2,
         "language pretrained": 1,
         "language scene": 4,
+        "second round": 4,
     }
     policies = tmp_path / "run" / "policies"
     trained = {
@@ -94,9 +98,20 @@ def test_every_arm_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pr
     store = tmp_path / "run" / "episodes"
     assert mean_speed_m(tmp_path / "run" / "evaluations" / "one" / "pretrained-0.json") > 0
 
+    later = EpisodeStore(store).episodes("round = 1")
+    assert {(one.scene, one.provenance.run) for one in later} == {
+        ("one", "run-one-language scene"),
+        ("two", "run-two-language scene"),
+    }
+    assert {one.provenance.policy for one in later} <= of["language scene"]
+    second = LearnedPolicy.load(policies / "one" / "second round-0")
+    parent = LearnedPolicy.load(policies / "one" / "language scene-0")
+    assert read_lineage(policies / "one" / "second round-0").parent == parent.id != second.id
+
+    # What is said about the collection is said about the base's.
     tasks = collection_rows(store)
     assert [(row["scene"], row["attempts"]) for row in tasks] == [("one", 2), ("two", 2)]
-    done = sum(record.simulator_success is True for record in EpisodeStore(store).episodes())
+    done = sum(record.simulator_success is True for record in EpisodeStore(store).episodes("round = 0"))
     (attempts,) = attempt_rows(store)
     assert attempts["attempts before"] == "0-3"
     assert attempts["success in truth"].startswith(f"{done}/4 = ")
@@ -126,6 +141,17 @@ def test_an_experiment_can_be_cut_to_some_scenes_arms_and_a_budget() -> None:
 def test_an_arm_that_is_as_fast_as_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="as_fast_as names 'x', which is none of faster"):
         Experiment(scenes=("scene1",), episodes=1, trials=1, arms={"faster": Arm(data="none", as_fast_as="x")})
+
+
+def test_a_next_round_is_that_of_an_arm_above_which_learns_likewise() -> None:
+    first, told = Arm(data="autonomous"), Arm(data="autonomous", conditioning="language")
+    arms = {"first": first, "told": told, "next": Arm(data="autonomous", after="first")}
+    rounds = Experiment(scenes=("scene1",), episodes=1, trials=1, arms=arms)
+    assert [rounds.collectors(name) for name in arms] == [(), (), ("first",)]
+    with pytest.raises(ConfigError, match=r"arm 'next': after names 'told', which is none of .* conditioned alike: first"):
+        dataclasses.replace(rounds, arms=arms | {"next": Arm(data="autonomous", after="told")})
+    with pytest.raises(ConfigError, match=r"after names 'first'.*: there is none"):
+        rounds.restricted((), ("next",), 1.0)
 
 
 def test_what_is_recorded_in_a_scene_cannot_be_pooled() -> None:

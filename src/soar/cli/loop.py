@@ -32,6 +32,9 @@ class Improve:
     learner: str | None = None
     """Another policy that learns from what the deployed one collects, until it is deployed itself: `language` for the one that
     comes with SOAR and follows instructions without subgoals, or a folder. The deployed policy learns itself by default."""
+    pretraining: str | None = None
+    """Store of demonstrations to co-train on, such as data/demonstrations/episodes after `soar pretrain --stages
+    demonstrations`; by default a few of the base's (the preset's `cotraining_worlds`) are recorded again."""
     subgoals: str | None = None
     """Folder of the subgoal model, YAML file of one, or `oracle`; the one that comes with SOAR by default."""
     vlm: str | None = None
@@ -82,6 +85,7 @@ class Improve:
             preset=changed(preset, improvement=improvement, workers=self.workers),
             seed=self.seed,
             learner=str(default_weights("language")) if self.learner == "language" else self.learner,
+            pretraining=self.pretraining,
             device=self.device,
         )
         with progress_bars() as report:
@@ -89,8 +93,8 @@ class Improve:
         if self.results is not None:
             from soar.reproduce.figure import round_curve, save
 
-            decide = ("scene", "policy", "learner", "subgoals", "vlm", "rounds", "episodes", "trials", "set_table_every")
-            command = invocation("soar improve", self, *decide, "preset", "seed")
+            decide = ("scene", "policy", "learner", "pretraining", "subgoals", "vlm", "rounds", "episodes", "trials")
+            command = invocation("soar improve", self, *decide, "set_table_every", "preset", "seed")
             rows = round_rows(RunFolder(config.run))
             write_results(self.results, command, rows)
             save(round_curve(rows, f"{config.scene}: each round's policy"), self.results.with_suffix(".svg"))

@@ -50,6 +50,7 @@ class ImproveConfig:
         learner: Folder of another policy that learns from what is collected, as long as none of its descendants is deployed;
             the deployed policy learns itself by default.
         demonstrations: Configuration of the base's demonstrations, some of which are recorded again to co-train on.
+        pretraining: Store of demonstrations to co-train on instead.
         device: Of torch, for training.
     """
 
@@ -60,6 +61,7 @@ class ImproveConfig:
     seed: int = 0
     learner: str | None = None
     demonstrations: str = "demonstrations"
+    pretraining: str | None = None
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -105,6 +107,8 @@ def improve(config: ImproveConfig, on_progress: Progress = lambda phase, done, t
     if config.learner is not None:
         learner = LearnedPolicy.load(config.learner).id
         read_lineage(config.learner)
+    if config.pretraining is not None:
+        EpisodeStore(config.pretraining)
     folder = RunFolder(config.run)
     folder.claim(_plain(config) | {"base": base.id, "learner": learner}, CHANGEABLE)
     for source, target in ((config.models.policy, folder.policy(0)), (config.learner, folder.learner)):
@@ -150,7 +154,9 @@ class _Loop:
             )
 
     def record_demonstrations(self) -> None:
-        """Record again some of the demonstrations that the base learned from: the same seeds, the same episodes."""
+        """Record again some of the demonstrations that the base learned from, the same episodes, unless a store is named."""
+        if self._config.pretraining is not None:
+            return
         phase = "record demonstrations"
         with self._folder.timed(phase):
             record(
@@ -228,7 +234,7 @@ class _Loop:
             cotrain(
                 dataclasses.replace(recipe, network=network, fit=dataclasses.replace(recipe.fit, seed=self._config.seed)),
                 folder,
-                pretraining=self._folder.pretraining / "episodes",
+                pretraining=self._config.pretraining or self._folder.pretraining / "episodes",
                 autonomous=data,
                 initial=initial,
                 device=self._config.device,

@@ -5,8 +5,8 @@
 
 An *arm* differs from `improved` in one thing. `pretrained` is the base; `control` trains on pre-training data only; `faster`
 is the base with its motions scaled to the improved one's mean speed; `headroom` learns from demonstrations recorded in the
-scene; a *pooled* arm is one policy for all scenes. Everything resumes: collection, each training run and each evaluation keep
-what is finished.
+scene; a *pooled* arm is one policy for all scenes; an arm *after* another is its next round: the other's policy collects, and
+learns from that, too. Everything resumes: collection, each training run and each evaluation keep what is finished.
 
     RUN/episodes                       what was collected, in all scenes
     RUN/headroom/SCENE                 demonstrations recorded in the scene
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,44 +90,60 @@ def reproduce(
         """Return the first arm that is trained alike: what differs only in the evaluation is one policy."""
         return next(name for name in arms if _training(arms[name]) == _training(arms[arm]))
 
-    def job_of(arm: str, name: str, seed: int) -> dict[str, Any]:
+    def out_of(arm: str, name: str, seed: int) -> Path:
         place = Path() if arms[arm].pooled else Path(name)
+        return run / "policies" / place / f"{trained_as(arm)}-{seed}"
+
+    def begins_with(arm: str, name: str) -> str:
+        if arms[arm].after:
+            return str(out_of(arms[arm].after, name, 0))
+        return language if arms[arm].conditioning == "language" else models.policy
+
+    def run_name(name: str, collector: str) -> str:
+        return f"{run.name}-{name}-{collector}" if collector else f"{run.name}-{name}"
+
+    def job_of(arm: str, name: str, seed: int) -> dict[str, Any]:
+        collected = [run_name(scene, by) for by in experiment.collectors(arm) for scene in scenes]
         return {
             "name": arm,
             "arm": dataclasses.asdict(arms[arm]),
             "scene": name,
-            "out": str(run / "policies" / place / f"{trained_as(arm)}-{seed}"),
+            "out": str(out_of(arm, name, seed)),
             "evaluation": str(run / "evaluations" / name / f"{arm}-{seed}.json"),
             "seed": seed,
             "steps": arms[arm].steps or _recipe(settings, arms[arm]).fit.steps,
-            "models": dataclasses.asdict(models) | ({"policy": language} if arms[arm].conditioning == "language" else {}),
+            "policy": begins_with(arm, name),
+            "subgoals": models.subgoals,
+            "where": _own_episodes("" if arms[arm].pooled else name, collected),
             "preset": preset,
             "pretraining": str(pretraining),
             "run": str(run),
             "workers": workers,
         }
 
+    def collect_by(arm: str, round: int) -> None:
+        for name, scene in scenes.items():
+            collect(
+                dataclasses.replace(models, policy=str(out_of(arm, name, 0))) if arm else models,
+                scene=scene,
+                store=run / "episodes",
+                journal=run / "events.jsonl",
+                run=run_name(name, arm),
+                round=round,
+                seed=0,
+                config=collection,
+                workers=workers,
+                image_size=settings.image_size,
+                on_episode=functools.partial(_report_episode, report, f"collect in {name}{', ' if arm else ''}{arm}"),
+            )
+
     # What needs no data comes first: if the base is not what it should be, that shows at once.
     measure([name for name, arm in arms.items() if arm.data == "none" and not arm.as_fast_as])
     collection = dataclasses.replace(settings.improvement.collection, episodes=experiment.episodes)
     if experiment.set_table_every is not None:
         collection = dataclasses.replace(collection, set_table_every=experiment.set_table_every)
-    for name, scene in scenes.items():
-        if any(arm.data == "autonomous" for arm in arms.values()):
-            collect(
-                models,
-                scene=scene,
-                store=run / "episodes",
-                journal=run / "events.jsonl",
-                run=f"{run.name}-{name}",
-                round=0,
-                seed=0,
-                config=collection,
-                workers=workers,
-                image_size=settings.image_size,
-                on_episode=functools.partial(_report_episode, report, f"collect in {name}"),
-            )
-        if any(arm.data == "headroom" for arm in arms.values()):
+    if any(arm.data == "headroom" for arm in arms.values()):
+        for name, scene in scenes.items():
             record(
                 "headroom",
                 run / "headroom" / name,
@@ -138,17 +154,22 @@ def reproduce(
                 on_world=functools.partial(_report_world, report, f"demonstrations in {name}"),
             )
     trained = [name for name, arm in arms.items() if arm.data != "none"]
-    jobs = {
-        job["out"]: job
-        for arm in trained
-        for name in scenes
-        for seed in range(experiment.training_seeds)
-        for job in [job_of(arm, name, seed)]
-    }
-    _train(list(jobs.values()), workers, report)
-    measure(trained)
+    for round in range(1 + max((len(experiment.collectors(name)) for name in trained), default=-1)):
+        now = [name for name in trained if len(experiment.collectors(name)) == round]
+        for collector in dict.fromkeys(arms[name].after for name in now if arms[name].data == "autonomous"):
+            collect_by(collector, round)
+        jobs = [job_of(arm, name, seed) for arm in now for name in scenes for seed in range(experiment.training_seeds)]
+        _train(list({job["out"]: job for job in jobs}.values()), workers, report)
+        measure(now)
     measure([name for name, arm in arms.items() if arm.as_fast_as])
     return evaluations
+
+
+def _own_episodes(scene: str, runs: Sequence[str]) -> str:
+    """Return SQL for what the base has collected, and what was collected in later rounds under these names."""
+    names = ", ".join("'" + name.replace("'", "''") + "'" for name in runs)
+    which = f"(round = 0 OR run IN ({names}))" if runs else "round = 0"
+    return f"scene = '{scene}' AND {which}" if scene else which
 
 
 def _training(arm: Arm) -> Arm:
@@ -176,9 +197,9 @@ def _evaluate(job: Mapping[str, Any], scene: str, trials: int, report: Progress)
         ours = mean_speed_m(out.with_name(f"{arm.as_fast_as}-0.json"))
         scale = round(ours / mean_speed_m(out.with_name("pretrained-0.json")), 2)
     return evaluate(
-        Path(job["models"]["policy"]) if arm.data == "none" else Path(job["out"]),
+        Path(job["policy"]) if arm.data == "none" else Path(job["out"]),
         scene=scene,
-        subgoals=arm.subgoals or job["models"]["subgoals"],
+        subgoals=arm.subgoals or job["subgoals"],
         trials=trials,
         out=out,
         arm=str(job["name"]),
@@ -207,7 +228,7 @@ def train_arm(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
             success_only=arm.success_only,
             label=arm.label,
             threshold=preset.improvement.threshold if arm.success_only and arm.label == "vlm" else 0.0,
-            where="" if arm.pooled else f"scene = '{item['scene']}'",
+            where=item["where"],
         )
     elif arm.data == "headroom":
         # Demonstrations are neither slow nor idle: they are learned from as the pre-training data is, but as often as own data.
@@ -230,7 +251,7 @@ def train_arm(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
         Path(item["out"]),
         pretraining=Path(item["pretraining"]),
         autonomous=autonomous,
-        initial=None if arm.from_scratch else Path(item["models"]["policy"]),
+        initial=None if arm.from_scratch else Path(item["policy"]),
         on_step=lambda done, total, _metrics: report(done=done, total=total) if done % 20 == 0 else None,
     )
     return {}

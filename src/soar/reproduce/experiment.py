@@ -38,6 +38,8 @@ class Arm:
         balance_places: Draw autonomous episodes so that the places of their grasps are distributed as in pre-training.
         from_scratch: Begin with a fresh network and the pre-training budget instead of continuing.
         as_fast_as: The arm whose mean speed the actions are scaled to.
+        after: An arm above, whose next round this is: its policy collects as many episodes again in each scene, and learns
+            from all until then.
         subgoals: `oracle` replaces the subgoal model in the evaluation.
     """
 
@@ -58,6 +60,7 @@ class Arm:
     balance_places: bool | None = None
     from_scratch: bool = False
     as_fast_as: str = ""
+    after: str = ""
     subgoals: Literal["", "oracle"] = ""
 
     def __post_init__(self) -> None:
@@ -67,6 +70,12 @@ class Arm:
             raise ConfigError(f"an arm's steps of training must be at least 1, got {self.steps}")
         if self.pooled and self.data not in ("autonomous", "pretraining"):
             raise ConfigError(f"an arm with data {self.data!r} cannot be pooled, only one with autonomous or pretraining data")
+
+
+def _can_go_on(first: Arm, second: Arm) -> bool:
+    """Return whether the second could be the first, a round later."""
+    autonomous = first.data == "autonomous" == second.data
+    return autonomous and (first.pooled, first.conditioning) == (second.pooled, second.conditioning)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +111,20 @@ class Experiment:
         for name, arm in self.arms.items():
             if arm.as_fast_as and arm.as_fast_as not in self.arms:
                 raise ConfigError(f"arm {name!r}: as_fast_as names {arm.as_fast_as!r}, which is none of {', '.join(self.arms)}")
+        above: dict[str, Arm] = {}
+        for name, arm in self.arms.items():
+            alike = [other for other, one in above.items() if _can_go_on(one, arm)]
+            if arm.after and arm.after not in alike:
+                raise ConfigError(
+                    f"arm {name!r}: after names {arm.after!r}, which is none of the arms above it that learn from "
+                    f"autonomous data, pooled and conditioned alike: {', '.join(alike) or 'there is none'}"
+                )
+            above[name] = arm
+
+    def collectors(self, arm: str) -> tuple[str, ...]:
+        """Return the arms whose policies have collected for an arm, after the base, in order."""
+        last = self.arms[arm].after
+        return (*self.collectors(last), last) if last else ()
 
     def restricted(self, scenes: tuple[str, ...], arms: tuple[str, ...], budget: float) -> Experiment:
         """Return the experiment with some of its scenes and arms (all, if none are named) and a share of its budget.

@@ -1,4 +1,4 @@
-"""What autonomous collection looked like, and how good the success detector was in it (paper §D)."""
+"""What the base's autonomous collection looked like, and how good the success detector was in it (paper §D)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ PAPER: dict[str, Any] = {
     "recall": "1.0",
 }
 ATTEMPTS_A_ROW, ROWS = 4, 8
+BASE = "round = 0"
+"""What the base collected; later rounds are their policies'."""
 
 
 def detector_rows(store: Path) -> list[dict[str, Any]]:
     """Return accuracy, precision and recall of the verdicts in a store, by scene and over all, beside the paper's."""
     episodes = EpisodeStore(store)
-    scenes = {scene: f"scene = '{scene}'" for scene in sorted({record.scene for record in episodes.episodes()})}
+    scenes = {scene: f"{BASE} AND scene = '{scene}'" for scene in sorted({one.scene for one in episodes.episodes(BASE)})}
     rows = []
-    for scene, where in [*scenes.items(), ("all", None)]:
+    for scene, where in [*scenes.items(), ("all", BASE)]:
         found = score(judge(episodes, "simulator", task_of=task_finder(None), where=where))
         rates = {name: str(getattr(found, name)) for name in ("accuracy", "precision", "recall")}
         rows.append({"who": "as collected", "scene": scene, "episodes": found.accuracy.trials, **rates})
@@ -37,7 +39,7 @@ def detector_rows(store: Path) -> list[dict[str, Any]]:
 
 def collection_rows(store: Path) -> list[dict[str, Any]]:
     """Return how often each task of each scene was attempted, judged a success, and done in truth."""
-    records = EpisodeStore(store).episodes()
+    records = EpisodeStore(store).episodes(BASE)
     rows = []
     for scene, task in sorted({(record.scene, record.instruction) for record in records}):
         own = [record for record in records if (record.scene, record.instruction) == (scene, task)]
@@ -51,7 +53,7 @@ def attempt_rows(store: Path) -> list[dict[str, Any]]:
     Without resets a table ends where its robot can do nothing with it: what succeeds changes the table, what fails leaves it.
     """
     groups: dict[int, list[EpisodeRecord]] = {}
-    for record in EpisodeStore(store).episodes():
+    for record in EpisodeStore(store).episodes(BASE):
         before = int(record.id.rsplit("-", 1)[1])  # see `soar.collect.collector`
         groups.setdefault(min(before // ATTEMPTS_A_ROW, ROWS - 1), []).append(record)
     rows = []
