@@ -72,10 +72,12 @@ def test_a_table_that_is_set_a_negative_number_of_times(fails: Fails, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_learner_that_is_no_policy(fails: Fails, tmp_path: Path, policy: Path) -> None:
-    arguments = ["improve", "--run", tmp_path / "run", "--policy", policy, "--subgoals", "oracle", "--vlm", "oracle"]
+def test_a_policy_or_learner_that_cannot_be_trained_further(fails: Fails, tmp_path: Path, policy: Path) -> None:
+    arguments = ["improve", "--run", tmp_path / "run", "--subgoals", "oracle", "--vlm", "oracle"]
     message = fails(*arguments, "--learner", tmp_path / "nowhere")
     assert "no such folder. Pass the folder of a policy that `soar train`" in message
+    for which in ("--policy", "--learner"):
+        assert f"cannot continue from {policy}: it has another network" in fails(*arguments, which, policy)
     assert not (tmp_path / "run").exists()
 
 

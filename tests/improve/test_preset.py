@@ -39,6 +39,8 @@ def test_amounts_of_nothing_are_refused(change: dict[str, int], message: str) ->
         dataclasses.replace(load_preset("laptop").improvement, **change)
     with pytest.raises(ConfigError, match="at least 1"):
         CollectionConfig(episodes=0)
+    with pytest.raises(ConfigError, match=r"collection\.threshold must be between 0 and 1, both excluded; got 0"):
+        CollectionConfig(threshold=0)
 
 
 def test_a_message_about_missing_objects_needs_somebody_who_looks_for_them() -> None:

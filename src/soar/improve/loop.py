@@ -32,6 +32,7 @@ from soar.improve.reporting import write_run_report
 from soar.improve.run_folder import RunFolder, copy_model
 from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.sim.scene import load_scene
+from soar.training.policy import PolicyTrainingConfig, load_parent
 
 CHANGEABLE = ("preset.improvement.rounds", "preset.workers")
 """What may differ when a run is continued."""
@@ -101,16 +102,11 @@ def improve(config: ImproveConfig, on_progress: Progress = lambda phase, done, t
     # What is wrong with the models or the scene must not leave a folder behind.
     load_scene(config.scene)
     check_models(config.models)
-    base = LearnedPolicy.load(config.models.policy)
-    read_lineage(config.models.policy)  # the report needs it in the end
-    learner = None
-    if config.learner is not None:
-        learner = LearnedPolicy.load(config.learner).id
-        read_lineage(config.learner)
+    base, learner = (_checked(folder, config) for folder in (config.models.policy, config.learner))
     if config.pretraining is not None:
         EpisodeStore(config.pretraining)
     folder = RunFolder(config.run)
-    folder.claim(_plain(config) | {"base": base.id, "learner": learner}, CHANGEABLE)
+    folder.claim(_plain(config) | {"base": base, "learner": learner}, CHANGEABLE)
     for source, target in ((config.models.policy, folder.policy(0)), (config.learner, folder.learner)):
         if source is not None and not (target / "config.json").exists():
             copy_model(Path(source), target)
@@ -227,12 +223,10 @@ class _Loop:
             return False
         if not begun:
             self._folder.journal.append("training", round=round, data=version)
-        phase, recipe = f"train, round {round}", self._improvement.policy
-        told = LearnedPolicy.load(initial).network.config
-        network = dataclasses.replace(recipe.network, conditioning=told.conditioning, instruction=told.instruction)
+        phase, recipe = f"train, round {round}", _recipe(self._config, initial)
         with self._folder.timed(phase):
             cotrain(
-                dataclasses.replace(recipe, network=network, fit=dataclasses.replace(recipe.fit, seed=self._config.seed)),
+                dataclasses.replace(recipe, fit=dataclasses.replace(recipe.fit, seed=self._config.seed)),
                 folder,
                 pretraining=self._config.pretraining or self._folder.pretraining / "episodes",
                 autonomous=data,
@@ -243,6 +237,21 @@ class _Loop:
                 ),
             )
         return True
+
+
+def _recipe(config: ImproveConfig, initial: str | Path) -> PolicyTrainingConfig:
+    """Return the training that goes on from a policy; it is told what that policy is told."""
+    recipe, told = config.preset.improvement.policy, LearnedPolicy.load(initial).network.config
+    network = dataclasses.replace(recipe.network, conditioning=told.conditioning, instruction=told.instruction)
+    return dataclasses.replace(recipe, network=network)
+
+
+def _checked(folder: str | None, config: ImproveConfig) -> str | None:
+    """Return the name of a policy that the training can go on from, and whose lineage the report can tell."""
+    if folder is None:
+        return None
+    read_lineage(folder)
+    return load_parent(Path(folder), _recipe(config, folder).network).id
 
 
 def _plain(config: ImproveConfig) -> dict[str, Any]:

@@ -96,6 +96,8 @@ class CollectionConfig:
             raise ConfigError(f"collection.robots must be at least 1, or null for one a process; got {self.robots}")
         if self.set_table_every < 0:
             raise ConfigError(f"collection.set_table_every must be at least 1, or 0 for never; got {self.set_table_every}")
+        if not 0 < self.threshold < 1:
+            raise ConfigError(f"collection.threshold must be between 0 and 1, both excluded; got {self.threshold}")
         if self.proposal.notify and not self.watch_objects:
             raise ConfigError(
                 "collection.proposal.notify tells of objects that are missing, and nobody looks: set watch_objects: true"

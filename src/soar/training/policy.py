@@ -123,7 +123,7 @@ def train_policy(
             f"network.image_size is {config.network.image_size} px, but the episodes have images of {sizes[0]} x {sizes[1]}. "
             "Set network.image_size to that, or record episodes of that size."
         )
-    parent = None if initial is None else _parent(initial, config.network)
+    parent = None if initial is None else load_parent(initial, config.network)
     if parent is not None:
         statistics = parent.statistics
     lineage = dataclasses.replace(lineage or Lineage(), parent="" if parent is None else parent.id)
@@ -209,8 +209,12 @@ def _fingerprint(arrays: StepArrays) -> dict[str, int | str]:
     return {"episodes": len(episodes), "digest": hashlib.sha256(b"".join(sorted(episodes))).hexdigest()[:12]}
 
 
-def _parent(folder: Path, network: NetworkConfig) -> LearnedPolicy:
-    """Load the policy to continue from and check that its weights fit the configured network."""
+def load_parent(folder: Path, network: NetworkConfig) -> LearnedPolicy:
+    """Load the policy to continue from and check that its weights fit the configured network.
+
+    Raises:
+        CheckpointError: It is no policy, or its network is another one.
+    """
     parent = LearnedPolicy.load(folder)
     theirs, mine = dataclasses.asdict(parent.network.config), dataclasses.asdict(network)
     if network.conditioning == "goal":
