@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -111,8 +112,9 @@ def test_base_models_that_are_not_there_say_how_to_make_them(fails: Fails, tmp_p
     assert "`soar pretrain --weights" in message
 
 
-def test_a_run_folder_that_cannot_be_written(tmp_path: Path, policy: Path) -> None:
+def test_a_run_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o555)
+    policy = shutil.copytree(default_weights("policy"), tmp_path / "policy")
     for path in policy.iterdir():
         path.chmod(0o644)
     for parent in (tmp_path, *tmp_path.parents):

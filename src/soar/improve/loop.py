@@ -250,8 +250,9 @@ def _checked(folder: str | None, config: ImproveConfig) -> str | None:
     """Return the name of a policy that the training can go on from, and whose lineage the report can tell."""
     if folder is None:
         return None
+    parent = load_parent(Path(folder), _recipe(config, folder).network)
     read_lineage(folder)
-    return load_parent(Path(folder), _recipe(config, folder).network).id
+    return parent.id
 
 
 def _plain(config: ImproveConfig) -> dict[str, Any]:
