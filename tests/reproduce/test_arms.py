@@ -148,10 +148,21 @@ def test_a_next_round_is_that_of_an_arm_above_which_learns_likewise() -> None:
     arms = {"first": first, "told": told, "next": Arm(data="autonomous", after="first")}
     rounds = Experiment(scenes=("scene1",), episodes=1, trials=1, arms=arms)
     assert [rounds.collectors(name) for name in arms] == [(), (), ("first",)]
+    assert rounds.rounds() == {"first": 1, "next": 2}
+    assert dataclasses.replace(rounds, arms={"first": first}).rounds() == {}
     with pytest.raises(ConfigError, match=r"arm 'next': after names 'told', which is none of .* conditioned alike: first"):
         dataclasses.replace(rounds, arms=arms | {"next": Arm(data="autonomous", after="told")})
     with pytest.raises(ConfigError, match=r"after names 'first'.*: there is none"):
         rounds.restricted((), ("next",), 1.0)
+
+
+def test_the_rounds_that_come_with_soar_begin_with_the_base() -> None:
+    assert load(Experiment, "reproduce", "rounds").rounds() == {
+        "language pretrained": 0,
+        "language scene": 500,
+        "second round": 1000,
+        "third round": 1500,
+    }
 
 
 def test_what_is_recorded_in_a_scene_cannot_be_pooled() -> None:

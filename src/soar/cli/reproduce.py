@@ -24,9 +24,9 @@ class Reproduce:
     `learning-curve` is another kind: one pre-training run of the preset, whose checkpoints are tried in the scene `unshifted`.
 
     What is finished is not run again, so it can be stopped and continued. Beside the results file NAME.json stand
-    NAME-paired.json, the arms compared start by start, NAME.svg, the rates as a figure, and, of an experiment that
-    collects, NAME-detector.json, NAME-collection.json and NAME-attempts.json (figure5's without NAME). `make tables`
-    draws the tables.
+    NAME-paired.json, the arms compared start by start, NAME.svg, the rates as a figure (over rounds, where an arm is another's
+    next round), and, of an experiment that collects, NAME-detector.json, NAME-collection.json and NAME-attempts.json
+    (figure5's without NAME). `make tables` draws the tables.
 
     Example: soar reproduce figure5
 
@@ -76,7 +76,7 @@ class Reproduce:
         from soar.improve.weights import default_weights
         from soar.reproduce.arms import reproduce
         from soar.reproduce.experiment import Experiment
-        from soar.reproduce.figure import bars, save
+        from soar.reproduce.figure import bars, round_curve, save
         from soar.reproduce.judging import attempt_rows, collection_rows, detector_rows
         from soar.reproduce.learning_curve import learning_curve
         from soar.reproduce.pairing import paired_rows
@@ -120,7 +120,15 @@ class Reproduce:
                 report=report,
             )
         write_results(results.with_stem(f"{results.stem}-paired"), command, paired_rows(evaluations))
-        save(bars(read_results(results)["rows"], f"{name}: success rate with 95 % intervals"), results.with_suffix(".svg"))
+        rows, learned_from = read_results(results)["rows"], experiment.rounds()
+        if learned_from:
+            made = [
+                row | {"episodes": learned_from[row["arm"]], "promoted": True} for row in rows if row["arm"] in learned_from
+            ]
+            picture = round_curve(made, f"{len(experiment.scenes)} scenes, a policy each")
+        else:
+            picture = bars(rows, f"{name}: success rate with 95 % intervals")
+        save(picture, results.with_suffix(".svg"))
         collects = any(arm.data == "autonomous" for arm in experiment.arms.values()) and not experiment.episodes_of
         if collects and self.run_folder is None:
             prefix = "" if results.stem == MAIN else f"{results.stem}-"

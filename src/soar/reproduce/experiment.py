@@ -126,6 +126,19 @@ class Experiment:
         last = self.arms[arm].after
         return (*self.collectors(last), last) if last else ()
 
+    def rounds(self) -> dict[str, int]:
+        """Return the longest chain of rounds, the base first, with the episodes of a scene that each has learned from.
+
+        It is empty when no arm is another's next round.
+        """
+        last = max(self.arms, key=lambda name: len(self.collectors(name)), default="")
+        if not last or not self.arms[last].after:
+            return {}
+        told = self.arms[last].conditioning
+        bases = [name for name, arm in self.arms.items() if arm == Arm(data="none", conditioning=told)]
+        chain = [*self.collectors(last), last]
+        return dict.fromkeys(bases, 0) | {name: (1 + index) * self.episodes for index, name in enumerate(chain)}
+
     def restricted(self, scenes: tuple[str, ...], arms: tuple[str, ...], budget: float) -> Experiment:
         """Return the experiment with some of its scenes and arms (all, if none are named) and a share of its budget.
 

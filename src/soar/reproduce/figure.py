@@ -83,10 +83,10 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def round_curve(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """Return success against autonomous episodes over the rounds of a run, with 95 % intervals.
+    """Return success against autonomous episodes of a scene over rounds, with 95 % intervals; scenes are pooled.
 
     Args:
-        rows: See `soar.improve.reporting.round_rows`; a policy that was not promoted is drawn hollow.
+        rows: An arm a round, see `soar.improve.reporting.round_rows`; a policy that was not promoted is drawn hollow.
         title: Above the curve.
     """
     found = rates([{**row, "scene": ""} for row in rows])
@@ -103,7 +103,7 @@ def round_curve(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
         axes.annotate(short(value), (at, value), textcoords="offset points", xytext=(0, 7), ha="center", fontsize=8)
     axes.set_ylim(0, 1)
     axes.set_xticks(episodes)
-    axes.set_xlabel("autonomous episodes")
+    axes.set_xlabel("autonomous episodes of a scene")
     axes.set_ylabel("success rate, 95 %")
     axes.set_title(title)
     return figure
