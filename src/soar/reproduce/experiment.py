@@ -38,8 +38,8 @@ class Arm:
         balance_places: Draw autonomous episodes so that the places of their grasps are distributed as in pre-training.
         from_scratch: Begin with a fresh network and the pre-training budget instead of continuing.
         as_fast_as: The arm whose mean speed the actions are scaled to.
-        after: An arm above, whose next round this is: its policy collects as many episodes again in each scene, and learns
-            from all until then.
+        after: An arm above, whose next round this is: its policy, that of the first training seed, collects as many episodes
+            again in each scene, and learns from all until then.
         subgoals: `oracle` replaces the subgoal model in the evaluation.
     """
 
