@@ -26,7 +26,7 @@ import torch
 from peer import Peer
 from torch import Tensor, nn
 
-from soar.episodes import HindsightSampler, Mixture, StepArrays, action_statistics
+from soar.datasets import HindsightSampler, Mixture, StepArrays, action_statistics
 from soar.evaluation.results import write_results
 from soar.improve.preset import load_preset
 from soar.policies.network import NetworkConfig, PolicyNetwork

@@ -25,6 +25,16 @@ ROOMS = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "design.md").read_text().
 ROOMS = ROOMS[: ROOMS.index("testing")]
 LONGEST_MODULE = 350
 
+# What still imports from a room above its own: module, and what it takes there.
+UPWARD = {
+    # Until the Workcell: what the robots of a fleet share with evaluation is opened by it.
+    ("fleet/collection.py", "soar.evaluation.runner"),
+    # Until the configuration of pre-training and the files of a model have modules of their own.
+    ("fleet/collection.py", "soar.improve.preset"),
+    ("pretraining/pretrain.py", "soar.improve.preset"),
+    ("pretraining/pretrain.py", "soar.improve.run_folder"),
+}
+
 modules = pytest.mark.parametrize("module", MODULES, ids=[str(path.relative_to(PACKAGE)) for path in MODULES])
 
 
@@ -71,7 +81,13 @@ def test_imports_point_down(module: Path) -> None:
             # Its contracts are those of the protocols, wherever those are.
             assert target == "testing" or parts[2:3] == ["base"] or name == f"soar.{target}", name
         else:
-            assert target in below, f"{room or 'the vocabulary'} imports {name}"
+            place = str(module.relative_to(PACKAGE))
+            excused = (place, name) in UPWARD or (place, name.rpartition(".")[0]) in UPWARD
+            assert target in below or excused, f"{room or 'the vocabulary'} imports {name}"
+
+
+def test_every_exception_is_still_one() -> None:
+    assert {(place, name) for place, name in UPWARD if name in set(imported_by(PACKAGE / place))} == UPWARD
 
 
 @modules
@@ -91,7 +107,7 @@ def test_nothing_is_pickled(module: Path) -> None:
 def test_a_robots_computer_needs_neither_torch_nor_diffusers() -> None:
     script = (
         "import sys, soar.types, soar.robots, soar.robots.gymnasium, soar.sim, soar.sim.robot, soar.testing\n"
-        "import soar.collect.workers, soar.policies.exported, soar.policies.exploration\n"
+        "import soar.fleet.processes, soar.policies.onnx, soar.policies.exploration\n"
         "sys.exit(', '.join({'torch', 'diffusers', 'transformers', 'tensorflow'} & set(sys.modules)) or 0)"
     )
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

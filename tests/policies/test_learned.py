@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from soar.episodes import ActionStatistics
+from soar.datasets import ActionStatistics
 from soar.errors import CheckpointError, ConfigError, SoarError
 from soar.policies import learned
 from soar.policies.encoders import EncoderConfig

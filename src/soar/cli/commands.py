@@ -8,13 +8,13 @@ import tyro
 
 from soar.cli.checkpoints import ExportPolicy, ImportCheckpoint
 from soar.cli.data import Data
-from soar.cli.loop import Improve, Pretrain
-from soar.cli.models import VLM, Tasks
-from soar.cli.phases import Collect, Evaluate
+from soar.cli.improve import Improve, Pretrain
 from soar.cli.reproduce import Reproduce
 from soar.cli.serve import Serve
 from soar.cli.subgoals import ImportSusie, Subgoal
+from soar.cli.train import Collect, Evaluate
 from soar.cli.training import TrainModel
+from soar.cli.vlm import VLM, Tasks
 
 Command = (
     Annotated[Improve, tyro.conf.subcommand("improve", prefix_name=False)]

@@ -35,10 +35,10 @@ class Subgoal:
         """Run it."""
         import numpy as np
 
+        from soar.base_models import default_weights
         from soar.cli.pictures import read_picture, write_picture
         from soar.cli.tables import say
-        from soar.improve.weights import default_weights
-        from soar.subgoals.opening import open_subgoal_model
+        from soar.subgoals.loading import open_subgoal_model
 
         image = read_picture(self.image)
         model = open_subgoal_model(self.subgoals or str(default_weights("subgoal")))
@@ -145,7 +145,7 @@ class TrainSubgoal:
 
         if importlib.util.find_spec("diffusers") is None:
             raise ConfigError("soar train subgoal needs diffusers. Install it: pip install 'soar-robot[foundation]'")
-        from soar.training.editor import fine_tuning, from_nothing, train_editor
+        from soar.training.diffusion_subgoals import fine_tuning, from_nothing, train_editor
 
         recipe = from_nothing() if self.base is None else fine_tuning(self.base)
         shared = {

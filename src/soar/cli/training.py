@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from soar.cli.phases import Train
 from soar.cli.subgoals import TrainSubgoal
+from soar.cli.train import Train
 
 
 @dataclass(frozen=True, kw_only=True)

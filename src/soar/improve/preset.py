@@ -12,8 +12,8 @@ from soar.configuration import load
 from soar.errors import ConfigError
 from soar.policies.exploration import ExplorationConfig
 from soar.tasks.proposal import ProposalConfig
+from soar.training.flow_subgoals import SubgoalTrainingConfig
 from soar.training.policy import PolicyTrainingConfig
-from soar.training.subgoal import SubgoalTrainingConfig
 from soar.training.vqa import VQATrainingConfig
 
 

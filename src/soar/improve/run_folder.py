@@ -17,9 +17,9 @@ from typing import Any
 
 import yaml
 
-from soar.collect.journal import Journal, read_journal
 from soar.configuration import differences, read_yaml
 from soar.errors import ConfigError, SoarError
+from soar.event_log import Journal, read_journal
 from soar.files import replacing, write_text
 
 MODEL_FILES = ("lineage.json", "model.safetensors", "config.json")

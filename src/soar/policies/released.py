@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 
 from soar import configuration
-from soar.episodes.relabel import ActionStatistics
+from soar.datasets.action_processing import ActionStatistics
 from soar.errors import CheckpointError, ConfigError
 from soar.policies.encoders import STAGES, EncoderConfig
 from soar.policies.heads import HeadConfig

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 from soar.configuration import find, read_yaml, validate
 from soar.errors import ConfigError
-from soar.grammar import task_from_instruction
+from soar.instruction_grammar import task_from_instruction
 from soar.sim import arm
+from soar.sim.appearance import Look
 from soar.sim.catalogue import ObjectSpec, find_object, find_table
 from soar.sim.cloth import MEMORY, cloth_xml
-from soar.sim.looks import Look
 from soar.types import Scene, Task, WorkspaceBox
 
 BARRIER_LOW = (0.165, -0.165)
@@ -192,7 +192,7 @@ def _barriers() -> str:
 
 
 def scene_xml(config: SceneConfig) -> str:
-    """Return the MuJoCo XML of a scene; its asset `table.png` is `soar.sim.looks.table_texture`."""
+    """Return the MuJoCo XML of a scene; its asset `table.png` is `soar.sim.appearance.table_texture`."""
     parts = []
     for name in config.objects:
         spec = find_object(name, f"scene {config.name!r}")

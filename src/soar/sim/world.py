@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from soar.seeding import generator
 from soar.sim import kinematics, placement
+from soar.sim.appearance import Look, table_texture
 from soar.sim.arm import FINGER_OPEN_M
 from soar.sim.catalogue import find_object, find_table
 from soar.sim.cloth import Cloth
-from soar.sim.looks import Look, table_texture
 from soar.sim.rendering import Camera, mujoco
 from soar.sim.scene import (
     DRAWER_TRAVEL_M,

@@ -20,14 +20,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from soar.episodes import EpisodeStore, StepArrays
+from soar.datasets import StepArrays
+from soar.episodes import EpisodeStore
 from soar.episodes.schema import EpisodeRecord
 from soar.errors import CheckpointError, StoreError
 from soar.files import write_json
 from soar.images import resized
 from soar.seeding import generator
 from soar.training.distributed import current_group
-from soar.training.subgoal import PairSampler
+from soar.training.flow_subgoals import PairSampler
 from soar.types import ACTION_DIM, STATE_DIM
 
 

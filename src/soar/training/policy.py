@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from soar.episodes.arrays import StepArrays
-from soar.episodes.mixture import Mixture
-from soar.episodes.relabel import ActionStatistics
+from soar.datasets.action_processing import ActionStatistics
+from soar.datasets.arrays import StepArrays
+from soar.datasets.mixture import Mixture
 from soar.errors import CheckpointError, ConfigError
 from soar.policies.instructions import InstructionEncoder
 from soar.policies.learned import LearnedPolicy

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from soar.episodes.arrays import StepArrays
-from soar.episodes.mixture import HindsightBatch, HindsightDraw, Mixture
+from soar.datasets.arrays import StepArrays
+from soar.datasets.mixture import HindsightBatch, HindsightDraw, Mixture
 from soar.errors import StoreError
 from soar.policies.instructions import InstructionEncoder
 from soar.training.augment import DRAWS
