@@ -29,10 +29,6 @@ LONGEST_MODULE = 350
 UPWARD = {
     # Until the Workcell: what the robots of a fleet share with evaluation is opened by it.
     ("fleet/collection.py", "soar.evaluation.runner"),
-    # Until the configuration of pre-training and the files of a model have modules of their own.
-    ("fleet/collection.py", "soar.improve.preset"),
-    ("pretraining/pretrain.py", "soar.improve.preset"),
-    ("pretraining/pretrain.py", "soar.improve.run_folder"),
 }
 
 modules = pytest.mark.parametrize("module", MODULES, ids=[str(path.relative_to(PACKAGE)) for path in MODULES])

@@ -136,3 +136,20 @@ def read_weights(folder: Path, network: nn.Module, *, growing: str = "") -> str:
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit its config.json: {error}") from error
     return digest[:8]
+
+
+MODEL_FILES = ("lineage.json", "model.safetensors", "config.json")
+"""What makes a model's folder; the order in which they are copied."""
+
+
+def copy_model(source: Path, target: Path) -> None:
+    """Copy a model; its description last, so that a copy that was cut off is not taken for a model.
+
+    Raises:
+        SoarError: A file cannot be read or written.
+    """
+    if source.resolve() == target.resolve():
+        return
+    for name in MODEL_FILES:
+        with replacing(target / name) as temporary:
+            temporary.write_bytes((source / name).read_bytes())

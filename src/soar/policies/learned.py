@@ -30,9 +30,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 
 from soar import configuration
-from soar.datasets.action_processing import ActionStatistics
 from soar.errors import CheckpointError, ConfigError
 from soar.files import replacing, write_json
+from soar.normalization import ActionStatistics
 from soar.policies.chunked import Conditioning, PlanningPolicy
 from soar.policies.instructions import InstructionEncoder
 from soar.policies.lineage import Lineage
