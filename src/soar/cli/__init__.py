@@ -11,6 +11,6 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    from soar.cli.main import run
+    from soar.cli.run import run
 
     return run(arguments)
