@@ -86,6 +86,16 @@ def test_every_exception_is_still_one() -> None:
     assert {(place, name) for place, name in UPWARD if name in set(imported_by(PACKAGE / place))} == UPWARD
 
 
+def test_no_package_exports_the_name_of_one_of_its_modules() -> None:
+    # Importing the module would then replace what was exported, in whatever order tests or commands happen to import.
+    for package in (module.parent for module in MODULES if module.name == "__init__.py"):
+        inside = {path.stem for path in package.iterdir() if path.suffix == ".py" or path.is_dir()}
+        body = ast.parse((package / "__init__.py").read_text()).body
+        exported = {alias.asname or alias.name for node in body if isinstance(node, ast.ImportFrom) for alias in node.names}
+        exported |= {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        assert not inside & exported, package
+
+
 @modules
 def test_modules_hold_one_idea(module: Path) -> None:
     lines = module.read_text().count("\n")

@@ -26,7 +26,7 @@ class Reports(list[dict[str, Any]]):
 
 def item(tmp_path: Path, policy: Path, trials: list[Any], **changes: Any) -> dict[str, Any]:
     fields = {"policy": str(policy), "subgoals": "oracle", "scene": write(tmp_path, "one.yaml", SCENE), "action_scale": 1.0}
-    return {**fields, "image_size": 64, "arm": "a", "films": str(tmp_path / "films"), "trials": trials, **changes}
+    return {**fields, "image_size": 64, "variant": "a", "films": str(tmp_path / "films"), "trials": trials, **changes}
 
 
 def test_a_trial_is_a_function_of_policy_and_seed_whatever_was_run_before(tmp_path: Path) -> None:
@@ -67,10 +67,12 @@ def test_the_start_of_a_trial_is_feasible_and_the_same_for_all_policies(tmp_path
 
 def test_only_missing_trials_are_run_and_the_first_ones_are_kept_as_films(tmp_path: Path) -> None:
     policy, scene = random_policy(tmp_path / "policy"), write(tmp_path, "one.yaml", SCENE)
-    out = tmp_path / "evaluations" / "arm.json"
+    out = tmp_path / "evaluations" / "variant.json"
     # A failed trial that is written down as a success tells whether it was run again.
     done = Trial(scene="one", task=TASK, seed=trial_seed("one", TASK, 0), success=True, steps=1)
-    write_evaluation(out, Evaluation(arm="arm", policy=open_policy(str(policy)).id, subgoal_model="oracle", trials=(done,)))
+    write_evaluation(
+        out, Evaluation(variant="variant", policy=open_policy(str(policy)).id, subgoal_model="oracle", trials=(done,))
+    )
     progress: list[tuple[int, int, float]] = []
     evaluation = evaluate(
         policy,
@@ -78,7 +80,7 @@ def test_only_missing_trials_are_run_and_the_first_ones_are_kept_as_films(tmp_pa
         subgoals="oracle",
         trials=2,
         out=out,
-        arm="arm",
+        variant="variant",
         on_trial=lambda *fields: progress.append(fields),
     )
     assert [fields[:2] for fields in progress] == [(1, 2), (2, 2)]
@@ -91,16 +93,16 @@ def test_only_missing_trials_are_run_and_the_first_ones_are_kept_as_films(tmp_pa
 
 
 def test_a_file_of_another_policy_is_not_overwritten(tmp_path: Path) -> None:
-    scene, out = write(tmp_path, "one.yaml", SCENE), tmp_path / "arm.json"
-    write_evaluation(out, Evaluation(arm="arm", policy="another", subgoal_model="oracle"))
+    scene, out = write(tmp_path, "one.yaml", SCENE), tmp_path / "variant.json"
+    write_evaluation(out, Evaluation(variant="variant", policy="another", subgoal_model="oracle"))
     before = out.read_bytes()
-    with pytest.raises(ConfigError, match=r"evaluation of another \(arm\).*Write to another file"):
-        evaluate(random_policy(tmp_path / "p"), scene=scene, subgoals="oracle", trials=1, out=out, arm="arm")
+    with pytest.raises(ConfigError, match=r"evaluation of another \(variant\).*Write to another file"):
+        evaluate(random_policy(tmp_path / "p"), scene=scene, subgoals="oracle", trials=1, out=out, variant="variant")
     assert out.read_bytes() == before
 
 
 def test_an_unknown_task_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    scene, out = write(tmp_path, "one.yaml", SCENE), tmp_path / "arm.json"
+    scene, out = write(tmp_path, "one.yaml", SCENE), tmp_path / "variant.json"
     with pytest.raises(UnknownNameError, match=f"did you mean '{TASK}'"):
         evaluate(
             random_policy(tmp_path / "p"),
@@ -108,7 +110,7 @@ def test_an_unknown_task_is_refused_before_anything_is_written(tmp_path: Path) -
             subgoals="oracle",
             trials=1,
             out=out,
-            arm="arm",
+            variant="variant",
             tasks=(TASK.replace("green", "grean"),),
         )
     assert not out.exists()

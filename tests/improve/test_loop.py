@@ -121,7 +121,7 @@ def test_a_run_that_is_killed_again_and_again_repeats_nothing_that_was_finished(
 
     # The curve over rounds: what each policy had learned from.
     curve = round_rows(RunFolder(run))
-    assert [(row["arm"], row["episodes"], row["promoted"]) for row in curve] == [("round 0", 0, True), ("round 1", 2, True)]
+    assert [(row["variant"], row["episodes"], row["promoted"]) for row in curve] == [("round 0", 0, True), ("round 1", 2, True)]
 
     # The same command once more changes nothing.
     stamps = {path: path.stat().st_mtime_ns for path in (run / "policies").rglob("*") if path.is_file()}

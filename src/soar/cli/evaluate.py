@@ -24,7 +24,7 @@ class Evaluate:
     """Of each task."""
     out: Path
     """The JSON file of the evaluation; what it holds already is not run again."""
-    arm: str = ""
+    variant: str = ""
     """What the policy is in a comparison; the file's name by default."""
     task: tuple[str, ...] = ()
     """Some of the scene's instructions; all by default."""
@@ -49,7 +49,7 @@ class Evaluate:
                 subgoals=self.subgoals or str(default_weights("subgoal")),
                 trials=self.trials,
                 out=self.out,
-                arm=self.arm or self.out.stem,
+                variant=self.variant or self.out.stem,
                 tasks=self.task,
                 workers=self.workers,
                 action_scale=self.action_scale,

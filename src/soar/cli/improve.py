@@ -100,7 +100,8 @@ class Improve:
             save(round_curve(rows, f"{config.scene}: each round's policy"), self.results.with_suffix(".svg"))
         # One column would say it all when nothing was promoted, but a run that did not help should look like one.
         before, after = (
-            dataclasses.replace(evaluation, arm=arm) for evaluation, arm in ((result.before, "before"), (result.after, "after"))
+            dataclasses.replace(evaluation, variant=variant)
+            for evaluation, variant in ((result.before, "before"), (result.after, "after"))
         )
         print_rates([before, after])
         say(f"report:  {result.report.resolve()}\ndataset: {result.dataset.resolve()}")

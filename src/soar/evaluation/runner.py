@@ -95,7 +95,7 @@ def evaluate(
     subgoals: str,
     trials: int,
     out: Path,
-    arm: str,
+    variant: str,
     tasks: tuple[str, ...] = (),
     workers: int = 1,
     action_scale: float = 1.0,
@@ -111,7 +111,7 @@ def evaluate(
             none, and it is not looked at.
         trials: Of each task.
         out: The evaluation's JSON file.
-        arm: What the policy is in the comparison at hand.
+        variant: What the policy is in the comparison at hand.
         tasks: Some of the scene's instructions; all of them by default.
         workers: Processes.
         action_scale: The "faster" control: motions are scaled by it.
@@ -137,14 +137,15 @@ def evaluate(
     else:
         subgoal_id = ORACLE if subgoals == ORACLE else open_subgoal_model(subgoals).id
     item = {"policy": str(policy), "subgoals": subgoals, "scene": scene, "action_scale": action_scale, "image_size": image_size}
-    item |= {"arm": arm, "films": str(out.with_name(f"{out.stem}-films"))}
-    evaluation = Evaluation(arm=arm, policy=_policy(item).id, subgoal_model=subgoal_id)
+    item |= {"variant": variant, "films": str(out.with_name(f"{out.stem}-films"))}
+    evaluation = Evaluation(variant=variant, policy=_policy(item).id, subgoal_model=subgoal_id)
     if out.exists():
         found = read_evaluation(out)
-        if (found.arm, found.policy, found.subgoal_model) != (arm, evaluation.policy, evaluation.subgoal_model):
+        if (found.variant, found.policy, found.subgoal_model) != (variant, evaluation.policy, evaluation.subgoal_model):
             raise ConfigError(
-                f"{out} holds an evaluation of {found.policy} ({found.arm}) with subgoals of {found.subgoal_model}, not of "
-                f"{evaluation.policy} ({arm}) with {evaluation.subgoal_model}. Write to another file, or move that one away."
+                f"{out} holds an evaluation of {found.policy} ({found.variant}) with subgoals of {found.subgoal_model}, not of "
+                f"{evaluation.policy} ({variant}) with {evaluation.subgoal_model}. "
+                "Write to another file, or move that one away."
             )
         evaluation = found
     chosen = tasks or known
@@ -187,8 +188,8 @@ def run_trials(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
     """Run some trials of one policy (worker entry point).
 
     Args:
-        item: `policy`, `subgoals` (empty for none), `scene`, `action_scale`, `image_size`, `arm`, `films` (folder of a store),
-            and `trials`: lists of task, seed, and whether the episode is kept.
+        item: `policy`, `subgoals` (empty for none), `scene`, `action_scale`, `image_size`, `variant`, `films` (folder of a
+            store), and `trials`: lists of task, seed, and whether the episode is kept.
         report: Called with the fields of each `Trial`.
     """
     world = open_world(item["scene"], item["image_size"])
@@ -216,7 +217,7 @@ def run_trials(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
                     policy=policy.id,
                     subgoal_model="" if subgoal_model is None else subgoal_model.id,
                     robot=world.config.robot,
-                    run=item["arm"],
+                    run=item["variant"],
                     seed=seed,
                 ),
             )
@@ -239,7 +240,7 @@ def _policy(item: dict[str, Any]) -> Policy:
 def _with(evaluation: Evaluation, trials: Iterable[Trial]) -> Evaluation:
     """Return the evaluation with these trials, in an order that does not depend on which worker was faster."""
     return Evaluation(
-        arm=evaluation.arm,
+        variant=evaluation.variant,
         policy=evaluation.policy,
         subgoal_model=evaluation.subgoal_model,
         trials=tuple(sorted(trials, key=lambda trial: trial.key)),

@@ -83,7 +83,7 @@ def learning_curve(
             subgoals=ORACLE,
             trials=trials,
             out=run / "evaluations" / f"{step}.json",
-            arm=str(step),
+            variant=str(step),
             workers=workers,
             image_size=settings.image_size,
             on_trial=lambda done, total, rate: report(f"try step {step}", done, total, f"success {rate:.2f}"),  # noqa: B023

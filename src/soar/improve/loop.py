@@ -135,7 +135,7 @@ class _Loop:
         self._config, self._folder, self._on_progress = config, folder, on_progress
         self._preset, self._improvement = config.preset, config.preset.improvement
 
-    def evaluate(self, number: int, arm: str) -> Evaluation:
+    def evaluate(self, number: int, variant: str) -> Evaluation:
         """Run the trials of policy `number`."""
         phase = f"evaluate policy {number}"
         with self._folder.timed(phase):
@@ -145,7 +145,7 @@ class _Loop:
                 subgoals=self._config.models.subgoals,
                 trials=self._improvement.trials,
                 out=self._folder.evaluation(number),
-                arm=arm,
+                variant=variant,
                 workers=self._preset.workers,
                 image_size=self._preset.image_size,
                 on_trial=lambda done, total, rate: self._on_progress(phase, done, total, f"success {rate:.2f}"),

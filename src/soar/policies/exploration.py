@@ -1,4 +1,4 @@
-"""What is done to a policy's actions while data is collected: exploration, and the "faster" control arm.
+"""What is done to a policy's actions while data is collected: exploration, and the "faster" control variant.
 
 Imitating the successes of a deterministic policy teaches it nothing that it does not do already; selection needs variation.
 The wrappers here are policies themselves and compose.
