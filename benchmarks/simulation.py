@@ -117,9 +117,9 @@ def collect(seconds: float, ready: Any, seed: int) -> float:
     import numpy as np
 
     from soar.robots.safety import SafeRobot
-    from soar.sim.robot import open_robot
     from soar.sim.scripted.expert import Demonstrator
     from soar.sim.scripted.style import Style
+    from soar.sim.workcell import open_robot
 
     robot = open_robot("scene1", SIZE)
     tasks, rng = robot.world.config.tasks, np.random.default_rng(seed)

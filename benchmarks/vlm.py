@@ -26,7 +26,7 @@ from soar.base_models import default_weights
 from soar.evaluation.results import write_results
 from soar.instruction_grammar import task_from_instruction
 from soar.tasks import TaskProposer, UCBSelector
-from soar.vlm.loading import open_vlm
+from soar.vlm.loading import load_vlm
 from soar.vlm.openai_client import OpenAIConfig, OpenAIModel
 
 TASKS = [
@@ -50,7 +50,7 @@ def measure(url: str, server: int, token: str, folder: Path) -> list[dict[str, o
     config = OpenAIConfig(
         model="vqa", base_url=f"{url}/v1", api_key_env="SOAR_TOKEN", cache=str(folder / "answers.sqlite"), when_away="stop"
     )
-    remote, local = OpenAIModel(config), open_vlm(str(default_weights("vqa")))
+    remote, local = OpenAIModel(config), load_vlm(str(default_weights("vqa")))
 
     before = counts(url, token)
     TaskProposer(remote, TASKS, UCBSelector()).propose(images[0])

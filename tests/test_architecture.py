@@ -26,10 +26,7 @@ ROOMS = ROOMS[: ROOMS.index("testing")]
 LONGEST_MODULE = 350
 
 # What still imports from a room above its own: module, and what it takes there.
-UPWARD = {
-    # Until the Workcell: what the robots of a fleet share with evaluation is opened by it.
-    ("fleet/collection.py", "soar.evaluation.runner"),
-}
+UPWARD: set[tuple[str, str]] = set()
 
 modules = pytest.mark.parametrize("module", MODULES, ids=[str(path.relative_to(PACKAGE)) for path in MODULES])
 
@@ -112,7 +109,7 @@ def test_nothing_is_pickled(module: Path) -> None:
 
 def test_a_robots_computer_needs_neither_torch_nor_diffusers() -> None:
     script = (
-        "import sys, soar.types, soar.robots, soar.robots.gymnasium, soar.sim, soar.sim.robot, soar.testing\n"
+        "import sys, soar.types, soar.robots, soar.robots.gymnasium, soar.sim, soar.sim.workcell, soar.testing\n"
         "import soar.fleet.processes, soar.policies.onnx, soar.policies.exploration\n"
         "sys.exit(', '.join({'torch', 'diffusers', 'transformers', 'tensorflow'} & set(sys.modules)) or 0)"
     )

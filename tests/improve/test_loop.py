@@ -33,7 +33,7 @@ from soar.improve.preset import load_preset
 if __name__ == "__main__":
     moment, run, scene, weights, preset, demonstrations = sys.argv[1:]
     config = ImproveConfig(
-        run=Path(run), scene=scene, preset=load_preset(preset), demonstrations=demonstrations,
+        run=Path(run), workcell=f"sim:{scene}", preset=load_preset(preset), demonstrations=demonstrations,
         models=Models(policy=f"{weights}/policy", subgoals=f"{weights}/subgoal", vlm=f"{weights}/vqa"),
     )
     def say(phase, done, total, note=""):
@@ -50,7 +50,7 @@ def configured(tmp_path: Path, pretrained: Pretrained, seed: int = 0) -> Improve
     weights = pretrained.weights
     return ImproveConfig(
         run=tmp_path / "run",
-        scene=write(tmp_path, "one.yaml", SCENE),
+        workcell=f"sim:{write(tmp_path, 'one.yaml', SCENE)}",
         preset=load_preset(pretrained.preset),
         demonstrations=pretrained.demonstrations,
         models=Models(policy=f"{weights}/policy", subgoals=f"{weights}/subgoal", vlm=f"{weights}/vqa"),

@@ -24,7 +24,7 @@ from soar.episodes import EpisodeStore
 from soar.errors import CheckpointError, ConfigError, StoreError
 from soar.subgoals.diffusion import DiffusionSubgoals
 from soar.subgoals.diffusion_sampling import EditingConfig
-from soar.subgoals.loading import open_subgoal_model
+from soar.subgoals.loading import load_subgoal_model
 from soar.subgoals.small_pipeline import SmallConfig, small_pipeline
 from soar.testing import check_subgoal_model
 from soar.training import diffusion_subgoals
@@ -95,7 +95,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def test_a_small_editor_is_made_from_nothing_and_is_a_subgoal_model(trained: tuple[Path, dict[str, float]]) -> None:
     folder, metrics = trained
-    model = open_subgoal_model(str(folder))
+    model = load_subgoal_model(str(folder))
     assert isinstance(model, DiffusionSubgoals)
     check_subgoal_model(model)
     assert model.id.endswith("-dpm2-1.5-1")  # as sampling.yaml says
@@ -114,7 +114,7 @@ def test_a_small_editor_is_made_from_nothing_and_is_a_subgoal_model(trained: tup
 def test_a_yaml_file_beside_it_changes_how_it_is_sampled(trained: tuple[Path, dict[str, float]]) -> None:
     path = trained[0].parent / "slow.yaml"
     path.write_text("backend: diffusion\nmodel: small\nsampler: ddim\nsteps: 5\n")
-    assert open_subgoal_model(str(path)).id.endswith("-ddim5-1.5-1")
+    assert load_subgoal_model(str(path)).id.endswith("-ddim5-1.5-1")
 
 
 def test_a_finished_training_is_not_repeated(trained: tuple[Path, dict[str, float]], store: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_checkpoint_is_fine_tuned_and_only_its_unet_changes(store: Path, tmp_p
     before, after = weights(base), weights(tmp_path / "tuned")
     changed = {name.partition(".")[0] for name, value in after.items() if not torch.equal(value, before[name])}
     assert changed == {"unet"}
-    check_subgoal_model(open_subgoal_model(str(tmp_path / "tuned")))
+    check_subgoal_model(load_subgoal_model(str(tmp_path / "tuned")))
 
 
 def test_the_parts_of_a_batch_add_up_to_the_batch(store: Path, tmp_path: Path) -> None:

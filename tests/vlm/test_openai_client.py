@@ -22,7 +22,7 @@ from soar.remote import fallbacks
 from soar.tasks import decide
 from soar.testing import check_vlm
 from soar.vlm.loading import check_vlm as open_and_check
-from soar.vlm.loading import open_language_model, open_vlm
+from soar.vlm.loading import load_language_model, load_vlm
 from soar.vlm.openai_client import OpenAIConfig, OpenAIModel, data_url
 from tests.scripted import Scripted, scripted
 
@@ -187,8 +187,8 @@ def test_a_model_is_named_by_a_yaml_file_with_a_decoder_beside_it(server: str, t
     assert vlm.id == "openai:tiny+openai:reader"
     assert vlm.answer(IMAGES[:1], [QUESTION])[0].text == "The drawer is shut, so no."
     assert (tmp_path / "answers.sqlite").exists()
-    assert open_language_model(str(tmp_path / "llm.yaml")).reply(["Hello"]) == ["\nYes."]
-    assert open_vlm(str(path)) is vlm, "opened once a process"
+    assert load_language_model(str(tmp_path / "llm.yaml")).reply(["Hello"]) == ["\nYes."]
+    assert load_vlm(str(path)) is vlm, "opened once a process"
 
 
 def test_a_server_that_is_not_there_is_noticed_before_work_begins(tmp_path: Path) -> None:
@@ -214,14 +214,14 @@ def test_a_wrong_file_is_explained(tmp_path: Path, text: str, error: type[Config
     path = tmp_path / "vlm.yaml"
     path.write_text(text)
     with pytest.raises(error) as raised:
-        open_vlm(str(path))
+        load_vlm(str(path))
     assert message in str(raised.value)
     assert "vlm.yaml" in str(raised.value) or error is ConfigError
 
 
 def test_words_are_not_asked_of_what_has_none() -> None:
     with pytest.raises(ConfigError, match="'human' does not reply in words"):
-        open_language_model("human")
+        load_language_model("human")
 
 
 def test_images_become_jpegs_whatever_their_memory_order() -> None:

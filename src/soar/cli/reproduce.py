@@ -71,6 +71,7 @@ class Reproduce:
         from soar.base_models import default_weights
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
+        from soar.collect.models import Models
         from soar.configuration import load
         from soar.evaluation.paired import paired_rows
         from soar.evaluation.results import read_results, write_results
@@ -78,7 +79,6 @@ class Reproduce:
         from soar.experiments.config import Experiment
         from soar.experiments.learning_curve import learning_curve
         from soar.experiments.runner import reproduce
-        from soar.fleet.collection import Models
         from soar.reports.plots import bars, round_curve, save
 
         name = Path(self.experiment).stem

@@ -31,8 +31,9 @@ class Trial:
         scene: Name of the scene.
         task: The instruction.
         seed: What the start and every random draw of the trial derive from.
-        success: Ground truth at the end of the episode, not a model's opinion.
+        success: Whether it worked, as the evaluation's judge says; what is undecidable did not.
         steps: Actions taken.
+        note: What the judge remarked.
     """
 
     scene: str
@@ -40,6 +41,7 @@ class Trial:
     seed: int
     success: bool
     steps: int
+    note: str = ""
 
     @property
     def key(self) -> TrialKey:
@@ -55,12 +57,14 @@ class Evaluation:
         variant: What the policy is in the comparison at hand (`pretrained`, `improved`, …).
         policy: Its id.
         subgoal_model: Id of the model that made its subgoals; empty for a policy that needs none.
+        judge: Who said whether it worked: `truth` (a simulator's state), a model's id, or `person:NAME`.
         trials: In any order, one a (scene, task, seed).
     """
 
     variant: str
     policy: str
     subgoal_model: str = ""
+    judge: str = "truth"
     trials: tuple[Trial, ...] = ()
 
     def __post_init__(self) -> None:

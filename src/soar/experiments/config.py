@@ -10,7 +10,7 @@ from typing import Literal
 
 from soar.errors import ConfigError, UnknownNameError
 from soar.policies.chunked import Conditioning
-from soar.sim.scene import load_scene
+from soar.scenes import load_scene
 from soar.training.cotraining import Judge
 
 DataSource = Literal["none", "pretraining", "autonomous", "headroom"]

@@ -25,17 +25,20 @@ from typing import Any
 
 import numpy as np
 
+from soar.collect.models import Models
 from soar.configuration import validate
+from soar.episodes.store import quoted
 from soar.errors import ConfigError
 from soar.evaluation.results import success_rows, write_results
 from soar.evaluation.runner import evaluate, read_films
 from soar.evaluation.trials import Evaluation
 from soar.experiments.config import Experiment, Variant
-from soar.fleet.collection import Models, collect
+from soar.fleet.collection import collect
 from soar.fleet.processes import Reporter, run_workers
 from soar.improve.preset import Preset, load_preset
 from soar.pretraining.recording import record
-from soar.sim.scene import load_scene
+from soar.robots.workcell import SIMULATED
+from soar.scenes import load_scene
 from soar.training.config import PolicyTrainingConfig, following_instructions
 from soar.training.cotraining import AutonomousData, cotrain
 from soar.training.data import SourceConfig
@@ -126,7 +129,7 @@ def reproduce(
         for name, scene in scenes.items():
             collect(
                 dataclasses.replace(models, policy=str(out_of(variant, name, 0))) if variant else models,
-                scene=scene,
+                workcell=SIMULATED + scene,
                 store=run / "episodes",
                 journal=run / "events.jsonl",
                 run=run_name(name, variant),
@@ -134,7 +137,6 @@ def reproduce(
                 seed=0,
                 config=collection,
                 workers=workers,
-                image_size=settings.image_size,
                 on_episode=functools.partial(_report_episode, report, f"collect in {name}{', ' if variant else ''}{variant}"),
             )
 
@@ -168,9 +170,9 @@ def reproduce(
 
 def _own_episodes(scene: str, runs: Sequence[str]) -> str:
     """Return SQL for what the base has collected, and what was collected in later rounds under these names."""
-    names = ", ".join("'" + name.replace("'", "''") + "'" for name in runs)
+    names = ", ".join(quoted(name) for name in runs)
     which = f"(round = 0 OR run IN ({names}))" if runs else "round = 0"
-    return f"scene = '{scene}' AND {which}" if scene else which
+    return f"scene = {quoted(scene)} AND {which}" if scene else which
 
 
 def _training(variant: Variant) -> Variant:
@@ -199,14 +201,13 @@ def _evaluate(job: Mapping[str, Any], scene: str, trials: int, report: Progress)
         scale = round(ours / mean_speed_m(out.with_name("pretrained-0.json")), 2)
     return evaluate(
         Path(job["policy"]) if variant.data == "none" else Path(job["out"]),
-        scene=scene,
+        workcell=SIMULATED + scene,
         subgoals=variant.subgoals or job["subgoals"],
         trials=trials,
         out=out,
         variant=str(job["name"]),
         workers=int(job["workers"]),
         action_scale=scale,
-        image_size=load_preset(str(job["preset"])).image_size,
         on_trial=functools.partial(_report_trial, report, f"evaluate {out.stem} in {job['scene']}"),
     )
 

@@ -57,6 +57,11 @@ class PlanningPolicy(ABC):
         self._planner = Planner(self.plan, execute)
 
     @property
+    def image_size(self) -> int:
+        """Height and width of the images that it sees [px]."""
+        return self._image_size
+
+    @property
     def id(self) -> str:
         """Kind and hash of configuration and weights: equal ids mean equal policies."""
         return self._id

@@ -24,6 +24,8 @@ HOLD = "hold position"
 _TIMEOUT_S = 5.0
 _GRIPPER = 6
 _LONGEST_CHUNK = 1000
+LARGEST = 4096
+"""Height and width of a picture that a policy may ask for [px]."""
 
 
 class RemotePolicy:
@@ -53,6 +55,8 @@ class RemotePolicy:
         self.id = str(name)
         self.conditioning: Literal["goal", "language"] = "goal" if conditioning == "goal" else "language"
         self.action_std = std
+        size = about.get("image_size")
+        self.image_size: int | None = size if isinstance(size, int) and 1 <= size <= LARGEST else None
         self._execute = execute
         self._planner = Planner(self._plan, execute)
         self._gripper: dict[int, float] = {}

@@ -33,7 +33,7 @@ from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError
 from soar.files import replacing
 from soar.instruction_grammar import task_from_instruction
-from soar.policies.loading import open_policy
+from soar.policies.loading import load_policy
 from soar.pretraining.execution_noise import Disturbance
 from soar.pretraining.expert_corrections import record_strays, stray_actor
 from soar.pretraining.vqa_frames import Stills, ask
@@ -45,7 +45,7 @@ from soar.sim.scene import SceneConfig, load_scene
 from soar.sim.scripted.expert import Demonstrator
 from soar.sim.scripted.style import Style
 from soar.sim.world import HOME_POSITION, World
-from soar.subgoals.loading import open_subgoal_model
+from soar.subgoals.loading import load_subgoal_model
 from soar.types import Episode, Label, Provenance
 
 MAX_STEPS = 100
@@ -163,7 +163,7 @@ def record_world(item: dict[str, Any], report: Any) -> dict[str, Any]:
     in_scene = str(item.get("scene", ""))
     scene = named_world(in_scene, seed, index) if in_scene else draw_world(config, seed, index)
     names = item.get("student")
-    student = (open_policy(names[0]), open_subgoal_model(names[1])) if names else None
+    student = (load_policy(names[0]), load_subgoal_model(names[1])) if names else None
     world = World(scene, image_size=config.image_size)
     present = {record.id for record in store.episodes(f"scene = '{scene.name}'")}
     kept: list[Episode] = []

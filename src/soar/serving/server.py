@@ -21,8 +21,8 @@ from soar.serving.auth import App, Gate, GateConfig
 from soar.serving.chat import chat_application
 from soar.serving.policies import policy_application
 from soar.serving.subgoals import subgoal_application
-from soar.subgoals.loading import open_subgoal_model
-from soar.vlm.loading import open_vlm
+from soar.subgoals.loading import load_subgoal_model
+from soar.vlm.loading import load_vlm
 
 Kind = Literal["subgoal", "vlm", "policy"]
 LOOPBACK = "127.0.0.1"
@@ -76,10 +76,10 @@ def build(config: ServerConfig) -> tuple[App, str]:
     """
     app: FastAPI
     if config.kind == "subgoal":
-        subgoals = open_subgoal_model(config.model)
+        subgoals = load_subgoal_model(config.model)
         app, name = subgoal_application(subgoals, config.service), subgoals.id
     elif config.kind == "vlm":
-        vlm = open_vlm(config.model)
+        vlm = load_vlm(config.model)
         app, name = chat_application(vlm, config.service), vlm.id
     else:
         policy = LearnedPolicy.load(config.model, usable_device(config.device))

@@ -100,6 +100,9 @@ class DiffusionSubgoals:
         """`diffusion-`, a digest of the UNet's weights, and how it is sampled."""
         return self._id
 
+    def reset(self) -> None:
+        """Nothing is kept."""
+
     def generate(self, images: Sequence[Image], instructions: Sequence[str], seeds: Sequence[int]) -> list[Image]:
         """Return one subgoal a (image, instruction), of the image's own size."""
         if not len(images) == len(instructions) == len(seeds):

@@ -23,6 +23,9 @@ class OracleSubgoals:
         """Always `oracle`."""
         return "oracle"
 
+    def reset(self) -> None:
+        """Nothing is kept."""
+
     def generate(self, images: Sequence[Image], instructions: Sequence[str], seeds: Sequence[int]) -> list[Image]:
         """Return one imagined image an instruction."""
         return [self._imagine(text, seed) for _, text, seed in zip(images, instructions, seeds, strict=True)]
