@@ -11,7 +11,7 @@ from soar.robots import SafeRobot
 from soar.robots.registry import RobotConfig, load_robot
 from soar.sim.robot import SimRobot, open_robot
 from soar.sim.scene import load_scene
-from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.expert import ScriptedExpert
 from soar.sim.scripted.style import Style
 from soar.testing import check_robot
 from tests.sim.acting import walk
@@ -64,7 +64,7 @@ def test_following_imagined_goals_one_after_another_does_the_task(robot: SimRobo
 
 
 def _demonstration(robot: SimRobot) -> np.ndarray:
-    return Demonstrator(robot.world, PUT, Style(), np.random.default_rng(0)).act()
+    return ScriptedExpert(robot.world, PUT, Style(), np.random.default_rng(0)).act()
 
 
 def test_every_scene_names_a_robot_that_exists() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soar.errors import ConfigError, ModelServerError
-from soar.policies.action_chunking import Planner
+from soar.policies.action_chunking import ActionChunker
 from soar.remote.client import ModelAwayError, ModelServer, RemoteConfig
 from soar.remote.fallbacks import fell_back
 from soar.remote.wire import is_id, pack
@@ -54,7 +54,7 @@ class RemotePolicy:
         self.conditioning: Literal["goal", "language"] = "goal" if conditioning == "goal" else "language"
         self.action_std = std
         self._execute = execute
-        self._planner = Planner(self._plan, execute)
+        self._planner = ActionChunker(self._plan, execute)
         self._gripper: dict[int, float] = {}
 
     def act(self, observations: Sequence[Observation], goals: Sequence[Goal]) -> NDArray[np.float32]:

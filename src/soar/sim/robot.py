@@ -66,7 +66,7 @@ class SimRobot:
         return answer(self.world, question)
 
     def imagine(self, instruction: str, seed: int) -> Image:
-        """Return what the camera would see after the demonstrator had worked on the task for one subgoal's time."""
+        """Return what the camera would see after the expert had worked on the task for one subgoal's time."""
         return imagine(self.world, instruction, seed)[0]
 
 
