@@ -33,7 +33,7 @@ from soar.evaluation.results import write_results
 from soar.seeding import derive_seed, generator
 from soar.sim.ground_truth import reset_for, succeeded
 from soar.sim.scene import load_scene
-from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.expert import ScriptedExpert
 from soar.sim.scripted.style import Style
 from soar.sim.world import World
 from soar.types import Action
@@ -47,7 +47,7 @@ Item = tuple[int, str, str]
 
 def demonstrator(world: World, task: str, rng: np.random.Generator) -> Actor:
     """Return the scripted demonstrator without noise."""
-    return Demonstrator(world, task, Style(), rng).act
+    return ScriptedExpert(world, task, Style(), rng).act
 
 
 def random_motion(world: World, task: str, rng: np.random.Generator) -> Actor:

@@ -55,9 +55,9 @@ def measure(url: str, server: int, token: str, folder: Path) -> list[dict[str, o
     before = counts(url, token)
     TaskProposer(remote, TASKS, UCBSelector()).propose(images[0])
     after = counts(url, token)
-    calls = remote.ledger.spent[0]
+    calls = remote.cache.spent[0]
     TaskProposer(OpenAIModel(config), TASKS, UCBSelector()).propose(images[0])
-    again = remote.ledger.spent[0] - calls
+    again = remote.cache.spent[0] - calls
     rows: list[dict[str, object]] = [
         count("calls for a proposal of 6 tasks", calls, 6),
         count("batches that the server makes of them", after[0] - before[0], 1),

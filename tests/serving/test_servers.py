@@ -22,7 +22,7 @@ from soar.remote import fallbacks
 from soar.remote.client import RemoteConfig
 from soar.remote.wire import Limits, pack
 from soar.serving.application import ServiceConfig
-from soar.serving.auth import Gate, GateConfig
+from soar.serving.auth import Auth, AuthConfig
 from soar.serving.batching import BatchConfig
 from soar.serving.chat import SUFFIX, chat_application
 from soar.serving.policies import policy_application
@@ -304,7 +304,7 @@ def test_a_request_that_is_too_long_is_refused(subgoal_url: str) -> None:
 
 def test_a_robot_may_be_one_of_many(policy_folder: Path) -> None:
     policy = LearnedPolicy.load(policy_folder)
-    app = Gate(policy_application(policy, SERVICE), GateConfig(token=None, bytes=2**20))
+    app = Auth(policy_application(policy, SERVICE), AuthConfig(token=None, bytes=2**20))
     with running(app) as url:
         remotes = [RemotePolicy(RemoteConfig(url=url)) for _ in range(4)]
         found: dict[int, np.ndarray] = {}

@@ -9,7 +9,7 @@ from soar.errors import ConfigError, UnknownNameError
 from soar.robots import SafeRobot
 from soar.robots.registry import RobotConfig, load_robot
 from soar.robots.workcell import open_workcell
-from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.expert import ScriptedExpert
 from soar.sim.scripted.style import Style
 from soar.sim.workcell import SimRobot, open_robot
 from soar.testing import check_robot
@@ -63,7 +63,7 @@ def test_following_imagined_goals_one_after_another_does_the_task(robot: SimRobo
 
 
 def _demonstration(robot: SimRobot) -> np.ndarray:
-    return Demonstrator(robot.world, PUT, Style(), np.random.default_rng(0)).act()
+    return ScriptedExpert(robot.world, PUT, Style(), np.random.default_rng(0)).act()
 
 
 def test_the_workcell_of_a_scene_is_opened_by_the_scenes_name() -> None:
