@@ -27,16 +27,20 @@ from soar.episodes.formats.vector_maps import (
 )
 from soar.errors import FormatError
 
-_AROUND = frozenset(
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_AROUND = _set(
     "ee eef eff tcp tool end effector endeffector hand arm robot left right pose pos position cartesian cart xyz trans "
     "translation target goal desired commanded command cmd action actions state states obs observation world base frame m "
-    "meter meters metre metres rad radian radians current is main follower leader".split()
+    "meter meters metre metres rad radian radians current is main follower leader"
 )
-_DELTA = frozenset("d delta rel relative diff displacement".split())
+_DELTA = _set("d delta rel relative diff displacement")
 _UNITS = {"deg": math.pi / 180, "degree": math.pi / 180, "degrees": math.pi / 180, "mm": 1e-3, "cm": 1e-2}
-_GRIPPER = frozenset("gripper grip open opening openness width closed close closedness closing closure finger jaw".split())
-_CLOSED = frozenset("closed close closedness closing closure".split())
-_PADDING = frozenset("pad padding unused reserved dummy".split())
+_GRIPPER = _set("gripper grip open opening openness width closed close closedness closing closure finger jaw")
+_CLOSED = _set("closed close closedness closing closure")
+_PADDING = _set("pad padding unused reserved dummy")
 _KINDS = {
     **dict.fromkeys(("quat", "quaternion", "q"), "quaternion"),
     **dict.fromkeys(("euler", "rpy"), "euler"),
@@ -88,7 +92,8 @@ def read_names(
             )
         return (
             PLAIN,
-            f"{place}: nothing names the seven numbers of the {what}; they are taken for {' '.join(VECTOR)}. {flag} says otherwise",
+            f"{place}: nothing names the seven numbers of the {what}; they are taken for {' '.join(VECTOR)}, "
+            f"{flag} says otherwise",
         )
     if len(names) != count:
         raise FormatError(f"{place}: the {what} has {count} numbers, and its names are {len(names)}: {', '.join(names)}")
@@ -131,17 +136,14 @@ def read_names(
 def names_of(names: Any, count: int) -> list[str] | None:
     """Return the names of `count` numbers as any of the forms in which files have them; None where they say nothing.
 
-    They are a list, lists by group (`{"motors": […]}`), or places by name (`{"x": 0, …}`). One word for a whole vector is the name
-    of its axis.
+    They are a list, lists by group (`{"motors": […]}`), or places by name (`{"x": 0, …}`). One word for a whole vector is the
+    name of its axis.
     """
-    if isinstance(names, dict):
-        if names and all(isinstance(place, int) and not isinstance(place, bool) for place in names.values()):
-            if sorted(names.values()) == list(range(len(names))):
-                return names_of(sorted(names, key=lambda name: int(names[name])), count)
-            return None
-        return names_of([name for group in names.values() for name in (group if isinstance(group, list) else [group])], count)
-    if isinstance(names, str):
-        return None
+    if isinstance(names, dict) and all(type(place) is int for place in names.values()):
+        # Places that leave a gap say nothing for certain.
+        names = sorted(names, key=names.__getitem__) if sorted(names.values()) == list(range(len(names))) else None
+    elif isinstance(names, dict):
+        names = [name for group in names.values() for name in (group if isinstance(group, list) else [group])]
     if isinstance(names, list) and len(names) == 1 and isinstance(names[0], list | dict):
         return names_of(names[0], count)
     if not isinstance(names, list) or not names or any(name is None for name in names) or (len(names) == 1 and count > 1):
@@ -186,15 +188,18 @@ def _meaning(name: str, what: str) -> _Found | None:
     if rest or len(axes) != 1:
         return None
     axis = axes[0]
+    target: str | None
     if axis in EULER:
-        return (axis, factor) if kinds <= {"euler", "turn"} else None
-    if "quaternion" in kinds or axis == "w":
-        return (f"q{axis}", 1.0) if kinds <= {"quaternion", "turn"} else None
-    if "vector" in kinds:
-        return f"r{axis}", factor
-    if "euler" in kinds:
-        return EULER["xyz".index(axis)], factor
-    return (f"turn {axis}" if "turn" in kinds else axis), factor
+        target = axis if kinds <= {"euler", "turn"} else None
+    elif "quaternion" in kinds or axis == "w":
+        target = f"q{axis}" if kinds <= {"quaternion", "turn"} else None
+    elif "vector" in kinds:
+        target = f"r{axis}"
+    elif "euler" in kinds:
+        target = EULER["xyz".index(axis)]
+    else:
+        target = f"turn {axis}" if "turn" in kinds else axis
+    return (target, factor) if target else None
 
 
 def _rotation(targets: dict[str, list[int]]) -> dict[str, list[int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -35,26 +35,45 @@ def read_frames(path: Path) -> list[Image]:
         return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]
 
 
-def read_span(path: Path, start_s: float, count: int, fps: float) -> Iterator[Image]:
-    """Yield `count` frames from `start_s` on.
+def read_at(path: Path, times_s: Sequence[float], tolerance_s: float) -> Iterator[Image]:
+    """Yield the frames at some times.
+
+    Args:
+        path: Of the video.
+        times_s: In order.
+        tolerance_s: How far from its time a frame may be.
 
     Raises:
-        FormatError: The video cannot be read, ends too early, or has other times.
+        FormatError: The video cannot be read, ends too early, or has no frame at one of the times.
     """
-    found = 0
+    found, before_s = 0, None
     with _opened(path) as container:
-        container.seek(max(0, round((start_s - 0.5 / fps) * av.time_base)), backward=True)
+        container.seek(max(0, round((times_s[0] - 2 * tolerance_s) * av.time_base)), backward=True)
         for frame in container.decode(video=0):
-            if frame.time is None or frame.time < start_s - TOLERANCE_S:
+            if frame.time is None or frame.time < times_s[found] - tolerance_s:
+                before_s = frame.time
                 continue
-            expected = start_s + found / fps
-            if abs(frame.time - expected) > TOLERANCE_S:
-                raise FormatError(f"{path}: expected a frame at {expected:.4f} s, found one at {frame.time:.4f} s")
+            if frame.time > times_s[found] + tolerance_s:
+                before = "" if before_s is None else f"one at {before_s:.4f} s and "
+                raise FormatError(f"{path}: expected a frame at {times_s[found]:.4f} s, found {before}one at {frame.time:.4f} s")
             yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-            found += 1
-            if found == count:
+            found, before_s = found + 1, frame.time
+            if found == len(times_s):
                 return
-    raise FormatError(f"{path}: {count} frames from {start_s:.4f} s on were expected, {found} are there; is it truncated?")
+    raise FormatError(
+        f"{path}: {len(times_s)} frames from {times_s[0]:.4f} s on were expected, {found} are there; is it truncated?"
+    )
+
+
+def frame_count(path: Path) -> tuple[int, float] | None:
+    """Return how many frames a video has, and how many a second, as its header says; None where it does not.
+
+    Raises:
+        FormatError: It cannot be read.
+    """
+    with _opened(path) as container:
+        stream = container.streams.video[0]
+        return (stream.frames, float(stream.average_rate)) if stream.frames and stream.average_rate else None
 
 
 class VideoWriter:
