@@ -11,8 +11,8 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
-from soar.episodes.numbers import vector_statistics
 from soar.episodes.store import EpisodeStore
+from soar.episodes.vector_statistics import vector_statistics
 from soar.errors import StoreError
 from soar.types import ACTION_DIM
 
@@ -75,7 +75,7 @@ def check_commands(actions_ND: NDArray[np.floating], place: str) -> None:
 
 def _outside(low: float, high: float) -> str:
     return (
-        f"the gripper's commands lie between {low:.4g} and {high:.4g}, and must lie between 0 (closed) and 1 (open); import the "
-        f"data again into a new store, with --gripper-range {low:.4g}:{high:.4g} if {high:.4g} is open, or "
+        f"the gripper's commands lie between {low:.4g} and {high:.4g}, and must lie between 0 (closed) and 1 (open). Import "
+        f"the data again into a new store: with --gripper-range {low:.4g}:{high:.4g} if {high:.4g} is open, or "
         f"{high:.4g}:{low:.4g} if it is closed"
     )

@@ -8,8 +8,8 @@
 | 0 to at most 0.2, and much less than that, too | metres, as far as it ever opens |
 | what is named `closed` | the other way round |
 
-Commands that rise where the measured opening falls are turned round where that opening is in metres, since metres leave no doubt.
-All else is refused, with the flag that says it; so are commands whose direction would only be a guess and looks wrong.
+Commands that rise where the measured opening falls are turned round where that opening is in metres, which leave no doubt. All
+else is refused, with the flag that says it; so are commands whose direction would only be a guess and looks wrong.
 
 Shape suffixes: N steps, D numbers.
 """
@@ -23,10 +23,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from soar.episodes.formats.vector_maps import VectorConfig
+from soar.datasets.action_processing import GRIPPER
 from soar.episodes.gripper import SAME, TOLERANCE, doubt, outside
-from soar.episodes.relabel import GRIPPER
 from soar.errors import ConfigError, FormatError
+from soar.formats.vector_maps import VectorConfig
 
 _OPENING_TOLERANCE = 0.25
 """How far a measured opening may be outside 0..1: grippers are calibrated by hand."""
@@ -56,6 +56,11 @@ class GripperRange:
         if self == AS_IT_IS:
             return values_N
         return (values_N - self.closed) / (self.open - self.closed)
+
+    def ends(self, low: float, high: float) -> tuple[float, float]:
+        """Return the least and the greatest that numbers between `low` and `high` become."""
+        first, last = sorted(self(np.array([low, high])).tolist())
+        return first, last
 
     @property
     def reversed(self) -> GripperRange:
@@ -94,7 +99,7 @@ def parse_range(text: str, flag: str) -> GripperRange:
 
 
 def survey(
-    vectors: Iterable[tuple[NDArray[np.floating], NDArray[np.floating]]],
+    numbers: Iterable[tuple[NDArray[np.floating], NDArray[np.floating]]],
     config: VectorConfig,
     *,
     place: str,
@@ -104,7 +109,7 @@ def survey(
     """Find out what the gripper's numbers of a dataset mean.
 
     Args:
-        vectors: By episode, the N states and N actions (N, 7) as the file has them.
+        numbers: By episode, the gripper's number in the N states and N actions, as the file has them.
         config: What somebody says.
         place: The dataset, for messages.
         state_closed: The file calls the state's number one that says how far the gripper is closed.
@@ -115,20 +120,22 @@ def survey(
         ConfigError: A flag is no range.
     """
     episodes = [
-        (np.asarray(states_ND[:, GRIPPER], np.float64), np.asarray(actions_ND[:-1, GRIPPER], np.float64))
-        for states_ND, actions_ND in vectors
-        if len(states_ND) == len(actions_ND) > 1
+        # The last action led to nothing that was recorded, and is often none.
+        (np.asarray(states_N, np.float64), np.asarray(actions_N, np.float64)[:-1])
+        for states_N, actions_N in numbers
+        if len(states_N) == len(actions_N) > 1
     ]
     notes: list[str] = []
-    openings, metric = _openings([states_N for states_N, _ in episodes], config, place, state_closed, notes)
-    commands = _commands(episodes, config, place, action_closed, openings, metric, notes)
+    states = [states_N for states_N, _ in episodes]
+    openings, certain = _openings(states, config, place=place, closed=state_closed, notes=notes)
+    commands = _commands(episodes, config, place=place, closed=action_closed, openings=openings, certain=certain, notes=notes)
     return Grippers(commands=commands, openings=openings, notes=tuple(notes))
 
 
 def _openings(
-    states: list[NDArray[np.float64]], config: VectorConfig, place: str, closed: bool, notes: list[str]
+    states: list[NDArray[np.float64]], config: VectorConfig, *, place: str, closed: bool, notes: list[str]
 ) -> tuple[GripperRange, bool]:
-    """Return the range of the measured openings, and whether it leaves no doubt about what is open."""
+    """Return the range of the measured openings, and whether it is certain which of its ends is open."""
     if config.opening_range:
         return parse_range(config.opening_range, "--opening-range"), True
     low, high = _extremes(states)
@@ -137,8 +144,8 @@ def _openings(
         found = AS_IT_IS
         if low < -_OPENING_TOLERANCE or high > 1 + _OPENING_TOLERANCE:
             notes.append(
-                f"{place}: the measured openings of the gripper lie between {low:.4g} and {high:.4g} and are stored as they are; "
-                f"--opening-range CLOSED:OPEN makes them 0 to 1"
+                f"{place}: the measured openings of the gripper lie between {low:.4g} and {high:.4g} and are stored as they "
+                "are; --opening-range CLOSED:OPEN makes them 0 to 1"
             )
     metric = found != AS_IT_IS and found.open <= _METRES
     if closed:
@@ -154,6 +161,7 @@ def _openings(
 def _commands(
     episodes: list[tuple[NDArray[np.float64], NDArray[np.float64]]],
     config: VectorConfig,
+    *,
     place: str,
     closed: bool,
     openings: GripperRange,
@@ -165,51 +173,53 @@ def _commands(
     if not low <= high:
         return given or AS_IT_IS
     if given:
-        ends = sorted(float(given(np.float64(end))) for end in (low, high))
-        if outside(*ends):
+        least, most = given.ends(low, high)
+        if outside(least, most):
             raise FormatError(
-                f"{place}: with --gripper-range {given} the gripper's commands, {low:.4g} to {high:.4g}, become {ends[0]:.4g} to "
-                f"{ends[1]:.4g}, and must be 0 to 1"
+                f"{place}: with --gripper-range {given} the gripper's commands, {low:.4g} to {high:.4g}, become {least:.4g} to "
+                f"{most:.4g}, and must be 0 to 1"
             )
         return given
     found = _unit(low, high)
     if found is None:
         raise FormatError(
-            f"{place}: the gripper's commands lie between {low:.4g} and {high:.4g}, which is neither 0 to 1, -1 to 1, percent nor "
-            f"metres. Say which are closed and open: --gripper-range {low:.4g}:{high:.4g}, or {high:.4g}:{low:.4g} where greater "
-            "numbers close"
+            f"{place}: the gripper's commands lie between {low:.4g} and {high:.4g}, which is neither 0 to 1, -1 to 1, percent "
+            f"nor metres. Say which are closed and open: --gripper-range {low:.4g}:{high:.4g}, or {high:.4g}:{low:.4g} where "
+            "greater numbers close"
         )
     assumed = found
     if closed:
         found = found.reversed
     related = _relation([(openings(states_N), found(commands_N)) for states_N, commands_N in episodes])
-    starts = [commands_N[0] for _, commands_N in episodes if len(commands_N)]
-    begins_closed = np.mean(found(np.array(starts)) < 0.5) >= _MOST and not doubt(*_ends(found, low, high))
+    closed_share = float(np.mean(found(np.array([commands_N[0] for _, commands_N in episodes])) < 0.5))
+    begins_closed = closed_share >= _MOST and not doubt(*found.ends(low, high)) and not closed and related < _RELATED
     if related < -_RELATED and certain and not closed:
         found = found.reversed
         notes.append(f"{place}: the gripper's commands fall where it opens: they are turned round")
     elif related < -_RELATED:
         raise FormatError(
-            f"{place}: the gripper's commands ({low:.4g} to {high:.4g}) fall where the measured opening rises, so one of the two "
-            f"says how far it is closed. If the commands: --gripper-range {found.reversed}; if the openings: --opening-range "
-            f"{openings.reversed}; if neither: --gripper-range {found}"
+            f"{place}: the gripper's commands ({low:.4g} to {high:.4g}) fall where the measured opening rises, so one of the "
+            f"two says how far it is closed. If the commands: --gripper-range {found.reversed}; if the openings: "
+            f"--opening-range {openings.reversed}; if neither: --gripper-range {found}"
         )
-    elif begins_closed and not closed and related < _RELATED and found.closed == -1:
+    elif begins_closed and found.closed == -1:
         raise FormatError(
             f"{place}: the gripper's commands lie between {low:.4g} and {high:.4g}, and begin with {found.closed:.4g} in "
-            f"{np.mean(found(np.array(starts)) < 0.5):.0%} of the episodes; which of the two is open? --gripper-range {found} if "
-            f"{found.open:.4g} is, {found.reversed} if {found.closed:.4g} is"
+            f"{closed_share:.0%} of the episodes; which of the two is open? --gripper-range {found} if {found.open:.4g} is, "
+            f"{found.reversed} if {found.closed:.4g} is"
         )
-    elif begins_closed and not closed and related < _RELATED:
+    elif begins_closed:
         notes.append(
-            f"{place}: the gripper's commands begin closed (below half) in most episodes; if small commands open it, import with "
-            f"--gripper-range {found.reversed}"
+            f"{place}: the gripper's commands begin closed, below half, in {closed_share:.0%} of the episodes; if that is "
+            f"open, import into a new store with --gripper-range {found.reversed}"
         )
     if found != AS_IT_IS:
-        why = "the file calls them closed" if closed else "greater is more open" if found == assumed else "greater is more closed"
+        why = (
+            "the file calls them closed" if closed else "greater is more open" if found == assumed else "greater is more closed"
+        )
         notes.append(
-            f"{place}: the gripper's commands, {low:.4g} to {high:.4g}, are stored as 0 (closed, {found.closed:.4g}) to 1 (open, "
-            f"{found.open:.4g}): {why}; if that is wrong, import into a new store with --gripper-range {found.reversed}"
+            f"{place}: the gripper's commands, {low:.4g} to {high:.4g}, are stored as 0 (closed, {found.closed:.4g}) to 1 "
+            f"(open, {found.open:.4g}): {why}; if that is wrong, import into a new store with --gripper-range {found.reversed}"
         )
     elif odd := doubt(low, high):
         notes.append(f"{place}: {odd}; --gripper-range CLOSED:OPEN says what they mean")
@@ -231,7 +241,7 @@ def _unit(low: float, high: float) -> GripperRange | None:
 
 
 def _relation(episodes: list[tuple[NDArray[np.floating], NDArray[np.floating]]]) -> float:
-    """Return how the measured opening goes with the command some steps before: 1 together, -1 against it, 0 where nothing tells."""
+    """Return how the measured opening goes with the command some steps before: 1 with it, -1 against it, 0 if nothing tells."""
     commands_N = np.concatenate([commands_N for _, commands_N in episodes])
     low, high = commands_N.min(), commands_N.max()
     if high - low < SAME:
@@ -256,11 +266,6 @@ def _extremes(episodes: Iterable[NDArray[np.float64]]) -> tuple[float, float]:
         finite = values_N[np.isfinite(values_N)]
         low, high = min(low, finite.min(initial=np.inf)), max(high, finite.max(initial=-np.inf))
     return float(low), float(high)
-
-
-def _ends(range: GripperRange, low: float, high: float) -> tuple[float, float]:
-    first, last = sorted(float(range(np.float64(end))) for end in (low, high))
-    return first, last
 
 
 def _mapped(vectors_ND: NDArray[np.float32], range: GripperRange) -> NDArray[np.float32]:

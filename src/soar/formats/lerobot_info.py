@@ -141,7 +141,7 @@ def _feature(path: Path, name: str, value: Any) -> Feature:
         if read:
             raise FormatError(f"{path}: {key} must say dtype and shape; it is {value!r}")
         return Feature(dtype="", shape=())
-    dtype = _get(path, value, "dtype", str, "for example float32 or video", key) if read else str(value.get("dtype", ""))
+    dtype = _get(path, value, "dtype", str, "for example float32 or video", within=key) if read else str(value.get("dtype", ""))
     shape = value.get("shape")
     whole = isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
     if name in (STATE, ACTION) and not whole:
@@ -149,7 +149,7 @@ def _feature(path: Path, name: str, value: Any) -> Feature:
     return Feature(dtype=dtype, shape=tuple(shape) if whole and shape else (), names=value.get("names"))
 
 
-def _get(path: Path, values: Mapping[str, Any], key: str, type: type | tuple[type, ...], what: str, within: str = "") -> Any:
+def _get(path: Path, values: Mapping[str, Any], key: str, type: type | tuple[type, ...], what: str, *, within: str = "") -> Any:
     full = f"{within}.{key}" if within else key
     if key not in values:
         raise FormatError(f"{path}: {full} is missing, {what}")

@@ -1,8 +1,8 @@
 """Which frame belongs to which row of a LeRobotDataset: by time, and only where everything that says so agrees.
 
 A row's frame is the one at `from_timestamp + timestamp` (v3.0; v2.1 begins at 0 in each file). Beside that, files say how many
-rows and frames there are, where each episode begins in both, and which rows are its own. Where two of these differ, frames would
-be paired with the rows of another moment or another episode, so all episodes of that file are refused, with both numbers.
+rows and frames there are, where each episode begins in both, and which rows are its own. Where two of these differ, frames
+would be paired with the rows of another moment or episode, so all episodes of that file are refused, with both numbers.
 
 Shape suffixes: N rows.
 """
@@ -136,26 +136,29 @@ def check_spans(
         )
 
 
-def check_rows(table: pa.Table, row: Mapping[str, Any], offset: int | None, place: str) -> pa.Table:
+def check_rows(table: pa.Table, row: Mapping[str, Any], offset: int | None, *, path: Path, place: str) -> pa.Table:
     """Return the rows of one episode of a data file, which must be the rows that the list of episodes says.
 
     Args:
         table: All rows of the file.
         row: Of the list of episodes.
         offset: Which row of the dataset the file's first one is; None where it is not known.
-        place: File and episode, for messages.
+        path: Of the file.
+        place: The episode, for messages.
 
     Raises:
         FormatError: They are not, or are not in order.
     """
+    if "episode_index" not in table.column_names:
+        raise FormatError(f"{path} has no column episode_index; it has {', '.join(table.column_names)}")
     index, length = row["episode_index"], row["length"]
     own = pc.equal(table["episode_index"], index)
     found = table.filter(own)
     if len(found) != length:
         there = sorted(set(table["episode_index"].to_pylist()), key=str)
         raise FormatError(
-            f"{place}: {len(found)} rows have episode_index {index}, and meta/episodes says {length}; the file has rows of "
-            f"episodes {', '.join(map(str, there[:8]))}{' …' if len(there) > 8 else ''}. Is it truncated, or another dataset's?"
+            f"{place}: {len(found)} rows of {path} have episode_index {index}, and meta/episodes says {length}; its rows are "
+            f"of episodes {', '.join(map(str, there[:8]))}{' …' if len(there) > 8 else ''}. Is it truncated, or another dataset's?"
         )
     begin, end = row.get("dataset_from_index"), row.get("dataset_to_index")
     if begin is not None and end is not None:
@@ -169,8 +172,8 @@ def check_rows(table: pa.Table, row: Mapping[str, Any], offset: int | None, plac
         for what, first in at.items():
             if first is not None and first != begin:
                 raise FormatError(
-                    f"{place}: its rows begin at {first} by {what}, and at {begin} by dataset_from_index; which rows are its own "
-                    "cannot be told"
+                    f"{place}: its rows in {path} begin at {first} by {what}, and at {begin} by dataset_from_index; which rows "
+                    "are its own cannot be told"
                 )
     if "frame_index" in found.column_names:
         wrong = np.flatnonzero(np.asarray(found["frame_index"]) != np.arange(len(found)))

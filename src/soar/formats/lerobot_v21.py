@@ -17,7 +17,7 @@ from soar.errors import FormatError
 VERSION = "v2.1"
 
 
-def episode_rows(folder: Path, info: dict[str, Any], camera: str) -> list[dict[str, Any]]:
+def episode_rows(folder: Path, chunk_size: int, camera: str) -> list[dict[str, Any]]:
     """Return the episodes as v3.0 lists them, each alone in its files.
 
     Raises:
@@ -26,7 +26,7 @@ def episode_rows(folder: Path, info: dict[str, Any], camera: str) -> list[dict[s
     rows = []
     for entry in _lines(folder / "meta" / "episodes.jsonl", "episode_index", "length"):
         index = int(entry["episode_index"])
-        chunk = index // int(info.get("chunks_size", 1000))
+        chunk = index // chunk_size
         place = {f"{prefix}/{key}": 0 for prefix in ("data", f"videos/{camera}") for key in ("chunk_index", "file_index")}
         rows.append({**place, **entry, "episode_chunk": chunk, f"videos/{camera}/from_timestamp": 0.0})
     return rows

@@ -119,6 +119,12 @@ class VectorMap:
             axis=1,
         ).astype(np.float32)
 
+    def gripper(self, values_ND: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the gripper's number (N,) of vectors (N, D)."""
+        if values_ND.shape[1:] != (self.count,):
+            raise ValueError(f"vectors of {self.count} numbers were expected, got shape {values_ND.shape}")
+        return np.asarray(self._column(values_ND, "gripper"), np.float64)
+
     def _column(self, values_ND: NDArray[Any], target: str) -> NDArray[Any]:
         term = self.terms[target]
         if term.source is None:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from soar.episodes.formats.vector_maps import (
+from soar.errors import FormatError
+from soar.formats.vector_maps import (
     EULER,
     EXAMPLE,
     PLAIN,
@@ -25,7 +26,7 @@ from soar.episodes.formats.vector_maps import (
     listed,
     parse_map,
 )
-from soar.errors import FormatError
+
 
 def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())

@@ -55,7 +55,9 @@ def read_at(path: Path, times_s: Sequence[float], tolerance_s: float) -> Iterato
                 continue
             if frame.time > times_s[found] + tolerance_s:
                 before = "" if before_s is None else f"one at {before_s:.4f} s and "
-                raise FormatError(f"{path}: expected a frame at {times_s[found]:.4f} s, found {before}one at {frame.time:.4f} s")
+                raise FormatError(
+                    f"{path}: expected a frame at {times_s[found]:.4f} s, found {before}one at {frame.time:.4f} s"
+                )
             yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
             found, before_s = found + 1, frame.time
             if found == len(times_s):
