@@ -158,7 +158,7 @@ def check_rows(table: pa.Table, row: Mapping[str, Any], offset: int | None, *, p
         there = sorted(set(table["episode_index"].to_pylist()), key=str)
         raise FormatError(
             f"{place}: {len(found)} rows of {path} have episode_index {index}, and meta/episodes says {length}; its rows are "
-            f"of episodes {', '.join(map(str, there[:8]))}{' …' if len(there) > 8 else ''}. Is it truncated, or another dataset's?"
+            f"of episodes {', '.join(map(str, there[:8]))}{' …' if len(there) > 8 else ''}. Is it truncated?"
         )
     begin, end = row.get("dataset_from_index"), row.get("dataset_to_index")
     if begin is not None and end is not None:
