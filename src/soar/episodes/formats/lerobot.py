@@ -69,7 +69,7 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
         FormatError: It is none, or of another version, or has no such camera.
     """
     try:
-        info = json.loads((folder / "meta" / "info.json").read_text())
+        info = json.loads((folder / "meta" / "info.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise FormatError(f"{folder} is no LeRobot dataset, meta/info.json cannot be read: {error}") from error
     version = info.get("codebase_version")

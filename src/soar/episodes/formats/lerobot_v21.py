@@ -46,7 +46,7 @@ def task_texts(folder: Path) -> dict[int, str]:
 def _lines(path: Path, *keys: str) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     try:
-        for number, line in enumerate(path.read_text().splitlines(), start=1):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             if not line.strip():
                 continue
             entry = json.loads(line)

@@ -109,7 +109,7 @@ def _array(path: Path) -> NDArray[np.floating[Any]]:
 def _text(path: Path) -> str | None:
     """Return the content of a text file, None where there is none."""
     try:
-        return path.read_text().strip() or None
+        return path.read_text(encoding="utf-8").strip() or None
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
