@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,13 @@ from numpy.typing import NDArray
 from soar.episodes import frames
 from soar.episodes.encoded import EncodedEpisode
 from soar.episodes.formats import lerobot_v21, sidecar
+from soar.episodes.formats.fingerprints import fingerprint, of_file
+from soar.episodes.formats.lerobot_tasks import instructions, tasks_of_table
+from soar.episodes.formats.pictures import ImageRange, check_range
 from soar.episodes.formats.steps import Actions, Dataset, Found, Unsaid, episode_of_steps
+from soar.episodes.formats.texts import read_text, verdict_of
 from soar.episodes.formats.video import read_span
+from soar.episodes.identity import moment
 from soar.errors import FormatError
 
 VERSION = "v3.0"
@@ -45,12 +50,17 @@ class LeRobotConfig:
     Attributes:
         camera: Name of the camera, with or without `observation.images.`; may be left out where there is one.
         actions: `reached` replaces the commanded motions by those that the next state shows.
+        image_range: What becomes black and white in images of more than 8 bits; they are refused without.
         unsaid: What the files do not say.
     """
 
     camera: str = ""
     actions: Actions = "commanded"
+    image_range: ImageRange | None = None
     unsaid: Unsaid = field(default_factory=Unsaid)
+
+    def __post_init__(self) -> None:
+        check_range(self.image_range)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +79,8 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
         FormatError: It is none, or of another version, or has no such camera.
     """
     try:
-        info = json.loads((folder / "meta" / "info.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        info = json.loads(read_text(folder / "meta" / "info.json"))
+    except (OSError, ValueError, FormatError) as error:
         raise FormatError(f"{folder} is no LeRobot dataset, meta/info.json cannot be read: {error}") from error
     version = info.get("codebase_version")
     if version not in (VERSION, lerobot_v21.VERSION):
@@ -87,8 +97,13 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
                 f"the features are {', '.join(features)}"
             )
     camera = _camera(folder, features, config.camera)
+    _check_no_depth(folder, features[camera], camera, config)
     if version == VERSION:
-        episodes, tasks = _rows(sorted((folder / "meta" / "episodes").rglob("*.parquet")), folder), _tasks(folder)
+        path = folder / "meta" / "tasks.parquet"
+        episodes, tasks = (
+            _rows(sorted((folder / "meta" / "episodes").rglob("*.parquet")), folder),
+            tasks_of_table(_table(path), path),
+        )
     else:
         episodes, tasks = lerobot_v21.episode_rows(folder, info, camera), lerobot_v21.task_texts(folder)
     episodes.sort(key=lambda row: int(row["episode_index"]))
@@ -102,7 +117,12 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
             stored = known.get(str(index))
             id = stored["id"] if stored else f"{name}-{index:06d}"
             place = f"{folder} episode {index}"
-            yield Found(id=id, place=place, read=partial(_read, source, row, id, stored, place))
+            yield Found(
+                id=id,
+                place=place,
+                read=partial(_read, source, row, id, stored, place),
+                fingerprint=partial(_fingerprint, source, row, stored),
+            )
 
     return Dataset(count=len(episodes), episodes=found())
 
@@ -118,10 +138,9 @@ def _read(source: _Source, row: dict[str, Any], id: str, stored: dict[str, Any] 
     images = _images(source, row, table)
     if stored is not None:
         return sidecar.restore(stored, images, states_ND, actions_ND, place)
-    success = row.get("soar/success")
+    success = verdict_of(row.get("soar/success"), f"{place}: soar/success")
     if success is None and "next.success" in table.column_names:
-        success = bool(np.asarray(table["next.success"].to_pylist()[-1]).all())
-    task_index = table["task_index"].to_pylist()[0]
+        success = verdict_of(table["next.success"].to_pylist()[-1], f"{place}: next.success")
     unsaid = source.config.unsaid
     return episode_of_steps(
         id,
@@ -132,10 +151,32 @@ def _read(source: _Source, row: dict[str, Any], id: str, stored: dict[str, Any] 
         actions=source.config.actions,
         origin={"format": "lerobot", "episode_index": row["episode_index"], "camera": source.camera, "fps": source.info["fps"]},
         scene=row.get("soar/scene") or unsaid.scene,
-        instruction=source.tasks.get(task_index, ""),
-        labels=() if success is None else (unsaid.label(bool(success)),),
+        instructions=instructions(table, source.tasks, place),
+        image_range=source.config.image_range,
+        labels=() if success is None else (unsaid.label(success),),
         provenance=unsaid.provenance(policy=row.get("soar/policy") or "", robot=source.info.get("robot_type") or ""),
     )
+
+
+def _fingerprint(source: _Source, row: dict[str, Any], stored: dict[str, Any] | None) -> str:
+    """Return what changes with the episode's files, its row in `meta/episodes`, or its task."""
+    if stored is not None:
+        return moment(stored["created_s"], stored["length"])
+    files = [of_file(_path(source, row, "data_path", "data"))]
+    if source.info["features"][source.camera]["dtype"] != "image":
+        files.append(of_file(_path(source, row, "video_path", f"videos/{source.camera}")))
+    texts = [name for name in row.get("tasks") or () if name in source.tasks.values()] or sorted(source.tasks.items())
+    return fingerprint(replace(source.config, unsaid=Unsaid()), sorted(row.items()), files, texts)
+
+
+def _check_no_depth(folder: Path, feature: dict[str, Any], camera: str, config: LeRobotConfig) -> None:
+    """Refuse a camera that is said to measure depth, unless it is known which values become black and white."""
+    said = (feature.get("info") or {}).get("video.is_depth_map") or feature.get("is_depth_map")
+    if said and config.image_range is None:
+        raise FormatError(
+            f"{folder}: {camera} is a depth map (video.is_depth_map in meta/info.json), no picture. Choose another camera with "
+            "--camera, or name the values that become black and white, for example --image-range 0 2000"
+        )
 
 
 def _check_order(table: pa.Table, place: str) -> None:
@@ -154,7 +195,7 @@ def _images(source: _Source, row: dict[str, Any], table: pa.Table) -> list[bytes
         return [cell["bytes"] for cell in table[camera].to_pylist()]
     path = _path(source, row, "video_path", f"videos/{camera}")
     start_s = row[f"videos/{camera}/from_timestamp"]
-    images = read_span(path, start_s, row["length"], source.info["fps"])
+    images = read_span(path, start_s, row["length"], source.info["fps"], source.config.image_range)
     return [frames.encode(image) for image in images]
 
 
@@ -181,20 +222,6 @@ def _camera(folder: Path, features: dict[str, Any], wanted: str) -> str:
             else f"{folder}: choose one of its cameras with --camera: {names}"
         )
     return chosen[0]
-
-
-def _tasks(folder: Path) -> dict[int, str]:
-    """Return the tasks by index; their texts are the frame's index, whatever that column is called."""
-    path = folder / "meta" / "tasks.parquet"
-    table = _table(path)
-    texts = [
-        name
-        for name in table.column_names
-        if pa.types.is_string(table[name].type) or pa.types.is_large_string(table[name].type)
-    ]
-    if "task_index" not in table.column_names or len(texts) != 1:
-        raise FormatError(f"{path} must have a column task_index and the tasks as its index; it has {table.column_names}")
-    return dict(zip(table["task_index"].to_pylist(), table[texts[0]].to_pylist(), strict=True))
 
 
 def _rows(paths: list[Path], folder: Path) -> list[dict[str, Any]]:

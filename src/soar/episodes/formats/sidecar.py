@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from soar.episodes import schema
 from soar.episodes.encoded import EncodedEpisode
-from soar.episodes.formats.steps import checked, jpeg
+from soar.episodes.formats.pictures import jpeg
+from soar.episodes.formats.steps import checked
 from soar.errors import FormatError
 
 _WHERE = Path("soar") / "episodes.parquet"

@@ -12,6 +12,7 @@ from typing import Literal, cast
 import av
 import numpy as np
 
+from soar.episodes.formats.pictures import ImageRange, scaled
 from soar.errors import FormatError
 from soar.types import Image
 
@@ -25,18 +26,18 @@ TOLERANCE_S = 1e-4
 """How far the time of a frame may be from what is expected."""
 
 
-def read_frames(path: Path) -> list[Image]:
-    """Return all frames of a video.
+def read_frames(path: Path, image_range: ImageRange | None = None) -> list[Image]:
+    """Return all frames of a video; `image_range` is for grey of more than 8 bits.
 
     Raises:
         FormatError: It cannot be read.
     """
     with _opened(path) as container:
-        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]
+        return [_image(frame, path, image_range) for frame in container.decode(video=0)]
 
 
-def read_span(path: Path, start_s: float, count: int, fps: float) -> Iterator[Image]:
-    """Yield `count` frames from `start_s` on.
+def read_span(path: Path, start_s: float, count: int, fps: float, image_range: ImageRange | None = None) -> Iterator[Image]:
+    """Yield `count` frames from `start_s` on; `image_range` is for grey of more than 8 bits.
 
     Raises:
         FormatError: The video cannot be read, ends too early, or has other times.
@@ -50,7 +51,7 @@ def read_span(path: Path, start_s: float, count: int, fps: float) -> Iterator[Im
             expected = start_s + found / fps
             if abs(frame.time - expected) > TOLERANCE_S:
                 raise FormatError(f"{path}: expected a frame at {expected:.4f} s, found one at {frame.time:.4f} s")
-            yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+            yield _image(frame, path, image_range)
             found += 1
             if found == count:
                 return
@@ -99,6 +100,18 @@ class VideoWriter:
         for packet in self._stream.encode(frame):
             self.bytes += packet.size
             self._container.mux(packet)
+
+
+def _image(frame: av.VideoFrame, path: Path, image_range: ImageRange | None) -> Image:
+    """Return a frame as RGB of 8 bits. Colour of more bits has the whole range, so it is only rounded; grey may be depth."""
+    components = frame.format.components
+    if len(components) > 2 or components[0].bits <= 8 or frame.format.name.startswith("pal"):
+        return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    try:
+        values = frame.to_ndarray()
+    except ValueError as error:
+        raise FormatError(f"{path}: frames of format {frame.format.name} are not read; encode the video again") from error
+    return scaled(values, f"a frame of format {frame.format.name}", str(path), image_range)
 
 
 @contextmanager
