@@ -35,7 +35,7 @@ types: .venv/ready ## check the types, strictly
 	$(BIN)/mypy src
 
 tables: .venv/ready ## regenerate the tables of README and docs from results/
-	$(BIN)/python -m soar.evaluation.tables README.md $(wildcard docs/*.md)
+	$(BIN)/python -m soar.reports.docs_tables README.md $(wildcard docs/*.md)
 
 format: .venv/ready ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix $(PYTHON_FILES)

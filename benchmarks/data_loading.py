@@ -27,15 +27,18 @@ from typing import Any
 import numpy as np
 import simplejpeg
 
-from soar.episodes import EncodedEpisode, EpisodeStore, HindsightSampler, Mixture, frames, load_arrays
-from soar.episodes.formats.lerobot_export import export_lerobot
-from soar.episodes.formats.rlds_export import export_rlds
-from soar.episodes.images import promised_bytes
-from soar.episodes.loading import batches
+from soar.datasets import HindsightSampler, Mixture, load_arrays
+from soar.datasets.batches import batches
+from soar.datasets.image_cache import promised_bytes
+from soar.episodes import EncodedEpisode, EpisodeStore
+from soar.episodes import jpeg as frames
 from soar.evaluation.results import read_results, write_results
-from soar.sim.demonstrator import Demonstrator, Style
+from soar.formats.lerobot_export import export_lerobot
+from soar.formats.rlds_export import export_rlds
+from soar.sim.ground_truth import reset_for
 from soar.sim.scene import load_scene
-from soar.sim.truth import reset_for
+from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.style import Style
 from soar.sim.world import World
 
 ROOT = Path(__file__).parents[1]

@@ -2,7 +2,7 @@
 
 The paper's policy at 256 px, batch 256, bfloat16, compiled, all in one run on one card:
 
-    steps/s       `soar.improve.cotraining.cotrain` on a store of JPEGs, against the same loop on a batch that is on the device
+    steps/s       `soar.training.cotraining.cotrain` on a store of JPEGs, against the same loop on a batch that is on the device
     TFLOP/s       of that loop (forward and backward by torch's counter), against a large bfloat16 matrix product
     steps/s       of that loop, against flax and optax jitted by XLA, bfloat16 (peers/flax_policy.py)
     ms            of the augmentation of a batch, against the whole step
@@ -26,17 +26,17 @@ import cv2
 import numpy as np
 import torch
 from peer import Peer
+from timing import Enough, timed
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from train_step import Enough, timed
 
 from soar.episodes import EpisodeStore
-from soar.improve.cotraining import cotrain
 from soar.improve.preset import load_preset
 from soar.policies.network import PolicyNetwork
 from soar.training.augment import augment
+from soar.training.config import PolicyTrainingConfig
+from soar.training.cotraining import cotrain
 from soar.training.loop import fit
-from soar.training.policy import PolicyTrainingConfig
 from soar.types import Episode, Provenance
 
 

@@ -21,14 +21,14 @@ import torch
 from peer import Peer
 from train_step import ONE_THREAD
 
-from soar.episodes import ActionStatistics
 from soar.evaluation.results import write_results
-from soar.policies.acting import PlanningPolicy
-from soar.policies.exported import ExportedPolicy
-from soar.policies.exporting import export_policy
+from soar.normalization import ActionStatistics
+from soar.policies.chunked import PlanningPolicy
 from soar.policies.learned import LearnedPolicy
 from soar.policies.lineage import Lineage
 from soar.policies.network import NetworkConfig, PolicyNetwork
+from soar.policies.onnx import ExportedPolicy
+from soar.policies.onnx_export import export_policy
 from soar.types import STEP_S, Observation
 
 SIZE, CALLS = 256, 5

@@ -41,8 +41,8 @@ class Ours:
     def __init__(self, size: int) -> None:
         import numpy as np
 
+        from soar.sim.ground_truth import reset_for
         from soar.sim.scene import load_scene
-        from soar.sim.truth import reset_for
         from soar.sim.world import World
 
         self._world = World(load_scene("scene1"), image_size=size)
@@ -117,8 +117,9 @@ def collect(seconds: float, ready: Any, seed: int) -> float:
     import numpy as np
 
     from soar.robots.safety import SafeRobot
-    from soar.sim.demonstrator import Demonstrator, Style
     from soar.sim.robot import open_robot
+    from soar.sim.scripted.expert import Demonstrator
+    from soar.sim.scripted.style import Style
 
     robot = open_robot("scene1", SIZE)
     tasks, rng = robot.world.config.tasks, np.random.default_rng(seed)

@@ -31,14 +31,14 @@ from numpy.typing import NDArray
 from soar.evaluation.results import read_results, write_results
 from soar.seeding import generator
 from soar.subgoals.diffusion import DiffusionConfig, DiffusionSubgoals, load_pipeline
-from soar.subgoals.editing import EditingConfig, Editor
+from soar.subgoals.diffusion_sampling import EditingConfig, Editor
 from soar.subgoals.flow import to_float
-from soar.subgoals.small import SmallConfig, small_pipeline, words_as_tokens
+from soar.subgoals.small_pipeline import SmallConfig, small_pipeline, words_as_tokens
 from soar.subgoals.susie import SCHEDULER, UNET
-from soar.training.editor import EditorTrainingConfig, from_nothing, train_editor
+from soar.training.diffusion_subgoals import EditorTrainingConfig, from_nothing, train_editor
 from soar.training.frame_pairs import StorePairs, pinned, split
 from soar.training.loop import FitConfig
-from soar.training.subgoal import CHANGED
+from soar.training.subgoal_metrics import CHANGED
 
 COMMAND = "python benchmarks/subgoal.py branches|steps|gpu --out results/subgoal.json"
 ORDER = ("branches", "steps", "gpu")

@@ -22,12 +22,12 @@ from pathlib import Path
 import httpx2
 import numpy as np
 
+from soar.base_models import default_weights
 from soar.evaluation.results import write_results
-from soar.grammar import task_from_instruction
-from soar.improve.weights import default_weights
+from soar.instruction_grammar import task_from_instruction
 from soar.tasks import TaskProposer, UCBSelector
-from soar.vlm.openai_api import OpenAIConfig, OpenAIModel
-from soar.vlm.opening import open_vlm
+from soar.vlm.loading import open_vlm
+from soar.vlm.openai_client import OpenAIConfig, OpenAIModel
 
 TASKS = [
     task_from_instruction(f"{verb} the {thing} {where}")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from episodes.builders import judged, make_episode
-from improve.tiny import PRESET, SCENE, TASK, random_policy, write
+from soar.base_models import WEIGHTS, default_weights
 from soar.episodes import EpisodeStore
-from soar.improve.weights import WEIGHTS, default_weights
+from tests.episodes.builders import judged, make_episode
+from tests.improve.tiny import PRESET, SCENE, TASK, random_policy, write
 
 Fails = Callable[..., str]
 
@@ -124,7 +124,8 @@ def test_a_run_folder_that_cannot_be_written(tmp_path: Path) -> None:
     script = f"""
 import os, sys, torch, lance, mujoco, cv2
 from soar.cli import commands, main, progress, tables
-from soar.improve import loop, weights
+from soar.improve import loop
+from soar import base_models
 if os.getuid() == 0:
     os.setuid(65534)
 sys.exit(main(["improve", "--run", "{tmp_path}/locked/run", "--policy", "{policy}", "--subgoals", "oracle", "--vlm", "oracle"]))

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from episodes.builders import goal_images, judged, make_episode
-from improve.tiny import PRESET, SCENE, random_policy, write
 from soar.cli import main
 from soar.episodes import EpisodeStore
 from soar.evaluation import read_evaluation
-from soar.evaluation.simulated import read_films
+from soar.evaluation.runner import read_films
 from soar.policies.learned import LearnedPolicy, read_lineage
+from tests.episodes.builders import goal_images, judged, make_episode
+from tests.improve.tiny import PRESET, SCENE, random_policy, write
 
 COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data", "vlm", "tasks", "subgoal", "import-susie",
             "import-checkpoint", "export-policy")  # fmt: skip

@@ -8,9 +8,9 @@ from pathlib import Path
 import lance
 import pytest
 
-from episodes.builders import judged, make_episode
 from soar.cli import main
 from soar.episodes import EpisodeStore
+from tests.episodes.builders import judged, make_episode
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 
 from soar.cli.flags import invocation
-from soar.cli.loop import Improve
+from soar.cli.improve import Improve
 from soar.cli.reproduce import Reproduce
 
 

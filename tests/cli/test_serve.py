@@ -13,14 +13,14 @@ import httpx2
 import numpy as np
 import pytest
 
-from improve.tiny import random_policy
-from soar import fallbacks
 from soar.errors import ConfigError
 from soar.policies.remote import HOLD, RemotePolicy
-from soar.remote import RemoteConfig
+from soar.remote import fallbacks
+from soar.remote.client import RemoteConfig
 from soar.serving.replicas import check_accelerators
 from soar.serving.server import listen
 from soar.types import Observation
+from tests.improve.tiny import random_policy
 
 Fails = Callable[..., str]
 IMAGE = np.zeros((64, 64, 3), np.uint8)

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soar.collect.collector import CollectConfig, Collector
-from soar.collect.journal import Journal
+from soar.collect.collector import Collector
+from soar.collect.config import CollectConfig
 from soar.collect.rollout import RolloutConfig
-from soar.collect.workers import Reporter
 from soar.episodes.store import EpisodeStore
-from soar.grammar import task_from_instruction
+from soar.event_log import Journal
+from soar.fleet.processes import Reporter
+from soar.instruction_grammar import task_from_instruction
 from soar.policies.base import Policy
 from soar.robots import Fault, FaultyRobot, SafeRobot
 from soar.seeding import generator

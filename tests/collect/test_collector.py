@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soar.collect.collector import CollectConfig
-from soar.collect.journal import Journal, read_journal
-from soar.collect.workers import run_workers
+from soar.collect.config import CollectConfig
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError, RobotFault
+from soar.event_log import Journal, read_journal
+from soar.fleet.processes import run_workers
 from soar.robots import Fault
 from soar.testing import FakePolicy
 from soar.types import Episode

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from scripted import Scripted, scripted
-from soar.collect.journal import read_journal
 from soar.episodes.store import EpisodeStore
+from soar.event_log import read_journal
 from soar.policies.base import Policy
 from soar.policies.remote import HOLD, RemotePolicy
-from soar.remote import RemoteConfig
+from soar.remote.client import RemoteConfig
+from soar.remote.wire import pack
 from soar.subgoals.remote import PREVIOUS, RemoteSubgoals
-from soar.wire import pack
+from tests.scripted import Scripted, scripted
 
 from .collecting import STEPS, collector
 

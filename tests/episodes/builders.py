@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soar.episodes import StepArrays
+from soar.datasets import StepArrays
 from soar.types import Episode, Label, Provenance, Subgoal
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soar.episodes import EpisodeStore, frames
-from soar.episodes.doctor import examine, repair
+from soar.episodes import EpisodeStore
+from soar.episodes import jpeg as frames
+from soar.episodes.integrity import examine, repair
 from soar.seeding import generator
 
 from .writing import Done, episode_named, label_of, write_until_killed

@@ -352,7 +352,7 @@ _AS_NOBODY = """
 import os, sys
 from soar.episodes import EpisodeStore
 from soar.errors import StoreError
-from episodes.builders import judged, make_episode
+from tests.episodes.builders import judged, make_episode
 store = EpisodeStore(sys.argv[1])
 make_episode("warm-up")
 if os.getuid() == 0:
@@ -370,7 +370,7 @@ _FULL_DISK = """
 import resource, signal, sys
 from soar.episodes import EpisodeStore
 from soar.errors import StoreError
-from episodes.builders import make_episode
+from tests.episodes.builders import make_episode
 store = EpisodeStore(sys.argv[1])
 # Writing past the limit fails like a full disk: the write is refused, the process lives on.
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -384,8 +384,7 @@ print(store.count())
 
 
 def _run(script: str, uri: str) -> list[str]:
-    tests = Path(__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": str(tests)}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", script, uri], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

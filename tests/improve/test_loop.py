@@ -10,24 +10,24 @@ from pathlib import Path
 
 import pytest
 
-from soar.collect.journal import read_journal
 from soar.episodes import EpisodeStore
 from soar.errors import ConfigError
 from soar.evaluation import read_evaluation
-from soar.improve.collecting import Models
+from soar.event_log import read_journal
+from soar.fleet.collection import Models
 from soar.improve.loop import ImproveConfig, improve
 from soar.improve.preset import load_preset
-from soar.improve.reporting import round_rows
 from soar.improve.run_folder import RunFolder
+from soar.improve.run_report import round_rows
 from soar.policies.learned import LearnedPolicy, read_lineage
+from tests.conftest import Pretrained
 
-from .conftest import Pretrained
 from .tiny import SCENE, write
 
 PARENT = """
 import signal, sys
 from pathlib import Path
-from soar.improve.collecting import Models
+from soar.fleet.collection import Models
 from soar.improve.loop import ImproveConfig, improve
 from soar.improve.preset import load_preset
 if __name__ == "__main__":

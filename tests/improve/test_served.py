@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from soar.collect.journal import read_journal
 from soar.episodes import EpisodeStore
 from soar.errors import ModelServerError
-from soar.improve.collecting import Models, check_models
+from soar.event_log import read_journal
+from soar.fleet.collection import Models, check_models
 from soar.improve.loop import ImproveConfig, improve
 from soar.improve.preset import load_preset
-from vlm.tiny_vlm import save_tiny_vlm
-from vlm.transformers_server import transformers_serve
+from tests.conftest import Pretrained
+from tests.vlm.tiny_vlm import save_tiny_vlm
+from tests.vlm.transformers_server import transformers_serve
 
-from .conftest import Pretrained
 from .tiny import SCENE, write
 
 

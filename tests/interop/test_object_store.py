@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from episodes.builders import judged, make_episode
-from improve.tiny import PRESET, SCENE, random_policy, write
 from soar.cli import main
-from soar.episodes import EpisodeStore, load_arrays
-from soar.episodes.doctor import examine
+from soar.datasets import load_arrays
+from soar.episodes import EpisodeStore
+from soar.episodes.integrity import examine
 from soar.errors import StoreError
 from soar.policies.learned import read_lineage
+from tests.episodes.builders import judged, make_episode
+from tests.improve.tiny import PRESET, SCENE, random_policy, write
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(1800)]
 ROOT = Path(__file__).parents[2]

@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from episodes.formats.datasets import assert_same, store_of_three, write_v21
-from episodes.formats.test_released_writers import check_bridge, check_lerobot, check_soar
-from soar.episodes import EpisodeStore, frames
-from soar.episodes.formats.importing import import_episodes
-from soar.episodes.formats.lerobot import LeRobotConfig, open_lerobot
-from soar.episodes.formats.lerobot_export import export_lerobot
-from soar.episodes.formats.rlds import RLDSConfig, open_rlds
-from soar.episodes.formats.rlds_export import export_rlds
-from soar.episodes.formats.steps import actions_of_steps
+from soar.episodes import EpisodeStore
+from soar.episodes import jpeg as frames
+from soar.formats.importing import import_episodes
+from soar.formats.lerobot import LeRobotConfig, open_lerobot
+from soar.formats.lerobot_export import export_lerobot
+from soar.formats.rlds import RLDSConfig, open_rlds
+from soar.formats.rlds_export import export_rlds
+from soar.formats.steps import actions_of_steps
+from tests.formats.datasets import assert_same, store_of_three, write_v21
+from tests.formats.test_released_writers import check_bridge, check_lerobot, check_soar
 
 from .conftest import Peer
 

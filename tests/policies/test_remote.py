@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scripted import Scripted, scripted
-from soar import fallbacks
 from soar.errors import ConfigError, ModelServerError, UnknownNameError
 from soar.policies.exploration import ExplorationConfig, Explorer
-from soar.policies.opening import open_policy
+from soar.policies.loading import open_policy
 from soar.policies.remote import HOLD, RemotePolicy
-from soar.remote import RemoteConfig
+from soar.remote import fallbacks
+from soar.remote.client import RemoteConfig
 from soar.types import Observation
+from tests.scripted import Scripted, scripted
 
 ABOUT = {
     "kind": "policy",

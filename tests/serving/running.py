@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from soar.serving.gate import App
+from soar.serving.auth import App
 from soar.serving.server import listen
 
 

@@ -14,29 +14,29 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from improve.tiny import random_policy
-from soar import fallbacks
+from soar.base_models import default_weights
 from soar.errors import ModelServerError
-from soar.improve.weights import default_weights
 from soar.policies.learned import LearnedPolicy
 from soar.policies.remote import RemotePolicy
-from soar.remote import RemoteConfig
+from soar.remote import fallbacks
+from soar.remote.client import RemoteConfig
+from soar.remote.wire import Limits, pack
 from soar.serving.application import ServiceConfig
+from soar.serving.auth import Gate, GateConfig
 from soar.serving.batching import BatchConfig
 from soar.serving.chat import SUFFIX, chat_application
-from soar.serving.gate import Gate, GateConfig
 from soar.serving.policies import policy_application
 from soar.serving.server import ServerConfig, build
 from soar.serving.subgoals import subgoal_application
-from soar.subgoals.opening import open_subgoal_model
+from soar.subgoals.loading import open_subgoal_model
 from soar.subgoals.remote import RemoteSubgoals
 from soar.tasks import decide
 from soar.testing import check_policy, check_subgoal_model, check_vlm
 from soar.types import Image, Observation
 from soar.vlm.base import Answer
-from soar.vlm.openai_api import YES_NO, OpenAIConfig, OpenAIModel
-from soar.vlm.opening import open_vlm
-from soar.wire import Limits, pack
+from soar.vlm.loading import open_vlm
+from soar.vlm.openai_client import YES_NO, OpenAIConfig, OpenAIModel
+from tests.improve.tiny import random_policy
 
 from .running import running
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.sim.acting import HOLD, grasp, perform, walk
 
 from soar.sim.cloth import RADIUS_M
-from soar.sim.demonstrator import Demonstrator, Style
+from soar.sim.ground_truth import answer, reset_for, succeeded
 from soar.sim.robot import SimRobot
 from soar.sim.scene import BARRIER_HIGH, BARRIER_LOW, SceneConfig
-from soar.sim.truth import answer, reset_for, succeeded
+from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.style import Style
 from soar.sim.world import World
+from tests.sim.acting import HOLD, grasp, perform, walk
 
 FOLD, UNFOLD = "fold the white napkin from right to left", "unfold the white napkin from left to right"
 QUESTION = "Is the white napkin folded?"

@@ -4,16 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.sim.acting import walk
 
 from soar.configuration import CONFIGS
 from soar.errors import ConfigError, UnknownNameError
 from soar.robots import SafeRobot
 from soar.robots.registry import RobotConfig, load_robot
-from soar.sim.demonstrator import Demonstrator, Style
 from soar.sim.robot import SimRobot, open_robot
 from soar.sim.scene import load_scene
+from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.style import Style
 from soar.testing import check_robot
+from tests.sim.acting import walk
 
 PUT = "put the green block in the wooden bowl"
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.sim.acting import HOLD, grasp, perform, walk
 
-from soar.sim.looks import Look
+from soar.sim.appearance import Look
+from soar.sim.ground_truth import answer, reset_for
 from soar.sim.scene import BARRIER_HIGH, BARRIER_LOW, SceneConfig, load_scene
-from soar.sim.truth import answer, reset_for
 from soar.sim.world import HOME_POSITION, World, body_name
+from tests.sim.acting import HOLD, grasp, perform, walk
 
 PUT = "put the green block in the wooden bowl"
 

@@ -10,8 +10,8 @@ import pytest
 
 from soar.errors import CheckpointError, ConfigError, UnknownNameError
 from soar.subgoals.diffusion import DiffusionConfig, DiffusionSubgoals
-from soar.subgoals.editing import SAMPLERS
-from soar.subgoals.opening import open_subgoal_model
+from soar.subgoals.diffusion_sampling import SAMPLERS
+from soar.subgoals.loading import open_subgoal_model
 from soar.testing import check_subgoal_model
 
 from .tiny_diffusion import save_tiny_pipeline

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from soar.errors import CheckpointError, ConfigError
-from soar.language import TextConfig, tokenize
-from soar.model_files import save_model
+from soar.nn.model_files import save_model
+from soar.nn.text_encoder import TextConfig, tokenize
 from soar.seeding import generator
 from soar.subgoals.flow import (
     KIND,

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scripted import Scripted, scripted
-from soar import fallbacks
 from soar.errors import ConfigError, ModelServerError, UnknownNameError
-from soar.remote import RemoteConfig
-from soar.subgoals.opening import open_subgoal_model
+from soar.remote import fallbacks
+from soar.remote.client import RemoteConfig
+from soar.remote.wire import pack
+from soar.subgoals.loading import open_subgoal_model
 from soar.subgoals.remote import PREVIOUS, RemoteSubgoals
-from soar.wire import pack
+from tests.scripted import Scripted, scripted
 
 IMAGES = [np.full((8, 8, 3), 20 * i, np.uint8) for i in range(4)]
 ABOUT = {"kind": "subgoal", "protocol": 1, "model": "editor-1"}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soar.errors import ConfigError
-from soar.grammar import task_from_instruction
+from soar.instruction_grammar import task_from_instruction
 from soar.tasks.questions import Question, read_questions, read_reply, reviewed, task_finder, translate, write_questions
 from soar.types import Image
 

@@ -16,9 +16,9 @@ from soar.errors import ConfigError
 from soar.policies.learned import LearnedPolicy
 from soar.training.loop import fit
 from soar.training.policy import train_policy
-from training.test_loop import CONFIG as LOOP_CONFIG
-from training.test_loop import make_batch, make_model, squared_error
-from training.test_policy import CONFIG, MIXTURE, STATISTICS
+from tests.training.test_loop import CONFIG as LOOP_CONFIG
+from tests.training.test_loop import make_batch, make_model, squared_error
+from tests.training.test_policy import CONFIG, MIXTURE, STATISTICS
 
 # Dropout draws from another stream in each part; everything else is the same however a batch is cut.
 WHOLE = dataclasses.replace(
@@ -34,7 +34,7 @@ import torch
 torch.set_num_threads(1)
 from soar.training.distributed import joined
 from soar.training.policy import train_policy
-from training.test_distributed import MIXTURE, STATISTICS, WHOLE
+from tests.training.test_distributed import MIXTURE, STATISTICS, WHOLE
 with joined("cpu") as (group, device):
     assert group.size == 2
     train_policy(WHOLE, MIXTURE, STATISTICS, Path(sys.argv[1]), device=device)
@@ -59,13 +59,13 @@ def test_two_processes_learn_what_one_does_with_the_same_batches(tmp_path: Path)
     (tmp_path / "child.py").write_text(CHILD)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += [str(tmp_path / "child.py"), str(tmp_path / "two")]
-    tests = str(Path(__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     done = subprocess.run(
         command,
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"PYTHONPATH": tests, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+        env=os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
     )
     assert done.returncode == 0, done.stderr
     train_policy(WHOLE, MIXTURE, STATISTICS, tmp_path / "one")

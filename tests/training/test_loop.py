@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from soar.errors import CheckpointError, ConfigError, SoarError
-from soar.training.journal import SPEED
 from soar.training.loop import FitConfig, fit, learning_rate
+from soar.training.metrics import SPEED
 
 CONFIG = FitConfig(steps=40, batch_size=8, warmup_steps=4, ema=0.9, checkpoint_every=8, log_every=3, channels_last=True)
 

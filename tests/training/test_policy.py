@@ -7,20 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from episodes.builders import grasping, make_episode
 from soar.configuration import validate
-from soar.episodes import EpisodeStore, HindsightSampler, Mixture, StepArrays, action_statistics, load_arrays
-from soar.episodes.places import grasp_places
+from soar.datasets import HindsightSampler, Mixture, StepArrays, action_statistics, load_arrays
+from soar.datasets.grasp_reweighting import grasp_places
+from soar.episodes import EpisodeStore
 from soar.errors import CheckpointError, ConfigError
 from soar.policies.encoders import EncoderConfig
 from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.policies.lineage import Lineage
 from soar.policies.network import NetworkConfig
 from soar.training.augment import NO_AUGMENTATION
+from soar.training.config import PolicyTrainingConfig
 from soar.training.data import SourceConfig, co_training_mixture, make_sampler
 from soar.training.loop import FitConfig
-from soar.training.policy import PolicyTrainingConfig, train_policy
+from soar.training.policy import train_policy
 from soar.types import Observation
+from tests.episodes.builders import grasping, make_episode
 
 CONFIG = PolicyTrainingConfig(
     fit=FitConfig(steps=6, batch_size=16, warmup_steps=2, checkpoint_every=3, log_every=2),

@@ -6,16 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soar.episodes import HindsightSampler, Mixture
+from soar.datasets import HindsightSampler, Mixture
 from soar.errors import SoarError, StoreError
 from soar.policies.heads import HeadConfig
 from soar.policies.instructions import InstructionConfig, InstructionEncoder
 from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.training.checkpoints import claim
+from soar.training.config import PolicyTrainingConfig
 from soar.training.data import with_instructions
-from soar.training.policy import PolicyTrainingConfig, train_policy
+from soar.training.policy import train_policy
 from soar.training.samples import Samples, chunks_of
-from training.test_policy import ARRAYS, CONFIG, MIXTURE, OBSERVATION, STATISTICS
+from tests.training.test_policy import ARRAYS, CONFIG, MIXTURE, OBSERVATION, STATISTICS
 
 WORDS = InstructionConfig(encoder="hashed-words", features=16, hidden=16)
 LANGUAGE = dataclasses.replace(CONFIG, network=dataclasses.replace(CONFIG.network, conditioning="language", instruction=WORDS))

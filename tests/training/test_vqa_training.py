@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soar.errors import ConfigError
-from soar.language import TextConfig
+from soar.nn.text_encoder import TextConfig
 from soar.training.loop import FitConfig
 from soar.training.vqa import FrameRows, VQATrainingConfig, fit_temperature, row_weights, score, train_vqa
 from soar.vlm.vqa import VQAConfig, VQAModel

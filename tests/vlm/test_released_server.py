@@ -8,7 +8,7 @@ import numpy as np
 
 from soar.tasks import decide
 from soar.testing import check_vlm
-from soar.vlm.openai_api import OpenAIConfig, OpenAIModel
+from soar.vlm.openai_client import OpenAIConfig, OpenAIModel
 from soar.vlm.transformers_model import TransformersConfig, TransformersModel
 
 from .tiny_vlm import save_tiny_vlm

@@ -10,7 +10,7 @@ import pytest
 
 from soar.errors import CheckpointError, ConfigError
 from soar.testing import check_vlm
-from soar.vlm.opening import open_language_model, open_vlm
+from soar.vlm.loading import open_language_model, open_vlm
 from soar.vlm.transformers_model import TransformersConfig, TransformersModel
 
 from .tiny_vlm import save_tiny_vlm

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from soar.errors import CheckpointError, ConfigError
-from soar.language import TextConfig
-from soar.model_files import save_model
+from soar.nn.model_files import save_model
+from soar.nn.text_encoder import TextConfig
 from soar.seeding import generator
 from soar.testing.contracts import check_vlm
 from soar.types import Image

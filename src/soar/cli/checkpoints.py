@@ -55,8 +55,8 @@ class ExportPolicy:
     def run(self) -> None:
         """Run it."""
         from soar.cli.tables import say
-        from soar.policies.exporting import export_policy
         from soar.policies.learned import LearnedPolicy
+        from soar.policies.onnx_export import export_policy
 
         policy = LearnedPolicy.load(self.policy)
         difference = export_policy(policy, self.out)

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import tyro
 
-from soar.cli.curate import Compact, Delete, Doctor, Label, Merge, Pin, Relabel, Split
-from soar.cli.exchange import Export, Import
-from soar.cli.hub import Pull, Push
-from soar.cli.looking import ContactSheet, View
+from soar.cli.data_edit import Compact, Delete, Doctor, Label, Merge, Pin, Relabel, Split
+from soar.cli.data_exchange import Export, Import
+from soar.cli.data_hub import Pull, Push
+from soar.cli.data_view import ContactSheet, View
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from soar.improve.progress import Progress as ProgressReport
+from soar.progress import Progress as ProgressReport
 
 _LOG_EVERY_S = 20.0
 

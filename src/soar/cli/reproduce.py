@@ -68,18 +68,18 @@ class Reproduce:
 
     def run(self) -> None:
         """Run it."""
+        from soar.base_models import default_weights
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
         from soar.configuration import load
+        from soar.evaluation.paired import paired_rows
         from soar.evaluation.results import read_results, write_results
-        from soar.improve.collecting import Models
-        from soar.improve.weights import default_weights
-        from soar.reproduce.arms import reproduce
-        from soar.reproduce.experiment import Experiment
-        from soar.reproduce.figure import bars, round_curve, save
-        from soar.reproduce.judging import attempt_rows, collection_rows, detector_rows
-        from soar.reproduce.learning_curve import learning_curve
-        from soar.reproduce.pairing import paired_rows
+        from soar.experiments.collection_tables import attempt_rows, collection_rows, detector_rows
+        from soar.experiments.config import Experiment
+        from soar.experiments.learning_curve import learning_curve
+        from soar.experiments.runner import reproduce
+        from soar.fleet.collection import Models
+        from soar.reports.plots import bars, round_curve, save
 
         name = Path(self.experiment).stem
         results = self.results or Path("results") / f"{name}.json"

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from soar.evaluation import Evaluation, Rate
-from soar.evaluation.detection import DetectorScore
+from soar.evaluation.detector_metrics import DetectorScore
 from soar.evaluation.statistics import short
 
 POSE = ("x [m]", "y [m]", "z [m]", "roll [rad]", "pitch [rad]", "yaw [rad]", "opening")

@@ -5,7 +5,7 @@
 Failure. A `RobotFault` anywhere, or an action that the safety shell refuses, drops the episode: nothing of it reaches the
 store (§G). It is journaled, the robot is rebooted up to `reboots` times, and the next attempt starts. A robot that cannot be
 recovered ends the collection with `RobotFault("unrecoverable")`. A model whose server is away is replaced as its file says
-(`soar.fallbacks`): the episode goes on, and the journal says what was done instead, and how often.
+(`soar.remote.fallbacks`): the episode goes on, and the journal says what was done instead, and how often.
 
 Resume. What is finished is what is in the store: episodes of the same run, round and robot are counted, and collection goes
 on with the next index. Everything random in an episode derives from (seed, robot, index, attempt), so that no episode
@@ -18,14 +18,14 @@ import dataclasses
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
-from soar import fallbacks
-from soar.collect.journal import Journal
-from soar.collect.rollout import RolloutConfig, rollout
+from soar.collect.config import CollectConfig
+from soar.collect.rollout import rollout
 from soar.episodes.store import EpisodeStore
-from soar.errors import ConfigError, RobotFault
+from soar.errors import RobotFault
+from soar.event_log import Journal
 from soar.policies.base import Policy
+from soar.remote import fallbacks
 from soar.robots.safety import SafeRobot, SafetyError
 from soar.seeding import derive_seed
 from soar.subgoals.base import SubgoalModel
@@ -35,25 +35,6 @@ from soar.tasks.proposal import TaskProposer
 from soar.types import Episode, Image, Label, Provenance, Scene, Task
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CollectConfig:
-    """How episodes are collected.
-
-    Attributes:
-        rollout: How long an episode is.
-        reboots: Attempts at recovering the robot before giving up.
-        drops: Episodes dropped in a row before giving up.
-    """
-
-    rollout: RolloutConfig = field(default_factory=RolloutConfig)
-    reboots: int = 10
-    drops: int = 20
-
-    def __post_init__(self) -> None:
-        if self.reboots < 1 or self.drops < 1:
-            raise ConfigError(f"collect: reboots and drops must be at least 1, got {self.reboots} and {self.drops}")
 
 
 class Collector:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soar.episodes import frames
+from soar.episodes import jpeg as frames
 from soar.errors import StoreError
 from soar.types import ACTION_DIM, STATE_DIM, Episode, Label, Provenance, Subgoal
 

@@ -26,11 +26,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from soar.episodes import frames, pins, schema, tables
+from soar.episodes import jpeg as frames
+from soar.episodes import schema, tables, tags
 from soar.episodes.encoded import EncodedEpisode, check, decode, encode
-from soar.episodes.explaining import explaining, explaining_filter, reason, similar
 from soar.episodes.schema import EpisodeRecord
 from soar.episodes.snapshot import Snapshot, positions_of, snapshot_of
+from soar.episodes.store_errors import explaining, explaining_filter, reason, similar
 from soar.errors import StoreError
 from soar.types import ACTION_DIM, STATE_DIM, Episode, Label
 
@@ -62,7 +63,7 @@ class EpisodeStore:
 
     Args:
         uri: Folder of the store, or its place in an object store, such as `s3://bucket/episodes` (see `soar.episodes.tables`);
-            `STORE@NAME` for a state that has a name, see `soar.episodes.pins`.
+            `STORE@NAME` for a state that has a name, see `soar.episodes.tags`.
         mode: `open` an existing store, `create` a new one, or `open_or_create`.
         version: What `EpisodeStore.version` once returned: read that state, and never write.
 
@@ -72,7 +73,7 @@ class EpisodeStore:
     """
 
     def __init__(self, uri: str | Path, *, mode: Mode = "open", version: Mapping[str, int] | None = None) -> None:
-        self.uri, pin = pins.split(tables.location(uri))
+        self.uri, pin = tags.split(tables.location(uri))
         if pin and mode != "open":
             raise StoreError(f"{uri} is a state of {self.uri} that has a name, and read-only; leave out @{pin} to write")
         self._snapshot: Snapshot | None = None
@@ -80,7 +81,7 @@ class EpisodeStore:
             tables.create(self.uri, exist_ok=mode == "open_or_create")
         tables.check_exist(self.uri)
         if version is None and pin:
-            version = pins.version_of(self.uri, pin)
+            version = tags.version_of(self.uri, pin)
         self._pinned = version is not None
         pinned = version or {}
         self._steps = tables.open_table(self.uri, "steps", pinned.get("steps"))

@@ -15,7 +15,7 @@ import lance
 import pyarrow as pa
 
 from soar.episodes import schema
-from soar.episodes.explaining import explaining
+from soar.episodes.store_errors import explaining
 from soar.errors import StoreError
 
 _TABLES = {"steps": schema.STEPS, "episodes": schema.EPISODES}

@@ -1,29 +1,20 @@
-"""Evaluation: trials, success rates with confidence intervals, comparisons, the promotion gate, tables and reports.
+"""Evaluation: trials, success rates with confidence intervals, comparisons, the promotion gate.
 
 Success is judged by the caller (in the simulator from its state); here it is counted, compared and shown.
 """
 
-from soar.evaluation.film import clip, film_strip
 from soar.evaluation.promotion import Promotion, not_worse
-from soar.evaluation.report import Ancestor, Collected, Proposals, Replacement, Report, write_report
 from soar.evaluation.results import read_results, success_rows, write_results
 from soar.evaluation.statistics import Paired, Rate, fisher_p, paired
 from soar.evaluation.trials import Evaluation, Trial, TrialKey, read_evaluation, write_evaluation
 
 __all__ = [
-    "Ancestor",
-    "Collected",
     "Evaluation",
     "Paired",
     "Promotion",
-    "Proposals",
     "Rate",
-    "Replacement",
-    "Report",
     "Trial",
     "TrialKey",
-    "clip",
-    "film_strip",
     "fisher_p",
     "not_worse",
     "paired",
@@ -31,6 +22,5 @@ __all__ = [
     "read_results",
     "success_rows",
     "write_evaluation",
-    "write_report",
     "write_results",
 ]

@@ -1,1 +1,1 @@
-"""The loop: collect, learn, evaluate, promote; and the pre-training that it begins with."""
+"""The loop: collect, learn, evaluate, promote."""

@@ -7,7 +7,7 @@
 The folder holds all that a robot needs to reproduce the training's preprocessing. `config.json` is written last and names the
 weights by their hash, so that a folder that was only half written is recognised as damaged.
 
-How it acts between two looks at its robots is in `soar.policies.acting`.
+How it acts between two looks at its robots is in `soar.policies.chunked`.
 
 Shape suffixes: B batch (robots), H height or actions of a chunk, W width, C channels, D action dimensions, E embedding.
 """
@@ -30,10 +30,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 
 from soar import configuration
-from soar.episodes.relabel import ActionStatistics
 from soar.errors import CheckpointError, ConfigError
 from soar.files import replacing, write_json
-from soar.policies.acting import Conditioning, PlanningPolicy
+from soar.normalization import ActionStatistics
+from soar.policies.chunked import Conditioning, PlanningPolicy
 from soar.policies.instructions import InstructionEncoder
 from soar.policies.lineage import Lineage
 from soar.policies.network import NetworkConfig, PolicyNetwork, images_to_tensor

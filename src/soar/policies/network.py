@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from soar.errors import ConfigError
-from soar.policies.acting import Conditioning
+from soar.policies.chunked import Conditioning
 from soar.policies.encoders import SMALL_IMAGE_SIZE, EncoderConfig, build_encoder
 from soar.policies.heads import FlowHead, HeadConfig, mlp
 from soar.policies.instructions import InstructionConfig

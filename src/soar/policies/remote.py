@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soar.errors import ConfigError, ModelServerError
-from soar.fallbacks import fell_back
-from soar.policies.planning import Planner
-from soar.remote import ModelAwayError, ModelServer, RemoteConfig
+from soar.policies.action_chunking import Planner
+from soar.remote.client import ModelAwayError, ModelServer, RemoteConfig
+from soar.remote.fallbacks import fell_back
+from soar.remote.wire import is_id, pack
 from soar.types import ACTION_DIM, Goal, Observation
-from soar.wire import is_id, pack
 
 KIND = "policy"
 HOLD = "hold position"

@@ -15,10 +15,10 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from soar.remote import PROTOCOL
+from soar.remote.client import PROTOCOL
+from soar.remote.wire import Limits, WireError
+from soar.serving.auth import HEALTH
 from soar.serving.batching import BatchConfig, Batcher, ModelFailedError, OverloadedError
-from soar.serving.gate import HEALTH
-from soar.wire import Limits, WireError
 
 log = logging.getLogger(__name__)
 

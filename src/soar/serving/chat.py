@@ -22,12 +22,12 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
+from soar.remote.wire import WireError, decode_url
 from soar.serving.application import ServiceConfig, new_application
 from soar.serving.batching import Batcher
 from soar.types import Image
 from soar.vlm.base import Answer, LanguageModel, VisionLanguageModel
 from soar.vlm.words import side
-from soar.wire import WireError, decode_url
 
 KIND = "vlm"
 SUFFIX = " Answer with one word, yes or no."

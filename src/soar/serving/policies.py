@@ -14,12 +14,12 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from soar.policies.acting import PlanningPolicy
+from soar.policies.chunked import PlanningPolicy
 from soar.policies.remote import KIND
+from soar.remote.wire import WireError, unpack
 from soar.serving.application import ServiceConfig, check_count, new_application
 from soar.serving.batching import Batcher
 from soar.types import STATE_DIM, Goal, Observation
-from soar.wire import WireError, unpack
 
 _LONGEST = 500
 Number = Annotated[float, Field(allow_inf_nan=False)]

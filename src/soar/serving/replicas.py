@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from soar.errors import ConfigError
-from soar.serving.gate import App
+from soar.serving.auth import App
 from soar.serving.server import ServerConfig, build, listen
 
 _NAME = "soar"

@@ -12,17 +12,17 @@ from typing import Literal
 import uvicorn
 from fastapi import FastAPI
 
-from soar.devices import usable_device
 from soar.errors import ConfigError
+from soar.nn.devices import usable_device
 from soar.policies.learned import LearnedPolicy
-from soar.remote import TOKEN
+from soar.remote.client import TOKEN
 from soar.serving.application import ServiceConfig
+from soar.serving.auth import App, Gate, GateConfig
 from soar.serving.chat import chat_application
-from soar.serving.gate import App, Gate, GateConfig
 from soar.serving.policies import policy_application
 from soar.serving.subgoals import subgoal_application
-from soar.subgoals.opening import open_subgoal_model
-from soar.vlm.opening import open_vlm
+from soar.subgoals.loading import open_subgoal_model
+from soar.vlm.loading import open_vlm
 
 Kind = Literal["subgoal", "vlm", "policy"]
 LOOPBACK = "127.0.0.1"
@@ -35,7 +35,7 @@ class ServerConfig:
 
     Attributes:
         kind: Of model.
-        model: Its name, as everywhere (`soar.subgoals.opening`, `soar.vlm.opening`; of a policy its folder).
+        model: Its name, as everywhere (`soar.subgoals.loading`, `soar.vlm.loading`; of a policy its folder).
         token: That requests must carry; None: nobody is asked for one.
         host: Address to listen on; by default only this machine can ask.
         port: Port to listen on; 0 for any that is free.

@@ -9,12 +9,12 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
+from soar.remote.wire import Encoding, pack, unpack
 from soar.serving.application import ServiceConfig, check_count, new_application
 from soar.serving.batching import Batcher
 from soar.subgoals.base import SubgoalModel
 from soar.subgoals.remote import KIND
 from soar.types import Image
-from soar.wire import Encoding, pack, unpack
 
 _LONGEST = 500
 

@@ -1,11 +1,11 @@
 """The simulated WidowX tabletop: arm, objects, the scenes of the paper's Table 5, a scripted demonstrator, and the truth.
 
     rendering ── picks the GL library before MuJoCo is imported
-    catalogue, looks ──► scene ──► world ──► robot          what a policy meets: a `soar.robots.Robot`
-                                     │
-                                     ├──► truth             was the task done; the answers to questions
-                                     ├──► demonstrator      does the task by looking at the truth
-                                     └──► environment       the same world for Gymnasium: `soar/Tabletop-v0`
+    catalogue, appearance ──► scene ──► world ──► robot     what a policy meets: a `soar.robots.Robot`
+                                          │
+                                          ├──► ground_truth     was the task done; the answers to questions
+                                          ├──► scripted         does the task by looking at the truth, or without looking
+                                          └──► environment      the same world for Gymnasium: `soar/Tabletop-v0`
 
 Importing this package registers the Gymnasium environment and imports neither MuJoCo nor a rendering library; making the
 environment does:

@@ -14,10 +14,10 @@ import numpy as np
 from gymnasium.spaces import Box, Dict
 
 from soar.errors import ConfigError, UnknownNameError
-from soar.grammar import task_from_instruction
+from soar.instruction_grammar import task_from_instruction
 from soar.robots.safety import SafetyLimits
+from soar.sim.ground_truth import reset_for, succeeded
 from soar.sim.scene import load_scene
-from soar.sim.truth import reset_for, succeeded
 from soar.sim.world import World
 from soar.types import ACTION_DIM, Action, Image
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from soar.robots.base import Health
-from soar.sim.demonstrator import imagine
+from soar.sim.ground_truth import answer, reset_for, succeeded
 from soar.sim.scene import load_scene
-from soar.sim.truth import answer, reset_for, succeeded
+from soar.sim.scripted.expert import imagine
 from soar.sim.world import World
 from soar.types import Action, Image, Observation
 

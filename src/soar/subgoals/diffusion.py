@@ -1,8 +1,8 @@
 """Subgoals from any InstructPix2Pix-style checkpoint of `diffusers`, such as SuSIE's (paper §B.4).
 
-`soar.subgoals.editing` does the sampling. An image is resized to the model's resolution, and its subgoal back to the image's.
-Each subgoal has a seed of its own: in float32 it depends on image, instruction and seed only; in half precision also, by a grey
-level here and there, on the batch.
+`soar.subgoals.diffusion_sampling` does the sampling. An image is resized to the model's resolution, and its subgoal back
+to the image's. Each subgoal has a seed of its own: in float32 it depends on image, instruction and seed only; in half precision
+also, by a grey level here and there, on the batch.
 
 A folder that `soar train subgoal` wrote says in `sampling.yaml` how its images are sampled; for others the defaults count.
 """
@@ -19,10 +19,10 @@ from typing import Any, Literal, Self
 
 import torch
 
-from soar.devices import usable_device
 from soar.errors import CheckpointError, ConfigError, SoarError
 from soar.images import resized
-from soar.subgoals.editing import EditingConfig, Editor
+from soar.nn.devices import usable_device
+from soar.subgoals.diffusion_sampling import EditingConfig, Editor
 from soar.subgoals.flow import to_float, to_uint8
 from soar.types import Image
 

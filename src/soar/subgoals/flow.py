@@ -37,9 +37,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from soar.errors import ConfigError
-from soar.language import TextConfig, TextEncoder, empty_texts, mean_word, tokenize, unknown_words
-from soar.layers import ResidualBlock, TransformerBlock
-from soar.model_files import read_config, read_weights
+from soar.nn.layers import ResidualBlock, TransformerBlock
+from soar.nn.model_files import read_config, read_weights
+from soar.nn.text_encoder import TextConfig, TextEncoder, empty_texts, mean_word, tokenize, unknown_words
 from soar.seeding import generator
 from soar.types import Image
 
@@ -276,7 +276,7 @@ class FlowSubgoalModel:
 
     @classmethod
     def load(cls, folder: Path, sampling: SamplingConfig | None = None, device: str = "cpu") -> Self:
-        """Load a model that `soar.training.subgoal.train_subgoal_model` made.
+        """Load a model that `soar.training.flow_subgoals.train_subgoal_model` made.
 
         Raises:
             CheckpointError: The folder holds no such model, or a damaged one.

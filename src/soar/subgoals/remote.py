@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from soar.errors import ModelServerError
-from soar.fallbacks import fell_back
-from soar.remote import ModelAwayError, ModelServer, RemoteConfig
+from soar.remote.client import ModelAwayError, ModelServer, RemoteConfig
+from soar.remote.fallbacks import fell_back
+from soar.remote.wire import Limits, WireError, is_id, pack, unpack
 from soar.types import Image
-from soar.wire import Limits, WireError, is_id, pack, unpack
 
 KIND = "subgoal"
 PREVIOUS = "previous subgoal"

@@ -4,10 +4,10 @@
     image ─► TaskProposer (one batched VLM call) ─┴─► feasible tasks ─► UCBSelector ─► the task
     final image ─► SuccessDetector ─► Label(success=True | False | None)
 
-The vision-language model is frozen and only ever answers yes/no questions; `soar.grammar` writes them.
+The vision-language model is frozen and only ever answers yes/no questions; `soar.instruction_grammar` writes them.
 """
 
-from soar.grammar import parse_instruction, parse_question, presence_question, task_from_instruction
+from soar.instruction_grammar import parse_instruction, parse_question, presence_question, task_from_instruction
 from soar.tasks.answers import decide
 from soar.tasks.detection import PresenceChecker, SuccessDetector
 from soar.tasks.proposal import Proposal, ProposalConfig, TaskProposer

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from soar.errors import ConfigError
-from soar.grammar import presence_question
+from soar.instruction_grammar import presence_question
 from soar.tasks.answers import decide
 from soar.types import Image, Label, Task
 from soar.vlm.base import Answer, VisionLanguageModel

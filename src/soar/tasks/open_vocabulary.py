@@ -18,7 +18,7 @@ from pathlib import Path
 
 from soar.configuration import read_yaml, validate
 from soar.errors import ConfigError
-from soar.grammar import Instruction, parse_instruction, task_from_instruction
+from soar.instruction_grammar import Instruction, parse_instruction, task_from_instruction
 from soar.tasks.detection import SuccessDetector
 from soar.tasks.proposal import Proposal, TaskProposer
 from soar.tasks.selection import Selector

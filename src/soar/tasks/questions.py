@@ -6,8 +6,8 @@
       objects: [green block, wooden bowl]
       by: rules
 
-Rules translate what they understand (`soar.grammar`, all of the paper's tasks); the rest needs a language model. What stands in
-the file is never translated again, so a correction stays, and a run needs no language model.
+Rules translate what they understand (`soar.instruction_grammar`, all of the paper's tasks); the rest needs a language model.
+What stands in the file is never translated again, so a correction stays, and a run needs no language model.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import yaml
 from soar.configuration import read_yaml, validate
 from soar.errors import ConfigError
 from soar.files import write_text
-from soar.grammar import task_from_instruction
+from soar.instruction_grammar import task_from_instruction
 from soar.types import Task
 from soar.vlm.base import LanguageModel
 from soar.vlm.words import yes_or_no

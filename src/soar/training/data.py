@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from soar.episodes import (
+from soar.datasets import (
     HindsightSampler,
     Mixture,
     StepArrays,
@@ -18,8 +18,8 @@ from soar.episodes import (
     steady_gripper,
     sum_actions,
 )
-from soar.episodes.hindsight import DISCOUNT, Goals
-from soar.episodes.places import balanced_by_place
+from soar.datasets.grasp_reweighting import balanced_by_place
+from soar.datasets.hindsight import DISCOUNT, Goals
 from soar.errors import ConfigError, StoreError
 
 
@@ -29,7 +29,7 @@ class SourceConfig:
 
     Attributes:
         goal_window: Smallest and largest distance of a hindsight goal, in steps.
-        goals: How the distance is distributed, see `soar.episodes.hindsight`.
+        goals: How the distance is distributed, see `soar.datasets.hindsight`.
         goal_discount: Of geometric goals, between 0 and 1.
         imagined_goals: Share of the goals that are no hindsight but the subgoal that was pursued, as it was imagined.
         sum_actions: Imitate the sum of two consecutive actions, against the slowness of a policy that averages modes.

@@ -18,8 +18,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from soar.devices import usable_device
 from soar.errors import ConfigError
+from soar.nn.devices import usable_device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

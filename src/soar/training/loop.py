@@ -39,7 +39,7 @@ from soar.prefetch import prefetched
 from soar.seeding import derive_seed, generator
 from soar.training.checkpoints import Ema, TrainingState, claim, restore, save
 from soar.training.distributed import Group, current_group
-from soar.training.journal import SPEED, Journal
+from soar.training.metrics import SPEED, Journal
 
 log = logging.getLogger(__name__)
 B = TypeVar("B")

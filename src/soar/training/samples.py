@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from soar.episodes.arrays import StepArrays
-from soar.episodes.mixture import HindsightBatch, HindsightDraw, Mixture
+from soar.datasets.arrays import StepArrays
+from soar.datasets.mixture import HindsightBatch, HindsightDraw, Mixture
 from soar.errors import StoreError
 from soar.policies.instructions import InstructionEncoder
 from soar.training.augment import DRAWS
 from soar.types import ACTION_DIM
 
 if TYPE_CHECKING:
-    from soar.training.policy import PolicyTrainingConfig
+    from soar.training.config import PolicyTrainingConfig
 
 _NAMED_EPISODES = 8
 

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from soar.episodes.images import Images
+from soar.datasets.image_cache import Images
 from soar.errors import ConfigError
 from soar.files import write_json
-from soar.language import collect_vocabulary, tokenize
-from soar.model_files import continued_config, read_weights, save_model
+from soar.nn.model_files import continued_config, read_weights, save_model
+from soar.nn.text_encoder import collect_vocabulary, tokenize
 from soar.seeding import derive_seed, generator
 from soar.training.augment import AugmentationConfig, augment
 from soar.training.loop import FitConfig, fit

@@ -14,8 +14,8 @@ from typing import Any, Literal, Self
 import torch
 from PIL import Image as Pillow
 
-from soar.devices import usable_device
 from soar.errors import CheckpointError, ConfigError
+from soar.nn.devices import usable_device
 from soar.types import Image
 from soar.vlm.base import Answer
 from soar.vlm.probability import share_of_yes

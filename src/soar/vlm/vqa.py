@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 from soar.errors import ConfigError
 from soar.images import resized
-from soar.language import TextConfig, TextEncoder, mean_word, tokenize, unknown_words
-from soar.layers import ResidualBlock
-from soar.model_files import read_config, read_weights
+from soar.nn.layers import ResidualBlock
+from soar.nn.model_files import read_config, read_weights
+from soar.nn.text_encoder import TextConfig, TextEncoder, mean_word, tokenize, unknown_words
 from soar.types import Image
 from soar.vlm.base import Answer
 

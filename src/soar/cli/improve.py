@@ -1,0 +1,106 @@
+"""`soar improve`: the whole loop."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from soar.cli.flags import changed, invocation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Improve:
+    """Let a simulated robot improve itself: evaluate, collect without resets, co-train, evaluate, promote or keep, report.
+
+    Ctrl-C stops it; the same command goes on where it stopped. With more --rounds a finished run goes on, too.
+
+    Example: soar improve --scene scene1
+
+    Example: soar improve --scene scene1 --rounds 3 --results results/rounds.json
+    """
+
+    scene: str = "scene1"
+    """Name of a scene, or path of its YAML file."""
+    run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
+    """Folder of the run; runs/SCENE by default."""
+    policy: Path | None = None
+    """Folder of the policy to improve; the base policy that comes with SOAR by default."""
+    learner: str | None = None
+    """Another policy that learns from what the deployed one collects, until it is deployed itself: `language` for the one that
+    comes with SOAR and follows instructions without subgoals, or a folder. The deployed policy learns itself by default."""
+    pretraining: str | None = None
+    """Store of demonstrations to co-train on, such as data/demonstrations/episodes after `soar pretrain --stages
+    demonstrations`; by default a few of the base's (the preset's `cotraining_worlds`) are recorded again."""
+    subgoals: str | None = None
+    """Folder of the subgoal model, YAML file of one, or `oracle`; the one that comes with SOAR by default."""
+    vlm: str | None = None
+    """Folder of the VQA model, YAML file of any other (docs/how-to/foundation-models.md), `human`, or `oracle` (true answers
+    with the paper's noise); the one that comes with SOAR by default."""
+    rounds: int | None = None
+    """Of collection and training, in all; the preset's number by default."""
+    episodes: int | None = None
+    """Of each round; the preset's number by default."""
+    trials: int | None = None
+    """Of each task, in each evaluation; the preset's number by default."""
+    set_table_every: int | None = None
+    """Attempts of a robot after which its table is set anew, 0 for never; the preset's by default."""
+    preset: str = "laptop"
+    """Name of a preset, or path of its YAML file."""
+    workers: int | None = None
+    """Processes; the preset's number by default."""
+    seed: int = 0
+    """Of collection and training; evaluation has seeds of its own."""
+    device: str = "cpu"
+    """Of torch, for training."""
+    results: Path | None = None
+    """Results file for the curve over rounds, such as results/rounds.json, and a picture of it beside; none by default."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.base_models import default_weights
+        from soar.cli.progress import progress_bars
+        from soar.cli.tables import print_rates, say
+        from soar.evaluation.results import write_results
+        from soar.fleet.collection import Models
+        from soar.improve.loop import ImproveConfig, improve
+        from soar.improve.preset import load_preset
+        from soar.improve.run_folder import RunFolder
+        from soar.improve.run_report import round_rows
+
+        preset = load_preset(self.preset)
+        collection = changed(preset.improvement.collection, episodes=self.episodes, set_table_every=self.set_table_every)
+        improvement = changed(preset.improvement, collection=collection, rounds=self.rounds, trials=self.trials)
+        config = ImproveConfig(
+            run=self.run_folder or Path("runs") / Path(self.scene).stem,
+            scene=self.scene,
+            models=Models(
+                policy=str(self.policy or default_weights("policy")),
+                subgoals=self.subgoals or str(default_weights("subgoal")),
+                vlm=self.vlm or str(default_weights("vqa")),
+            ),
+            preset=changed(preset, improvement=improvement, workers=self.workers),
+            seed=self.seed,
+            learner=str(default_weights("language")) if self.learner == "language" else self.learner,
+            pretraining=self.pretraining,
+            device=self.device,
+        )
+        with progress_bars() as report:
+            result = improve(config, report)
+        if self.results is not None:
+            from soar.reports.plots import round_curve, save
+
+            decide = ("scene", "policy", "learner", "pretraining", "subgoals", "vlm", "rounds", "episodes", "trials")
+            command = invocation("soar improve", self, *decide, "set_table_every", "preset", "seed")
+            rows = round_rows(RunFolder(config.run))
+            write_results(self.results, command, rows)
+            save(round_curve(rows, f"{config.scene}: each round's policy"), self.results.with_suffix(".svg"))
+        # One column would say it all when nothing was promoted, but a run that did not help should look like one.
+        before, after = (
+            dataclasses.replace(evaluation, arm=arm) for evaluation, arm in ((result.before, "before"), (result.after, "after"))
+        )
+        print_rates([before, after])
+        say(f"report:  {result.report.resolve()}\ndataset: {result.dataset.resolve()}")

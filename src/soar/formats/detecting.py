@@ -1,0 +1,60 @@
+"""Which format a folder holds, for commands that take any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from soar.episodes import tags
+from soar.errors import FormatError
+from soar.formats.lerobot import LeRobotConfig, open_lerobot
+from soar.formats.raw import RawConfig, open_raw
+from soar.formats.rlds import RLDSConfig, open_rlds
+from soar.formats.steps import Dataset, Unsaid
+
+Format = Literal["store", "lerobot", "rlds", "raw"]
+
+
+def format_of(folder: Path) -> Format:
+    """Return what a folder holds.
+
+    Raises:
+        FormatError: None of the formats.
+    """
+    text, pin = tags.split(str(folder))
+    # A place in an object store (`s3://…`, of which a Path keeps one slash) can only be a store.
+    if pin or ":/" in text or (folder / "episodes.lance").is_dir():
+        return "store"
+    if (folder / "meta" / "info.json").is_file():
+        return "lerobot"
+    if any(folder.glob("*.tfrecord*")) or any(folder.glob("*.array_record*")) or (folder / "features.json").is_file():
+        return "rlds"
+    if next(folder.rglob("actions.npy"), None) is not None:
+        return "raw"
+    raise FormatError(
+        f"{folder} holds neither a store (episodes.lance), nor LeRobot (meta/info.json), RLDS (*.tfrecord*) or raw data "
+        "(actions.npy); pass the folder that holds the dataset"
+    )
+
+
+def open_dataset(folder: Path, *, camera: str | None = None, unsaid: Unsaid | None = None) -> Dataset:
+    """Find the episodes of a folder of any format but a store.
+
+    Args:
+        folder: Of the dataset.
+        camera: Which one; the format's own choice by default.
+        unsaid: What the files do not say.
+
+    Raises:
+        FormatError: It is none of the formats, or the format's reader refuses it.
+    """
+    unsaid = unsaid or Unsaid()
+    match format_of(folder):
+        case "lerobot":
+            return open_lerobot(folder, LeRobotConfig(camera=camera or "", unsaid=unsaid))
+        case "rlds":
+            return open_rlds(folder, RLDSConfig(camera=camera or "image_0", unsaid=unsaid))
+        case "raw":
+            return open_raw(folder, RawConfig(unsaid=unsaid))
+        case "store":
+            raise FormatError(f"{folder} is a store already; copy its episodes with `soar data merge`")

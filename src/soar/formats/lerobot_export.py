@@ -1,0 +1,290 @@
+"""A LeRobotDataset v3.0 that the released `lerobot` reader opens.
+
+Frames become a video. Subgoal images stay in the sidecar: LeRobot takes every image feature for an input of the policy. An
+episode's verdict and lineage are extra columns `soar/…` of `meta/episodes`, which LeRobot keeps.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from soar.episodes import jpeg as frames
+from soar.episodes.encoded import EncodedEpisode
+from soar.episodes.schema import EpisodeRecord
+from soar.episodes.store import EpisodeStore
+from soar.errors import FormatError
+from soar.formats.exporting import Report, chosen, new_folder, write_card
+from soar.formats.lerobot import CAMERA, DATA_PATH, EPISODES_PATH, VERSION, VIDEO_PATH
+from soar.formats.sidecar import SidecarWriter
+from soar.formats.steps import actions_of_steps
+from soar.formats.video import Codec, VideoWriter
+from soar.types import ACTION_DIM, STATE_DIM, STEP_S
+
+FPS = round(1 / STEP_S)
+_CHUNK_FILES = 1000
+_DATA_MB, _VIDEO_MB = 100, 200
+_QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
+_STATE_NAMES = ["x", "y", "z", "roll", "pitch", "yaw", "gripper"]
+_IMAGE_SAMPLES = 16
+"""Frames of an episode from which the statistics of its pixels are estimated."""
+_DATA = pa.schema(
+    [
+        ("observation.state", pa.list_(pa.float32(), STATE_DIM)),
+        ("action", pa.list_(pa.float32(), ACTION_DIM)),
+        ("timestamp", pa.float32()),
+        ("frame_index", pa.int64()),
+        ("episode_index", pa.int64()),
+        ("index", pa.int64()),
+        ("task_index", pa.int64()),
+    ]
+)
+
+
+def export_lerobot(
+    store: EpisodeStore,
+    out: Path,
+    *,
+    where: str | None = None,
+    camera: str = "image_0",
+    codec: Codec = "av1",
+    license: str = "cc-by-4.0",
+    video_bytes: int = _VIDEO_MB * 10**6,
+    report: Report | None = None,
+) -> Path:
+    """Write episodes as a LeRobotDataset v3.0.
+
+    Args:
+        store: The episodes.
+        out: Folder of the dataset; must not exist.
+        where: SQL that selects some of the episodes.
+        camera: What the camera is called.
+        codec: Of the video.
+        license: For the card.
+        video_bytes: About how large a file of video, and of data, becomes.
+        report: Is told how far it is.
+
+    Returns:
+        `out`.
+
+    Raises:
+        StoreError: No episode is selected.
+        FormatError: The folder exists already or cannot be written, or frames differ in size.
+    """
+    records = chosen(store, where)
+    with new_folder(out) as aside:
+        _Export(aside, CAMERA + camera, codec, video_bytes).write(store, records, report)
+        write_card(aside, store, where, name=out.name, license=license, tags=("LeRobot",))
+    return out
+
+
+class _Export:
+    """The files of an export as they grow."""
+
+    def __init__(self, folder: Path, camera: str, codec: Codec, file_bytes: int) -> None:
+        self._folder, self._camera, self._codec, self._file_bytes = folder, camera, codec, file_bytes
+        self._file = 0
+        self._size: tuple[int, int] | None = None
+        self._video: VideoWriter | None = None
+        self._data: pq.ParquetWriter | None = None
+        self._tasks: dict[str, int] = {}
+        self._rows: list[dict[str, Any]] = []
+        self._vectors: dict[str, list[NDArray[Any]]] = {"observation.state": [], "action": [], camera: []}
+        self._index = 0
+
+    def write(self, store: EpisodeStore, records: list[EpisodeRecord], report: Report | None) -> None:
+        with closing(SidecarWriter(self._folder)) as known:
+            for number, record in enumerate(records):
+                encoded = store.read_encoded(record.id)
+                self._add(number, encoded, record)
+                known.add(str(number), encoded)
+                if report:
+                    report(number + 1, len(records))
+        self._close_files()
+        self._write_meta()
+
+    def _add(self, number: int, encoded: EncodedEpisode, record: EpisodeRecord) -> None:
+        images_NHWC = frames.decode_all(encoded.frames)
+        video, data = self._files((images_NHWC.shape[1], images_NHWC.shape[2]), encoded.id)
+        count = len(images_NHWC)
+        task = self._tasks.setdefault(encoded.instruction, len(self._tasks))
+        steps = np.arange(count)
+        states_ND, actions_ND = np.asarray(encoded.states_TD, np.float32), actions_of_steps(encoded)
+        begin_s = video.count / FPS
+        for image_HWC in images_NHWC:
+            video.add(image_HWC)
+        data.write_table(
+            pa.table(
+                [
+                    pa.FixedSizeListArray.from_arrays(pa.array(states_ND.ravel()), STATE_DIM),
+                    pa.FixedSizeListArray.from_arrays(pa.array(actions_ND.ravel()), ACTION_DIM),
+                    pa.array((steps / FPS).astype(np.float32)),
+                    pa.array(steps),
+                    pa.array(np.full(count, number)),
+                    pa.array(self._index + steps),
+                    pa.array(np.full(count, task)),
+                ],
+                schema=_DATA,
+            )
+        )
+        where = {"chunk_index": self._file // _CHUNK_FILES, "file_index": self._file % _CHUNK_FILES}
+        pixels = images_NHWC[np.linspace(0, count - 1, min(_IMAGE_SAMPLES, count)).astype(int)].reshape(-1, 3) / np.float32(255)
+        vectors = {"observation.state": states_ND, "action": actions_ND, self._camera: pixels[:: max(1, len(pixels) // 4096)]}
+        for name, values in vectors.items():
+            self._vectors[name].append(values)
+        provenance = record.provenance
+        self._rows.append(
+            {
+                "episode_index": number,
+                "tasks": [encoded.instruction],
+                "length": count,
+                "dataset_from_index": self._index,
+                "dataset_to_index": self._index + count,
+                **{f"data/{name}": value for name, value in where.items()},
+                **{f"videos/{self._camera}/{name}": value for name, value in where.items()},
+                f"videos/{self._camera}/from_timestamp": begin_s,
+                f"videos/{self._camera}/to_timestamp": video.count / FPS,
+                "meta/episodes/chunk_index": 0,
+                "meta/episodes/file_index": 0,
+                **{
+                    f"stats/{name}/{key}": value
+                    for name, values in vectors.items()
+                    for key, value in _statistics(values, image=name == self._camera).items()
+                },
+                "soar/id": encoded.id,
+                "soar/scene": encoded.scene,
+                "soar/success": record.success,
+                "soar/probability": record.probability,
+                "soar/policy": provenance.policy,
+                "soar/vlm": provenance.vlm,
+                "soar/subgoal_model": provenance.subgoal_model,
+                "soar/robot": provenance.robot,
+                "soar/run": provenance.run,
+                "soar/round": provenance.round,
+                "soar/seed": provenance.seed,
+            }
+        )
+        self._index += count
+
+    def _files(self, size: tuple[int, int], id: str) -> tuple[VideoWriter, pq.ParquetWriter]:
+        """Return the open files; new ones when the old ones are large enough."""
+        if self._size not in (None, size):
+            raise FormatError(
+                f"episode {id!r} has frames of {size[0]}x{size[1]}, those before it {self._size}; a LeRobot dataset "
+                "has one size. Select episodes with --where"
+            )
+        self._size = size
+        if self._video and self._video.bytes >= self._file_bytes:
+            self._close_files()
+            self._file += 1
+        if not self._video or not self._data:
+            where = {"chunk_index": self._file // _CHUNK_FILES, "file_index": self._file % _CHUNK_FILES}
+            data = self._folder / DATA_PATH.format(**where)
+            data.parent.mkdir(parents=True, exist_ok=True)
+            self._data = pq.ParquetWriter(data, _DATA, compression="snappy")
+            video = self._folder / VIDEO_PATH.format(video_key=self._camera, **where)
+            self._video = VideoWriter(video, fps=FPS, size=size, codec=self._codec)
+        return self._video, self._data
+
+    def _close_files(self) -> None:
+        if self._video and self._data:
+            self._video.close()
+            self._data.close()
+        self._video = self._data = None
+
+    def _write_meta(self) -> None:
+        meta = self._folder / "meta"
+        robots = sorted({row["soar/robot"] for row in self._rows if row["soar/robot"]})
+        height, width = self._size or (0, 0)
+        features: dict[str, Any] = {
+            "observation.state": {"dtype": "float32", "shape": [STATE_DIM], "names": _STATE_NAMES},
+            "action": {
+                "dtype": "float32",
+                "shape": [ACTION_DIM],
+                "names": [f"d{name}" for name in _STATE_NAMES[:6]] + ["gripper"],
+            },
+            self._camera: {
+                "dtype": "video",
+                "shape": [height, width, 3],
+                "names": ["height", "width", "channels"],
+                "info": {
+                    "video.height": height,
+                    "video.width": width,
+                    "video.codec": self._codec,
+                    "video.pix_fmt": "yuv420p",
+                    "video.is_depth_map": False,
+                    "video.fps": FPS,
+                    "video.channels": 3,
+                    "has_audio": False,
+                },
+            },
+            "timestamp": {"dtype": "float32", "shape": [1], "names": None},
+            **{
+                n: {"dtype": "int64", "shape": [1], "names": None}
+                for n in ("frame_index", "episode_index", "index", "task_index")
+            },
+        }
+        info = {
+            "codebase_version": VERSION,
+            "robot_type": robots[0] if len(robots) == 1 else "widowx",
+            "total_episodes": len(self._rows),
+            "total_frames": self._index,
+            "total_tasks": len(self._tasks),
+            "chunks_size": _CHUNK_FILES,
+            "data_files_size_in_mb": _DATA_MB,
+            "video_files_size_in_mb": _VIDEO_MB,
+            "fps": FPS,
+            "splits": {"train": f"0:{len(self._rows)}"},
+            "data_path": DATA_PATH,
+            "video_path": VIDEO_PATH,
+            "features": features,
+        }
+        statistics = {
+            name: _statistics(np.concatenate(values), image=name == self._camera) for name, values in self._vectors.items()
+        }
+        for name, value in (("info", info), ("stats", statistics)):
+            (meta).mkdir(exist_ok=True)
+            (meta / f"{name}.json").write_text(json.dumps(value, indent=4) + "\n", encoding="utf-8")
+        pq.write_table(_task_table(list(self._tasks)), meta / "tasks.parquet")
+        episodes = self._folder / EPISODES_PATH.format(chunk_index=0, file_index=0)
+        episodes.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(_episode_table(self._rows), episodes)
+
+
+def _episode_table(rows: list[dict[str, Any]]) -> pa.Table:
+    """Return the table of episodes; a column without any value still has its type."""
+    types = {"soar/success": pa.bool_(), "soar/probability": pa.float64()}
+    return pa.table({name: pa.array([row[name] for row in rows], types.get(name)) for name in rows[0]})
+
+
+def _statistics(values_ND: NDArray[Any], *, image: bool) -> dict[str, Any]:
+    """Return what LeRobot normalises by; of an image by channel, with shape (3, 1, 1)."""
+    values = values_ND.astype(np.float64)
+    found = {"min": values.min(0), "max": values.max(0), "mean": values.mean(0), "std": values.std(0)}
+    found |= {name: np.quantile(values, q, axis=0) for name, q in _QUANTILES.items()}
+    shaped = {name: (value.reshape(3, 1, 1) if image else value).tolist() for name, value in found.items()}
+    return shaped | {"count": [len(values)]}
+
+
+def _task_table(tasks: list[str]) -> pa.Table:
+    """Return the table of tasks. LeRobot looks them up in the frame's index, which pandas finds by this metadata."""
+    index = "__index_level_0__"
+    text = {"name": None, "field_name": index, "pandas_type": "unicode", "numpy_type": "object", "metadata": None}
+    number = {"name": "task_index", "field_name": "task_index", "pandas_type": "int64", "numpy_type": "int64", "metadata": None}
+    header = {
+        "name": None,
+        "field_name": None,
+        "pandas_type": "unicode",
+        "numpy_type": "object",
+        "metadata": {"encoding": "UTF-8"},
+    }
+    pandas = {"index_columns": [index], "column_indexes": [header], "columns": [number, text], "pandas_version": "2.2.0"}
+    columns = pa.schema([("task_index", pa.int64()), (index, pa.string())], metadata={b"pandas": json.dumps(pandas).encode()})
+    return pa.table([pa.array(range(len(tasks)), pa.int64()), pa.array(tasks, pa.string())], schema=columns)

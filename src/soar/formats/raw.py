@@ -1,0 +1,139 @@
+"""Raw trajectory folders, as the released collection code leaves them on a robot's disk.
+
+```
+…/trajN/                                                                    either layout
+robot/scene/policy/date/{success,failure}/trajectory_N/
+
+actions.npy (N, 7)   eef_poses.npy (N, 7), before the action   trajectory.mp4   goals.mp4, the goal of each step
+language_task.txt (or language_text.txt)   success.txt   object_list.txt, task_list.txt (JSON)   time.txt   robot_id.txt
+```
+
+All but the arrays and the video of the trajectory may be missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soar.episodes import jpeg as frames
+from soar.episodes.encoded import EncodedEpisode
+from soar.errors import FormatError
+from soar.formats.fingerprints import fingerprint, of_file
+from soar.formats.pictures import ImageRange, check_range
+from soar.formats.steps import Actions, Dataset, Found, Unsaid, episode_of_steps, subgoals_of_steps, text_list
+from soar.formats.texts import read_text, spoken, text_of, verdict_of
+from soar.formats.video import read_frames
+
+_FILES = (
+    *("actions.npy", "eef_poses.npy", "trajectory.mp4", "goals.mp4", "language_task.txt", "language_text.txt", "success.txt"),
+    *("task_list.txt", "object_list.txt", "time.txt", "robot_id.txt"),
+)
+"""All that is read of a trajectory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawConfig:
+    """How raw folders are read.
+
+    Attributes:
+        actions: `reached` replaces the commanded motions by those that the next pose shows.
+        image_range: What becomes black and white in frames of more than 8 bits; they are refused without.
+        unsaid: What the files do not say.
+    """
+
+    actions: Actions = "commanded"
+    image_range: ImageRange | None = None
+    unsaid: Unsaid = field(default_factory=Unsaid)
+
+    def __post_init__(self) -> None:
+        check_range(self.image_range)
+
+
+def open_raw(folder: Path, config: RawConfig) -> Dataset:
+    """Find the trajectories below a folder, in the order of their numbers.
+
+    Raises:
+        FormatError: There are none.
+    """
+    found = sorted({path.parent for path in folder.rglob("actions.npy")}, key=_natural) if folder.is_dir() else []
+    if not found:
+        raise FormatError(f"no trajectory (a folder with actions.npy) at or below {folder}; pass the folder that holds them")
+
+    def episodes() -> Iterator[Found]:
+        for path in found:
+            relative = path.relative_to(folder).as_posix()
+            id = f"{folder.resolve().name}/{relative}" if relative != "." else folder.resolve().name
+            yield Found(
+                id=id, place=str(path), read=partial(_read, path, id, config), fingerprint=partial(_fingerprint, path, config)
+            )
+
+    return Dataset(count=len(found), episodes=episodes())
+
+
+def _read(path: Path, id: str, config: RawConfig) -> EncodedEpisode:
+    images = _video(path / "trajectory.mp4", config)
+    goals = _video(path / "goals.mp4", config) if (path / "goals.mp4").exists() else []
+    success = verdict_of(_text(path / "success.txt"), str(path / "success.txt"))
+    instruction = _text(path / "language_task.txt") or _text(path / "language_text.txt") or ""
+    metadata = {name: _text(path / f"{name}.txt") for name in ("task_list", "object_list", "time", "robot_id")}
+    lists = {name: text_list(metadata[name] or "") for name in ("task_list", "object_list")}
+    parts = path.resolve().parts
+    sorted_by_success = parts[-2] in ("success", "failure") and len(parts) > 6
+    robot, scene, policy = parts[-6:-3] if sorted_by_success else ("", "", "")
+    return episode_of_steps(
+        id,
+        str(path),
+        images=images,
+        states_ND=_array(path / "eef_poses.npy"),
+        actions_ND=_array(path / "actions.npy"),
+        actions=config.actions,
+        origin={"format": "raw", "metadata": metadata | lists},
+        scene=scene or config.unsaid.scene,
+        instructions=spoken([instruction]),
+        subgoals=subgoals_of_steps(goals, len(images) - 1, str(path / "goals.mp4")),
+        labels=() if success is None else (config.unsaid.label(success),),
+        provenance=config.unsaid.provenance(policy=policy, robot=metadata["robot_id"] or robot),
+    )
+
+
+def _fingerprint(path: Path, config: RawConfig) -> str:
+    return fingerprint(replace(config, unsaid=Unsaid()), *(of_file(path / name) for name in _FILES))
+
+
+def _video(path: Path, config: RawConfig) -> list[bytes]:
+    images = read_frames(path, config.image_range)
+    if not images:
+        raise FormatError(f"{path} has no frames; restore the file")
+    return frames.encode_all(np.stack(images))
+
+
+def _array(path: Path) -> NDArray[np.floating[Any]]:
+    try:
+        with path.open("rb") as file:
+            array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise FormatError(f"cannot read {path}: {error}") from error
+    if array.ndim != 2 or not np.issubdtype(array.dtype, np.number):
+        raise FormatError(f"{path} must hold numbers of shape (steps, 7), it holds {array.dtype} {array.shape}")
+    return array
+
+
+def _text(path: Path) -> str | None:
+    """Return the content of a text file, None where there is none."""
+    try:
+        return text_of(read_text(path), str(path)) or None
+    except FileNotFoundError:
+        return None
+
+
+def _natural(path: Path) -> tuple[str, int, str]:
+    """Order traj2 before traj10."""
+    digits = "".join(letter for letter in path.name if letter.isdigit())
+    return path.parent.as_posix(), int(digits or 0), path.name

@@ -1,0 +1,126 @@
+"""Videos of frames at a constant rate, read and written by FFmpeg's libraries."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, cast
+
+import av
+import numpy as np
+
+from soar.errors import FormatError
+from soar.formats.pictures import ImageRange, scaled
+from soar.types import Image
+
+os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder talks to standard error otherwise; errors still do
+Codec = Literal["av1", "h264"]
+_ENCODERS = {
+    "av1": ("libsvtav1", {"g": "2", "crf": "30", "preset": "10", "svtav1-params": "lp=1"}),
+    "h264": ("libx264", {"g": "2", "crf": "18"}),
+}
+TOLERANCE_S = 1e-4
+"""How far the time of a frame may be from what is expected."""
+
+
+def read_frames(path: Path, image_range: ImageRange | None = None) -> list[Image]:
+    """Return all frames of a video; `image_range` is for grey of more than 8 bits.
+
+    Raises:
+        FormatError: It cannot be read.
+    """
+    with _opened(path) as container:
+        return [_image(frame, path, image_range) for frame in container.decode(video=0)]
+
+
+def read_span(path: Path, start_s: float, count: int, fps: float, image_range: ImageRange | None = None) -> Iterator[Image]:
+    """Yield `count` frames from `start_s` on; `image_range` is for grey of more than 8 bits.
+
+    Raises:
+        FormatError: The video cannot be read, ends too early, or has other times.
+    """
+    found = 0
+    with _opened(path) as container:
+        container.seek(max(0, round((start_s - 0.5 / fps) * av.time_base)), backward=True)
+        for frame in container.decode(video=0):
+            if frame.time is None or frame.time < start_s - TOLERANCE_S:
+                continue
+            expected = start_s + found / fps
+            if abs(frame.time - expected) > TOLERANCE_S:
+                raise FormatError(f"{path}: expected a frame at {expected:.4f} s, found one at {frame.time:.4f} s")
+            yield _image(frame, path, image_range)
+            found += 1
+            if found == count:
+                return
+    raise FormatError(f"{path}: {count} frames from {start_s:.4f} s on were expected, {found} are there; is it truncated?")
+
+
+class VideoWriter:
+    """Appends frames to a video file; `count` of them so far, in about `bytes`.
+
+    Args:
+        path: Of the file, an mp4.
+        fps: Frames a second.
+        size: (height, width), even numbers.
+        codec: `av1` is what LeRobot uses, `h264` is faster and plays everywhere.
+
+    Raises:
+        FormatError: The size is odd.
+    """
+
+    def __init__(self, path: Path, *, fps: int, size: tuple[int, int], codec: Codec) -> None:
+        if size[0] % 2 or size[1] % 2:
+            raise FormatError(f"videos need frames of even height and width, these are {size[0]}x{size[1]}")
+        encoder, options = _ENCODERS[codec]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.count = 0
+        self.bytes = 0
+        self._container = av.open(str(path), "w")
+        self._stream = cast(av.VideoStream, self._container.add_stream(encoder, rate=Fraction(fps), options=options))
+        self._stream.height, self._stream.width = size
+        self._stream.pix_fmt = "yuv420p"
+
+    def add(self, image_HWC: Image) -> None:
+        """Append a frame."""
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image_HWC), format="rgb24")
+        frame.pts = self.count
+        frame.time_base = 1 / self._stream.codec_context.framerate
+        self._mux(frame)
+        self.count += 1
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._mux(None)
+        self._container.close()
+
+    def _mux(self, frame: av.VideoFrame | None) -> None:
+        for packet in self._stream.encode(frame):
+            self.bytes += packet.size
+            self._container.mux(packet)
+
+
+def _image(frame: av.VideoFrame, path: Path, image_range: ImageRange | None) -> Image:
+    """Return a frame as RGB of 8 bits. Colour of more bits has the whole range, so it is only rounded; grey may be depth."""
+    components = frame.format.components
+    if len(components) > 2 or components[0].bits <= 8 or frame.format.name.startswith("pal"):
+        return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    try:
+        values = frame.to_ndarray()
+    except ValueError as error:
+        raise FormatError(f"{path}: frames of format {frame.format.name} are not read; encode the video again") from error
+    return scaled(values, f"a frame of format {frame.format.name}", str(path), image_range)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[av.container.InputContainer]:
+    """Open a video; what FFmpeg says about it becomes an error that names it."""
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise FormatError(f"{path} holds no video")
+            yield container
+    except (av.FFmpegError, OSError) as error:
+        raise FormatError(f"cannot read the video {path}: {error.strerror or error}; restore the file") from error

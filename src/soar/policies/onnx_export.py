@@ -1,0 +1,139 @@
+"""A trained policy becomes one ONNX file; `soar.policies.onnx` says what it holds and runs it without torch.
+
+The file is checked before it is written: what onnxruntime computes from it must be what torch computes.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from soar.errors import CheckpointError, ConfigError
+from soar.files import replacing
+from soar.policies.learned import LearnedPolicy
+from soar.policies.network import PolicyNetwork
+from soar.policies.onnx import METADATA, SCHEMA_VERSION, SUFFIX, ExportedPolicy
+from soar.seeding import generator
+
+TOLERANCE = 1e-4
+"""Largest difference between onnxruntime and torch, in normalised units (float32)."""
+_OPSET = 20
+_CHECKED = 3
+"""Robots of the batch on which both are compared; the graph is traced with another number."""
+
+
+class _Physical(nn.Module):
+    """From uint8 images to chunks in physical units."""
+
+    mean_D: Tensor
+    std_D: Tensor
+
+    def __init__(self, network: PolicyNetwork, mean_D: Tensor, std_D: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean_D", mean_D)
+        self.register_buffer("std_D", std_D)
+
+    def forward(self, observation_BHWC: Tensor, goal: Tensor, noise_BHD: Tensor) -> Tensor:
+        """Return (B, H, 7)."""
+        language = self.network.config.conditioning == "language"
+        observation_BCHW = _scaled(observation_BHWC)
+        chunks_BHD = self.network.plan(observation_BCHW, goal if language else _scaled(goal), noise_BHD)
+        return chunks_BHD * self.std_D + self.mean_D
+
+
+def _scaled(image_BHWC: Tensor) -> Tensor:
+    return image_BHWC.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def export_policy(policy: LearnedPolicy, out: Path) -> float:
+    """Write a policy as an ONNX file.
+
+    Args:
+        policy: On the CPU.
+        out: The file; must end in .onnx.
+
+    Returns:
+        The largest difference to torch that was found, in normalised units; less than `TOLERANCE`.
+
+    Raises:
+        ConfigError: The file has another ending, or packages are missing.
+        CheckpointError: onnxruntime computes something else than torch.
+        SoarError: The file cannot be written.
+    """
+    if out.suffix != SUFFIX:
+        raise ConfigError(f"--out: an exported policy is a file that ends in {SUFFIX}, got {out}")
+    config = policy.network.config
+    language, flow = config.conditioning == "language", config.head.name == "flow"
+    names = ["observation", "embedding" if language else "goal", *(["noise"] if flow else [])]
+    model = _Physical(policy.network, *(torch.from_numpy(value) for value in (policy.statistics.mean, policy.statistics.std)))
+    # A Gaussian has no use for noise: it would become an input that nothing reads.
+    dynamic = [{0: torch.export.Dim.DYNAMIC} for _ in names] + ([] if flow else [None])
+    instructions = policy.instructions.known if language else {}
+    metadata = {
+        "schema_version": SCHEMA_VERSION,
+        "id": f"{policy.id}+onnx",
+        "conditioning": config.conditioning,
+        "image_size": config.image_size,
+        "chunk": config.head.chunk,
+        "execute": config.head.execute,
+        "action_std": policy.statistics.std.tolist(),
+        "instruction": dataclasses.asdict(config.instruction),
+        "instructions": list(instructions),
+        "embeddings": base64.b64encode(b"".join(vector.tobytes() for vector in instructions.values())).decode(),
+    }
+    inputs = _inputs(policy, 2)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Of deprecations inside of torch and onnxscript.
+            logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+            program = torch.onnx.export(
+                model,
+                inputs if flow else (*inputs[:2], None),
+                input_names=names,
+                output_names=["actions"],
+                dynamic_shapes=dynamic,
+                opset_version=_OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+    except ImportError as error:
+        raise ConfigError(
+            f"an export needs a package that is not installed ({error}). Install it with `pip install 'soar-robot[onnx]'`"
+        ) from error
+    assert program is not None
+    program.model.metadata_props[METADATA] = json.dumps(metadata)
+    with replacing(out) as temporary:
+        program.save(str(temporary))
+        difference = _difference(policy, ExportedPolicy.load(temporary))
+        if not difference <= TOLERANCE:
+            raise CheckpointError(
+                f"onnxruntime computes actions that differ by {difference:.2g} from torch's (normalised; {TOLERANCE} is "
+                f"the limit). {out} was not written; try other versions of onnx, onnxscript and onnxruntime."
+            )
+    return difference
+
+
+def _inputs(policy: LearnedPolicy, robots: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return images, goals and noise of so many robots, drawn at random."""
+    config, rng = policy.network.config, generator(0, "export")
+    size = config.image_size
+    images, goals = rng.integers(0, 256, (2, robots, size, size, 3), np.uint8)
+    embeddings = rng.standard_normal((robots, config.instruction.features), np.float32)
+    noise = rng.standard_normal((robots, *policy.network.noise_shape), np.float32)
+    goal = torch.from_numpy(embeddings if config.conditioning == "language" else goals)
+    return torch.from_numpy(images), goal, torch.from_numpy(noise)
+
+
+def _difference(policy: LearnedPolicy, exported: ExportedPolicy) -> float:
+    inputs = [tensor.numpy() for tensor in _inputs(policy, _CHECKED)]
+    ours, theirs = policy.predict(*inputs), exported.predict(*inputs)
+    return float(np.abs((ours - theirs) / policy.statistics.std).max())

@@ -1,0 +1,104 @@
+"""How a model is named: one text, wherever a command or a preset asks for a vision-language or language model.
+
+    a folder        the small VQA model in it (`soar.vlm.vqa`)
+    human           a person at the terminal
+    a YAML file     `backend: openai` with the fields of `OpenAIConfig`, or `backend: transformers` with those of
+                    `TransformersConfig`; and, for either, `decoder:`, the name of a model that reads its undecidable words
+
+The simulator's `oracle` needs a simulator, so the rooms that have one know that name. Paths in a YAML file are relative to it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from soar.configuration import read_yaml, validate
+from soar.errors import ConfigError, UnknownNameError
+from soar.vlm.base import LanguageModel, VisionLanguageModel
+
+HUMAN = "human"
+_MODULES = {"openai": ("openai", "httpx2"), "transformers": ("transformers",)}
+"""What each backend imports."""
+
+
+@functools.cache
+def open_vlm(name: str) -> VisionLanguageModel:
+    """Return a vision-language model, opened once a process.
+
+    Raises:
+        CheckpointError: A folder holds no VQA model, or a local model cannot be loaded.
+        ConfigError: The YAML file is invalid, or what the backend needs is not installed.
+    """
+    if _is_yaml(name):
+        return _open_file(Path(name))
+    if name == HUMAN:
+        from soar.vlm.human import HumanVLM
+
+        return HumanVLM()
+    from soar.vlm.vqa import VQAModel
+
+    return VQAModel.load(Path(name))
+
+
+def open_language_model(name: str) -> LanguageModel:
+    """Return a model that replies in words; only YAML files name one. Errors as in `open_vlm`."""
+    if not _is_yaml(name):
+        raise ConfigError(f"{name!r} does not reply in words. Name a YAML file with `backend: openai` or `transformers`.")
+    model: LanguageModel = _open_backend(str(Path(name)))
+    return model
+
+
+def check_vlm(name: str) -> VisionLanguageModel:
+    """Open a model, and ask the server of a remote one whether it is there.
+
+    Raises:
+        ModelServerError: It is not.
+        CheckpointError: See `open_vlm`.
+        ConfigError: See `open_vlm`.
+    """
+    vlm = open_vlm(name)
+    if check := getattr(vlm, "check", None):
+        check()
+    return vlm
+
+
+def _is_yaml(name: str) -> bool:
+    return Path(name).suffix in (".yaml", ".yml")
+
+
+def _open_file(path: Path) -> VisionLanguageModel:
+    decoder = read_yaml(path).get("decoder")
+    model: VisionLanguageModel = _open_backend(str(path))
+    if decoder is None:
+        return model
+    from soar.vlm.llm_decoder import DecodedVLM
+
+    return DecodedVLM(model, open_language_model(str(path.parent / str(decoder))))
+
+
+@functools.cache
+def _open_backend(name: str) -> Any:
+    path = Path(name)
+    data = read_yaml(path)
+    backend = data.pop("backend", None)
+    data.pop("decoder", None)
+    if backend not in _MODULES:
+        raise UnknownNameError("backend", str(backend), _MODULES, f"Give one as `backend:` in {path}.")
+    if missing := [module for module in _MODULES[backend] if importlib.util.find_spec(module) is None]:
+        raise ConfigError(
+            f"{path}: the backend {backend!r} needs {', '.join(missing)}. Install it: pip install 'soar-robot[foundation]'"
+        )
+    if backend == "openai":
+        from soar.vlm.openai_client import OpenAIConfig, OpenAIModel
+
+        if data.get("cache"):
+            data["cache"] = str(path.parent / str(data["cache"]))
+        return OpenAIModel(validate(OpenAIConfig, data, str(path)))
+    from soar.vlm.transformers_model import TransformersConfig, TransformersModel
+
+    if (beside := path.parent / str(data.get("model"))).is_dir():
+        data["model"] = str(beside)
+    return TransformersModel.load(validate(TransformersConfig, data, str(path)))

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from soar.episodes import EpisodeStore
+from soar.errors import ConfigError, UnknownNameError
+from soar.evaluation import Evaluation, Trial, read_evaluation, write_evaluation
+from soar.evaluation.runner import evaluate, open_world, read_films, run_trials, trial_seed
+from soar.policies.loading import open_policy
+from soar.sim.robot import SimRobot
+from tests.improve.tiny import SCENE, TASK, random_policy, write
+
+
+class Reports(list[dict[str, Any]]):
+    """A reporter that remembers."""
+
+    stopping = False
+
+    def __call__(self, **fields: Any) -> None:
+        self.append(fields)
+
+
+def item(tmp_path: Path, policy: Path, trials: list[Any], **changes: Any) -> dict[str, Any]:
+    fields = {"policy": str(policy), "subgoals": "oracle", "scene": write(tmp_path, "one.yaml", SCENE), "action_scale": 1.0}
+    return {**fields, "image_size": 64, "arm": "a", "films": str(tmp_path / "films"), "trials": trials, **changes}
+
+
+def test_a_trial_is_a_function_of_policy_and_seed_whatever_was_run_before(tmp_path: Path) -> None:
+    policy = random_policy(tmp_path / "policy")
+    for folder, trials in (("alone", [[TASK, 7, True]]), ("after", [[TASK, 8, False], [TASK, 7, True]])):
+        reports = Reports()
+        run_trials(item(tmp_path, policy, trials, films=str(tmp_path / folder)), reports)  # type: ignore[arg-type]
+        assert [report["seed"] for report in reports] == [seed for _, seed, _ in trials]
+        assert {report["steps"] for report in reports} == {100}
+    alone, after = (EpisodeStore(tmp_path / name) for name in ("alone", "after"))
+    first, second = (store.read(store.episodes()[0].id) for store in (alone, after))
+    assert np.array_equal(first.actions_TD, second.actions_TD)
+    assert np.array_equal(first.images_THWC, second.images_THWC)
+    assert len(first.subgoals) == 5
+
+
+def test_scaling_makes_the_same_policy_faster(tmp_path: Path) -> None:
+    policy = random_policy(tmp_path / "policy")
+    for scale in (1.0, 2.0):
+        films = str(tmp_path / f"scale{scale:g}")
+        run_trials(item(tmp_path, policy, [[TASK, 7, True]], action_scale=scale, films=films), Reports())  # type: ignore[arg-type]
+    slow, fast = (
+        EpisodeStore(tmp_path / f"scale{scale}").read(f"one-{TASK.replace(' ', '-')}-7").actions_TD for scale in (1, 2)
+    )
+    assert np.allclose(fast[0, :6], 2 * slow[0, :6], atol=1e-6)
+
+
+def test_the_start_of_a_trial_is_feasible_and_the_same_for_all_policies(tmp_path: Path) -> None:
+    robot = SimRobot(open_world(write(tmp_path, "one.yaml", SCENE), 64))
+    starts = []
+    for _ in range(2):
+        robot.reset_for(TASK, trial_seed("one", TASK, 3))
+        assert not robot.succeeded(TASK)
+        starts.append(robot.observe().image_HWC)
+    assert np.array_equal(*starts)
+    assert trial_seed("one", TASK, 3) not in {trial_seed("one", TASK, 4), trial_seed("two", TASK, 3), trial_seed("one", "t", 3)}
+
+
+def test_only_missing_trials_are_run_and_the_first_ones_are_kept_as_films(tmp_path: Path) -> None:
+    policy, scene = random_policy(tmp_path / "policy"), write(tmp_path, "one.yaml", SCENE)
+    out = tmp_path / "evaluations" / "arm.json"
+    # A failed trial that is written down as a success tells whether it was run again.
+    done = Trial(scene="one", task=TASK, seed=trial_seed("one", TASK, 0), success=True, steps=1)
+    write_evaluation(out, Evaluation(arm="arm", policy=open_policy(str(policy)).id, subgoal_model="oracle", trials=(done,)))
+    progress: list[tuple[int, int, float]] = []
+    evaluation = evaluate(
+        policy,
+        scene=scene,
+        subgoals="oracle",
+        trials=2,
+        out=out,
+        arm="arm",
+        on_trial=lambda *fields: progress.append(fields),
+    )
+    assert [fields[:2] for fields in progress] == [(1, 2), (2, 2)]
+    assert done in evaluation.trials
+    assert {trial.seed for trial in evaluation.trials} == {trial_seed("one", TASK, i) for i in range(2)}
+    assert read_evaluation(out) == evaluation
+    (film,) = read_films(out)
+    assert film.provenance.seed == trial_seed("one", TASK, 1)
+    assert film.labels[0].source == "simulator"
+
+
+def test_a_file_of_another_policy_is_not_overwritten(tmp_path: Path) -> None:
+    scene, out = write(tmp_path, "one.yaml", SCENE), tmp_path / "arm.json"
+    write_evaluation(out, Evaluation(arm="arm", policy="another", subgoal_model="oracle"))
+    before = out.read_bytes()
+    with pytest.raises(ConfigError, match=r"evaluation of another \(arm\).*Write to another file"):
+        evaluate(random_policy(tmp_path / "p"), scene=scene, subgoals="oracle", trials=1, out=out, arm="arm")
+    assert out.read_bytes() == before
+
+
+def test_an_unknown_task_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    scene, out = write(tmp_path, "one.yaml", SCENE), tmp_path / "arm.json"
+    with pytest.raises(UnknownNameError, match=f"did you mean '{TASK}'"):
+        evaluate(
+            random_policy(tmp_path / "p"),
+            scene=scene,
+            subgoals="oracle",
+            trials=1,
+            out=out,
+            arm="arm",
+            tasks=(TASK.replace("green", "grean"),),
+        )
+    assert not out.exists()

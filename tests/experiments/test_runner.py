@@ -1,0 +1,179 @@
+"""An experiment with arms, on the smallest models with which it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from soar.configuration import load, names
+from soar.episodes import EpisodeStore
+from soar.errors import ConfigError, UnknownNameError
+from soar.evaluation.results import read_results
+from soar.experiments.collection_tables import attempt_rows, collection_rows, detector_rows
+from soar.experiments.config import Arm, Experiment
+from soar.experiments.runner import mean_speed_m, reproduce
+from soar.fleet.collection import Models
+from soar.policies.learned import LearnedPolicy, read_lineage
+from tests.conftest import Pretrained
+from tests.improve.tiny import SCENE, write
+
+EXPERIMENT = """
+scenes: [{scene}, {other}]
+episodes: 2
+trials: 1
+training_seeds: 2
+headroom_worlds: 1
+arms:
+  pretrained: {{data: none}}
+  faster: {{data: none, as_fast_as: improved}}
+  improved: {{data: autonomous, success_only: false, imagined_goals: 0.5}}
+  improved, oracle subgoals: {{data: autonomous, success_only: false, imagined_goals: 0.5, subgoals: oracle}}
+  control: {{data: pretraining, gripper_weight: 3}}
+  language pretrained: {{data: none, conditioning: language}}
+  language scene: {{data: autonomous, success_only: false, conditioning: language}}
+  generalist: {{data: autonomous, success_only: false, pooled: true, share: 0.2, steps: 7}}
+  second round: {{data: autonomous, success_only: false, conditioning: language, after: language scene}}
+"""
+
+
+def test_every_arm_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pretrained: Pretrained) -> None:
+    scenes = [write(tmp_path, f"{name}.yaml", SCENE) for name in ("one", "two")]
+    recipe = write(tmp_path, "tiny.yaml", EXPERIMENT.format(scene=scenes[0], other=scenes[1]))
+    weights = pretrained.weights
+    said: list[str] = []
+
+    def run() -> None:
+        reproduce(
+            load(Experiment, "reproduce", recipe),
+            run=tmp_path / "run",
+            models=Models(policy=f"{weights}/policy", subgoals=f"{weights}/subgoal", vlm=f"{weights}/vqa"),
+            language=f"{weights}/language",
+            preset=pretrained.preset,
+            pretraining=pretrained.data / "demonstrations" / "episodes",
+            results=tmp_path / "results" / "tiny.json",
+            command="soar reproduce tiny",
+            workers=1,
+            report=lambda what, done, total, note: said.append(what),
+        )
+
+    run()
+    rows = read_results(tmp_path / "results" / "tiny.json")["rows"]
+    oracle = "improved, oracle subgoals"
+    arms = [("pretrained", 1), ("faster", 1), ("improved", 2), (oracle, 2), ("control", 2), ("generalist", 2)]
+    arms += [("language pretrained", 1), ("language scene", 2), ("second round", 2)]
+    assert sorted((row["scene"], row["arm"], row["training_seed"]) for row in rows) == sorted(
+        (scene, arm, seed) for scene in ("one", "two") for arm, seeds in arms for seed in range(seeds)
+    )
+    assert {row["trials"] for row in rows} == {1}
+    of = {arm: {row["policy"] for row in rows if row["arm"] == arm} for arm, _seeds in arms}
+    assert {arm: len(ids) for arm, ids in of.items()} == {
+        "pretrained": 1,
+        "faster": 2,
+        "improved": 4,
+        oracle: 4,
+        "control": 2,  # it sees no scene
+        "generalist": 2,
+        "language pretrained": 1,
+        "language scene": 4,
+        "second round": 4,
+    }
+    policies = tmp_path / "run" / "policies"
+    trained = {
+        arm: json.loads((policies / "one" / f"{arm}-0/training/run.json").read_text()) for arm in ("improved", "control")
+    }
+    assert trained["improved"]["autonomous"]["imagined_goals"] == 0.5
+    assert trained["improved"]["pretraining"]["gripper_weight"] == 1
+    assert trained["control"]["pretraining"]["gripper_weight"] == 3
+    metrics = policies / "generalist-0" / "training" / "metrics.jsonl"
+    assert json.loads(metrics.read_text().splitlines()[-1])["step"] == 7
+    assert of[oracle] == of["improved"]  # trained once, evaluated twice
+    assert {row["subgoals"] for row in rows if row["arm"] == oracle} == {"oracle"}
+    assert {row["policy"][:4] for row in rows if row["arm"].startswith("language")} == {"lcbc"}
+    assert {row["subgoals"] for row in rows if row["arm"].startswith("language")} == {""}
+    store = tmp_path / "run" / "episodes"
+    assert mean_speed_m(tmp_path / "run" / "evaluations" / "one" / "pretrained-0.json") > 0
+
+    later = EpisodeStore(store).episodes("round = 1")
+    assert {(one.scene, one.provenance.run) for one in later} == {
+        ("one", "run-one-language scene"),
+        ("two", "run-two-language scene"),
+    }
+    assert {one.provenance.policy for one in later} <= of["language scene"]
+    second = LearnedPolicy.load(policies / "one" / "second round-0")
+    parent = LearnedPolicy.load(policies / "one" / "language scene-0")
+    assert read_lineage(policies / "one" / "second round-0").parent == parent.id != second.id
+
+    # What is said about the collection is said about the base's.
+    tasks = collection_rows(store)
+    assert [(row["scene"], row["attempts"]) for row in tasks] == [("one", 2), ("two", 2)]
+    done = sum(record.simulator_success is True for record in EpisodeStore(store).episodes("round = 0"))
+    (attempts,) = attempt_rows(store)
+    assert attempts["attempts before"] == "0-3"
+    assert attempts["success in truth"].startswith(f"{done}/4 = ")
+    detected = detector_rows(store)
+    assert [(row["scene"], row["episodes"]) for row in detected] == [("one", 2), ("two", 2), ("all", 4), ("all", 546)]
+
+    said.clear()
+    run()
+    assert "train" not in said  # nothing that was finished is done again
+
+
+def test_an_experiment_can_be_cut_to_some_scenes_arms_and_a_budget() -> None:
+    whole = load(Experiment, "reproduce", "figure5")
+    small = whole.restricted(("scene1", "scene5"), ("pretrained",), 0.1)
+    assert (small.scenes, list(small.arms)) == (("scene1", "scene5"), ["pretrained"])
+    assert (small.episodes, small.trials) == (whole.episodes // 10, whole.trials // 10)
+    assert whole.restricted((), (), 1.0) == whole
+    assert [small.trials_of_each_task(scene) for scene in small.scenes] == [3, 5]
+    with pytest.raises(UnknownNameError, match="unknown arm 'generalists'; did you mean 'generalist'"):
+        whole.restricted((), ("generalists",), 1.0)
+    with pytest.raises(UnknownNameError, match="unknown scene 'scene11'"):
+        whole.restricted(("scene11",), (), 1.0)
+    with pytest.raises(ConfigError, match="budget must be a positive number, got 0"):
+        whole.restricted((), (), 0.0)
+
+
+def test_an_arm_that_is_as_fast_as_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="as_fast_as names 'x', which is none of faster"):
+        Experiment(scenes=("scene1",), episodes=1, trials=1, arms={"faster": Arm(data="none", as_fast_as="x")})
+
+
+def test_a_next_round_is_that_of_an_arm_above_which_learns_likewise() -> None:
+    first, told = Arm(data="autonomous"), Arm(data="autonomous", conditioning="language")
+    arms = {"first": first, "told": told, "next": Arm(data="autonomous", after="first")}
+    rounds = Experiment(scenes=("scene1",), episodes=1, trials=1, arms=arms)
+    assert [rounds.collectors(name) for name in arms] == [(), (), ("first",)]
+    assert rounds.rounds() == {"first": 1, "next": 2}
+    assert dataclasses.replace(rounds, arms={"first": first}).rounds() == {}
+    with pytest.raises(ConfigError, match=r"arm 'next': after names 'told', which is none of .* conditioned alike: first"):
+        dataclasses.replace(rounds, arms=arms | {"next": Arm(data="autonomous", after="told")})
+    with pytest.raises(ConfigError, match=r"after names 'first'.*: there is none"):
+        rounds.restricted((), ("next",), 1.0)
+
+
+def test_the_rounds_that_come_with_soar_begin_with_the_base() -> None:
+    assert load(Experiment, "reproduce", "rounds").rounds() == {
+        "language pretrained": 0,
+        "language scene": 500,
+        "second round": 1000,
+        "third round": 1500,
+    }
+
+
+def test_what_is_recorded_in_a_scene_cannot_be_pooled() -> None:
+    with pytest.raises(ConfigError, match="data 'headroom' cannot be pooled"):
+        Arm(data="headroom", pooled=True)
+
+
+def test_what_builds_on_another_experiments_episodes_has_its_scenes_and_as_many_of_them() -> None:
+    packaged = {name: load(Experiment, "reproduce", name) for name in names("reproduce")}
+    building = {name: experiment for name, experiment in packaged.items() if experiment.episodes_of}
+    assert building
+    for experiment in building.values():
+        collecting = packaged[experiment.episodes_of]
+        assert not collecting.episodes_of
+        assert set(experiment.scenes) <= set(collecting.scenes)
+        assert experiment.episodes == collecting.episodes

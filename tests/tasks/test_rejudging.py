@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from soar.episodes import EpisodeStore
+from soar.errors import ConfigError
+from soar.instruction_grammar import task_from_instruction
+from soar.tasks.questions import task_finder
+from soar.tasks.rejudging import relabel
+from tests.episodes.builders import judged, make_episode
+
+from .answering import Answering
+
+INSTRUCTION = "put the green block in the wooden bowl"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EpisodeStore:
+    store = EpisodeStore(tmp_path / "store", mode="create")
+    store.append(make_episode("model", labels=(judged(False),)))
+    store.append(make_episode("person", labels=(judged(True), judged(False, "person:kim"))))
+    store.append(make_episode("odd", instruction="do a little dance"))
+    return store
+
+
+def test_another_model_judges_and_old_labels_stay(store: EpisodeStore) -> None:
+    vlm = Answering({task_from_instruction(INSTRUCTION).question: 0.9})
+    done = relabel(store, vlm)
+    assert (done.judged, done.changed, done.present, done.unknown) == (2, 1, 0, ("do a little dance",))
+    model, person, odd = store.episodes()
+    assert [label.source for label in model.labels] == ["vqa-1", "answering"]
+    assert model.labels[1].time_s > 0
+    assert (model.success, model.probability) == (True, 0.9)
+    assert [label.source for label in person.labels] == ["vqa-1", "person:kim", "answering"]
+    assert person.success is False, "a person outranks a model"
+    assert odd.labels == ()
+
+
+def test_a_repeated_relabelling_asks_nothing_twice(store: EpisodeStore) -> None:
+    vlm = Answering({task_from_instruction(INSTRUCTION).question: 0.9})
+    relabel(store, vlm, where="id = 'model'")
+    assert relabel(store, vlm).judged == 1
+    assert relabel(store, vlm).present == 2
+    assert len(vlm.asked) == 2
+
+
+def test_a_threshold_out_of_range_changes_nothing(store: EpisodeStore) -> None:
+    with pytest.raises(ConfigError, match="threshold"):
+        relabel(store, Answering({}), threshold=1.5)
+    assert [len(record.labels) for record in store.episodes()] == [1, 2, 0]
+
+
+def test_instructions_that_the_rules_do_not_know_get_their_questions_from_a_file(store: EpisodeStore, tmp_path: Path) -> None:
+    questions = tmp_path / "questions.yaml"
+    questions.write_text("do a little dance:\n  question: Is it dancing?\n  feasible_answer: false\n")
+    vlm = Answering({"Is it dancing?": 0.8})
+    done = relabel(store, vlm, where="id = 'odd'", task_of=task_finder(questions))
+    assert (done.judged, done.unknown) == (1, ())
+    assert store.episodes("id = 'odd'")[0].success is True
