@@ -37,7 +37,8 @@ from soar.formats.lerobot_export import export_lerobot
 from soar.formats.rlds_export import export_rlds
 from soar.sim.ground_truth import reset_for
 from soar.sim.scene import load_scene
-from soar.sim.scripted.expert import Demonstrator, Style
+from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.style import Style
 from soar.sim.world import World
 
 ROOT = Path(__file__).parents[1]

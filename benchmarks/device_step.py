@@ -26,17 +26,17 @@ import cv2
 import numpy as np
 import torch
 from peer import Peer
+from timing import Enough, timed
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from train_step import Enough, timed
 
 from soar.episodes import EpisodeStore
 from soar.improve.preset import load_preset
 from soar.policies.network import PolicyNetwork
 from soar.training.augment import augment
+from soar.training.config import PolicyTrainingConfig
 from soar.training.cotraining import cotrain
 from soar.training.loop import fit
-from soar.training.policy import PolicyTrainingConfig
 from soar.types import Episode, Provenance
 
 

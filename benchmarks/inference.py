@@ -21,8 +21,8 @@ import torch
 from peer import Peer
 from train_step import ONE_THREAD
 
-from soar.datasets import ActionStatistics
 from soar.evaluation.results import write_results
+from soar.normalization import ActionStatistics
 from soar.policies.chunked import PlanningPolicy
 from soar.policies.learned import LearnedPolicy
 from soar.policies.lineage import Lineage

@@ -118,7 +118,8 @@ def collect(seconds: float, ready: Any, seed: int) -> float:
 
     from soar.robots.safety import SafeRobot
     from soar.sim.robot import open_robot
-    from soar.sim.scripted.expert import Demonstrator, Style
+    from soar.sim.scripted.expert import Demonstrator
+    from soar.sim.scripted.style import Style
 
     robot = open_robot("scene1", SIZE)
     tasks, rng = robot.world.config.tasks, np.random.default_rng(seed)

@@ -33,7 +33,8 @@ from soar.evaluation.results import write_results
 from soar.seeding import derive_seed, generator
 from soar.sim.ground_truth import reset_for, succeeded
 from soar.sim.scene import load_scene
-from soar.sim.scripted.expert import Demonstrator, Style
+from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.style import Style
 from soar.sim.world import World
 from soar.types import Action
 

@@ -36,9 +36,9 @@ from soar.subgoals.flow import to_float
 from soar.subgoals.small_pipeline import SmallConfig, small_pipeline, words_as_tokens
 from soar.subgoals.susie import SCHEDULER, UNET
 from soar.training.diffusion_subgoals import EditorTrainingConfig, from_nothing, train_editor
-from soar.training.flow_subgoals import CHANGED
 from soar.training.frame_pairs import StorePairs, pinned, split
 from soar.training.loop import FitConfig
+from soar.training.subgoal_metrics import CHANGED
 
 COMMAND = "python benchmarks/subgoal.py branches|steps|gpu --out results/subgoal.json"
 ORDER = ("branches", "steps", "gpu")

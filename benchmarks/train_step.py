@@ -17,13 +17,13 @@ import contextlib
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from peer import Peer
+from timing import Enough, timed
 from torch import Tensor, nn
 
 from soar.datasets import HindsightSampler, Mixture, StepArrays, action_statistics
@@ -37,25 +37,6 @@ SIZE, BATCH = 128, 16
 LIMIT = 0.8
 ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
 EPISODES, LENGTH = 20, 60
-
-
-class Enough(Exception):
-    """Ends a training run when enough steps were timed."""
-
-
-def timed(steps: int, clock: Callable[[], float]) -> tuple[Callable[..., None], list[float]]:
-    """Return an `on_step` that ends a run after so many steps, and the durations of all but the first."""
-    marks: list[float] = []
-    durations: list[float] = []
-
-    def on_step(done: int, *_: object) -> None:
-        marks.append(clock())
-        if len(marks) > 1:
-            durations.append(marks[-1] - marks[-2])
-        if len(marks) > steps:
-            raise Enough
-
-    return on_step, durations
 
 
 VARIANTS = {

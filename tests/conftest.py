@@ -38,5 +38,5 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
     preset = write(folder, "tiny.yaml", PRESET)
     kinds = {"demonstrations": DEMONSTRATIONS, "pictures": PICTURES, "strays": STRAYS}
     paths = {kind: write(folder, f"{kind}.yaml", text) for kind, text in kinds.items()}
-    manifest = pretrain(load_preset(preset), folder / "data", folder / "weights", **paths)
+    manifest = pretrain(load_preset(preset).pretraining, folder / "data", folder / "weights", **paths)
     return Pretrained(folder / "data", folder / "weights", manifest, preset, **paths)

@@ -19,8 +19,8 @@ from soar.cli.pictures import read_picture, write_picture
 from soar.episodes import EpisodeStore
 from soar.errors import ConfigError
 from soar.tasks.labelling import label_sample
+from soar.terminal import Terminal
 from soar.types import Label
-from soar.vlm.human import Terminal
 from tests.episodes.builders import judged, make_episode
 
 Fails = Callable[..., str]

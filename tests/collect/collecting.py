@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soar.collect.collector import CollectConfig, Collector
+from soar.collect.collector import Collector
+from soar.collect.config import CollectConfig
 from soar.collect.rollout import RolloutConfig
 from soar.episodes.store import EpisodeStore
 from soar.event_log import Journal

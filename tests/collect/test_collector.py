@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soar.collect.collector import CollectConfig
+from soar.collect.config import CollectConfig
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError, RobotFault
 from soar.event_log import Journal, read_journal

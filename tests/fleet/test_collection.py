@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from soar.collect.config import CollectionConfig
 from soar.episodes import EpisodeStore
 from soar.errors import ConfigError
 from soar.fleet.collection import Models, collect
-from soar.improve.preset import CollectionConfig, load_preset
+from soar.improve.preset import load_preset
 from tests.conftest import Pretrained
 from tests.improve.tiny import SCENE, write
 

@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
+from soar.collect.config import CollectionConfig
 from soar.configuration import names
 from soar.errors import ConfigError, UnknownNameError
-from soar.improve.preset import CollectionConfig, load_preset
+from soar.improve.preset import load_preset
 from soar.tasks.proposal import ProposalConfig
 
 

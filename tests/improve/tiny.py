@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from soar.datasets import ActionStatistics
+from soar.normalization import ActionStatistics
 from soar.policies.encoders import EncoderConfig
 from soar.policies.learned import LearnedPolicy
 from soar.policies.lineage import Lineage

@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from soar.datasets import ActionStatistics
 from soar.errors import CheckpointError, ConfigError, SoarError
+from soar.normalization import ActionStatistics
 from soar.policies import learned
 from soar.policies.encoders import EncoderConfig
 from soar.policies.heads import HeadConfig

@@ -95,9 +95,9 @@ def test_a_folder_that_holds_the_checkpoint_and_one_nested_deeper_are_found(tmp_
 
 def test_what_does_not_fit_is_an_error_that_leaves_nothing(tmp_path: Path) -> None:
     tree = decode("resnet34")
-    cases: dict[str, tuple[bytes, str]] = {"text": (b"no checkpoint", "not a msgpack checkpoint, or damaged|holds no ResNet")}
+    cases: dict[str, tuple[bytes, str]] = {"text": (b"no checkpoint", "not a Flax msgpack, or damaged|holds no ResNet")}
     whole = (FIXTURES / "resnet34.msgpack").read_bytes()
-    cases["cut"] = (whole[: len(whole) // 2], "not a msgpack checkpoint, or damaged")
+    cases["cut"] = (whole[: len(whole) // 2], "not a Flax msgpack, or damaged")
     cases["foreign"] = (msgpack.packb(encode({"params": {"Dense_0": {"kernel": np.zeros((2, 2), np.float32)}}})), "no ResNet")
     actor = tree["params"]["modules_actor"]
     film = {**actor["encoder"]["encoder"], "FilmConditioning_0": {"Dense_0": {"kernel": np.zeros((2, 2), np.float32)}}}

@@ -73,7 +73,7 @@ def test_finished_stages_are_skipped(pretrained: Pretrained) -> None:
     stamps = {path: path.stat().st_mtime_ns for path in pretrained.weights.rglob("*.safetensors")}
     phases: list[str] = []
     again = pretrain(
-        load_preset(pretrained.preset),
+        load_preset(pretrained.preset).pretraining,
         pretrained.data,
         pretrained.weights,
         demonstrations=pretrained.demonstrations,
@@ -120,4 +120,4 @@ def test_two_processes_make_the_policy_together(tmp_path: Path, pretrained: Pret
 
 def test_a_stage_without_its_recordings_says_so(tmp_path: Path, pretrained: Pretrained) -> None:
     with pytest.raises(StoreError, match="no episode store"):
-        pretrain(load_preset(pretrained.preset), tmp_path / "data", tmp_path / "weights", stages=["policy"])
+        pretrain(load_preset(pretrained.preset).pretraining, tmp_path / "data", tmp_path / "weights", stages=["policy"])

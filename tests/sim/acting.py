@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from soar.sim.ground_truth import succeeded
-from soar.sim.scripted.expert import Demonstrator, Style
+from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.style import Style
 from soar.sim.world import World
 
 HOLD = np.array([0, 0, 0, 0, 0, 0, 1], np.float32)

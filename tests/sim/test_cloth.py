@@ -10,7 +10,8 @@ from soar.sim.cloth import RADIUS_M
 from soar.sim.ground_truth import answer, reset_for, succeeded
 from soar.sim.robot import SimRobot
 from soar.sim.scene import BARRIER_HIGH, BARRIER_LOW, SceneConfig
-from soar.sim.scripted.expert import Demonstrator, Style
+from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.style import Style
 from soar.sim.world import World
 from tests.sim.acting import HOLD, grasp, perform, walk
 

@@ -12,7 +12,8 @@ from gymnasium.utils.env_checker import check_env
 from soar.errors import ConfigError, UnknownNameError
 from soar.robots.gymnasium import GymRobot
 from soar.sim.environment import TabletopEnv
-from soar.sim.scripted.expert import Demonstrator, Style
+from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.style import Style
 from soar.testing import check_robot
 
 

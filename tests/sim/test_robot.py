@@ -11,7 +11,8 @@ from soar.robots import SafeRobot
 from soar.robots.registry import RobotConfig, load_robot
 from soar.sim.robot import SimRobot, open_robot
 from soar.sim.scene import load_scene
-from soar.sim.scripted.expert import Demonstrator, Style
+from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.style import Style
 from soar.testing import check_robot
 from tests.sim.acting import walk
 

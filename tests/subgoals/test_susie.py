@@ -14,8 +14,9 @@ import torch
 
 from soar.cli import main
 from soar.errors import CheckpointError
+from soar.nn.flax_checkpoints import read_flax
 from soar.subgoals.diffusion import DiffusionConfig, DiffusionSubgoals
-from soar.subgoals.susie import import_susie, read_flax, torch_weights
+from soar.subgoals.susie import import_susie, torch_weights
 
 from .tiny_diffusion import save_tiny_pipeline, tiny_unet
 
@@ -95,32 +96,3 @@ def test_weights_of_another_unet_are_refused_before_anything_is_written(files: t
     with pytest.raises(CheckpointError, match=r"has no VAE.*--base"):
         import_susie(files[0], str(tmp_path), tmp_path / "out", files[1])
     assert not (tmp_path / "out").exists()
-
-
-def test_bfloat16_is_read(tmp_path: Path) -> None:
-    array = np.array([1.0, -2.5, 0.0], np.float32)
-    body = ((3,), "bfloat16", (array.view(np.uint32) >> 16).astype(np.uint16).tobytes())
-    path = tmp_path / "file.msgpack"
-    tree = {"params": {"norm": {"bias": msgpack.ExtType(1, msgpack.packb(body, use_bin_type=True))}}}
-    path.write_bytes(msgpack.packb(tree, use_bin_type=True))
-    np.testing.assert_array_equal(read_flax(path)["norm/bias"], array)
-    with pytest.raises(CheckpointError, match="cannot be read"):
-        read_flax(tmp_path / "none")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"PK\x03\x04 a zip",
-        msgpack.packb({"a": msgpack.ExtType(7, b"x")}),
-        msgpack.packb({"a": msgpack.ExtType(1, msgpack.packb([[3], "float32", b"abcd"]))}),
-        msgpack.packb({"a": msgpack.ExtType(1, msgpack.packb([[1], "object", b"abcdefgh"]))}),
-        msgpack.packb({"a": 3}),
-    ],
-)
-def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "file.msgpack"
-    path.write_bytes(content)
-    with pytest.raises(CheckpointError):
-        read_flax(path)

@@ -29,9 +29,9 @@ from soar.subgoals.small_pipeline import SmallConfig, small_pipeline
 from soar.testing import check_subgoal_model
 from soar.training import diffusion_subgoals
 from soar.training.diffusion_subgoals import EditorTrainingConfig, fine_tuning, train_editor
-from soar.training.flow_subgoals import held_out_error
 from soar.training.frame_pairs import StorePairs, pinned, split
 from soar.training.loop import FitConfig
+from soar.training.subgoal_metrics import held_out_error
 from tests.episodes.builders import make_episode
 from tests.subgoals.tiny_diffusion import save_tiny_pipeline
 

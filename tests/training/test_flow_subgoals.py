@@ -14,7 +14,8 @@ from soar.datasets.arrays import StepArrays
 from soar.errors import ConfigError
 from soar.nn.text_encoder import TextConfig
 from soar.subgoals.flow import FlowConfig, FlowSubgoalModel, SamplingConfig
-from soar.training.flow_subgoals import PairSampler, SubgoalTrainingConfig, train_subgoal_model
+from soar.training.flow_subgoals import SubgoalTrainingConfig, train_subgoal_model
+from soar.training.frame_pairs import PairSampler
 from soar.training.loop import FitConfig
 
 SIZE, LEFT, RIGHT = 16, 1, 11

@@ -17,9 +17,10 @@ from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.policies.lineage import Lineage
 from soar.policies.network import NetworkConfig
 from soar.training.augment import NO_AUGMENTATION
+from soar.training.config import PolicyTrainingConfig
 from soar.training.data import SourceConfig, co_training_mixture, make_sampler
 from soar.training.loop import FitConfig
-from soar.training.policy import PolicyTrainingConfig, train_policy
+from soar.training.policy import train_policy
 from soar.types import Observation
 from tests.episodes.builders import grasping, make_episode
 

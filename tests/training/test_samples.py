@@ -12,8 +12,9 @@ from soar.policies.heads import HeadConfig
 from soar.policies.instructions import InstructionConfig, InstructionEncoder
 from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.training.checkpoints import claim
+from soar.training.config import PolicyTrainingConfig
 from soar.training.data import with_instructions
-from soar.training.policy import PolicyTrainingConfig, train_policy
+from soar.training.policy import train_policy
 from soar.training.samples import Samples, chunks_of
 from tests.training.test_policy import ARRAYS, CONFIG, MIXTURE, OBSERVATION, STATISTICS
 

@@ -15,7 +15,8 @@ import pytest
 from soar.errors import ConfigError
 from soar.tasks import decide
 from soar.tasks.selection import HumanSelector
-from soar.vlm.human import HumanVLM, Terminal, draw
+from soar.terminal import Terminal, draw
+from soar.vlm.human import HumanVLM
 
 IMAGE = np.zeros((32, 32, 3), np.uint8)
 

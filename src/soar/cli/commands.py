@@ -7,14 +7,17 @@ from typing import Annotated
 import tyro
 
 from soar.cli.checkpoints import ExportPolicy, ImportCheckpoint
+from soar.cli.collect import Collect
 from soar.cli.data import Data
-from soar.cli.improve import Improve, Pretrain
+from soar.cli.evaluate import Evaluate
+from soar.cli.improve import Improve
+from soar.cli.pretrain import Pretrain
 from soar.cli.reproduce import Reproduce
 from soar.cli.serve import Serve
 from soar.cli.subgoals import ImportSusie, Subgoal
-from soar.cli.train import Collect, Evaluate
-from soar.cli.training import TrainModel
-from soar.cli.vlm import VLM, Tasks
+from soar.cli.tasks import Tasks
+from soar.cli.train import TrainModel
+from soar.cli.vlm import VLM
 
 Command = (
     Annotated[Improve, tyro.conf.subcommand("improve", prefix_name=False)]

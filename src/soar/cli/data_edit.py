@@ -42,7 +42,7 @@ class Label:
         from soar.episodes import EpisodeStore
         from soar.errors import ConfigError
         from soar.tasks.labelling import label_episode, label_sample
-        from soar.vlm.human import Terminal
+        from soar.terminal import Terminal
 
         store = EpisodeStore(self.store)
         if self.verdict is not None:

@@ -45,7 +45,7 @@ class Known:
         )
 
 
-def import_dataset(dataset: Dataset, target: Path, *, skip_bad: bool, limit: int | None = None) -> None:
+def import_dataset(dataset: Dataset, target: Path, *, skip_bad: bool, limit: int | None = None, split: bool = False) -> None:
     """Append the episodes of a dataset to a store, which is made when it is missing, and say what was done."""
     from soar.cli.progress import progress_bars
     from soar.cli.tables import say
@@ -59,10 +59,23 @@ def import_dataset(dataset: Dataset, target: Path, *, skip_bad: bool, limit: int
             store,
             skip_bad=skip_bad,
             limit=limit,
+            split=split,
             report=lambda count, total, note: report("episodes", count, total, note),
         )
     for line in done.bad:
         say(f"skipped: {line}")
+    for taken, id in done.renamed:
+        say(f"another episode has the id {taken!r} there; this one is stored as {id!r}")
+    if done.other_labels:
+        say(
+            f"{len(done.other_labels)} were there already with other labels, and keep those, for example "
+            f"{done.other_labels[0]!r}"
+        )
+    if done.several:
+        say(
+            f"{len(done.several)} episodes have several instructions, for example {done.several[0]!r}: the first one names "
+            "them, all are in their origin; --split-at-instruction makes an episode of each"
+        )
     say(f"{done.imported} episodes imported, {done.present} were there already, {len(done.bad)} skipped; {target}")
 
 
@@ -78,11 +91,15 @@ class _Import:
     """Only the first so many episodes."""
     actions: Actions = "commanded"
     """`reached`: the motion is what the next state shows instead of what was commanded, as BridgeData is trained on."""
+    split_at_instruction: bool = False
+    """Make several episodes of one whose instruction changes."""
+    image_range: tuple[float, float] | None = None
+    """LOW HIGH: the values that become black and white in images of more than 8 bits, such as depth; refused without."""
     known: Known = field(default_factory=Known)
 
     def run(self) -> None:
         """Run it."""
-        import_dataset(self._open(), self.store, skip_bad=self.skip_bad, limit=self.limit)
+        import_dataset(self._open(), self.store, skip_bad=self.skip_bad, limit=self.limit, split=self.split_at_instruction)
 
     def _open(self) -> Dataset:
         raise NotImplementedError
@@ -112,6 +129,7 @@ class ImportRLDS(_Import):
             splits=self.split,
             actions=self.actions,
             latency_shift=self.latency_shift,
+            image_range=self.image_range,
             unsaid=self.known.unsaid(),
         )
         return open_rlds(self.source, config)
@@ -127,7 +145,7 @@ class ImportRaw(_Import):
     def _open(self) -> Dataset:
         from soar.formats.raw import RawConfig, open_raw
 
-        return open_raw(self.source, RawConfig(actions=self.actions, unsaid=self.known.unsaid()))
+        return open_raw(self.source, RawConfig(actions=self.actions, image_range=self.image_range, unsaid=self.known.unsaid()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +161,10 @@ class ImportLeRobot(_Import):
     def _open(self) -> Dataset:
         from soar.formats.lerobot import LeRobotConfig, open_lerobot
 
-        return open_lerobot(self.source, LeRobotConfig(camera=self.camera, actions=self.actions, unsaid=self.known.unsaid()))
+        config = LeRobotConfig(
+            camera=self.camera, actions=self.actions, image_range=self.image_range, unsaid=self.known.unsaid()
+        )
+        return open_lerobot(self.source, config)
 
 
 @dataclass(frozen=True, kw_only=True)

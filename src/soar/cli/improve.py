@@ -1,11 +1,11 @@
-"""The commands that do everything: make base models, and improve a policy."""
+"""`soar improve`: the whole loop."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
@@ -104,66 +104,3 @@ class Improve:
         )
         print_rates([before, after])
         say(f"report:  {result.report.resolve()}\ndataset: {result.dataset.resolve()}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pretrain:
-    """Make the base models from nothing: record demonstrations and pictures in simulation, train policy, subgoals and VQA.
-
-    Stages that are finished are skipped; DATA/manifest.json says what each made and saw. Hours on two cores. With torchrun the
-    policies are trained by several processes together.
-
-    Example: soar pretrain --preset laptop --out data --weights src/soar/weights
-
-    Example: torchrun --nproc-per-node 2 -m soar.cli pretrain --stages policy language
-    """
-
-    preset: str = "laptop"
-    """Name of a preset, or path of its YAML file."""
-    out: Path = Path("data")
-    """Folder of recordings, training runs and the manifest."""
-    weights: Path = Path("data/weights")
-    """Folder that gets the finished models: policy, language, subgoal, vqa."""
-    initial: Path | None = None
-    """Folder of earlier models that the training continues from, such as src/soar/weights; fresh networks by default."""
-    stages: tuple[
-        Literal["demonstrations", "pictures", "policy", "language", "subgoal", "strays", "correction", "vqa"], ...
-    ] = (
-        "demonstrations",
-        "pictures",
-        "policy",
-        "language",
-        "subgoal",
-        "strays",
-        "correction",
-        "vqa",
-    )
-    """Which stages; all by default. `strays` pictures where the models go astray, `correction` learns from it."""
-    workers: int | None = None
-    """Processes that record; the preset's number by default."""
-    device: str = "cpu"
-    """Of torch."""
-
-    def run(self) -> None:
-        """Run it."""
-        from soar.cli.progress import progress_bars
-        from soar.cli.tables import say
-        from soar.improve.preset import load_preset
-        from soar.pretraining.pretrain import pretrain
-        from soar.training.distributed import joined
-
-        preset = load_preset(self.preset)
-        with joined(self.device) as (group, device), progress_bars() as report:
-            pretrain(
-                preset,
-                self.out,
-                self.weights,
-                stages=self.stages,
-                initial=self.initial,
-                workers=self.workers,
-                device=device,
-                on_progress=report if group.leads else None,
-            )
-            if not group.leads:
-                return
-        say(f"models: {self.weights}, what they saw: {self.out / 'manifest.json'}")

@@ -1,4 +1,4 @@
-"""The phases of the loop as commands of their own: evaluate, collect, train."""
+"""`soar train`: one subcommand for each kind of model."""
 
 from __future__ import annotations
 
@@ -10,144 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from soar.cli.flags import Switch, changed, on
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluate:
-    """Measure a policy: seeded trials in simulation, judged by the simulator's state, the same starts for every policy.
-
-    Example: soar evaluate --scene scene1 --policy runs/scene1/policies/001 --trials 50 --out runs/scene1/evaluations/mine.json
-    """
-
-    scene: str = "scene1"
-    """Name of a scene, or path of its YAML file."""
-    policy: str | None = None
-    """Folder of the policy, or URL of one behind `soar serve`; the base policy that comes with SOAR by default."""
-    subgoals: str | None = None
-    """Folder of the subgoal model, YAML file of one, or `oracle`; the one that comes with SOAR by default. A
-    language-conditioned policy needs none."""
-    trials: int = 50
-    """Of each task."""
-    out: Path
-    """The JSON file of the evaluation; what it holds already is not run again."""
-    arm: str = ""
-    """What the policy is in a comparison; the file's name by default."""
-    task: tuple[str, ...] = ()
-    """Some of the scene's instructions; all by default."""
-    action_scale: float = 1.0
-    """Factor on the policy's motions."""
-    image_size: int = 64
-    """Of the camera [px]."""
-    workers: int = 2
-    """Processes."""
-
-    def run(self) -> None:
-        """Run it."""
-        from soar.base_models import default_weights
-        from soar.cli.progress import progress_bars
-        from soar.cli.tables import print_rates
-        from soar.evaluation.runner import evaluate
-
-        with progress_bars() as report:
-            evaluation = evaluate(
-                self.policy or default_weights("policy"),
-                scene=self.scene,
-                subgoals=self.subgoals or str(default_weights("subgoal")),
-                trials=self.trials,
-                out=self.out,
-                arm=self.arm or self.out.stem,
-                tasks=self.task,
-                workers=self.workers,
-                action_scale=self.action_scale,
-                image_size=self.image_size,
-                on_trial=lambda done, total, rate: report("trials", done, total, f"success {rate:.2f}"),
-            )
-        print_rates([evaluation])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Collect:
-    """Let simulated robots practise on their own: propose a task, attempt it, judge it, store it, without resets.
-
-    Example: soar collect --scene scene1 --run runs/mine --episodes 100
-    """
-
-    run_folder: Annotated[Path, tyro.conf.arg(name="run")]
-    """Folder of the run: RUN/episodes is the dataset, RUN/events.jsonl the journal."""
-    store: str | None = None
-    """Where the episodes go instead of RUN/episodes: a folder, or a URI such as s3://bucket/mine (docs/datasets.md)."""
-    scene: str = "scene1"
-    """Name of a scene, or path of its YAML file."""
-    episodes: int | None = None
-    """How many this round shall have in the end; the preset's number by default."""
-    round: int = 0
-    """Number of the round."""
-    policy: str | None = None
-    """Folder of the policy, or URL of one behind `soar serve`; the base policy that comes with SOAR by default."""
-    subgoals: str | None = None
-    """Folder of the subgoal model, YAML file of one, URL of one behind `soar serve`, or `oracle`; the one that comes with SOAR
-    by default."""
-    vlm: str | None = None
-    """Folder of the VQA model, YAML file of any other (docs/how-to/foundation-models.md), `human`, or `oracle` (true answers
-    with the paper's noise); the one that comes with SOAR by default."""
-    sigma: float | None = None
-    """Exploration: standard deviation of the noise, in units of the action's; the preset's by default."""
-    threshold: float | None = None
-    """Least probability at which an episode is judged a success; the preset's by default."""
-    selection: Literal["ucb", "zone", "uniform", "cycling", "human"] | None = None
-    """Which of the feasible tasks is attempted; the preset's by default."""
-    set_table_every: int | None = None
-    """Attempts of a robot after which its table is set anew, 0 for never; the preset's by default."""
-    questions: Path | None = None
-    """YAML file of reviewed questions (`soar tasks questions` writes one); the preset's by default."""
-    constitution: Path | None = None
-    """YAML file of objects and verbs that are allowed: the vision-language model lists tasks itself, for what it sees."""
-    lister: Path | None = None
-    """YAML file of another model that lists them."""
-    preset: str = "laptop"
-    """Name of a preset, or path of its YAML file."""
-    workers: int | None = None
-    """Robots, each in a process; the preset's number by default."""
-    seed: int = 0
-    """Of everything random."""
-
-    def run(self) -> None:
-        """Run it."""
-        from soar.base_models import default_weights
-        from soar.cli.progress import progress_bars
-        from soar.cli.tables import say
-        from soar.fleet.collection import Models, collect
-        from soar.improve.preset import load_preset
-
-        preset = load_preset(self.preset)
-        config = preset.improvement.collection
-        if self.sigma is not None:
-            config = dataclasses.replace(config, exploration=dataclasses.replace(config.exploration, sigma=self.sigma))
-        config = changed(config, threshold=self.threshold, episodes=self.episodes, set_table_every=self.set_table_every)
-        files = {"questions": self.questions, "constitution": self.constitution, "lister": self.lister}
-        paths = {name: str(path.resolve()) for name, path in files.items() if path is not None}
-        proposal = changed(config.proposal, selection=self.selection, **paths)
-        config = dataclasses.replace(config, proposal=proposal)
-        store = self.store or str(self.run_folder / "episodes")
-        with progress_bars() as report:
-            count = collect(
-                Models(
-                    policy=self.policy or str(default_weights("policy")),
-                    subgoals=self.subgoals or str(default_weights("subgoal")),
-                    vlm=self.vlm or str(default_weights("vqa")),
-                ),
-                scene=self.scene,
-                store=store,
-                journal=self.run_folder / "events.jsonl",
-                run=self.run_folder.name,
-                round=self.round,
-                seed=self.seed,
-                config=config,
-                workers=preset.workers if self.workers is None else self.workers,
-                image_size=preset.image_size,
-                on_episode=lambda done, total, last: report("episodes", done, total, last.get("instruction", "")),
-            )
-        say(f"{count} episodes of round {self.round} in {store}; `soar data stats` counts them.")
+from soar.cli.train_subgoal import TrainSubgoal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,7 +107,8 @@ class Train:
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
         from soar.errors import ConfigError
-        from soar.improve.preset import following_instructions, load_preset
+        from soar.improve.preset import load_preset
+        from soar.training.config import following_instructions
         from soar.training.cotraining import AutonomousData, cotrain
         from soar.training.distributed import joined
 
@@ -330,3 +194,47 @@ def _note(metrics: dict[str, float]) -> str:
     if "samples_per_s" in metrics:
         parts += [f"{metrics['samples_per_s']:.0f} samples/s", f"{metrics['loader_wait']:.0%} waiting for data"]
     return ", ".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainGoals(Train):
+    """Train a policy that reaches goal images on demonstrations, or improve one: co-train it on what it collected itself.
+
+    Without --autonomous it is trained on demonstrations alone. With --initial it continues from a policy. On several GPUs:
+    torchrun --nproc-per-node 8 -m soar.cli train gcbc …
+
+    Example: soar train gcbc --pretraining data/demonstrations/episodes --autonomous runs/mine/episodes
+    --initial src/soar/weights/policy --out runs/mine/policies/001
+    """
+
+    kind: Annotated[Literal["gcbc", "lcbc"], tyro.conf.Suppress] = "gcbc"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainLanguage(Train):
+    """Train a policy that follows instructions, on demonstrations and on what it collected itself.
+
+    It has the flags of `soar train gcbc`, and works the same.
+
+    Example: soar train lcbc --pretraining data/demonstrations/episodes --out policies/language
+    """
+
+    kind: Annotated[Literal["gcbc", "lcbc"], tyro.conf.Suppress] = "lcbc"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainModel:
+    """Train a policy on goal images (gcbc) or instructions (lcbc), or a subgoal model (subgoal).
+
+    Example: soar train gcbc --pretraining data/demonstrations/episodes --out policies/mine
+    """
+
+    command: (
+        Annotated[TrainGoals, tyro.conf.subcommand("gcbc", prefix_name=False)]
+        | Annotated[TrainLanguage, tyro.conf.subcommand("lcbc", prefix_name=False)]
+        | Annotated[TrainSubgoal, tyro.conf.subcommand("subgoal", prefix_name=False)]
+    )
+
+    def run(self) -> None:
+        """Run it."""
+        self.command.run()

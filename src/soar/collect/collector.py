@@ -18,11 +18,11 @@ import dataclasses
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
-from soar.collect.rollout import RolloutConfig, rollout
+from soar.collect.config import CollectConfig
+from soar.collect.rollout import rollout
 from soar.episodes.store import EpisodeStore
-from soar.errors import ConfigError, RobotFault
+from soar.errors import RobotFault
 from soar.event_log import Journal
 from soar.policies.base import Policy
 from soar.remote import fallbacks
@@ -35,25 +35,6 @@ from soar.tasks.proposal import TaskProposer
 from soar.types import Episode, Image, Label, Provenance, Scene, Task
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CollectConfig:
-    """How episodes are collected.
-
-    Attributes:
-        rollout: How long an episode is.
-        reboots: Attempts at recovering the robot before giving up.
-        drops: Episodes dropped in a row before giving up.
-    """
-
-    rollout: RolloutConfig = field(default_factory=RolloutConfig)
-    reboots: int = 10
-    drops: int = 20
-
-    def __post_init__(self) -> None:
-        if self.reboots < 1 or self.drops < 1:
-            raise ConfigError(f"collect: reboots and drops must be at least 1, got {self.reboots} and {self.drops}")
 
 
 class Collector:

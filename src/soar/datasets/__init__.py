@@ -1,7 +1,6 @@
 """What training draws: arrays of a store, hindsight goals, mixtures, and what is done to actions before they are learned."""
 
 from soar.datasets.action_processing import (
-    ActionStatistics,
     action_statistics,
     drop_empty,
     drop_idle,
@@ -14,7 +13,6 @@ from soar.datasets.hindsight import HindsightPairs, HindsightSampler, balanced_b
 from soar.datasets.mixture import HindsightBatch, Mixture, co_training_weights
 
 __all__ = [
-    "ActionStatistics",
     "HindsightBatch",
     "HindsightPairs",
     "HindsightSampler",

@@ -6,12 +6,13 @@ from. Imitating its own episodes would teach that slowness again; two of the fun
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from soar.datasets.arrays import StepArrays
+from soar.normalization import ActionStatistics
 
 MOTION = slice(0, 6)
 """The dimensions of an action that move the gripper; the seventh is its target opening."""
@@ -22,14 +23,6 @@ EMPTY_OPENING = 0.05
 """A closed gripper that is open less far (0..1) holds nothing."""
 _MIN_STD = 1e-4
 """Below 0.1 mm or 0.1 mrad a dimension is constant, and dividing by its deviation would only amplify noise."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActionStatistics:
-    """Mean and standard deviation of actions, (7,) float32; 0 and 1 for the gripper, which is not normalised."""
-
-    mean: NDArray[np.float32]
-    std: NDArray[np.float32]
 
 
 def sum_actions(arrays: StepArrays) -> StepArrays:

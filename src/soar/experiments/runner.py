@@ -32,12 +32,12 @@ from soar.evaluation.trials import Evaluation
 from soar.experiments.config import Arm, Experiment
 from soar.fleet.collection import Models, collect
 from soar.fleet.processes import Reporter, run_workers
-from soar.improve.preset import Preset, following_instructions, load_preset
+from soar.improve.preset import Preset, load_preset
 from soar.pretraining.recording import record
 from soar.sim.scene import load_scene
+from soar.training.config import PolicyTrainingConfig, following_instructions
 from soar.training.cotraining import AutonomousData, cotrain
 from soar.training.data import SourceConfig
-from soar.training.policy import PolicyTrainingConfig
 
 HEADROOM_SEED = 3
 Progress = Callable[[str, int, int, str], None]

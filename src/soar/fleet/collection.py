@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from soar.collect.collector import CollectConfig, Collector
+from soar.collect.collector import Collector
+from soar.collect.config import CollectConfig, CollectionConfig
 from soar.configuration import validate
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError
 from soar.evaluation.runner import ORACLE, check_rendering, open_subgoals, open_world
 from soar.event_log import Journal
 from soar.fleet.processes import Reporter, run_workers
-from soar.improve.preset import CollectionConfig
 from soar.instruction_grammar import parse_instruction
 from soar.policies.base import Policy
 from soar.policies.exploration import Explorer

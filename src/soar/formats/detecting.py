@@ -27,7 +27,7 @@ def format_of(folder: Path) -> Format:
         return "store"
     if (folder / "meta" / "info.json").is_file():
         return "lerobot"
-    if any(folder.glob("*.tfrecord*")) or (folder / "features.json").is_file():
+    if any(folder.glob("*.tfrecord*")) or any(folder.glob("*.array_record*")) or (folder / "features.json").is_file():
         return "rlds"
     if next(folder.rglob("actions.npy"), None) is not None:
         return "raw"

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from soar.episodes.encoded import EncodedEpisode
+from soar.episodes.identity import moment
 from soar.errors import FormatError
 from soar.formats import lerobot_v21, sidecar
+from soar.formats.fingerprints import fingerprint, of_file
 from soar.formats.gripper_range import Grippers, survey
 from soar.formats.lerobot_images import Videos, image_cells
 from soar.formats.lerobot_info import ACTION, STATE, Feature, Info, read_info
 from soar.formats.lerobot_pairing import Span, check_rows
+from soar.formats.lerobot_tasks import instructions, tasks_of_table
 from soar.formats.lerobot_vectors import VectorColumns, gripper_columns, vector_columns
+from soar.formats.pictures import ImageRange, check_range
 from soar.formats.steps import Actions, Dataset, Found, Unsaid, episode_of_steps
+from soar.formats.texts import verdict_of
 from soar.formats.vector_maps import VectorConfig
 
 VERSION = "v3.0"
@@ -51,13 +56,18 @@ class LeRobotConfig:
         camera: Name of the camera, with or without `observation.images.`; may be left out where there is one.
         actions: `reached` replaces the commanded motions by those that the next state shows.
         vectors: What the numbers of states and actions are, where that is not clear.
+        image_range: What becomes black and white in images of more than 8 bits; they are refused without.
         unsaid: What the files do not say.
     """
 
     camera: str = ""
     actions: Actions = "commanded"
     vectors: VectorConfig = field(default_factory=VectorConfig)
+    image_range: ImageRange | None = None
     unsaid: Unsaid = field(default_factory=Unsaid)
+
+    def __post_init__(self) -> None:
+        check_range(self.image_range)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +97,14 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
     state = vector_columns(info, STATE, config.vectors.state_map)
     action = vector_columns(info, ACTION, config.vectors.action_map)
     camera = _camera(folder, info.features, config.camera)
+    _check_no_depth(folder, info.features[camera], camera, config)
     video = f"videos/{camera}"
     if info.version == VERSION:
-        episodes, tasks = _rows(sorted((folder / "meta" / "episodes").rglob("*.parquet")), folder), _tasks(folder)
+        path = folder / "meta" / "tasks.parquet"
+        episodes, tasks = (
+            _rows(sorted((folder / "meta" / "episodes").rglob("*.parquet")), folder),
+            tasks_of_table(_table(path), path),
+        )
     else:
         episodes, tasks = lerobot_v21.episode_rows(folder, info.chunk_size, camera), lerobot_v21.task_texts(folder)
     episodes = _listed(folder, episodes, video if info.features[camera].dtype == "video" else "")
@@ -135,7 +150,12 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
             stored = known.get(str(index))
             id = stored["id"] if stored else f"{name}-{index:06d}"
             place = f"{folder} episode {index}"
-            yield Found(id=id, place=place, read=partial(_read, source, row, id, stored, place))
+            yield Found(
+                id=id,
+                place=place,
+                read=partial(_read, source, row, id, stored, place),
+                fingerprint=partial(_fingerprint, source, row, stored),
+            )
 
     return Dataset(count=len(episodes), episodes=found())
 
@@ -150,10 +170,9 @@ def _read(source: _Source, row: dict[str, Any], id: str, stored: dict[str, Any] 
     if stored is not None:
         return sidecar.restore(stored, images, states_ND, actions_ND, place)
     states_ND, actions_ND = source.grippers(states_ND, actions_ND)
-    success = row.get("soar/success")
+    success = verdict_of(row.get("soar/success"), f"{place}: soar/success")
     if success is None and "next.success" in table.column_names:
-        success = bool(np.asarray(table["next.success"].to_pylist()[-1]).all())
-    task_index = table["task_index"].to_pylist()[0]
+        success = verdict_of(table["next.success"].to_pylist()[-1], f"{place}: next.success")
     unsaid = source.config.unsaid
     return episode_of_steps(
         id,
@@ -164,16 +183,38 @@ def _read(source: _Source, row: dict[str, Any], id: str, stored: dict[str, Any] 
         actions=source.config.actions,
         origin={"format": "lerobot", "episode_index": row["episode_index"], "camera": source.camera, "fps": source.info.fps},
         scene=row.get("soar/scene") or unsaid.scene,
-        instruction=source.tasks.get(task_index, ""),
-        labels=() if success is None else (unsaid.label(bool(success)),),
+        instructions=instructions(table, source.tasks, place),
+        image_range=source.config.image_range,
+        labels=() if success is None else (unsaid.label(success),),
         provenance=unsaid.provenance(policy=row.get("soar/policy") or "", robot=source.info.robot),
     )
+
+
+def _fingerprint(source: _Source, row: dict[str, Any], stored: dict[str, Any] | None) -> str:
+    """Return what changes with the episode's files, its row in `meta/episodes`, or its task."""
+    if stored is not None:
+        return moment(stored["created_s"], stored["length"])
+    files = [of_file(_path(source.info, source.camera, row, "data_path", "data"))]
+    if source.info.features[source.camera].dtype != "image":
+        files.append(of_file(_path(source.info, source.camera, row, "video_path", f"videos/{source.camera}")))
+    texts = [name for name in row.get("tasks") or () if name in source.tasks.values()] or sorted(source.tasks.items())
+    return fingerprint(replace(source.config, unsaid=Unsaid()), sorted(row.items()), files, texts)
+
+
+def _check_no_depth(folder: Path, feature: Feature, camera: str, config: LeRobotConfig) -> None:
+    """Refuse a camera that is said to measure depth, unless it is known which values become black and white."""
+    if feature.depth and config.image_range is None:
+        raise FormatError(
+            f"{folder}: {camera} is a depth map (video.is_depth_map in meta/info.json), no picture. Choose another camera with "
+            "--camera, or name the values that become black and white, for example --image-range 0 2000"
+        )
 
 
 def _images(source: _Source, row: dict[str, Any], table: pa.Table, place: str) -> list[bytes]:
     info, camera = source.info, source.camera
     if info.features[camera].dtype == "video":
-        return source.videos.read(_path(info, camera, row, "video_path", f"videos/{camera}"), row, table, place)
+        path = _path(info, camera, row, "video_path", f"videos/{camera}")
+        return source.videos.read(path, row, table, source.config.image_range, place)
     if camera not in table.column_names:
         raise FormatError(f"{place}: the file has no column {camera}; it has {', '.join(table.column_names)}")
     return image_cells(table[camera], info.folder, camera, row["episode_index"], place)
@@ -233,20 +274,6 @@ def _camera(folder: Path, features: Mapping[str, Feature], wanted: str) -> str:
             else f"{folder}: choose one of its cameras with --camera: {names}"
         )
     return chosen[0]
-
-
-def _tasks(folder: Path) -> dict[int, str]:
-    """Return the tasks by index; their texts are the frame's index, whatever that column is called."""
-    path = folder / "meta" / "tasks.parquet"
-    table = _table(path)
-    texts = [
-        name
-        for name in table.column_names
-        if pa.types.is_string(table[name].type) or pa.types.is_large_string(table[name].type)
-    ]
-    if "task_index" not in table.column_names or len(texts) != 1:
-        raise FormatError(f"{path} must have a column task_index and the tasks as its index; it has {table.column_names}")
-    return dict(zip(table["task_index"].to_pylist(), table[texts[0]].to_pylist(), strict=True))
 
 
 def _rows(paths: list[Path], folder: Path) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from soar.episodes import jpeg as frames
 from soar.errors import FormatError
 from soar.formats.lerobot_info import Info, is_inside
 from soar.formats.lerobot_pairing import Span, check_spans, frame_times, row_times, tolerance_s
+from soar.formats.pictures import ImageRange
 from soar.formats.video import frame_count, read_at
 
 
@@ -31,13 +32,16 @@ class Videos:
     episodes: frozenset[int]
     _checked: dict[Path, str] = field(default_factory=dict)
 
-    def read(self, path: Path, row: Mapping[str, Any], table: pa.Table, place: str) -> list[bytes]:
+    def read(
+        self, path: Path, row: Mapping[str, Any], table: pa.Table, image_range: ImageRange | None, place: str
+    ) -> list[bytes]:
         """Return the frames of an episode's rows as JPEGs.
 
         Args:
             path: Of its video.
             row: Of the list of episodes.
             table: Its rows.
+            image_range: What becomes black and white in frames of more than 8 bits.
             place: File and episode, for messages.
 
         Raises:
@@ -52,7 +56,7 @@ class Videos:
             span = Span(episode=row["episode_index"], start_s=0.0, end_s=float(times_N[-1]) + 1 / fps, steps=len(times_N))
             check_spans([span], path, frame_count(path), fps, whole=lambda _: True)
         times_s = frame_times(times_N, span, fps, place)
-        return [frames.encode(image) for image in read_at(path, times_s.tolist(), tolerance_s(fps))]
+        return [frames.encode(image) for image in read_at(path, times_s.tolist(), tolerance_s(fps), image_range)]
 
     def _check(self, path: Path, spans: Sequence[Span]) -> None:
         """Refuse a video whose episodes do not follow one another; once looked at, it is known."""

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from soar.errors import FormatError
+from soar.formats.texts import read_text
 
 STATE, ACTION = "observation.state", "action"
 _NUMBERS = ("float", "int", "uint", "bool")
@@ -22,11 +23,13 @@ class Feature:
         dtype: A numpy name, `string`, `image` or `video`.
         shape: Of one step's value.
         names: Of its numbers, in one of the forms that `vector_names.names_of` knows.
+        depth: It is said to measure distances.
     """
 
     dtype: str
     shape: tuple[int, ...]
     names: Any = None
+    depth: bool = False
 
     @property
     def count(self) -> int:
@@ -95,8 +98,8 @@ def read_info(folder: Path, versions: tuple[str, ...]) -> Info:
     """
     path = folder / "meta" / "info.json"
     try:
-        info = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+        info = json.loads(read_text(path))
+    except (OSError, ValueError, FormatError) as error:
         raise FormatError(f"{folder} is no LeRobot dataset, meta/info.json cannot be read: {error}") from error
     if not isinstance(info, dict):
         raise FormatError(f"{folder} is no LeRobot dataset, meta/info.json holds no keys")
@@ -146,7 +149,9 @@ def _feature(path: Path, name: str, value: Any) -> Feature:
     whole = isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
     if name in (STATE, ACTION) and not whole:
         raise FormatError(f"{path}: {key}.shape must be a list of sizes; it is {shape!r}")
-    return Feature(dtype=dtype, shape=tuple(shape) if whole and shape else (), names=value.get("names"))
+    more = value.get("info")
+    depth = bool(value.get("is_depth_map") or (isinstance(more, dict) and more.get("video.is_depth_map")))
+    return Feature(dtype=dtype, shape=tuple(shape) if whole and shape else (), names=value.get("names"), depth=depth)
 
 
 def _get(path: Path, values: Mapping[str, Any], key: str, type: type | tuple[type, ...], what: str, *, within: str = "") -> Any:

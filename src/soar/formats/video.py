@@ -13,6 +13,7 @@ import av
 import numpy as np
 
 from soar.errors import FormatError
+from soar.formats.pictures import ImageRange, scaled
 from soar.types import Image
 
 os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder talks to standard error otherwise; errors still do
@@ -25,23 +26,26 @@ TOLERANCE_S = 1e-4
 """How far the time of a frame may be from what is expected."""
 
 
-def read_frames(path: Path) -> list[Image]:
-    """Return all frames of a video.
+def read_frames(path: Path, image_range: ImageRange | None = None) -> list[Image]:
+    """Return all frames of a video; `image_range` is for grey of more than 8 bits.
 
     Raises:
         FormatError: It cannot be read.
     """
     with _opened(path) as container:
-        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]
+        return [_image(frame, path, image_range) for frame in container.decode(video=0)]
 
 
-def read_at(path: Path, times_s: Sequence[float], tolerance_s: float) -> Iterator[Image]:
+def read_at(
+    path: Path, times_s: Sequence[float], tolerance_s: float, image_range: ImageRange | None = None
+) -> Iterator[Image]:
     """Yield the frames at some times.
 
     Args:
         path: Of the video.
         times_s: In order.
         tolerance_s: How far from its time a frame may be.
+        image_range: For grey of more than 8 bits.
 
     Raises:
         FormatError: The video cannot be read, ends too early, or has no frame at one of the times.
@@ -58,7 +62,7 @@ def read_at(path: Path, times_s: Sequence[float], tolerance_s: float) -> Iterato
                 raise FormatError(
                     f"{path}: expected a frame at {times_s[found]:.4f} s, found {before}one at {frame.time:.4f} s"
                 )
-            yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+            yield _image(frame, path, image_range)
             found, before_s = found + 1, frame.time
             if found == len(times_s):
                 return
@@ -120,6 +124,18 @@ class VideoWriter:
         for packet in self._stream.encode(frame):
             self.bytes += packet.size
             self._container.mux(packet)
+
+
+def _image(frame: av.VideoFrame, path: Path, image_range: ImageRange | None) -> Image:
+    """Return a frame as RGB of 8 bits. Colour of more bits has the whole range, so it is only rounded; grey may be depth."""
+    components = frame.format.components
+    if len(components) > 2 or components[0].bits <= 8 or frame.format.name.startswith("pal"):
+        return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    try:
+        values = frame.to_ndarray()
+    except ValueError as error:
+        raise FormatError(f"{path}: frames of format {frame.format.name} are not read; encode the video again") from error
+    return scaled(values, f"a frame of format {frame.format.name}", str(path), image_range)
 
 
 @contextmanager

@@ -25,14 +25,16 @@ from soar.evaluation import Evaluation, not_worse, read_evaluation
 from soar.evaluation.runner import evaluate
 from soar.fleet.collection import Models, check_models, collect
 from soar.improve.preset import Preset
-from soar.improve.run_folder import RunFolder, copy_model
+from soar.improve.run_folder import RunFolder
 from soar.improve.run_report import write_run_report
+from soar.nn.model_files import copy_model
 from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.pretraining.recording import record
 from soar.progress import Progress
 from soar.sim.scene import load_scene
+from soar.training.config import PolicyTrainingConfig
 from soar.training.cotraining import AutonomousData, cotrain
-from soar.training.policy import PolicyTrainingConfig, load_parent
+from soar.training.policy import load_parent
 
 CHANGEABLE = ("preset.improvement.rounds", "preset.workers")
 """What may differ when a run is continued."""

@@ -20,10 +20,7 @@ import yaml
 from soar.configuration import differences, read_yaml
 from soar.errors import ConfigError, SoarError
 from soar.event_log import Journal, read_journal
-from soar.files import replacing, write_text
-
-MODEL_FILES = ("lineage.json", "model.safetensors", "config.json")
-"""What makes a model's folder; the order in which they are copied."""
+from soar.files import write_text
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -134,16 +131,3 @@ class RunFolder:
         for event in self.events("phase"):
             seconds[event["name"]] = seconds.get(event["name"], 0.0) + float(event["seconds"])
         return seconds
-
-
-def copy_model(source: Path, target: Path) -> None:
-    """Copy a model; its description last, so that a copy that was cut off is not taken for a model.
-
-    Raises:
-        SoarError: A file cannot be read or written.
-    """
-    if source.resolve() == target.resolve():
-        return
-    for name in MODEL_FILES:
-        with replacing(target / name) as temporary:
-            temporary.write_bytes((source / name).read_bytes())

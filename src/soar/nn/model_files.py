@@ -59,7 +59,7 @@ def read_config(folder: Path, kind: str, cls: type[T]) -> T:
     """
     path = folder / "config.json"
     try:
-        description = json.loads(path.read_text())
+        description = json.loads(path.read_text(encoding="utf-8"))
         found, version, config = description["kind"], description["schema_version"], description["config"]
     except FileNotFoundError as error:
         raise CheckpointError(f"no {kind} in {folder}: {path.name} is missing. Train one or name another folder.") from error
@@ -119,7 +119,7 @@ def read_weights(folder: Path, network: nn.Module, *, growing: str = "") -> str:
     """
     path = folder / "model.safetensors"
     try:
-        expected = json.loads((folder / "config.json").read_text())["weights"]
+        expected = json.loads((folder / "config.json").read_text(encoding="utf-8"))["weights"]
         data = path.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
         if digest != expected:
@@ -136,3 +136,20 @@ def read_weights(folder: Path, network: nn.Module, *, growing: str = "") -> str:
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit its config.json: {error}") from error
     return digest[:8]
+
+
+MODEL_FILES = ("lineage.json", "model.safetensors", "config.json")
+"""What makes a model's folder; the order in which they are copied."""
+
+
+def copy_model(source: Path, target: Path) -> None:
+    """Copy a model; its description last, so that a copy that was cut off is not taken for a model.
+
+    Raises:
+        SoarError: A file cannot be read or written.
+    """
+    if source.resolve() == target.resolve():
+        return
+    for name in MODEL_FILES:
+        with replacing(target / name) as temporary:
+            temporary.write_bytes((source / name).read_bytes())

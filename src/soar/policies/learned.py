@@ -30,9 +30,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 
 from soar import configuration
-from soar.datasets.action_processing import ActionStatistics
 from soar.errors import CheckpointError, ConfigError
 from soar.files import replacing, write_json
+from soar.normalization import ActionStatistics
 from soar.policies.chunked import Conditioning, PlanningPolicy
 from soar.policies.instructions import InstructionEncoder
 from soar.policies.lineage import Lineage
@@ -197,7 +197,7 @@ def read_lineage(folder: Path | str) -> Lineage:
     """
     path = Path(folder) / "lineage.json"
     try:
-        return configuration.validate(Lineage, json.loads(path.read_text()), str(path))
+        return configuration.validate(Lineage, json.loads(path.read_text(encoding="utf-8")), str(path))
     except (OSError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}. {_REMEDY}") from error
 
@@ -209,7 +209,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{folder} holds no policy: config.json is missing. {_REMEDY}")
     try:
-        description = json.loads(path.read_text())
+        description = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: {error}. {_REMEDY}") from error
     if not isinstance(description, dict) or description.get("kind") not in KINDS.values():

@@ -1,6 +1,6 @@
 """Released JAX checkpoints become policies here: no JAX is needed, a checkpoint is msgpack (upstream format of flax).
 
-    checkpoint            {"params": …, "opt_states": …, …}, as one msgpack file; arrays are extension type 1
+    checkpoint            {"params": …, "opt_states": …, …}, as one file, see `soar.nn.flax_checkpoints`
     params                …/encoder/…   conv_init, norm_init, ResNetBlock_i or BottleneckResNetBlock_i
                           …/network     Dense_0, Dense_1, …: the hidden layers
                           …/Dense_0     the mean of the action
@@ -22,14 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgpack
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from soar import configuration
-from soar.datasets.action_processing import ActionStatistics
 from soar.errors import CheckpointError, ConfigError
+from soar.nn.flax_checkpoints import read_flax
+from soar.normalization import ActionStatistics
 from soar.policies.encoders import STAGES, EncoderConfig
 from soar.policies.heads import HeadConfig
 from soar.policies.learned import LearnedPolicy
@@ -37,8 +37,6 @@ from soar.policies.lineage import Lineage, git_revision
 from soar.policies.network import NetworkConfig, PolicyNetwork
 from soar.types import ACTION_DIM
 
-_ARRAY, _COMPLEX, _SCALAR = 1, 2, 3
-_CHUNKED = "__msgpack_chunked_array__"
 Parameters = dict[str, NDArray[np.float32]]
 
 
@@ -84,7 +82,7 @@ def import_checkpoint(
     if (folder / "config.json").exists():
         raise CheckpointError(f"{folder} holds a policy already. Write to another folder, or move that one away.")
     path = _file(source)
-    parameters = _policy_parameters(_read(path), path)
+    parameters = _policy_parameters(read_flax(path), path)
     config = _architecture(parameters, path, image_size=image_size, dropout=dropout, gripper_std=gripper_std)
     network = PolicyNetwork(config)
     network.load_state_dict(_state(parameters, network, path))
@@ -103,38 +101,8 @@ def _file(source: Path) -> Path:
     )
 
 
-def _read(path: Path) -> Any:
-    try:
-        return msgpack.unpackb(path.read_bytes(), ext_hook=_array, raw=False, strict_map_key=False)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, TypeError, KeyError, msgpack.exceptions.UnpackException) as error:
-        raise CheckpointError(f"{path} is not a msgpack checkpoint, or damaged ({error}). Download it again.") from error
-
-
-def _array(code: int, data: bytes) -> Any:
-    """Decode flax's extension types: arrays and NumPy scalars are (shape, name of the type, bytes)."""
-    if code not in (_ARRAY, _SCALAR):
-        return None  # A complex number; no network has one.
-    shape, name, values = msgpack.unpackb(data, raw=False)
-    if name == "bfloat16":  # The upper half of a float32.
-        return (np.frombuffer(values, np.uint16).astype(np.uint32) << 16).view(np.float32).reshape(shape)
-    return np.frombuffer(values, np.dtype(name)).reshape(shape)
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(tree, Mapping) and _CHUNKED in tree:
-        parts = [tree["chunks"][key] for key in sorted(tree["chunks"], key=int)]
-        shape = [int(tree["shape"][key]) for key in sorted(tree["shape"], key=int)]
-        return {prefix: np.concatenate([np.ravel(part) for part in parts]).reshape(shape)}
-    if isinstance(tree, Mapping):
-        return {name: value for key, inner in tree.items() for name, value in _flat(inner, f"{prefix}/{key}").items()}
-    return {prefix: tree}
-
-
-def _policy_parameters(tree: Any, path: Path) -> Parameters:
+def _policy_parameters(flat: Mapping[str, NDArray[Any]], path: Path) -> Parameters:
     """Return the policy's parameters, by names that begin with `encoder`, `network` or `mean`."""
-    flat = {name: value for name, value in _flat(tree).items() if isinstance(value, np.ndarray)}
     # A training state holds the parameters several times: as they are, as a target, as moments of the optimiser.
     stems = sorted((name for name in flat if name.endswith("/conv_init/kernel")), key=_rank)
     if not stems:

@@ -42,7 +42,8 @@ from soar.sim import catalogue
 from soar.sim.appearance import Look, LookJitter
 from soar.sim.ground_truth import reset_for, succeeded
 from soar.sim.scene import SceneConfig, load_scene
-from soar.sim.scripted.expert import Demonstrator, Style
+from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.style import Style
 from soar.sim.world import HOME_POSITION, World
 from soar.subgoals.loading import open_subgoal_model
 from soar.types import Episode, Label, Provenance

@@ -24,7 +24,8 @@ from soar.policies.base import Policy
 from soar.seeding import derive_seed
 from soar.sim.ground_truth import reset_for, succeeded
 from soar.sim.scripted.blind import Oblivious
-from soar.sim.scripted.expert import Demonstrator, Style, imagine
+from soar.sim.scripted.expert import Demonstrator, imagine
+from soar.sim.scripted.style import Style
 from soar.sim.world import World
 from soar.subgoals.base import SubgoalModel
 from soar.types import SUBGOAL_STEPS, Action, Episode, Goal, Observation, Provenance

@@ -32,16 +32,17 @@ from soar.datasets.image_cache import StoredImages
 from soar.episodes import EpisodeStore
 from soar.errors import SoarError, StoreError
 from soar.files import write_json
-from soar.improve.preset import Preset
-from soar.improve.run_folder import copy_model
+from soar.nn.model_files import copy_model
 from soar.policies.lineage import Lineage, git_revision
+from soar.pretraining.config import PretrainingConfig
 from soar.pretraining.expert_corrections import IMAGINED
 from soar.pretraining.recording import looks_and_objects, record
 from soar.progress import Progress
+from soar.training.config import PolicyTrainingConfig
 from soar.training.data import co_training_mixture, make_sampler
 from soar.training.distributed import current_group
 from soar.training.flow_subgoals import SubgoalTrainingConfig, train_subgoal_model
-from soar.training.policy import PolicyTrainingConfig, train_policy
+from soar.training.policy import train_policy
 from soar.training.vqa import train_vqa
 
 Stage = Literal["demonstrations", "pictures", "policy", "language", "subgoal", "strays", "correction", "vqa"]
@@ -49,12 +50,12 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 def pretrain(
-    preset: Preset,
+    config: PretrainingConfig,
     data: Path,
     weights: Path,
     *,
     stages: Sequence[Stage] = STAGES,
-    workers: int | None = None,
+    workers: int = 2,
     demonstrations: str = "demonstrations",
     pictures: str = "pictures",
     strays: str = "strays",
@@ -65,11 +66,11 @@ def pretrain(
     """Run the stages that are not finished, in their order.
 
     Args:
-        preset: How much of everything.
+        config: How much of everything.
         data: Where recordings, training runs and the manifest go.
         weights: Where the finished models go.
         stages: Which ones.
-        workers: Processes that record; the preset's number by default.
+        workers: Processes that record.
         demonstrations: Configuration of the demonstrations, see `soar.pretraining.recording.record`.
         pictures: Configuration of the pictures.
         strays: Configuration of the attempts of the models that were made so far.
@@ -86,7 +87,7 @@ def pretrain(
         SoarError: A folder cannot be written; what was finished is kept.
     """
     path = data / "manifest.json"
-    config, group = preset.pretraining, current_group()
+    group = current_group()
     recordings = {
         "demonstrations": _Recording(
             data / "demonstrations", demonstrations, config.demonstration_worlds, config.demonstration_seed
@@ -124,7 +125,7 @@ def pretrain(
                     recording.folder,
                     worlds=recording.worlds,
                     seed=recording.seed,
-                    workers=workers or preset.workers,
+                    workers=workers,
                     student=(str(weights / "policy"), str(data / "models" / "subgoal")) if stage == "strays" else None,
                     on_world=lambda done, total, stage=stage: on_progress(stage, done, total) if on_progress else None,  # type: ignore[misc]
                 )
@@ -133,7 +134,7 @@ def pretrain(
         else:
             folder = data / "models" / stage
             parent = data / "models" / "subgoal" if stage == "correction" else initial / stage if initial else None
-            job = _Job(preset=preset, data=data, folder=folder, initial=parent, device=device, on_step=tell(stage))
+            job = _Job(config=config, data=data, folder=folder, initial=parent, device=device, on_step=tell(stage))
             made = {"policy": _policy, "language": _language, "subgoal": _subgoal, "correction": _correction, "vqa": _vqa}[
                 stage
             ](job)
@@ -162,7 +163,7 @@ class _Recording:
 class _Job:
     """What a training stage needs: the recipe, the recordings, where the model goes, what it continues from."""
 
-    preset: Preset
+    config: PretrainingConfig
     data: Path
     folder: Path
     initial: Path | None
@@ -186,17 +187,17 @@ def _recorded(recording: _Recording) -> dict[str, Any]:
 
 
 def _policy(job: _Job) -> dict[str, Any]:
-    return _train_policy(job, job.preset.pretraining.policy)
+    return _train_policy(job, job.config.policy)
 
 
 def _language(job: _Job) -> dict[str, Any]:
-    return _train_policy(job, job.preset.pretraining.language)
+    return _train_policy(job, job.config.language)
 
 
 def _train_policy(job: _Job, config: PolicyTrainingConfig) -> dict[str, Any]:
     store = EpisodeStore(job.data / "demonstrations" / "episodes")
     arrays = load_arrays(store, subgoals=config.pretraining.imagined_goals > 0)
-    training, validation = train_validation_split(arrays, job.preset.pretraining.validation_share, config.fit.seed)
+    training, validation = train_validation_split(arrays, job.config.validation_share, config.fit.seed)
     episodes, frames = len(arrays.lengths_E), len(arrays.states_ND)
     del arrays  # the split is a copy
     train_policy(
@@ -214,11 +215,11 @@ def _train_policy(job: _Job, config: PolicyTrainingConfig) -> dict[str, Any]:
 
 
 def _subgoal(job: _Job) -> dict[str, Any]:
-    return _train_subgoal(job, job.preset.pretraining.subgoal)
+    return _train_subgoal(job, job.config.subgoal)
 
 
 def _correction(job: _Job) -> dict[str, Any]:
-    return _train_subgoal(job, job.preset.pretraining.correction)
+    return _train_subgoal(job, job.config.correction)
 
 
 def _train_subgoal(job: _Job, config: SubgoalTrainingConfig) -> dict[str, Any]:
@@ -242,7 +243,7 @@ def _train_subgoal(job: _Job, config: SubgoalTrainingConfig) -> dict[str, Any]:
 
 
 def _vqa(job: _Job) -> dict[str, Any]:
-    config = job.preset.pretraining.vqa
+    config = job.config.vqa
     store = EpisodeStore(job.data / "pictures" / "episodes")
     files = sorted((job.data / "pictures" / "worlds").glob("*.parquet"))
     answers = pa.concat_tables([pq.read_table(path) for path in files]) if files else pa.table({})
@@ -275,7 +276,9 @@ def _vqa(job: _Job) -> dict[str, Any]:
 
 
 def _lineage(store: EpisodeStore, initial: Path | None) -> dict[str, Any]:
-    parent = {} if initial is None else {"parent": json.loads((initial / "config.json").read_text())["weights"][:8]}
+    parent = (
+        {} if initial is None else {"parent": json.loads((initial / "config.json").read_text(encoding="utf-8"))["weights"][:8]}
+    )
     return {"data": {"pictures": store.version}, "revision": git_revision(), **parent}
 
 
@@ -283,7 +286,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SoarError(f"{path} cannot be read ({error}); move it away and run the same command again") from error
     return dict(manifest) if isinstance(manifest, dict) else {}

@@ -20,13 +20,9 @@ from soar.sim.appearance import Look, table_texture
 from soar.sim.arm import FINGER_OPEN_M
 from soar.sim.catalogue import find_object, find_table
 from soar.sim.cloth import Cloth
+from soar.sim.mjcf import scene_xml
 from soar.sim.rendering import Camera, mujoco
-from soar.sim.scene import (
-    DRAWER_TRAVEL_M,
-    SceneConfig,
-    body_name,
-    scene_xml,
-)
+from soar.sim.scene import DRAWER_TRAVEL_M, SceneConfig, body_name
 from soar.types import Action, Image
 
 CHUNKS = 5

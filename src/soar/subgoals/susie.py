@@ -1,26 +1,24 @@
 """SuSIE's published weights as a folder of `diffusers`, without JAX.
 
-The file is a msgpack of nested dictionaries, as Flax writes them: arrays are extension 1, themselves a msgpack of shape, name
-of the type and bytes; large ones are split into chunks. Flax keeps its kernels as (height, width, in, out) and (in, out), torch
-as (out, in, height, width) and (out, in); the names differ in how lists are numbered. Every name and shape is checked against
-the UNet that the weights are for before anything is written.
+The file is Flax's, see `soar.nn.flax_checkpoints`. Flax keeps its kernels as (height, width, in, out) and (in, out), torch as
+(out, in, height, width) and (out, in); the names differ in how lists are numbered. Every name and shape is checked against the
+UNet that the weights are for before anything is written.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgpack
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from soar.errors import CheckpointError
+from soar.nn.flax_checkpoints import read_flax
 from soar.subgoals.diffusion import save_pipeline
 
 UNET = {"sample_size": 32, "in_channels": 8, "out_channels": 4, "cross_attention_dim": 768}
@@ -38,25 +36,6 @@ _LISTS = "down_blocks|up_blocks|attentions|resnets|transformer_blocks|downsample
 _NUMBERED = re.compile(rf"({_LISTS})_(\d+)")
 _LEAVES = {"kernel": "weight", "scale": "weight", "embedding": "weight", "bias": "bias"}
 _FLAX_ONLY = ("_class_name", "dtype", "split_head_dim", "use_memory_efficient_attention")
-_ARRAY, _SCALAR = 1, 3
-_CHUNKED = "__msgpack_chunked_array__"
-
-
-def read_flax(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays in a Flax msgpack by their path, such as `conv_in/kernel`.
-
-    Raises:
-        CheckpointError: It cannot be read, or is something else.
-    """
-    try:
-        tree = msgpack.unpackb(path.read_bytes(), ext_hook=_extension, raw=False, strict_map_key=False)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise CheckpointError(f"{path} is not a Flax msgpack, or damaged ({error}). Download it again.") from error
-    if isinstance(tree, Mapping) and set(tree) == {"params"}:
-        tree = tree["params"]
-    return dict(_leaves(tree, ()))
 
 
 def torch_weights(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
@@ -67,7 +46,7 @@ def torch_weights(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]
     """
     weights = {}
     for name, array in arrays.items():
-        *parts, leaf = name.split("/")
+        *parts, leaf = name.removeprefix("params/").split("/")
         if leaf not in _LEAVES:
             raise CheckpointError(f"{name!r} is no parameter of a Flax UNet: it should end in {', '.join(_LEAVES)}")
         path = ".".join(_NUMBERED.sub(r"\1.\2", part) if _NUMBERED.fullmatch(part) else part for part in parts)
@@ -131,7 +110,7 @@ def _empty_unet(diffusers: Any, config: Path | None) -> Any:
     if config is None:
         return diffusers.UNet2DConditionModel(**UNET)
     try:
-        values = json.loads(config.read_text())
+        values = json.loads(config.read_text(encoding="utf-8"))
         return diffusers.UNet2DConditionModel.from_config({k: v for k, v in values.items() if k not in _FLAX_ONLY})
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{config} is not the configuration of a UNet: {error}") from error
@@ -153,33 +132,3 @@ def _check(weights: Mapping[str, torch.Tensor], shapes: Mapping[str, tuple[int, 
         raise CheckpointError(
             f"{source} does not fit the UNet: {'; '.join(problems)}. Pass the configuration of its UNet with --unet-config."
         )
-
-
-def _extension(code: int, data: bytes) -> Any:
-    if code not in (_ARRAY, _SCALAR):
-        raise ValueError(f"extension {code} is not known")
-    shape, kind, buffer = msgpack.unpackb(data, raw=False)
-    if kind == "bfloat16":  # the upper half of a float32
-        upper = np.frombuffer(buffer, np.uint16).astype(np.uint32) << 16
-        return upper.view(np.float32).reshape(shape)
-    array = np.frombuffer(buffer, np.dtype(kind))
-    if array.dtype.kind not in "fiub" or array.size != math.prod(shape):
-        raise ValueError(f"an array of {kind} with the shape {shape} has {array.size} values")
-    return array.reshape(shape)
-
-
-def _leaves(tree: Any, path: tuple[str, ...]) -> Iterator[tuple[str, NDArray[Any]]]:
-    if isinstance(tree, np.ndarray):
-        yield "/".join(path), tree
-    elif isinstance(tree, Mapping) and _CHUNKED in tree:
-        shape, chunks = (_in_order(tree[key]) for key in ("shape", "chunks"))
-        yield "/".join(path), np.concatenate([np.ravel(chunk) for chunk in chunks]).reshape(shape)
-    elif isinstance(tree, Mapping):
-        for name, branch in tree.items():
-            yield from _leaves(branch, (*path, str(name)))
-    else:
-        raise CheckpointError(f"{'/'.join(path) or 'the file'} is neither an array nor a dictionary of arrays")
-
-
-def _in_order(numbered: Mapping[str, Any]) -> list[Any]:
-    return [numbered[key] for key in sorted(numbered, key=int)]

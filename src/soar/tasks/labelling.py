@@ -10,8 +10,8 @@ from soar.episodes import EpisodeStore
 from soar.episodes.schema import PERSON
 from soar.errors import ConfigError
 from soar.seeding import generator
+from soar.terminal import Terminal
 from soar.types import Label
-from soar.vlm.human import Terminal
 
 _CHOICES = ("y", "n", "?", "q")
 

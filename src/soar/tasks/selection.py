@@ -19,7 +19,7 @@ from typing import Literal, Protocol
 
 from soar.errors import ConfigError
 from soar.seeding import generator
-from soar.vlm.human import Terminal
+from soar.terminal import Terminal
 
 SelectionName = Literal["ucb", "zone", "uniform", "cycling", "human"]
 

@@ -12,9 +12,10 @@ from soar.datasets.image_cache import free_bytes
 from soar.episodes import EpisodeStore
 from soar.errors import ConfigError, StoreError
 from soar.policies.lineage import Lineage, git_revision
+from soar.training.config import PolicyTrainingConfig
 from soar.training.data import SourceConfig, co_training_mixture, make_sampler, with_instructions
 from soar.training.distributed import current_group
-from soar.training.policy import PolicyTrainingConfig, train_policy
+from soar.training.policy import train_policy
 
 Judge = Literal["vlm", "simulator"]
 

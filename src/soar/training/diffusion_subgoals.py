@@ -43,9 +43,9 @@ from soar.training.augment import NO_AUGMENTATION, AugmentationConfig, augment
 from soar.training.checkpoints import claim
 from soar.training.diffusion_vae import train_autoencoder
 from soar.training.distributed import current_group
-from soar.training.flow_subgoals import held_out_error
 from soar.training.frame_pairs import FramePairs, StorePairs, pinned, split
 from soar.training.loop import FitConfig, check_parts, fit
+from soar.training.subgoal_metrics import held_out_error
 from soar.types import SUBGOAL_STEPS
 
 PICTURED = 8

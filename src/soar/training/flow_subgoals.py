@@ -23,7 +23,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,15 +40,15 @@ from soar.nn.text_encoder import collect_vocabulary, empty_texts, tokenize
 from soar.seeding import derive_seed, generator
 from soar.subgoals.flow import KIND, FlowConfig, FlowNetwork, SamplingConfig, sample, to_float, to_uint8
 from soar.training.augment import NO_AUGMENTATION, AugmentationConfig, augment
+from soar.training.frame_pairs import Pairs, PairSampler
 from soar.training.loop import FitConfig, fit
+from soar.training.subgoal_metrics import changed_pixels, held_out_error
 from soar.types import SUBGOAL_STEPS
 
 VALIDATION_PAIRS = 256
 PICTURED = 8
 FLOW_DRAWS = 8
 """Points of the flow that are learned from each pair."""
-CHANGED = 0.1
-"""A pixel has changed when one of its channels moved by more than this (of 2, the range of the values)."""
 
 
 def _fit_config() -> FitConfig:
@@ -114,62 +114,6 @@ class SubgoalTrainingConfig:
             raise ConfigError(f"changed_weight must not be negative, got {self.changed_weight}")
         if not 0 < self.held_out < 1:
             raise ConfigError(f"held_out must be between 0 and 1, both excluded; got {self.held_out}")
-
-
-class Pairs(NamedTuple):
-    """Observations, goals (both uint8, BHWC) and tokens of instructions."""
-
-    observation_BHWC: Tensor
-    goal_BHWC: Tensor
-    tokens_BL: Tensor
-
-
-class PairSampler:
-    """Draws (observation, instruction, goal) from some of the episodes.
-
-    Of the episodes of several actions every frame is as likely, of those of one action only the first can be an observation.
-    """
-
-    def __init__(
-        self,
-        arrays: StepArrays,
-        episodes_E: NDArray[np.int64],
-        tokens_EL: NDArray[np.int64],
-        *,
-        horizon: int,
-        horizon_jitter: float = 0.0,
-        pair_share: float = 0.4,
-    ) -> None:
-        self._arrays, self._tokens_EL = arrays, tokens_EL
-        self._horizon, self._jitter = horizon, horizon_jitter
-        single_E = arrays.lengths_E[episodes_E] == 1
-        self._pairs = episodes_E[single_E]
-        # Every frame of the longer episodes, and whose it is. The rows of an episode follow each other; episodes may lie apart.
-        long_E = episodes_E[~single_E]
-        counts_E = arrays.lengths_E[long_E] + 1
-        self._episode_F = np.repeat(long_E, counts_E)
-        self._step_F = np.arange(counts_E.sum()) - np.repeat(np.cumsum(counts_E) - counts_E, counts_E)
-        self._share = 1.0 if not len(long_E) else pair_share if len(self._pairs) else 0.0
-
-    def draw_rows(self, rng: np.random.Generator, count: int) -> tuple[NDArray[np.int64], ...]:
-        """Return the rows of `count` observations, of their goals, and their episodes."""
-        paired = int(rng.binomial(count, self._share))
-        frame_B = rng.integers(max(1, len(self._episode_F)), size=count - paired)
-        pair_B = rng.integers(max(1, len(self._pairs)), size=paired)
-        episode_B = np.concatenate([self._pairs[pair_B], self._episode_F[frame_B]])
-        step_B = np.concatenate([np.zeros(paired, np.int64), self._step_F[frame_B]])
-        factor_B = 1 + rng.uniform(-self._jitter, self._jitter, count)
-        ahead_B = np.maximum(1, np.rint(self._horizon * factor_B).astype(np.int64))
-        start_B, last_B = self._arrays.starts_E[episode_B], self._arrays.lengths_E[episode_B]
-        return start_B + step_B, start_B + np.minimum(step_B + ahead_B, last_B), episode_B
-
-    def draw(self, rng: np.random.Generator, count: int) -> Pairs:
-        """Return `count` pairs."""
-        row_B, goal_B, episode_B = self.draw_rows(rng, count)
-        images = self._arrays.images_NHWC
-        return Pairs(
-            torch.from_numpy(images[row_B]), torch.from_numpy(images[goal_B]), torch.from_numpy(self._tokens_EL[episode_B])
-        )
 
 
 def train_subgoal_model(
@@ -267,7 +211,7 @@ def _loss(model: nn.Module, batch: Pairs, config: SubgoalTrainingConfig) -> dict
     tokens_BL = batch.tokens_BL.to(device)
     tokens_BL = torch.where((dropped_B < config.text_dropout)[:, None], empty_texts(tokens_BL), tokens_BL)
     reading = network.read_scene(seen, network.text(tokens_BL), (dropped_B >= config.image_dropout).float())
-    changed_B1HW = _changed(observation, goal)
+    changed_B1HW = changed_pixels(observation, goal)
     weight_B1HW = 1 + config.changed_weight * changed_B1HW
     error = (network.decode(seen, reading, code_BZ) - goal).square()
     reconstruction = (weight_B1HW * error).mean() / weight_B1HW.mean()
@@ -295,20 +239,6 @@ def _flow_network(model: nn.Module) -> FlowNetwork:
     if not isinstance(model, FlowNetwork):
         raise TypeError(f"expected a FlowNetwork, got {type(model).__name__}")
     return model
-
-
-def _changed(observation_BCHW: Tensor, goal_BCHW: Tensor) -> Tensor:
-    return ((goal_BCHW - observation_BCHW).abs().amax(1, keepdim=True) > CHANGED).float()
-
-
-def held_out_error(sampled_BCHW: Tensor, observation_BCHW: Tensor, goal_BCHW: Tensor) -> dict[str, float]:
-    """Return `changed_error` and `unchanged_error` of sampled goals, see `train_subgoal_model`; images in [-1, 1]."""
-    changed = _changed(observation_BCHW, goal_BCHW)
-    error, copied = (sampled_BCHW - goal_BCHW).abs(), (observation_BCHW - goal_BCHW).abs()
-    return {
-        "changed_error": float((changed * error).sum() / (changed * copied).sum().clamp(min=1e-6)),
-        "unchanged_error": 127.5 * float(((1 - changed) * error).sum() / (3 * (1 - changed).sum()).clamp(min=1)),
-    }
 
 
 def _validate(model: nn.Module, pairs: Pairs, config: SubgoalTrainingConfig, picture: Path) -> dict[str, float]:

@@ -13,7 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,7 +28,6 @@ from soar.files import write_json
 from soar.images import resized
 from soar.seeding import generator
 from soar.training.distributed import current_group
-from soar.training.flow_subgoals import PairSampler
 from soar.types import ACTION_DIM, STATE_DIM
 
 
@@ -123,7 +122,7 @@ def pinned(store: Path, where: str, path: Path) -> tuple[EpisodeStore, dict[str,
         write_json(path, {"store": str(store.resolve()), "where": where, "version": EpisodeStore(store).version})
     current_group().wait()
     try:
-        data = dict(json.loads(path.read_text()))
+        data = dict(json.loads(path.read_text(encoding="utf-8")))
         version = data["version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}). Train in another folder.") from error
@@ -165,3 +164,59 @@ def _index(records: Sequence[EpisodeRecord]) -> StepArrays:
         instructions=tuple(record.instruction for record in records),
         probabilities_E=np.zeros(len(records)),
     )
+
+
+class Pairs(NamedTuple):
+    """Observations, goals (both uint8, BHWC) and tokens of instructions."""
+
+    observation_BHWC: Tensor
+    goal_BHWC: Tensor
+    tokens_BL: Tensor
+
+
+class PairSampler:
+    """Draws (observation, instruction, goal) from some of the episodes.
+
+    Of the episodes of several actions every frame is as likely, of those of one action only the first can be an observation.
+    """
+
+    def __init__(
+        self,
+        arrays: StepArrays,
+        episodes_E: NDArray[np.int64],
+        tokens_EL: NDArray[np.int64],
+        *,
+        horizon: int,
+        horizon_jitter: float = 0.0,
+        pair_share: float = 0.4,
+    ) -> None:
+        self._arrays, self._tokens_EL = arrays, tokens_EL
+        self._horizon, self._jitter = horizon, horizon_jitter
+        single_E = arrays.lengths_E[episodes_E] == 1
+        self._pairs = episodes_E[single_E]
+        # Every frame of the longer episodes, and whose it is. The rows of an episode follow each other; episodes may lie apart.
+        long_E = episodes_E[~single_E]
+        counts_E = arrays.lengths_E[long_E] + 1
+        self._episode_F = np.repeat(long_E, counts_E)
+        self._step_F = np.arange(counts_E.sum()) - np.repeat(np.cumsum(counts_E) - counts_E, counts_E)
+        self._share = 1.0 if not len(long_E) else pair_share if len(self._pairs) else 0.0
+
+    def draw_rows(self, rng: np.random.Generator, count: int) -> tuple[NDArray[np.int64], ...]:
+        """Return the rows of `count` observations, of their goals, and their episodes."""
+        paired = int(rng.binomial(count, self._share))
+        frame_B = rng.integers(max(1, len(self._episode_F)), size=count - paired)
+        pair_B = rng.integers(max(1, len(self._pairs)), size=paired)
+        episode_B = np.concatenate([self._pairs[pair_B], self._episode_F[frame_B]])
+        step_B = np.concatenate([np.zeros(paired, np.int64), self._step_F[frame_B]])
+        factor_B = 1 + rng.uniform(-self._jitter, self._jitter, count)
+        ahead_B = np.maximum(1, np.rint(self._horizon * factor_B).astype(np.int64))
+        start_B, last_B = self._arrays.starts_E[episode_B], self._arrays.lengths_E[episode_B]
+        return start_B + step_B, start_B + np.minimum(step_B + ahead_B, last_B), episode_B
+
+    def draw(self, rng: np.random.Generator, count: int) -> Pairs:
+        """Return `count` pairs."""
+        row_B, goal_B, episode_B = self.draw_rows(rng, count)
+        images = self._arrays.images_NHWC
+        return Pairs(
+            torch.from_numpy(images[row_B]), torch.from_numpy(images[goal_B]), torch.from_numpy(self._tokens_EL[episode_B])
+        )

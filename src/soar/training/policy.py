@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -24,10 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from soar.datasets.action_processing import ActionStatistics
 from soar.datasets.arrays import StepArrays
 from soar.datasets.mixture import Mixture
 from soar.errors import CheckpointError, ConfigError
+from soar.normalization import ActionStatistics
 from soar.policies.instructions import InstructionEncoder
 from soar.policies.learned import LearnedPolicy
 from soar.policies.lineage import Lineage
@@ -35,7 +34,7 @@ from soar.policies.network import NetworkConfig, PolicyNetwork
 from soar.seeding import derive_seed, generator
 from soar.training.augment import NO_AUGMENTATION, AugmentationConfig, augment, augment_together
 from soar.training.checkpoints import claim
-from soar.training.data import SourceConfig
+from soar.training.config import PolicyTrainingConfig
 from soar.training.distributed import current_group
 from soar.training.loop import FitConfig, check_parts, fit
 from soar.training.samples import Batch, Samples
@@ -44,41 +43,6 @@ VALIDATION_SAMPLES = 1024
 _STATE_SAMPLES = 1024
 _OF_AUTONOMOUS = ("autonomous", "upsampling", "autonomous_cap", "autonomous_share")
 """Fields of the configuration that play no role without autonomous data."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyTrainingConfig:
-    """Everything about training a policy but its data.
-
-    Attributes:
-        fit: The optimisation.
-        network: Architecture and loss.
-        augmentation: Of the images.
-        pretraining: How the pre-training data is sampled.
-        autonomous: How the data that the policy collected itself is sampled.
-        upsampling: How many times its proportion autonomous data is drawn.
-        autonomous_cap: Largest share of autonomous data in a batch.
-        autonomous_share: Share of autonomous data in a batch, whatever its amount; None leaves it to the two above.
-        compile: Compile the encoder with torch.compile: minutes at the beginning, then faster steps on a GPU.
-    """
-
-    fit: FitConfig
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    pretraining: SourceConfig = field(default_factory=SourceConfig)
-    autonomous: SourceConfig = field(default_factory=lambda: SourceConfig(goal_window=(0, 12), sum_actions=True))
-    upsampling: float = 10.0
-    autonomous_cap: float = 0.5
-    autonomous_share: float | None = None
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.upsampling > 0:
-            raise ConfigError(f"upsampling must be positive, got {self.upsampling}")
-        if not 0 <= self.autonomous_cap <= 1:
-            raise ConfigError(f"autonomous_cap must lie between 0 and 1, got {self.autonomous_cap}")
-        if self.autonomous_share is not None and not 0 <= self.autonomous_share <= 1:
-            raise ConfigError(f"autonomous_share must lie between 0 and 1, got {self.autonomous_share}")
 
 
 def train_policy(

@@ -24,7 +24,7 @@ from soar.training.augment import DRAWS
 from soar.types import ACTION_DIM
 
 if TYPE_CHECKING:
-    from soar.training.policy import PolicyTrainingConfig
+    from soar.training.config import PolicyTrainingConfig
 
 _NAMED_EPISODES = 8
 

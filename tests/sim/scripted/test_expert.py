@@ -5,7 +5,8 @@ import pytest
 
 from soar.sim.ground_truth import reset_for, succeeded
 from soar.sim.scene import load_scene
-from soar.sim.scripted.expert import Demonstrator, Style
+from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.style import Style
 from soar.sim.world import World
 from soar.types import SUBGOAL_STEPS
 from tests.sim.acting import HOLD, perform, walk

@@ -25,7 +25,8 @@ from soar.sim import catalogue
 from soar.sim.ground_truth import reset_for, succeeded
 from soar.sim.pages.gallery import SCENES
 from soar.sim.scene import SceneConfig, load_scene
-from soar.sim.scripted.expert import Demonstrator, Style
+from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.style import Style
 from soar.sim.world import World
 from soar.types import Image
 

@@ -15,7 +15,7 @@ from soar.sim.cloth import RADIUS_M, Cloth
 from soar.sim.world import PINCHED, World
 
 if TYPE_CHECKING:
-    from soar.sim.scripted.expert import Style
+    from soar.sim.scripted.style import Style
 
 FloatArray = NDArray[np.float64]
 Skill = tuple[FloatArray, float, float]

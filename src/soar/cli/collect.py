@@ -1,0 +1,97 @@
+"""`soar collect`."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from soar.cli.flags import changed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collect:
+    """Let simulated robots practise on their own: propose a task, attempt it, judge it, store it, without resets.
+
+    Example: soar collect --scene scene1 --run runs/mine --episodes 100
+    """
+
+    run_folder: Annotated[Path, tyro.conf.arg(name="run")]
+    """Folder of the run: RUN/episodes is the dataset, RUN/events.jsonl the journal."""
+    store: str | None = None
+    """Where the episodes go instead of RUN/episodes: a folder, or a URI such as s3://bucket/mine (docs/datasets.md)."""
+    scene: str = "scene1"
+    """Name of a scene, or path of its YAML file."""
+    episodes: int | None = None
+    """How many this round shall have in the end; the preset's number by default."""
+    round: int = 0
+    """Number of the round."""
+    policy: str | None = None
+    """Folder of the policy, or URL of one behind `soar serve`; the base policy that comes with SOAR by default."""
+    subgoals: str | None = None
+    """Folder of the subgoal model, YAML file of one, URL of one behind `soar serve`, or `oracle`; the one that comes with SOAR
+    by default."""
+    vlm: str | None = None
+    """Folder of the VQA model, YAML file of any other (docs/how-to/foundation-models.md), `human`, or `oracle` (true answers
+    with the paper's noise); the one that comes with SOAR by default."""
+    sigma: float | None = None
+    """Exploration: standard deviation of the noise, in units of the action's; the preset's by default."""
+    threshold: float | None = None
+    """Least probability at which an episode is judged a success; the preset's by default."""
+    selection: Literal["ucb", "zone", "uniform", "cycling", "human"] | None = None
+    """Which of the feasible tasks is attempted; the preset's by default."""
+    set_table_every: int | None = None
+    """Attempts of a robot after which its table is set anew, 0 for never; the preset's by default."""
+    questions: Path | None = None
+    """YAML file of reviewed questions (`soar tasks questions` writes one); the preset's by default."""
+    constitution: Path | None = None
+    """YAML file of objects and verbs that are allowed: the vision-language model lists tasks itself, for what it sees."""
+    lister: Path | None = None
+    """YAML file of another model that lists them."""
+    preset: str = "laptop"
+    """Name of a preset, or path of its YAML file."""
+    workers: int | None = None
+    """Robots, each in a process; the preset's number by default."""
+    seed: int = 0
+    """Of everything random."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.base_models import default_weights
+        from soar.cli.progress import progress_bars
+        from soar.cli.tables import say
+        from soar.fleet.collection import Models, collect
+        from soar.improve.preset import load_preset
+
+        preset = load_preset(self.preset)
+        config = preset.improvement.collection
+        if self.sigma is not None:
+            config = dataclasses.replace(config, exploration=dataclasses.replace(config.exploration, sigma=self.sigma))
+        config = changed(config, threshold=self.threshold, episodes=self.episodes, set_table_every=self.set_table_every)
+        files = {"questions": self.questions, "constitution": self.constitution, "lister": self.lister}
+        paths = {name: str(path.resolve()) for name, path in files.items() if path is not None}
+        proposal = changed(config.proposal, selection=self.selection, **paths)
+        config = dataclasses.replace(config, proposal=proposal)
+        store = self.store or str(self.run_folder / "episodes")
+        with progress_bars() as report:
+            count = collect(
+                Models(
+                    policy=self.policy or str(default_weights("policy")),
+                    subgoals=self.subgoals or str(default_weights("subgoal")),
+                    vlm=self.vlm or str(default_weights("vqa")),
+                ),
+                scene=self.scene,
+                store=store,
+                journal=self.run_folder / "events.jsonl",
+                run=self.run_folder.name,
+                round=self.round,
+                seed=self.seed,
+                config=config,
+                workers=preset.workers if self.workers is None else self.workers,
+                image_size=preset.image_size,
+                on_episode=lambda done, total, last: report("episodes", done, total, last.get("instruction", "")),
+            )
+        say(f"{count} episodes of round {self.round} in {store}; `soar data stats` counts them.")

@@ -1,0 +1,66 @@
+"""How one robot collects, and how a round of all of them does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from soar.collect.rollout import RolloutConfig
+from soar.errors import ConfigError
+from soar.policies.exploration import ExplorationConfig
+from soar.tasks.proposal import ProposalConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectConfig:
+    """How episodes are collected.
+
+    Attributes:
+        rollout: How long an episode is.
+        reboots: Attempts at recovering the robot before giving up.
+        drops: Episodes dropped in a row before giving up.
+    """
+
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    reboots: int = 10
+    drops: int = 20
+
+    def __post_init__(self) -> None:
+        if self.reboots < 1 or self.drops < 1:
+            raise ConfigError(f"collect: reboots and drops must be at least 1, got {self.reboots} and {self.drops}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionConfig:
+    """How a round of autonomous episodes is collected.
+
+    Attributes:
+        episodes: Of all robots together.
+        robots: How many there are, each with a table that is set once, when it begins; None for one a process.
+        set_table_every: Attempts of a robot after which its table is set anew (only in simulation); 0 for never.
+        exploration: How far actions stray from the policy's.
+        threshold: Least probability at which the success detector says success.
+        watch_objects: Ask before each episode whether the objects are still there.
+        proposal: How tasks are chosen.
+    """
+
+    episodes: int = 300
+    robots: int | None = None
+    set_table_every: int = 0
+    exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
+    threshold: float = 0.5
+    watch_objects: bool = True
+    proposal: ProposalConfig = field(default_factory=ProposalConfig)
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise ConfigError(f"collection.episodes must be at least 1, got {self.episodes}")
+        if self.robots is not None and self.robots < 1:
+            raise ConfigError(f"collection.robots must be at least 1, or null for one a process; got {self.robots}")
+        if self.set_table_every < 0:
+            raise ConfigError(f"collection.set_table_every must be at least 1, or 0 for never; got {self.set_table_every}")
+        if not 0 < self.threshold < 1:
+            raise ConfigError(f"collection.threshold must be between 0 and 1, both excluded; got {self.threshold}")
+        if self.proposal.notify and not self.watch_objects:
+            raise ConfigError(
+                "collection.proposal.notify tells of objects that are missing, and nobody looks: set watch_objects: true"
+            )
