@@ -10,6 +10,7 @@ import tyro
 
 if TYPE_CHECKING:
     from soar.formats.steps import Dataset, Unsaid
+    from soar.formats.vector_maps import VectorConfig
 
 Actions = Literal["commanded", "reached"]
 
@@ -42,6 +43,31 @@ class Known:
             vlm=self.vlm,
             subgoal_model=self.subgoal_model,
             run=self.run,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """What the numbers of states and actions are, where the files do not say it or say something else (docs/datasets.md)."""
+
+    state_map: str = ""
+    """Which numbers of a state are which, by place or name: x=0,y=1,z=2,qx=3,qy=4,qz=5,qw=6,gripper=7*0.01."""
+    action_map: str = ""
+    """The same of an action."""
+    gripper_range: str = ""
+    """CLOSED:OPEN, the commands at which the gripper is closed and open: -1:1, 0:0.08, or 1:0 where 1 closes it."""
+    opening_range: str = ""
+    """CLOSED:OPEN, the same of the measured openings in the states."""
+
+    def config(self) -> VectorConfig:
+        """Return it as the readers want it."""
+        from soar.formats.vector_maps import VectorConfig
+
+        return VectorConfig(
+            state_map=self.state_map,
+            action_map=self.action_map,
+            gripper_range=self.gripper_range,
+            opening_range=self.opening_range,
         )
 
 
@@ -95,6 +121,7 @@ class _Import:
     """Make several episodes of one whose instruction changes."""
     image_range: tuple[float, float] | None = None
     """LOW HIGH: the values that become black and white in images of more than 8 bits, such as depth; refused without."""
+    numbers: Numbers = field(default_factory=Numbers)
     known: Known = field(default_factory=Known)
 
     def run(self) -> None:
@@ -129,6 +156,7 @@ class ImportRLDS(_Import):
             splits=self.split,
             actions=self.actions,
             latency_shift=self.latency_shift,
+            vectors=self.numbers.config(),
             image_range=self.image_range,
             unsaid=self.known.unsaid(),
         )
@@ -145,12 +173,18 @@ class ImportRaw(_Import):
     def _open(self) -> Dataset:
         from soar.formats.raw import RawConfig, open_raw
 
-        return open_raw(self.source, RawConfig(actions=self.actions, image_range=self.image_range, unsaid=self.known.unsaid()))
+        config = RawConfig(
+            actions=self.actions,
+            vectors=self.numbers.config(),
+            image_range=self.image_range,
+            unsaid=self.known.unsaid(),
+        )
+        return open_raw(self.source, config)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportLeRobot(_Import):
-    """Import a LeRobotDataset v3.0 or v2.1 with states and actions of 7 numbers: x y z, roll pitch yaw, gripper.
+    """Import a LeRobotDataset v3.0 or v2.1 whose states and actions are a pose and a gripper, as their names say.
 
     Example: soar data import lerobot my_dataset --store my-robot --camera front
     """
@@ -162,7 +196,11 @@ class ImportLeRobot(_Import):
         from soar.formats.lerobot import LeRobotConfig, open_lerobot
 
         config = LeRobotConfig(
-            camera=self.camera, actions=self.actions, image_range=self.image_range, unsaid=self.known.unsaid()
+            camera=self.camera,
+            actions=self.actions,
+            vectors=self.numbers.config(),
+            image_range=self.image_range,
+            unsaid=self.known.unsaid(),
         )
         return open_lerobot(self.source, config)
 

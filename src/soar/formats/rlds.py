@@ -22,6 +22,7 @@ from soar.episodes.identity import moment
 from soar.errors import FormatError
 from soar.formats import sidecar, tfrecord
 from soar.formats.fingerprints import fingerprint
+from soar.formats.gripper_range import Grippers, survey
 from soar.formats.pictures import ImageRange, check_range
 from soar.formats.rlds_features import (
     METADATA,
@@ -32,11 +33,11 @@ from soar.formats.rlds_features import (
     instructions,
     metadata,
     other_wordings,
-    vectors,
 )
+from soar.formats.rlds_vectors import ACTION, STATE, gripper_numbers, read_vectors
 from soar.formats.steps import Actions, Dataset, Found, Unsaid, episode_of_steps, subgoals_of_steps, text_list
 from soar.formats.texts import verdict_of
-from soar.types import ACTION_DIM, STATE_DIM
+from soar.formats.vector_maps import VectorConfig
 
 _FILE = re.compile(r"(?:.*-)?(?P<split>[A-Za-z0-9_]+)\.tfrecord(?:\.gz)?(?:-(?P<shard>\d+)-of-(?P<shards>\d+))?(?:\.gz)?$")
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)_\d\d-\d\d-\d\d")
@@ -57,6 +58,7 @@ class RLDSConfig:
         actions: `reached` replaces the commanded motions by those that the next state shows, as BridgeData is trained on.
         latency_shift: `by-date` pairs each observation with the action before in episodes whose path has a date before
             2021-07-23. The public converters have done that already.
+        vectors: What the numbers of states and actions are, where that is not clear.
         image_range: What becomes black and white in images of more than 8 bits; they are refused without.
         unsaid: What the files do not say.
     """
@@ -65,6 +67,7 @@ class RLDSConfig:
     splits: tuple[str, ...] = ()
     actions: Actions = "commanded"
     latency_shift: Literal["off", "by-date"] = "off"
+    vectors: VectorConfig = field(default_factory=VectorConfig)
     image_range: ImageRange | None = None
     unsaid: Unsaid = field(default_factory=Unsaid)
 
@@ -75,8 +78,11 @@ class RLDSConfig:
 def open_rlds(folder: Path, config: RLDSConfig) -> Dataset:
     """Find the episodes of an RLDS dataset, in the order of its files.
 
+    The states and actions of all of them are read once, to know what the gripper's numbers mean.
+
     Raises:
-        FormatError: There is no TFRecord file, or no such split.
+        FormatError: There is no TFRecord file, or no such split, or it is not clear what the gripper's numbers mean.
+        ConfigError: A map or a range is none.
     """
     found = folder.rglob("*.tfrecord*") if folder.is_dir() else ()
     # Hidden folders are what programs keep beside the data, downloaders for example.
@@ -98,6 +104,10 @@ def open_rlds(folder: Path, config: RLDSConfig) -> Dataset:
     records = [record for path in files for record in tfrecord.scan(path)]
     known = {parent: sidecar.read(parent) for parent in {path.parent for path in files}}
 
+    new = [record for record in records if _key(record) not in known[record.path.parent]]
+    grippers = survey(gripper_numbers(new, config.camera, config.vectors), config.vectors, place=str(folder))
+    for note in grippers.notes:
+        _log.warning("%s", note)
     options = replace(config, unsaid=Unsaid(), splits=())
 
     def episodes() -> Iterator[Found]:
@@ -106,22 +116,28 @@ def open_rlds(folder: Path, config: RLDSConfig) -> Dataset:
             id = row["id"] if row else f"{record.path.name}-{record.number:05d}"
             known_by = moment(row["created_s"], row["length"]) if row else fingerprint(options, record.crc, record.length)
             yield Found(
-                id=id, place=record.place, read=partial(_read, record, id, row, config), fingerprint=partial(str, known_by)
+                id=id,
+                place=record.place,
+                read=partial(_read, record, id, row, config, grippers),
+                fingerprint=partial(str, known_by),
             )
 
     return Dataset(count=len(records), episodes=episodes())
 
 
-def _read(record: tfrecord.Record, id: str, row: dict[str, Any] | None, config: RLDSConfig) -> EncodedEpisode:
+def _read(
+    record: tfrecord.Record, id: str, row: dict[str, Any] | None, config: RLDSConfig, grippers: Grippers
+) -> EncodedEpisode:
     place = record.place
     features = tfrecord.parse_example(tfrecord.read(record), place)
     images = camera_images(features, config.camera, place)
     steps = len(images)
-    states_ND = vectors(features, "steps/observation/state", STATE_DIM, steps, place)
-    actions_ND = vectors(features, "steps/action", ACTION_DIM, steps, place)
+    states_ND = read_vectors(features, STATE, config.vectors, steps, place)
+    actions_ND = read_vectors(features, ACTION, config.vectors, steps, place)
     check_steps(features, steps, place)
     if row is not None:
         return sidecar.restore(row, images, states_ND, actions_ND, place)
+    states_ND, actions_ND = grippers(states_ND, actions_ND)
     said = instructions(features, steps, place)
     others = other_wordings(features, said, place)
     known = metadata(features)

@@ -16,7 +16,7 @@ import os
 import struct
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,6 +35,8 @@ _HEADER = struct.Struct("<QI")
 _CRC = struct.Struct("<I")
 _MASK_DELTA = 0xA282EAD8
 _BLOCK_BYTES = 2**20
+_HEAD_BYTES = 512
+"""The name of a feature is within so many bytes."""
 _GZIP_OR_ZLIB = 47
 """What zlib calls either, told apart by the header."""
 _FOREIGN = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
@@ -103,6 +105,72 @@ def read(record: Record) -> bytes:
     if len(crc) != _CRC.size or _CRC.unpack(crc)[0] != masked_crc(data):
         raise FormatError(f"{record.place}: the checksum is wrong, the data is damaged. Download the file again")
     return data
+
+
+def read_part(record: Record, wanted: Callable[[str, int], bool]) -> bytes:
+    """Return a `tf.train.Example` with some of the features of a record; what is not wanted is not read, nor verified.
+
+    Args:
+        record: Which one.
+        wanted: Is asked with the name and the size in bytes of each feature.
+
+    Raises:
+        FormatError: It is damaged or truncated.
+    """
+    if record.length is None:
+        return read(record)
+    parts = []
+    try:
+        with _opened(record.path, record.packed) as (file, _):
+            begin = record.offset + _HEADER.size
+            end = begin + record.length
+            size, place = _field(_at(file, begin), 0)
+            begin += place
+            if begin + size != end:
+                return read(record)
+            while begin < end:
+                head = _at(file, begin)
+                size, place = _field(head, 0)
+                length, name = _field(head, place)
+                if begin + place + size > end or name + length > len(head):
+                    return read(record)
+                if wanted(head[name : name + length].decode(), size):
+                    file.seek(begin)
+                    parts.append(file.read(place + size))
+                begin += place + size
+    except OSError as error:
+        raise FormatError(f"cannot read {record.path}: {error.strerror or error}") from error
+    except (IndexError, ValueError):
+        # Another program may order it otherwise.
+        return read(record)
+    features = b"".join(parts)
+    return b"\x0a" + _varint(len(features)) + features
+
+
+def _at(file: BinaryIO, offset: int) -> bytes:
+    file.seek(offset)
+    return file.read(_HEAD_BYTES)
+
+
+def _field(data: bytes, place: int) -> tuple[int, int]:
+    """Return the size of the first field of a message, which must have a length, and where its content begins."""
+    if data[place] != 0x0A:
+        raise ValueError(f"expected a field with a length at {place}")
+    size = shift = 0
+    while True:
+        place += 1
+        size |= (data[place] & 0x7F) << shift
+        shift += 7
+        if not data[place] & 0x80:
+            return size, place + 1
+
+
+def _varint(number: int) -> bytes:
+    parts = bytearray()
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*parts, number])
 
 
 def _scan(path: Path, file: BinaryIO, packed: bool, whole: bool) -> list[Record]:

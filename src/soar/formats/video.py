@@ -36,9 +36,7 @@ def read_frames(path: Path, image_range: ImageRange | None = None) -> list[Image
         return [_image(frame, path, image_range) for frame in container.decode(video=0)]
 
 
-def read_at(
-    path: Path, times_s: Sequence[float], tolerance_s: float, image_range: ImageRange | None = None
-) -> Iterator[Image]:
+def read_at(path: Path, times_s: Sequence[float], tolerance_s: float, image_range: ImageRange | None = None) -> Iterator[Image]:
     """Yield the frames at some times.
 
     Args:
