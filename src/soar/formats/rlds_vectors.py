@@ -13,12 +13,9 @@ from numpy.typing import NDArray
 
 from soar.errors import FormatError
 from soar.formats import tfrecord
-from soar.formats.rlds_features import Features, as_bytes, listed, vectors
+from soar.formats.rlds_features import ACTION, FLAGS, STATE, WITHIN, Features, as_bytes, listed, vectors
 from soar.formats.vector_maps import PLAIN, VectorConfig, VectorMap, parse_map
 
-STATE, ACTION = "steps/observation/state", "steps/action"
-_WITHIN = {STATE: "steps/observation/", ACTION: "steps/action/"}
-_FLAGS = {STATE: "--state-map", ACTION: "--action-map"}
 _COUNTED = ("steps/is_first", "steps/is_last", "steps/is_terminal", "steps/reward", "steps/discount")
 _LARGEST_BYTES = 2**20
 """Features above it are images, and no vectors."""
@@ -50,9 +47,7 @@ def gripper_numbers(
     names = {STATE, ACTION, *_COUNTED}
 
     def wanted(name: str, size: int) -> bool:
-        below = (config.state_map and name.startswith(_WITHIN[STATE])) or (
-            config.action_map and name.startswith(_WITHIN[ACTION])
-        )
+        below = (config.state_map and name.startswith(WITHIN[STATE])) or (config.action_map and name.startswith(WITHIN[ACTION]))
         return name in names or bool(below and size < _LARGEST_BYTES)
 
     for record in records:
@@ -77,7 +72,7 @@ def _columns(features: Features, name: str, config: VectorConfig, steps: int, pl
     text = config.state_map if name == STATE else config.action_map
     if not text:
         return PLAIN, vectors(features, name, PLAIN.count, steps, place)
-    prefix = _WITHIN[name]
+    prefix = WITHIN[name]
     columns: list[NDArray[Any]] = []
     names: list[str] = []
     for key in sorted(features, key=lambda key: (key != name, key)):
@@ -89,5 +84,5 @@ def _columns(features: Features, name: str, config: VectorConfig, steps: int, pl
             numbers = range(values.size // steps)
             names += ["" if key == name else f"{key.removeprefix(prefix)}[{number}]" for number in numbers]
     if not columns:
-        raise FormatError(f"{place}: no numbers for {_FLAGS[name]}, {listed(features, name, steps)}")
-    return parse_map(text, names, flag=_FLAGS[name]), np.concatenate(columns, axis=1)
+        raise FormatError(f"{place}: no numbers for {FLAGS[name]}, {listed(features, name, steps)}")
+    return parse_map(text, names, flag=FLAGS[name]), np.concatenate(columns, axis=1)
