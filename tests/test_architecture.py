@@ -17,11 +17,13 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "soar"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 # The table of docs/design.md, from the top down. A room imports from itself, from rooms after it, and from the vocabulary: the
 # modules directly under soar. `testing` is apart.
-ROOMS = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "design.md").read_text().partition("## Rooms")[2], re.MULTILINE)
+ROOMS = re.findall(
+    r"^\| `(\w+)` \|", (ROOT / "docs" / "design.md").read_text(encoding="utf-8").partition("## Rooms")[2], re.MULTILINE
+)
 ROOMS = ROOMS[: ROOMS.index("testing")]
 LONGEST_MODULE = 350
 
@@ -40,7 +42,7 @@ def room_of(module: Path) -> str:
 def imported_by(module: Path) -> Iterator[str]:
     """Full names of what a module imports; of `from a import b`, both `a` and `a.b`."""
     package = ("soar", *module.relative_to(PACKAGE).parent.parts)
-    for node in ast.walk(ast.parse(module.read_text())):
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -95,16 +97,37 @@ def test_no_package_exports_the_name_of_one_of_its_modules() -> None:
 
 @modules
 def test_modules_hold_one_idea(module: Path) -> None:
-    lines = module.read_text().count("\n")
+    lines = module.read_text(encoding="utf-8").count("\n")
     assert lines <= LONGEST_MODULE
 
 
 @modules
 def test_nothing_is_pickled(module: Path) -> None:
-    tree = ast.parse(module.read_text())
+    tree = ast.parse(module.read_text(encoding="utf-8"))
     calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     assert not calls & {"torch.load", "torch.save", "np.load", "np.save"}
     assert not {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"} & {n.split(".")[0] for n in imported_by(module)}
+
+
+def text_without_encoding(module: Path) -> Iterator[str]:
+    """Calls that open a text, or talk to a program in text, in whatever encoding the locale has."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        owner, _, name = ast.unparse(node.func).rpartition(".")
+        given = {keyword.arg: keyword.value for keyword in node.keywords}
+        words = [value.value for value in [*node.args, *given.values()] if isinstance(value, ast.Constant)]
+        binary = any(isinstance(word, str) and re.fullmatch("[rwax+]*b[rwax+]*", word) for word in words)
+        opens = name in ("open", "fdopen") and not binary and owner not in ("av", "Pillow")
+        whole = bool(owner) and name in ("read_text", "write_text", "TextIOWrapper")
+        speaks = owner == "subprocess" and bool({"text", "universal_newlines"} & set(given))
+        if (opens or whole or speaks) and "encoding" not in given:
+            yield f"line {node.lineno}: {ast.unparse(node)[:80]}"
+
+
+@modules
+def test_texts_are_utf8_whatever_the_locale(module: Path) -> None:
+    assert list(text_without_encoding(module)) == []
 
 
 def test_a_robots_computer_needs_neither_torch_nor_diffusers() -> None:
@@ -136,18 +159,20 @@ def test_every_declared_dependency_is_imported() -> None:
 
 
 def test_every_dependency_has_a_line_that_says_why() -> None:
-    lines = set(re.findall(r"^\| `([\w.-]+)` \| \w", (ROOT / "docs" / "dependencies.md").read_text(), re.MULTILINE))
+    lines = set(
+        re.findall(r"^\| `([\w.-]+)` \| \w", (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8"), re.MULTILINE)
+    )
     declared = [*PYPROJECT["dependencies"], *(r for extra in PYPROJECT["optional-dependencies"].values() for r in extra)]
     assert {distribution(requirement) for requirement in declared} == {line.lower() for line in lines}
 
 
 def test_every_dependency_is_pinned() -> None:
-    pins = {distribution(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
+    pins = {distribution(line) for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if "==" in line}
     declared = [*PYPROJECT["dependencies"], *(r for extra in PYPROJECT["optional-dependencies"].values() for r in extra)]
     assert {distribution(requirement) for requirement in declared} <= pins
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=[str(path.relative_to(ROOT)) for path in DOCUMENTS])
 def test_links_in_documents_lead_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", document.read_text()):
+    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", document.read_text(encoding="utf-8")):
         assert (document.parent / target).exists(), f"{document.name} links to {target}"

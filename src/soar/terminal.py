@@ -6,6 +6,7 @@ The terminal itself is opened, not standard input: a worker process has none, an
 from __future__ import annotations
 
 import fcntl
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,7 +71,12 @@ class Terminal:
     @contextmanager
     def _open(self) -> Iterator[tuple[TextIO, TextIO]]:
         try:
-            with self._path.open() as reader, self._path.open("w") as writer:
+            # What the terminal cannot show is escaped: a question may be in any language.
+            encoding = sys.stderr.encoding or "utf-8"
+            with (
+                self._path.open(encoding=encoding, errors="backslashreplace") as reader,
+                self._path.open("w", encoding=encoding, errors="backslashreplace") as writer,
+            ):
                 fcntl.flock(writer, fcntl.LOCK_EX)  # one process asks at a time
                 yield reader, writer
         except OSError as error:

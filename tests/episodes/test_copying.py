@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,12 +40,33 @@ def test_stores_are_filtered_and_merged_without_loss(tmp_path: Path, store: Epis
         assert read.actions_TD.tobytes() == written.actions_TD.tobytes()
 
 
-def test_two_episodes_of_one_id_are_not_merged(tmp_path: Path, store: EpisodeStore) -> None:
+def test_another_episode_of_one_id_is_merged_under_an_id_of_its_own(
+    tmp_path: Path, store: EpisodeStore, caplog: pytest.LogCaptureFixture
+) -> None:
     other = EpisodeStore(tmp_path / "other", mode="create")
-    other.append(make_episode("b"))
-    with pytest.raises(StoreError, match=r"episodes and .*other hold an episode 'b'"):
-        merge([store, other], tmp_path / "target")
-    assert not (tmp_path / "target").exists()
+    other.append(make_episode("b", steps=3, seed=9))
+    assert merge([store, other], tmp_path / "target") == 4
+    assert re.search(r"1 episodes have an id that another .*'b' of .*other is 'b~[0-9a-f]{8}'", caplog.text)
+    target = EpisodeStore(tmp_path / "target")
+    ids = [record.id for record in target.episodes()]
+    assert ids[:3] == ["a", "b", "c"]
+    for id, source in (("b", store), (ids[3], other)):
+        assert target.read_encoded(id).frames == source.read_encoded("b").frames
+    assert target.episodes()[3].origin["renamed_from"] == "b"
+    for sources in ([store, other], [other], [other, store], [target]):
+        assert merge(sources, target.uri) == 0, "a repeated call finds what it copied"
+
+
+def test_the_same_episode_is_known_by_its_content_where_it_was_stored_twice(
+    tmp_path: Path, store: EpisodeStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = EpisodeStore(tmp_path / "other", mode="create")
+    other.append(make_episode("b", steps=3, seed=3, labels=(judged(False),)))
+    assert merge([other], store.uri) == 0
+    assert not caplog.text
+    other.add_label("b", judged(True, "person:kim"))
+    assert merge([other], store.uri) == 0
+    assert "1 episodes were there already, and lack labels that the others have, for example 'b'" in caplog.text
 
 
 def test_a_split_has_every_episode_on_one_side(tmp_path: Path, store: EpisodeStore) -> None:

@@ -2,15 +2,30 @@
 
 Exit status: 0 when it worked, 2 for a `SoarError` (its message, no traceback) and for wrong flags, 130 for Ctrl-C. Anything
 else is a bug and keeps its traceback.
+
+Arguments and names of files are UTF-8 whatever the locale, and what the terminal cannot show is escaped.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    if arguments is None:
+        _begin_in_utf8()
     from soar.cli.run import run
 
     return run(arguments)
+
+
+def _begin_in_utf8() -> None:
+    """Start again in Python's UTF-8 mode where the locale is another: only at its start Python can be told."""
+    if sys.getfilesystemencoding() == "utf-8" or os.environ.get("PYTHONUTF8") == "1":
+        return
+    # Only what goes to the terminal stays in the terminal's encoding; worker processes inherit both.
+    os.environ.update(PYTHONUTF8="1", PYTHONIOENCODING=f"{sys.stdout.encoding or 'ascii'}:backslashreplace")
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

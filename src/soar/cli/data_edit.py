@@ -235,6 +235,8 @@ class Pin:
 class Doctor:
     """Find what is broken in a store: orphaned or missing steps, wrong counts, duplicate ids. Healthy rows are never touched.
 
+    Commands of the gripper that are not 0 (closed) to 1 (open), or always the same, are named, too; no repair can tell them.
+
     Example: soar data doctor runs/scene1/episodes --frames --fix
     """
 
@@ -248,6 +250,8 @@ class Doctor:
     def run(self) -> None:
         """Run it."""
         from soar.cli.tables import say
+        from soar.episodes import EpisodeStore
+        from soar.episodes.gripper import examine_gripper
         from soar.episodes.integrity import examine, repair
         from soar.errors import StoreError
 
@@ -264,4 +268,9 @@ class Doctor:
         left = examine(uri, check_frames=self.frames)
         if left:
             raise StoreError(f"{uri}: {len(left)} of {len(findings)} things could not be repaired; restore it from a copy")
+        odd, wrong = examine_gripper(EpisodeStore(self.store))
+        if wrong:
+            raise StoreError(f"{uri}: {odd}")
+        if odd:
+            say(f"warning: {odd}")
         say(f"{uri} is sound" + (f", {len(findings)} things were repaired" if findings else ""))

@@ -10,6 +10,7 @@ import tyro
 
 if TYPE_CHECKING:
     from soar.formats.steps import Dataset, Unsaid
+    from soar.formats.vector_maps import VectorConfig
 
 Actions = Literal["commanded", "reached"]
 
@@ -45,7 +46,32 @@ class Known:
         )
 
 
-def import_dataset(dataset: Dataset, target: Path, *, skip_bad: bool, limit: int | None = None) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """What the numbers of states and actions are, where the files do not say it or say something else (docs/datasets.md)."""
+
+    state_map: str = ""
+    """Which numbers of a state are which, by place or name: x=0,y=1,z=2,qx=3,qy=4,qz=5,qw=6,gripper=7*0.01."""
+    action_map: str = ""
+    """The same of an action."""
+    gripper_range: str = ""
+    """CLOSED:OPEN, the commands at which the gripper is closed and open: -1:1, 0:0.08, or 1:0 where 1 closes it."""
+    opening_range: str = ""
+    """CLOSED:OPEN, the same of the measured openings in the states."""
+
+    def config(self) -> VectorConfig:
+        """Return it as the readers want it."""
+        from soar.formats.vector_maps import VectorConfig
+
+        return VectorConfig(
+            state_map=self.state_map,
+            action_map=self.action_map,
+            gripper_range=self.gripper_range,
+            opening_range=self.opening_range,
+        )
+
+
+def import_dataset(dataset: Dataset, target: Path, *, skip_bad: bool, limit: int | None = None, split: bool = False) -> None:
     """Append the episodes of a dataset to a store, which is made when it is missing, and say what was done."""
     from soar.cli.progress import progress_bars
     from soar.cli.tables import say
@@ -59,10 +85,23 @@ def import_dataset(dataset: Dataset, target: Path, *, skip_bad: bool, limit: int
             store,
             skip_bad=skip_bad,
             limit=limit,
+            split=split,
             report=lambda count, total, note: report("episodes", count, total, note),
         )
     for line in done.bad:
         say(f"skipped: {line}")
+    for taken, id in done.renamed:
+        say(f"another episode has the id {taken!r} there; this one is stored as {id!r}")
+    if done.other_labels:
+        say(
+            f"{len(done.other_labels)} were there already with other labels, and keep those, for example "
+            f"{done.other_labels[0]!r}"
+        )
+    if done.several:
+        say(
+            f"{len(done.several)} episodes have several instructions, for example {done.several[0]!r}: the first one names "
+            "them, all are in their origin; --split-at-instruction makes an episode of each"
+        )
     say(f"{done.imported} episodes imported, {done.present} were there already, {len(done.bad)} skipped; {target}")
 
 
@@ -78,11 +117,16 @@ class _Import:
     """Only the first so many episodes."""
     actions: Actions = "commanded"
     """`reached`: the motion is what the next state shows instead of what was commanded, as BridgeData is trained on."""
+    split_at_instruction: bool = False
+    """Make several episodes of one whose instruction changes."""
+    image_range: tuple[float, float] | None = None
+    """LOW HIGH: the values that become black and white in images of more than 8 bits, such as depth; refused without."""
+    numbers: Numbers = field(default_factory=Numbers)
     known: Known = field(default_factory=Known)
 
     def run(self) -> None:
         """Run it."""
-        import_dataset(self._open(), self.store, skip_bad=self.skip_bad, limit=self.limit)
+        import_dataset(self._open(), self.store, skip_bad=self.skip_bad, limit=self.limit, split=self.split_at_instruction)
 
     def _open(self) -> Dataset:
         raise NotImplementedError
@@ -112,6 +156,8 @@ class ImportRLDS(_Import):
             splits=self.split,
             actions=self.actions,
             latency_shift=self.latency_shift,
+            vectors=self.numbers.config(),
+            image_range=self.image_range,
             unsaid=self.known.unsaid(),
         )
         return open_rlds(self.source, config)
@@ -127,12 +173,18 @@ class ImportRaw(_Import):
     def _open(self) -> Dataset:
         from soar.formats.raw import RawConfig, open_raw
 
-        return open_raw(self.source, RawConfig(actions=self.actions, unsaid=self.known.unsaid()))
+        config = RawConfig(
+            actions=self.actions,
+            vectors=self.numbers.config(),
+            image_range=self.image_range,
+            unsaid=self.known.unsaid(),
+        )
+        return open_raw(self.source, config)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportLeRobot(_Import):
-    """Import a LeRobotDataset v3.0 or v2.1 with states and actions of 7 numbers: x y z, roll pitch yaw, gripper.
+    """Import a LeRobotDataset v3.0 or v2.1 whose states and actions are a pose and a gripper, as their names say.
 
     Example: soar data import lerobot my_dataset --store my-robot --camera front
     """
@@ -143,7 +195,14 @@ class ImportLeRobot(_Import):
     def _open(self) -> Dataset:
         from soar.formats.lerobot import LeRobotConfig, open_lerobot
 
-        return open_lerobot(self.source, LeRobotConfig(camera=self.camera, actions=self.actions, unsaid=self.known.unsaid()))
+        config = LeRobotConfig(
+            camera=self.camera,
+            actions=self.actions,
+            vectors=self.numbers.config(),
+            image_range=self.image_range,
+            unsaid=self.known.unsaid(),
+        )
+        return open_lerobot(self.source, config)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from soar.cli.data_exchange import Known
+from soar.cli.data_exchange import Known, Numbers
 
 Format = Literal["lerobot", "rlds", "store"]
 
@@ -109,6 +109,7 @@ class Pull:
     """Which camera, where the dataset has several."""
     skip_bad: bool = False
     """Go on after an episode that cannot be read, and list them all at the end."""
+    numbers: Numbers = field(default_factory=Numbers)
     known: Known = field(default_factory=Known)
 
     def run(self) -> None:
@@ -131,5 +132,5 @@ class Pull:
         if format_of(self.out) == "store":
             say(f"{merge([EpisodeStore(self.out)], target)} episodes copied into {target}")
             return
-        dataset = open_dataset(self.out, camera=self.camera, unsaid=self.known.unsaid())
+        dataset = open_dataset(self.out, camera=self.camera, vectors=self.numbers.config(), unsaid=self.known.unsaid())
         import_dataset(dataset, target, skip_bad=self.skip_bad)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ DESCRIPTION = (
 
 def run(arguments: Sequence[str] | None) -> int:
     """Run one command; see the package's docstring for the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     command = tyro.cli(Command, args=arguments, prog="soar", description=DESCRIPTION, config=(tyro.conf.OmitArgPrefixes,))
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("soar.fleet.processes").addFilter(_without_tracebacks)

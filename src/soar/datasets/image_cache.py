@@ -192,9 +192,11 @@ def available_bytes() -> int:
     """Return the memory that this process could take without another one suffering: of the machine, or of its container."""
     found = [_UNLIMITED]
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-        limit, used, stat = (Path(f"/sys/fs/cgroup/memory.{name}").read_text().strip() for name in ("max", "current", "stat"))
+        limit, used, stat = (
+            Path(f"/sys/fs/cgroup/memory.{name}").read_text(encoding="utf-8").strip() for name in ("max", "current", "stat")
+        )
         if limit != "max":
             # Files that were read and may be forgotten count as used there.
             files = sum(int(line.split()[1]) for line in stat.splitlines() if line.startswith("inactive_file "))

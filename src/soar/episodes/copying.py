@@ -1,16 +1,26 @@
-"""Stores from stores: filter, merge, split. Frames are copied as they are; an episode keeps its id, labels and lineage."""
+"""Stores from stores: filter, merge, split. Frames are copied as they are; an episode keeps its id, labels and lineage.
+
+Where two episodes of one id meet, the same one is left out, and another one gets an id of its own, see
+`soar.episodes.identity`.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from soar.episodes.encoded import EncodedEpisode
+from soar.episodes.identity import KnownEpisodes, lacks_labels, source_of
+from soar.episodes.schema import EpisodeRecord
 from soar.episodes.store import EpisodeStore
 from soar.errors import StoreError
 from soar.seeding import generator
 
 _BATCH = 32
+_NAMED = 3
+"""Episodes that a message names."""
+_log = logging.getLogger(__name__)
 Report = Callable[[int, int], None]
 """Is told how many of how many episodes are done."""
 
@@ -30,10 +40,9 @@ def merge(
         How many episodes were appended.
 
     Raises:
-        StoreError: Two sources hold an episode of the same id, or the SQL is invalid; nothing is appended then.
+        StoreError: The SQL is invalid; nothing is appended then.
     """
-    chosen = [(source, record.id) for source in sources for record in source.episodes(where)]
-    _check_distinct(chosen)
+    chosen = [(source, record) for source in sources for record in source.episodes(where)]
     return _copy(chosen, _open(target), report)
 
 
@@ -62,12 +71,14 @@ def split(
     Raises:
         StoreError: The fraction is out of range, or there are fewer than two episodes.
     """
-    ids = [record.id for record in source.episodes()]
-    if not 0 < fraction < 1 or len(ids) < 2:
-        raise StoreError(f"a split needs 0 < fraction < 1 and two episodes at least; got {fraction} and {len(ids)} episodes")
-    count = min(max(round(fraction * len(ids)), 1), len(ids) - 1)
-    chosen = set(generator(seed, "split-store").permutation(len(ids))[:count].tolist())
-    parts = [[(source, id) for index, id in enumerate(ids) if (index in chosen) is side] for side in (True, False)]
+    records = source.episodes()
+    if not 0 < fraction < 1 or len(records) < 2:
+        raise StoreError(
+            f"a split needs 0 < fraction < 1 and two episodes at least; got {fraction} and {len(records)} episodes"
+        )
+    count = min(max(round(fraction * len(records)), 1), len(records) - 1)
+    chosen = set(generator(seed, "split-store").permutation(len(records))[:count].tolist())
+    parts = [[(source, one) for index, one in enumerate(records) if (index in chosen) is side] for side in (True, False)]
     copied = _copy(parts[0], _open(first), report)
     return copied, _copy(parts[1], _open(second), report)
 
@@ -77,26 +88,59 @@ def _open(folder: str | Path) -> EpisodeStore:
     return EpisodeStore(folder, mode="open_or_create")
 
 
-def _check_distinct(chosen: Sequence[tuple[EpisodeStore, str]]) -> None:
-    owner: dict[str, str] = {}
-    for source, id in chosen:
-        if id in owner:
-            raise StoreError(
-                f"both {owner[id]} and {source.uri} hold an episode {id!r}; an id names one episode, "
-                "leave one out with a filter"
-            )
-        owner[id] = source.uri
-
-
-def _copy(chosen: Sequence[tuple[EpisodeStore, str]], target: EpisodeStore, report: Report | None) -> int:
-    known = {record.id for record in target.episodes()}
-    missing = [(source, id) for source, id in chosen if id not in known]
+def _copy(chosen: Sequence[tuple[EpisodeStore, EpisodeRecord]], target: EpisodeStore, report: Report | None) -> int:
+    known = KnownEpisodes(target)
     batch: list[EncodedEpisode] = []
-    for done, (source, id) in enumerate(missing, start=1):
-        batch.append(source.read_encoded(id))
-        if len(batch) == _BATCH or done == len(missing):
+    renamed: list[str] = []
+    copied = 0
+    for done, (source, record) in enumerate(chosen, start=1):
+        if not known.has(*source_of(record)):
+            encoded = source.read_encoded(record.id)
+            placed = known.place(encoded)
+            if placed is not None:
+                known.add(placed)
+                batch.append(placed)
+                if placed.id != encoded.id:
+                    renamed.append(f"{encoded.id!r} of {source.uri} is {placed.id!r}")
+        if len(batch) == _BATCH or (batch and done == len(chosen)):
             target.append(batch)
+            known.stored()
+            copied += len(batch)
             batch.clear()
         if report:
-            report(done, len(missing))
-    return len(missing)
+            report(done, len(chosen))
+    _say_renamed(target, renamed)
+    _say_other_labels(target, known, [record for _, record in chosen])
+    return copied
+
+
+def _say_renamed(target: EpisodeStore, renamed: Sequence[str]) -> None:
+    if renamed:
+        _log.warning(
+            "%s: %d episodes have an id that another episode has there, and got ids of their own: %s%s",
+            target.uri,
+            len(renamed),
+            "; ".join(renamed[:_NAMED]),
+            "; …" if len(renamed) > _NAMED else "",
+        )
+
+
+def _say_other_labels(target: EpisodeStore, known: KnownEpisodes, chosen: Sequence[EpisodeRecord]) -> None:
+    """Say where a copy that was there before lacks labels that have been added since."""
+    there = {source_of(record): record for record in target.episodes()}
+    lacking = [
+        *known.other_labels,
+        *(
+            record.id
+            for record in chosen
+            if (copy := there.get(source_of(record))) is not None and lacks_labels(copy.labels, record.labels)
+        ),
+    ]
+    if lacking:
+        _log.warning(
+            "%s: %d episodes were there already, and lack labels that the others have, for example %r; delete them there to "
+            "copy them with their labels",
+            target.uri,
+            len(lacking),
+            lacking[0],
+        )

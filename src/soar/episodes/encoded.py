@@ -94,12 +94,14 @@ def check(encoded: EncodedEpisode) -> None:
     """Refuse an episode whose content is not what the vocabulary says. No image is decoded; headers are read.
 
     Raises:
-        StoreError: A shape, type or count is wrong, a number is not finite, a frame is not a JPEG or of another size, or
-            the subgoals are not in order; the message names the array and the step.
+        StoreError: A shape, type or count is wrong, the instruction is no text, a number is not finite, a frame is not a JPEG
+            or of another size, or the subgoals are not in order; the message names the array and the step.
     """
     where = f"episode {encoded.id!r}"
     if not encoded.id:
         raise StoreError("an episode has no id; give each episode an id that is unique in the store, for example RUN-SEED")
+    if not isinstance(encoded.instruction, str) or "\0" in encoded.instruction:
+        raise StoreError(f"{where}: the instruction must be a text without NUL, empty for none; it is {encoded.instruction!r}")
     if len(encoded.actions_TD) == 0:
         raise StoreError(f"{where} has no actions; an episode needs at least one action and two observations")
     for name, array, dim in (("states", encoded.states_TD, STATE_DIM), ("actions", encoded.actions_TD, ACTION_DIM)):
@@ -122,6 +124,11 @@ def check(encoded: EncodedEpisode) -> None:
         size = size or found
         if found != size:
             raise StoreError(f"{where}: the frame of step {step} has another size, {found}, than the first, {size}")
+    _check_subgoals(encoded, steps)
+
+
+def _check_subgoals(encoded: EncodedEpisode, steps: int) -> None:
+    where = f"episode {encoded.id!r}"
     before = -1
     for number, (step, jpeg) in enumerate(encoded.subgoals):
         if frames.size(jpeg) is None:

@@ -200,9 +200,11 @@ def encoded_episode(row: Mapping[str, Any], jpegs: Sequence[bytes], states_TD: V
 def record(row: Mapping[str, Any], first_row: int) -> EpisodeRecord:
     """Return the record of a row of `episodes`."""
     provenance = {name: row[name] for name in _PROVENANCE} | {"faults": tuple(row["faults"])}
-    plain = ("id", "scene", "instruction", "length", "success", "probability", "simulator_success", "created_s", "attempt")
+    plain = ("id", "scene", "length", "success", "probability", "simulator_success", "created_s", "attempt")
     return EpisodeRecord(
         **{name: row[name] for name in plain},
+        # Imports of earlier versions wrote null where a file had no text.
+        instruction=row["instruction"] or "",
         labels=tuple(Label(**label) for label in row["labels"]),
         provenance=Provenance(**provenance),
         first_row=first_row,

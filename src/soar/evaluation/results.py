@@ -83,6 +83,8 @@ def revision(folder: Path) -> str:
             cwd=folder if folder.is_dir() else None,
             capture_output=True,
             text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=10,
             check=True,
         )

@@ -126,7 +126,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
         SoarError: It is missing, unreadable, not JSON, or not an object.
     """
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SoarError(f"{path}: cannot be read ({error.strerror}). Run the command that writes it first.") from error
     except ValueError as error:

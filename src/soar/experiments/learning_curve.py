@@ -101,7 +101,7 @@ def _loss(metrics: dict[str, float]) -> str:
 
 def _validation(path: Path) -> dict[int, dict[str, float]]:
     """Return the metrics on held-out episodes by step."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return {line["step"]: line for line in lines if f"{SOURCE}/loss" in line}
 
 

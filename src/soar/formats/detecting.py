@@ -11,6 +11,7 @@ from soar.formats.lerobot import LeRobotConfig, open_lerobot
 from soar.formats.raw import RawConfig, open_raw
 from soar.formats.rlds import RLDSConfig, open_rlds
 from soar.formats.steps import Dataset, Unsaid
+from soar.formats.vector_maps import VectorConfig
 
 Format = Literal["store", "lerobot", "rlds", "raw"]
 
@@ -27,7 +28,7 @@ def format_of(folder: Path) -> Format:
         return "store"
     if (folder / "meta" / "info.json").is_file():
         return "lerobot"
-    if any(folder.glob("*.tfrecord*")) or (folder / "features.json").is_file():
+    if any(folder.glob("*.tfrecord*")) or any(folder.glob("*.array_record*")) or (folder / "features.json").is_file():
         return "rlds"
     if next(folder.rglob("actions.npy"), None) is not None:
         return "raw"
@@ -37,24 +38,27 @@ def format_of(folder: Path) -> Format:
     )
 
 
-def open_dataset(folder: Path, *, camera: str | None = None, unsaid: Unsaid | None = None) -> Dataset:
+def open_dataset(
+    folder: Path, *, camera: str | None = None, vectors: VectorConfig | None = None, unsaid: Unsaid | None = None
+) -> Dataset:
     """Find the episodes of a folder of any format but a store.
 
     Args:
         folder: Of the dataset.
         camera: Which one; the format's own choice by default.
+        vectors: What the numbers of states and actions are, where that is not clear.
         unsaid: What the files do not say.
 
     Raises:
         FormatError: It is none of the formats, or the format's reader refuses it.
     """
-    unsaid = unsaid or Unsaid()
+    unsaid, vectors = unsaid or Unsaid(), vectors or VectorConfig()
     match format_of(folder):
         case "lerobot":
-            return open_lerobot(folder, LeRobotConfig(camera=camera or "", unsaid=unsaid))
+            return open_lerobot(folder, LeRobotConfig(camera=camera or "", vectors=vectors, unsaid=unsaid))
         case "rlds":
-            return open_rlds(folder, RLDSConfig(camera=camera or "image_0", unsaid=unsaid))
+            return open_rlds(folder, RLDSConfig(camera=camera or "image_0", vectors=vectors, unsaid=unsaid))
         case "raw":
-            return open_raw(folder, RawConfig(unsaid=unsaid))
+            return open_raw(folder, RawConfig(vectors=vectors, unsaid=unsaid))
         case "store":
             raise FormatError(f"{folder} is a store already; copy its episodes with `soar data merge`")

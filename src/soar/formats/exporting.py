@@ -104,4 +104,4 @@ def write_card(folder: Path, store: EpisodeStore, where: str | None, *, name: st
         autonomous=table6["autonomous_share"],
         tasks="\n".join(rows),
     )
-    (folder / "README.md").write_text(text)
+    (folder / "README.md").write_text(text, encoding="utf-8")

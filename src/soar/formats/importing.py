@@ -1,18 +1,21 @@
 """From a foreign dataset into a store: streaming, resumable, nothing taken on trust.
 
 A few episodes are in memory at a time, and each batch of them is one atomic append. What is in the store already is not read
-again, so the same call goes on where a killed one stopped.
+again, so the same call goes on where a killed one stopped. Another episode whose id is taken gets one of its own, see
+`soar.episodes.identity`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from soar.episodes.encoded import EncodedEpisode
+from soar.episodes.identity import SOURCE, KnownEpisodes
 from soar.episodes.store import EpisodeStore
 from soar.errors import FormatError
-from soar.formats.steps import Dataset
+from soar.formats.splitting import split_at_instructions
+from soar.formats.steps import INSTRUCTIONS, Dataset, Found
 
 _BATCH_BYTES = 64 * 2**20
 _BATCH = 32
@@ -28,15 +31,27 @@ class Imported:
         imported: Episodes that were appended now.
         present: Episodes that the store had before.
         bad: What is wrong with the episodes that were skipped, with file and offset.
+        renamed: Ids of other episodes that were taken, and those that were given instead.
+        other_labels: Ids of episodes that were there, with other labels than they have in the dataset.
+        several: Ids of imported episodes that have several instructions, of which the first names them.
     """
 
     imported: int
     present: int
     bad: tuple[str, ...]
+    renamed: tuple[tuple[str, str], ...] = ()
+    several: tuple[str, ...] = ()
+    other_labels: tuple[str, ...] = ()
 
 
 def import_episodes(
-    dataset: Dataset, store: EpisodeStore, *, skip_bad: bool = False, limit: int | None = None, report: Report | None = None
+    dataset: Dataset,
+    store: EpisodeStore,
+    *,
+    skip_bad: bool = False,
+    limit: int | None = None,
+    split: bool = False,
+    report: Report | None = None,
 ) -> Imported:
     """Append the episodes of a foreign dataset to a store.
 
@@ -45,50 +60,92 @@ def import_episodes(
         store: Gets them.
         skip_bad: Go on after an episode that cannot be read; the others are not affected.
         limit: Stop after so many episodes of the dataset.
+        split: Make several episodes of one whose instruction changes.
         report: Is told how far it is.
 
     Raises:
         FormatError: An episode cannot be read and not `skip_bad`; those before it are in the store.
         StoreError: The store cannot be written.
     """
-    known = {record.id for record in store.episodes()}
-    bad: list[str] = []
-    batch: list[EncodedEpisode] = []
-    imported = present = 0
+    job = _Import(store, split)
     total = dataset.count if limit is None else min(limit, dataset.count)
-
-    def flush() -> None:
-        nonlocal imported
-        store.append(batch)
-        imported += len(batch)
-        batch.clear()
-
     for done, found in enumerate(dataset.episodes):
         if done >= total:
             break
         if report:
-            report(done, total, f"{len(bad)} bad" if bad else "")
-        if found.id in known:
-            present += 1
-            continue
+            report(done, total, job.note)
         try:
-            encoded = found.read()
+            job.take(found)
         except FormatError as error:
             if not skip_bad:
-                flush()
+                job.flush()
                 raise FormatError(
-                    f"{error}. {imported} episodes were imported before it, {present} were there; "
+                    f"{error}. {job.imported} episodes were imported before it, {job.present} were there; "
                     "skip episodes that cannot be read with --skip-bad"
                 ) from error
-            bad.append(str(error))
-            continue
-        known.add(encoded.id)
-        batch.append(encoded)
-        if len(batch) == _BATCH or sum(len(jpeg) for episode in batch for jpeg in episode.frames) > _BATCH_BYTES:
-            flush()
-    flush()
+            job.bad.append(str(error))
+    job.flush()
     if report:
-        report(total, total, f"{len(bad)} bad" if bad else "")
-    if imported:
+        report(total, total, job.note)
+    if job.imported:
         store.compact()
-    return Imported(imported=imported, present=present, bad=tuple(bad))
+    return Imported(
+        imported=job.imported,
+        present=job.present,
+        bad=tuple(job.bad),
+        renamed=tuple(job.renamed),
+        several=tuple(job.several),
+        other_labels=tuple(job.known.other_labels),
+    )
+
+
+class _Import:
+    """What an import has done so far, and the episodes that wait to be appended together."""
+
+    def __init__(self, store: EpisodeStore, split: bool) -> None:
+        self._store, self._split = store, split
+        self.known = KnownEpisodes(store)
+        self._batch: list[EncodedEpisode] = []
+        self.imported = self.present = 0
+        self.bad: list[str] = []
+        self.renamed: list[tuple[str, str]] = []
+        self.several: list[str] = []
+
+    @property
+    def note(self) -> str:
+        """For whoever watches."""
+        return f"{len(self.bad)} bad" if self.bad else ""
+
+    def take(self, found: Found) -> None:
+        """Read an episode unless it is there, and append it with others, whole or in parts."""
+        fingerprint = found.fingerprint() + ("/split" if self._split else "")
+        if self.known.has(found.id, fingerprint):
+            self.present += 1
+            return
+        encoded = found.read()
+        if encoded.created_s is None:
+            source = {"id": found.id, "fingerprint": fingerprint}
+            encoded = replace(encoded, origin={**encoded.origin, SOURCE: source})
+        for part in split_at_instructions(encoded) if self._split else [encoded]:
+            self._add(part)
+        if len(self._batch) >= _BATCH or sum(len(jpeg) for e in self._batch for jpeg in e.frames) > _BATCH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Append what waits."""
+        self._store.append(self._batch)
+        self.known.stored()
+        self.imported += len(self._batch)
+        self._batch.clear()
+
+    def _add(self, part: EncodedEpisode) -> None:
+        placed = self.known.place(part)
+        if placed is None:
+            self.present += 1
+            return
+        self.known.add(placed)
+        self._batch.append(placed)
+        if placed.id != part.id:
+            self.renamed.append((part.id, placed.id))
+        if INSTRUCTIONS in placed.origin:
+            self.several.append(placed.id)

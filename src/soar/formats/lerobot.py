@@ -7,35 +7,45 @@ data/chunk-000/file-000.parquet       videos/CAMERA/chunk-000/file-000.mp4
 
 Many episodes stand in one file, one after the other; `meta/episodes` says where each begins. Success comes from the sidecar,
 else from a column `soar/success` of the episodes, else from `next.success` of an episode's last step.
+
+What the numbers are is in `vector_maps` and `gripper_range`, which frame belongs to which row in `lerobot_pairing`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from soar.episodes import jpeg as frames
 from soar.episodes.encoded import EncodedEpisode
+from soar.episodes.identity import moment
 from soar.errors import FormatError
 from soar.formats import lerobot_v21, sidecar
+from soar.formats.fingerprints import fingerprint, of_file
+from soar.formats.gripper_range import Grippers, survey
+from soar.formats.lerobot_images import Videos, image_cells
+from soar.formats.lerobot_info import ACTION, STATE, Feature, Info, read_info
+from soar.formats.lerobot_pairing import Span, check_rows
+from soar.formats.lerobot_tasks import instructions, tasks_of_table
+from soar.formats.lerobot_vectors import VectorColumns, gripper_columns, vector_columns
+from soar.formats.pictures import ImageRange, check_range
 from soar.formats.steps import Actions, Dataset, Found, Unsaid, episode_of_steps
-from soar.formats.video import read_span
+from soar.formats.texts import verdict_of
+from soar.formats.vector_maps import VectorConfig
 
 VERSION = "v3.0"
 CAMERA = "observation.images."
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,56 +55,94 @@ class LeRobotConfig:
     Attributes:
         camera: Name of the camera, with or without `observation.images.`; may be left out where there is one.
         actions: `reached` replaces the commanded motions by those that the next state shows.
+        vectors: What the numbers of states and actions are, where that is not clear.
+        image_range: What becomes black and white in images of more than 8 bits; they are refused without.
         unsaid: What the files do not say.
     """
 
     camera: str = ""
     actions: Actions = "commanded"
+    vectors: VectorConfig = field(default_factory=VectorConfig)
+    image_range: ImageRange | None = None
     unsaid: Unsaid = field(default_factory=Unsaid)
+
+    def __post_init__(self) -> None:
+        check_range(self.image_range)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Source:
-    folder: Path
-    info: dict[str, Any]
+    info: Info
     camera: str
     tasks: dict[int, str]
     config: LeRobotConfig
+    state: VectorColumns
+    action: VectorColumns
+    grippers: Grippers
+    videos: Videos
+    offsets: dict[Path, int]
+    """By data file, which row of the dataset its first one is."""
 
 
 def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
     """Find the episodes of a LeRobotDataset v3.0 or v2.1.
 
+    The columns of states and actions are read once, to know what the gripper's numbers mean.
+
     Raises:
-        FormatError: It is none, or of another version, or has no such camera.
+        FormatError: It is none, or of another version, or has no such camera, or its numbers are no pose and no gripper.
+        ConfigError: A map or a range is none.
     """
-    try:
-        info = json.loads((folder / "meta" / "info.json").read_text())
-    except (OSError, ValueError) as error:
-        raise FormatError(f"{folder} is no LeRobot dataset, meta/info.json cannot be read: {error}") from error
-    version = info.get("codebase_version")
-    if version not in (VERSION, lerobot_v21.VERSION):
-        raise FormatError(
-            f"{folder} is a LeRobot dataset of version {version}, this reads {VERSION} and {lerobot_v21.VERSION}; convert it "
-            "with the scripts of lerobot"
+    info = read_info(folder, (VERSION, lerobot_v21.VERSION))
+    state = vector_columns(info, STATE, config.vectors.state_map)
+    action = vector_columns(info, ACTION, config.vectors.action_map)
+    camera = _camera(folder, info.features, config.camera)
+    _check_no_depth(folder, info.features[camera], camera, config)
+    video = f"videos/{camera}"
+    if info.version == VERSION:
+        path = folder / "meta" / "tasks.parquet"
+        episodes, tasks = (
+            _rows(sorted((folder / "meta" / "episodes").rglob("*.parquet")), folder),
+            tasks_of_table(_table(path), path),
         )
-    features = info["features"]
-    for name in ("observation.state", "action"):
-        shape = features.get(name, {}).get("shape")
-        if list(shape or ()) != [7]:
-            raise FormatError(
-                f"{folder}: {name} must be 7 numbers (x y z, roll pitch yaw, gripper), its shape is {shape}; "
-                f"the features are {', '.join(features)}"
-            )
-    camera = _camera(folder, features, config.camera)
-    if version == VERSION:
-        episodes, tasks = _rows(sorted((folder / "meta" / "episodes").rglob("*.parquet")), folder), _tasks(folder)
     else:
-        episodes, tasks = lerobot_v21.episode_rows(folder, info, camera), lerobot_v21.task_texts(folder)
-    episodes.sort(key=lambda row: int(row["episode_index"]))
-    source = _Source(folder=folder, info=info, camera=camera, tasks=tasks, config=config)
+        episodes, tasks = lerobot_v21.episode_rows(folder, info.chunk_size, camera), lerobot_v21.task_texts(folder)
+    episodes = _listed(folder, episodes, video if info.features[camera].dtype == "video" else "")
     known = sidecar.read(folder)
     name = folder.resolve().name
+    files: dict[Path, list[dict[str, Any]]] = {}
+    spans: dict[Path, list[Span]] = {}
+    for row in episodes:
+        files.setdefault(_path(info, camera, row, "data_path", "data"), []).append(row)
+        if info.version == VERSION and info.features[camera].dtype == "video":
+            start_s, end_s = float(row[f"{video}/from_timestamp"]), row.get(f"{video}/to_timestamp")
+            span = Span(episode=row["episode_index"], start_s=start_s, end_s=end_s, steps=row["length"])
+            spans.setdefault(_path(info, camera, row, "video_path", video), []).append(span)
+    numbers = frozenset(row["episode_index"] for row in episodes)
+    wanted = {
+        path: [row["episode_index"] for row in rows if str(row["episode_index"]) not in known] for path, rows in files.items()
+    }
+    grippers = survey(
+        gripper_columns([(path, wanted[path]) for path in files if wanted[path]], state, action),
+        config.vectors,
+        place=str(folder),
+        state_closed=state.map.closed,
+        action_closed=action.map.closed,
+    )
+    if any(wanted.values()):
+        for note in filter(None, (state.note, action.note, *grippers.notes)):
+            _log.warning("%s", note)
+    source = _Source(
+        info=info,
+        camera=camera,
+        tasks=tasks,
+        config=config,
+        state=state,
+        action=action,
+        grippers=grippers,
+        videos=Videos(info=info, spans=spans, episodes=numbers),
+        offsets=_offsets(files) if numbers == frozenset(range(len(numbers))) else {},
+    )
 
     def found() -> Iterator[Found]:
         for row in episodes:
@@ -102,26 +150,29 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
             stored = known.get(str(index))
             id = stored["id"] if stored else f"{name}-{index:06d}"
             place = f"{folder} episode {index}"
-            yield Found(id=id, place=place, read=partial(_read, source, row, id, stored, place))
+            yield Found(
+                id=id,
+                place=place,
+                read=partial(_read, source, row, id, stored, place),
+                fingerprint=partial(_fingerprint, source, row, stored),
+            )
 
     return Dataset(count=len(episodes), episodes=found())
 
 
 def _read(source: _Source, row: dict[str, Any], id: str, stored: dict[str, Any] | None, place: str) -> EncodedEpisode:
-    path = _path(source, row, "data_path", "data")
+    path = _path(source.info, source.camera, row, "data_path", "data")
     table = _table(path)
-    table = table.filter(pc.equal(table["episode_index"], row["episode_index"]))
-    if len(table) != row["length"]:
-        raise FormatError(f"{place}: {path} holds {len(table)} of its {row['length']} steps; is the file truncated?")
-    _check_order(table, place)
-    states_ND, actions_ND = _vectors(table["observation.state"], place), _vectors(table["action"], place)
-    images = _images(source, row, table)
+    table = check_rows(table, row, source.offsets.get(path), path=path, place=place)
+    states_ND = source.state.map(source.state.read(table, str(path)), place)
+    actions_ND = source.action.map(source.action.read(table, str(path)), place)
+    images = _images(source, row, table, place)
     if stored is not None:
         return sidecar.restore(stored, images, states_ND, actions_ND, place)
-    success = row.get("soar/success")
+    states_ND, actions_ND = source.grippers(states_ND, actions_ND)
+    success = verdict_of(row.get("soar/success"), f"{place}: soar/success")
     if success is None and "next.success" in table.column_names:
-        success = bool(np.asarray(table["next.success"].to_pylist()[-1]).all())
-    task_index = table["task_index"].to_pylist()[0]
+        success = verdict_of(table["next.success"].to_pylist()[-1], f"{place}: next.success")
     unsaid = source.config.unsaid
     return episode_of_steps(
         id,
@@ -130,48 +181,90 @@ def _read(source: _Source, row: dict[str, Any], id: str, stored: dict[str, Any] 
         states_ND=states_ND,
         actions_ND=actions_ND,
         actions=source.config.actions,
-        origin={"format": "lerobot", "episode_index": row["episode_index"], "camera": source.camera, "fps": source.info["fps"]},
+        origin={"format": "lerobot", "episode_index": row["episode_index"], "camera": source.camera, "fps": source.info.fps},
         scene=row.get("soar/scene") or unsaid.scene,
-        instruction=source.tasks.get(task_index, ""),
-        labels=() if success is None else (unsaid.label(bool(success)),),
-        provenance=unsaid.provenance(policy=row.get("soar/policy") or "", robot=source.info.get("robot_type") or ""),
+        instructions=instructions(table, source.tasks, place),
+        image_range=source.config.image_range,
+        labels=() if success is None else (unsaid.label(success),),
+        provenance=unsaid.provenance(policy=row.get("soar/policy") or "", robot=source.info.robot),
     )
 
 
-def _check_order(table: pa.Table, place: str) -> None:
-    """Refuse an episode whose steps are not in order."""
-    if "frame_index" not in table.column_names:
-        return
-    wrong = np.flatnonzero(np.asarray(table["frame_index"]) != np.arange(len(table)))
-    if wrong.size:
-        found = table["frame_index"][int(wrong[0])].as_py()
-        raise FormatError(f"{place}: the steps are not in order, frame_index is {found} where {wrong[0]} is expected")
+def _fingerprint(source: _Source, row: dict[str, Any], stored: dict[str, Any] | None) -> str:
+    """Return what changes with the episode's files, its row in `meta/episodes`, or its task."""
+    if stored is not None:
+        return moment(stored["created_s"], stored["length"])
+    files = [of_file(_path(source.info, source.camera, row, "data_path", "data"))]
+    if source.info.features[source.camera].dtype != "image":
+        files.append(of_file(_path(source.info, source.camera, row, "video_path", f"videos/{source.camera}")))
+    texts = [name for name in row.get("tasks") or () if name in source.tasks.values()] or sorted(source.tasks.items())
+    return fingerprint(replace(source.config, unsaid=Unsaid()), sorted(row.items()), files, texts)
 
 
-def _images(source: _Source, row: dict[str, Any], table: pa.Table) -> list[bytes]:
-    camera = source.camera
-    if source.info["features"][camera]["dtype"] == "image":
-        return [cell["bytes"] for cell in table[camera].to_pylist()]
-    path = _path(source, row, "video_path", f"videos/{camera}")
-    start_s = row[f"videos/{camera}/from_timestamp"]
-    images = read_span(path, start_s, row["length"], source.info["fps"])
-    return [frames.encode(image) for image in images]
+def _check_no_depth(folder: Path, feature: Feature, camera: str, config: LeRobotConfig) -> None:
+    """Refuse a camera that is said to measure depth, unless it is known which values become black and white."""
+    if feature.depth and config.image_range is None:
+        raise FormatError(
+            f"{folder}: {camera} is a depth map (video.is_depth_map in meta/info.json), no picture. Choose another camera with "
+            "--camera, or name the values that become black and white, for example --image-range 0 2000"
+        )
 
 
-def _path(source: _Source, row: dict[str, Any], template: str, columns: str) -> Path:
+def _images(source: _Source, row: dict[str, Any], table: pa.Table, place: str) -> list[bytes]:
+    info, camera = source.info, source.camera
+    if info.features[camera].dtype == "video":
+        path = _path(info, camera, row, "video_path", f"videos/{camera}")
+        return source.videos.read(path, row, table, source.config.image_range, place)
+    if camera not in table.column_names:
+        raise FormatError(f"{place}: the file has no column {camera}; it has {', '.join(table.column_names)}")
+    return image_cells(table[camera], info.folder, camera, row["episode_index"], place)
+
+
+def _path(info: Info, camera: str, row: dict[str, Any], template: str, columns: str) -> Path:
     """Return the file that an episode is in; the names in the template are those of its version."""
-    names = {
-        "video_key": source.camera,
-        "chunk_index": row[f"{columns}/chunk_index"],
-        "file_index": row[f"{columns}/file_index"],
-        "episode_chunk": row.get("episode_chunk", 0),
-        "episode_index": row["episode_index"],
-    }
-    return source.folder / str(source.info[template]).format(**names)
+    return info.path(
+        template,
+        video_key=camera,
+        chunk_index=row.get(f"{columns}/chunk_index", 0),
+        file_index=row.get(f"{columns}/file_index", 0),
+        episode_chunk=row.get("episode_chunk", 0),
+        episode_index=row["episode_index"],
+    )
 
 
-def _camera(folder: Path, features: dict[str, Any], wanted: str) -> str:
-    cameras = [name for name, feature in features.items() if feature["dtype"] in ("video", "image")]
+def _listed(folder: Path, rows: list[dict[str, Any]], video: str) -> list[dict[str, Any]]:
+    """Return the list of episodes, each once and in order, of which everything is there that is read."""
+    keys = ["episode_index", "length", "data/chunk_index", "data/file_index"]
+    keys += [f"{video}/chunk_index", f"{video}/file_index"] if video else []
+    found: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        wrong = [key for key in keys if type(row.get(key)) is not int]
+        wrong += [f"{video}/from_timestamp"] if video and not _is_time(row.get(f"{video}/from_timestamp")) else []
+        if wrong:
+            raise FormatError(
+                f"{folder / 'meta'}, the list of episodes: {wrong[0]} of episode {row.get('episode_index')} must be a number; "
+                f"it is {row.get(wrong[0])!r}"
+            )
+        if not _is_time(row.get(f"{video}/to_timestamp")):
+            row.pop(f"{video}/to_timestamp", None)
+        if found.setdefault(row["episode_index"], row) != row:
+            raise FormatError(f"{folder / 'meta'}: episode {row['episode_index']} is listed twice, with different places")
+    return [found[index] for index in sorted(found)]
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and bool(np.isfinite(value))
+
+
+def _offsets(files: Mapping[Path, Sequence[dict[str, Any]]]) -> dict[Path, int]:
+    """Return, by data file, which row of the dataset its first one is; nothing for files that do not say."""
+    begins = {path: [row.get("dataset_from_index") for row in rows] for path, rows in files.items()}
+    known = {path: [begin for begin in found if isinstance(begin, int)] for path, found in begins.items()}
+    return {path: min(found) for path, found in known.items() if len(found) == len(begins[path])}
+
+
+def _camera(folder: Path, features: Mapping[str, Feature], wanted: str) -> str:
+    cameras = [name for name, feature in features.items() if feature.dtype in ("video", "image")]
     chosen = [name for name in cameras if wanted in (name, name.removeprefix(CAMERA))] if wanted else cameras
     if len(chosen) != 1:
         names = ", ".join(name.removeprefix(CAMERA) for name in cameras) or "none"
@@ -183,20 +276,6 @@ def _camera(folder: Path, features: dict[str, Any], wanted: str) -> str:
     return chosen[0]
 
 
-def _tasks(folder: Path) -> dict[int, str]:
-    """Return the tasks by index; their texts are the frame's index, whatever that column is called."""
-    path = folder / "meta" / "tasks.parquet"
-    table = _table(path)
-    texts = [
-        name
-        for name in table.column_names
-        if pa.types.is_string(table[name].type) or pa.types.is_large_string(table[name].type)
-    ]
-    if "task_index" not in table.column_names or len(texts) != 1:
-        raise FormatError(f"{path} must have a column task_index and the tasks as its index; it has {table.column_names}")
-    return dict(zip(table["task_index"].to_pylist(), table[texts[0]].to_pylist(), strict=True))
-
-
 def _rows(paths: list[Path], folder: Path) -> list[dict[str, Any]]:
     if not paths:
         raise FormatError(f"{folder} has no meta/episodes/*/*.parquet; the dataset is incomplete")
@@ -205,12 +284,6 @@ def _rows(paths: list[Path], folder: Path) -> list[dict[str, Any]]:
         table = _table(path)
         rows += table.select([name for name in table.column_names if not name.startswith("stats/")]).to_pylist()
     return rows
-
-
-def _vectors(column: pa.ChunkedArray, place: str) -> NDArray[np.float32]:
-    if column.null_count:
-        raise FormatError(f"{place}: a state or an action is missing")
-    return np.array(column.to_pylist(), np.float32)
 
 
 def _table(path: Path) -> pa.Table:

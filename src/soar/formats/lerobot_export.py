@@ -251,7 +251,7 @@ class _Export:
         }
         for name, value in (("info", info), ("stats", statistics)):
             (meta).mkdir(exist_ok=True)
-            (meta / f"{name}.json").write_text(json.dumps(value, indent=4) + "\n")
+            (meta / f"{name}.json").write_text(json.dumps(value, indent=4) + "\n", encoding="utf-8")
         pq.write_table(_task_table(list(self._tasks)), meta / "tasks.parquet")
         episodes = self._folder / EPISODES_PATH.format(chunk_index=0, file_index=0)
         episodes.parent.mkdir(parents=True, exist_ok=True)

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from soar.errors import FormatError
+from soar.formats.lerobot_tasks import tasks_of_lines
+from soar.formats.texts import read_text
 
 VERSION = "v2.1"
 
 
-def episode_rows(folder: Path, info: dict[str, Any], camera: str) -> list[dict[str, Any]]:
+def episode_rows(folder: Path, chunk_size: int, camera: str) -> list[dict[str, Any]]:
     """Return the episodes as v3.0 lists them, each alone in its files.
 
     Raises:
@@ -26,7 +28,7 @@ def episode_rows(folder: Path, info: dict[str, Any], camera: str) -> list[dict[s
     rows = []
     for entry in _lines(folder / "meta" / "episodes.jsonl", "episode_index", "length"):
         index = int(entry["episode_index"])
-        chunk = index // int(info.get("chunks_size", 1000))
+        chunk = index // chunk_size
         place = {f"{prefix}/{key}": 0 for prefix in ("data", f"videos/{camera}") for key in ("chunk_index", "file_index")}
         rows.append({**place, **entry, "episode_chunk": chunk, f"videos/{camera}/from_timestamp": 0.0})
     return rows
@@ -38,15 +40,15 @@ def task_texts(folder: Path) -> dict[int, str]:
     Raises:
         FormatError: `meta/tasks.jsonl` cannot be read.
     """
-    return {
-        int(entry["task_index"]): str(entry["task"]) for entry in _lines(folder / "meta" / "tasks.jsonl", "task_index", "task")
-    }
+    path = folder / "meta" / "tasks.jsonl"
+    return tasks_of_lines(_lines(path, "task_index", "task"), path)
 
 
 def _lines(path: Path, *keys: str) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     try:
-        for number, line in enumerate(path.read_text().splitlines(), start=1):
+        # Only a newline ends an entry: a text may hold what else Python takes for the end of a line.
+        for number, line in enumerate(read_text(path).split("\n"), start=1):
             if not line.strip():
                 continue
             entry = json.loads(line)

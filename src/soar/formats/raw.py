@@ -13,8 +13,9 @@ All but the arrays and the video of the trajectory may be missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,20 @@ from numpy.typing import NDArray
 from soar.episodes import jpeg as frames
 from soar.episodes.encoded import EncodedEpisode
 from soar.errors import FormatError
+from soar.formats.fingerprints import fingerprint, of_file
+from soar.formats.gripper_range import Grippers, survey
+from soar.formats.pictures import ImageRange, check_range
 from soar.formats.steps import Actions, Dataset, Found, Unsaid, episode_of_steps, subgoals_of_steps, text_list
+from soar.formats.texts import read_text, spoken, text_of, verdict_of
+from soar.formats.vector_maps import EXAMPLE, PLAIN, VECTOR, VectorConfig, VectorMap, parse_map
 from soar.formats.video import read_frames
+
+_FILES = (
+    *("actions.npy", "eef_poses.npy", "trajectory.mp4", "goals.mp4", "language_task.txt", "language_text.txt", "success.txt"),
+    *("task_list.txt", "object_list.txt", "time.txt", "robot_id.txt"),
+)
+"""All that is read of a trajectory."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,64 +48,114 @@ class RawConfig:
 
     Attributes:
         actions: `reached` replaces the commanded motions by those that the next pose shows.
+        vectors: What the numbers of poses and actions are, where that is not clear.
+        image_range: What becomes black and white in frames of more than 8 bits; they are refused without.
         unsaid: What the files do not say.
     """
 
     actions: Actions = "commanded"
+    vectors: VectorConfig = field(default_factory=VectorConfig)
+    image_range: ImageRange | None = None
     unsaid: Unsaid = field(default_factory=Unsaid)
+
+    def __post_init__(self) -> None:
+        check_range(self.image_range)
 
 
 def open_raw(folder: Path, config: RawConfig) -> Dataset:
     """Find the trajectories below a folder, in the order of their numbers.
 
+    The poses and actions of all of them are read once, to know what the gripper's numbers mean.
+
     Raises:
-        FormatError: There are none.
+        FormatError: There are none, or it is not clear what the gripper's numbers mean.
+        ConfigError: A map or a range is none.
     """
     found = sorted({path.parent for path in folder.rglob("actions.npy")}, key=_natural) if folder.is_dir() else []
     if not found:
         raise FormatError(f"no trajectory (a folder with actions.npy) at or below {folder}; pass the folder that holds them")
 
+    grippers = survey(_gripper_numbers(found, config.vectors), config.vectors, place=str(folder))
+    for note in grippers.notes:
+        _log.warning("%s", note)
+
     def episodes() -> Iterator[Found]:
         for path in found:
             relative = path.relative_to(folder).as_posix()
             id = f"{folder.resolve().name}/{relative}" if relative != "." else folder.resolve().name
-            yield Found(id=id, place=str(path), read=partial(_read, path, id, config))
+            yield Found(
+                id=id,
+                place=str(path),
+                read=partial(_read, path, id, config, grippers),
+                fingerprint=partial(_fingerprint, path, config),
+            )
 
     return Dataset(count=len(found), episodes=episodes())
 
 
-def _read(path: Path, id: str, config: RawConfig) -> EncodedEpisode:
-    images = frames.encode_all(np.stack(_video(path / "trajectory.mp4")))
-    goals = frames.encode_all(np.stack(_video(path / "goals.mp4"))) if (path / "goals.mp4").exists() else []
-    verdict = _text(path / "success.txt")
-    if verdict not in (None, "True", "False"):
-        raise FormatError(f"{path / 'success.txt'} must say True or False, it says {verdict!r}")
+def _read(path: Path, id: str, config: RawConfig, grippers: Grippers) -> EncodedEpisode:
+    images = _video(path / "trajectory.mp4", config)
+    goals = _video(path / "goals.mp4", config) if (path / "goals.mp4").exists() else []
+    success = verdict_of(_text(path / "success.txt"), str(path / "success.txt"))
+    instruction = _text(path / "language_task.txt") or _text(path / "language_text.txt") or ""
     metadata = {name: _text(path / f"{name}.txt") for name in ("task_list", "object_list", "time", "robot_id")}
     lists = {name: text_list(metadata[name] or "") for name in ("task_list", "object_list")}
     parts = path.resolve().parts
     sorted_by_success = parts[-2] in ("success", "failure") and len(parts) > 6
     robot, scene, policy = parts[-6:-3] if sorted_by_success else ("", "", "")
+    (state_map, states_ND), (action_map, actions_ND) = _arrays(path, config.vectors)
+    states_ND, actions_ND = grippers(
+        state_map(states_ND, str(path / "eef_poses.npy")), action_map(actions_ND, str(path / "actions.npy"))
+    )
     return episode_of_steps(
         id,
         str(path),
         images=images,
-        states_ND=_array(path / "eef_poses.npy"),
-        actions_ND=_array(path / "actions.npy"),
+        states_ND=states_ND,
+        actions_ND=actions_ND,
         actions=config.actions,
         origin={"format": "raw", "metadata": metadata | lists},
         scene=scene or config.unsaid.scene,
-        instruction=_text(path / "language_task.txt") or _text(path / "language_text.txt") or "",
-        subgoals=subgoals_of_steps(goals, len(images) - 1),
-        labels=() if verdict is None else (config.unsaid.label(verdict == "True"),),
+        instructions=spoken([instruction]),
+        subgoals=subgoals_of_steps(goals, len(images) - 1, str(path / "goals.mp4")),
+        labels=() if success is None else (config.unsaid.label(success),),
         provenance=config.unsaid.provenance(policy=policy, robot=metadata["robot_id"] or robot),
     )
 
 
-def _video(path: Path) -> list[NDArray[np.uint8]]:
-    images = read_frames(path)
+def _fingerprint(path: Path, config: RawConfig) -> str:
+    return fingerprint(replace(config, unsaid=Unsaid()), *(of_file(path / name) for name in _FILES))
+
+
+def _gripper_numbers(paths: Sequence[Path], config: VectorConfig) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    for path in paths:
+        try:
+            (state_map, states_ND), (action_map, actions_ND) = _arrays(path, config)
+        except FormatError:
+            # What is wrong with it is said when it is read.
+            continue
+        yield state_map.gripper(states_ND), action_map.gripper(actions_ND)
+
+
+def _arrays(path: Path, config: VectorConfig) -> list[tuple[VectorMap, NDArray[np.floating[Any]]]]:
+    """Return the poses and the actions of a trajectory, each with the map that it is read by."""
+    found = []
+    for name, text, flag in (("eef_poses", config.state_map, "--state-map"), ("actions", config.action_map, "--action-map")):
+        array = _array(path / f"{name}.npy")
+        if not text and array.shape[1] != PLAIN.count:
+            raise FormatError(
+                f"{path / name}.npy must hold {PLAIN.count} numbers a step ({' '.join(VECTOR)}), it holds {array.shape[1]}; "
+                f"say which is which, for example {flag} {EXAMPLE}"
+            )
+        found.append((parse_map(text, [""] * array.shape[1], flag=flag) if text else PLAIN, array))
+    return found
+
+
+def _video(path: Path, config: RawConfig) -> list[bytes]:
+    images = read_frames(path, config.image_range)
     if not images:
         raise FormatError(f"{path} has no frames; restore the file")
-    return images
+    return frames.encode_all(np.stack(images))
 
 
 def _array(path: Path) -> NDArray[np.floating[Any]]:
@@ -109,11 +172,9 @@ def _array(path: Path) -> NDArray[np.floating[Any]]:
 def _text(path: Path) -> str | None:
     """Return the content of a text file, None where there is none."""
     try:
-        return path.read_text().strip() or None
+        return text_of(read_text(path), str(path)) or None
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(f"cannot read {path}: {error}") from error
 
 
 def _natural(path: Path) -> tuple[str, int, str]:

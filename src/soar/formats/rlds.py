@@ -10,28 +10,44 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from soar.episodes.encoded import EncodedEpisode
+from soar.episodes.identity import moment
 from soar.errors import FormatError
 from soar.formats import sidecar, tfrecord
+from soar.formats.fingerprints import fingerprint
+from soar.formats.gripper_range import Grippers, survey
+from soar.formats.pictures import ImageRange, check_range
+from soar.formats.rlds_features import (
+    ACTION,
+    METADATA,
+    STATE,
+    Features,
+    as_bytes,
+    camera_images,
+    check_steps,
+    instructions,
+    metadata,
+    other_wordings,
+)
+from soar.formats.rlds_vectors import gripper_numbers, read_vectors
 from soar.formats.steps import Actions, Dataset, Found, Unsaid, episode_of_steps, subgoals_of_steps, text_list
-from soar.types import ACTION_DIM, STATE_DIM
+from soar.formats.texts import verdict_of
+from soar.formats.vector_maps import VectorConfig
 
-_FILE = re.compile(r"(?:.*-)?(?P<split>[A-Za-z0-9_]+)\.tfrecord(?:-(?P<shard>\d+)-of-(?P<shards>\d+))?$")
+_FILE = re.compile(r"(?:.*-)?(?P<split>[A-Za-z0-9_]+)\.tfrecord(?:\.gz)?(?:-(?P<shard>\d+)-of-(?P<shards>\d+))?(?:\.gz)?$")
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)_\d\d-\d\d-\d\d")
 _NO_LATENCY_SINCE = datetime(2021, 7, 23)
 """Cameras of earlier BridgeData recordings lag one step behind."""
+_FOREIGN_FILES = ("array_record", "riegeli", "parquet")
+"""What tensorflow_datasets can write instead of TFRecord files; part of a file's name."""
 _log = logging.getLogger(__name__)
-
-Features = Mapping[str, tfrecord.Values]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +60,8 @@ class RLDSConfig:
         actions: `reached` replaces the commanded motions by those that the next state shows, as BridgeData is trained on.
         latency_shift: `by-date` pairs each observation with the action before in episodes whose path has a date before
             2021-07-23. The public converters have done that already.
+        vectors: What the numbers of states and actions are, where that is not clear.
+        image_range: What becomes black and white in images of more than 8 bits; they are refused without.
         unsaid: What the files do not say.
     """
 
@@ -51,21 +69,29 @@ class RLDSConfig:
     splits: tuple[str, ...] = ()
     actions: Actions = "commanded"
     latency_shift: Literal["off", "by-date"] = "off"
+    vectors: VectorConfig = field(default_factory=VectorConfig)
+    image_range: ImageRange | None = None
     unsaid: Unsaid = field(default_factory=Unsaid)
+
+    def __post_init__(self) -> None:
+        check_range(self.image_range)
 
 
 def open_rlds(folder: Path, config: RLDSConfig) -> Dataset:
     """Find the episodes of an RLDS dataset, in the order of its files.
 
+    The states and actions of all of them are read once, to know what the gripper's numbers mean.
+
     Raises:
-        FormatError: There is no TFRecord file, or no such split.
+        FormatError: There is no TFRecord file, or no such split, or it is not clear what the gripper's numbers mean.
+        ConfigError: A map or a range is none.
     """
     found = folder.rglob("*.tfrecord*") if folder.is_dir() else ()
     # Hidden folders are what programs keep beside the data, downloaders for example.
     shown = (path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
     files = sorted(path for path in shown if tfrecord.is_record_file(path))
     if not files:
-        raise FormatError(f"{folder} holds no .tfrecord file; pass the folder of the dataset, the one with features.json")
+        raise FormatError(_no_files(folder))
     ((name, times),) = Counter(path.name for path in files).most_common(1)
     if times > 1:
         raise FormatError(f"{folder} holds several datasets, there are {times} files {name}; pass the folder of one of them")
@@ -80,46 +106,52 @@ def open_rlds(folder: Path, config: RLDSConfig) -> Dataset:
     records = [record for path in files for record in tfrecord.scan(path)]
     known = {parent: sidecar.read(parent) for parent in {path.parent for path in files}}
 
+    new = [record for record in records if _key(record) not in known[record.path.parent]]
+    grippers = survey(gripper_numbers(new, config.camera, config.vectors), config.vectors, place=str(folder))
+    for note in grippers.notes:
+        _log.warning("%s", note)
+    options = replace(config, unsaid=Unsaid(), splits=())
+
     def episodes() -> Iterator[Found]:
         for record in records:
             row = known[record.path.parent].get(_key(record))
             id = row["id"] if row else f"{record.path.name}-{record.number:05d}"
-            yield Found(id=id, place=record.place, read=partial(_read, record, id, row, config))
+            known_by = moment(row["created_s"], row["length"]) if row else fingerprint(options, record.crc, record.length)
+            yield Found(
+                id=id,
+                place=record.place,
+                read=partial(_read, record, id, row, config, grippers),
+                fingerprint=partial(str, known_by),
+            )
 
     return Dataset(count=len(records), episodes=episodes())
 
 
-def _read(record: tfrecord.Record, id: str, row: dict[str, Any] | None, config: RLDSConfig) -> EncodedEpisode:
+def _read(
+    record: tfrecord.Record, id: str, row: dict[str, Any] | None, config: RLDSConfig, grippers: Grippers
+) -> EncodedEpisode:
     place = record.place
     features = tfrecord.parse_example(tfrecord.read(record), place)
-    images = _bytes(features, f"steps/observation/{config.camera}", place)
-    states_ND = _vectors(features, "steps/observation/state", STATE_DIM, place)
-    actions_ND = _vectors(features, "steps/action", ACTION_DIM, place)
-    _check_order(features, len(images), place)
+    images = camera_images(features, config.camera, place)
+    steps = len(images)
+    states_ND = read_vectors(features, STATE, config.vectors, steps, place)
+    actions_ND = read_vectors(features, ACTION, config.vectors, steps, place)
+    check_steps(features, steps, place)
     if row is not None:
         return sidecar.restore(row, images, states_ND, actions_ND, place)
-    metadata = {
-        name.removeprefix("episode_metadata/"): _plain(values)
-        for name, values in features.items()
-        if name.startswith("episode_metadata/")
-    }
-    file_path = str(metadata.get("file_path") or "")
+    states_ND, actions_ND = grippers(states_ND, actions_ND)
+    said = instructions(features, steps, place)
+    others = other_wordings(features, said, place)
+    known = metadata(features)
+    file_path = str(known.get("file_path") or "")
     if config.latency_shift == "by-date" and _lags(file_path):
         images, states_ND, actions_ND = images[1:], states_ND[1:], actions_ND[:-1]
-    instructions = [text.decode("utf-8", "replace") for text in _as_bytes(features.get("steps/language_instruction", ()))]
-    instruction = next((text.strip() for text in instructions if text.strip()), "")
-    if "has_language" in metadata and not metadata["has_language"]:
-        instruction = ""
-    success = metadata.get("success")
-    if _split(record.path) == "unlabelled":
-        # What our own export calls episodes without a verdict; the schema has no third value.
-        success = None
-    elif success is None:
-        success = {"success": True, "failure": False}.get(_split(record.path))
-    goals = features.get("steps/goal", ())
-    lists = {name: text_list(str(metadata[name])) for name in ("task_list", "object_list") if name in metadata}
+        said = tuple((max(step - 1, 0), text) for step, text in said)
+    lists = {name: text_list(str(known[name])) for name in ("task_list", "object_list") if name in known}
     where = _collection_path(file_path)
-    robot = str(metadata.get("robot_id") or where.get("robot", ""))
+    robot = str(known.get("robot_id") or where.get("robot", ""))
+    success = _success(features, _split(record.path), place)
+    origin: dict[str, Any] = {"format": "rlds", "file": record.path.name, "record": record.number, "metadata": known | lists}
     return episode_of_steps(
         id,
         place,
@@ -127,13 +159,23 @@ def _read(record: tfrecord.Record, id: str, row: dict[str, Any] | None, config: 
         states_ND=states_ND,
         actions_ND=actions_ND,
         actions=config.actions,
-        origin={"format": "rlds", "file": record.path.name, "record": record.number, "metadata": metadata | lists},
+        instructions=said,
+        image_range=config.image_range,
+        origin=origin | ({"other_wordings": others} if others else {}),
         scene=where.get("scene") or config.unsaid.scene,
-        instruction=instruction,
-        subgoals=subgoals_of_steps(_as_bytes(goals), len(images) - 1),
-        labels=() if success is None else (config.unsaid.label(bool(success)),),
+        subgoals=subgoals_of_steps(as_bytes(features.get("steps/goal", ())), len(images) - 1, place, config.image_range),
+        labels=() if success is None else (config.unsaid.label(success),),
         provenance=config.unsaid.provenance(policy=where.get("policy", ""), robot=robot),
     )
+
+
+def _success(features: Features, split: str, place: str) -> bool | None:
+    """Return the verdict of a record: its own, else that of its split."""
+    if split == "unlabelled":
+        # What our own export calls episodes without a verdict; the schema has no third value.
+        return None
+    own = features.get(f"{METADATA}success", ())
+    return verdict_of(own, f"{place}, {METADATA}success") if len(own) else {"success": True, "failure": False}.get(split)
 
 
 def _collection_path(path: str) -> dict[str, str]:
@@ -149,42 +191,17 @@ def _lags(path: str) -> bool:
     return date is not None and datetime(int(date[1]), int(date[2]), int(date[3])) < _NO_LATENCY_SINCE
 
 
-def _bytes(features: Features, name: str, place: str) -> list[bytes]:
-    if name not in features:
-        prefix = name.rpartition("/")[0] + "/"
-        there = sorted(key.removeprefix(prefix) for key in features if key.startswith(prefix))
-        raise FormatError(f"{place}: no {name}; below {prefix} there is {', '.join(there) or 'nothing'}")
-    return _as_bytes(features[name])
-
-
-def _as_bytes(values: tfrecord.Values | Sequence[bytes]) -> list[bytes]:
-    return [value for value in values if isinstance(value, bytes)]
-
-
-def _vectors(features: Features, name: str, dim: int, place: str) -> np.ndarray[Any, np.dtype[np.float32]]:
-    values = features.get(name)
-    if not isinstance(values, np.ndarray) or values.dtype != np.float32:
-        raise FormatError(f"{place}: no {name} of floats; this is not an RLDS dataset with states and actions of a robot arm")
-    if values.size % dim:
-        raise FormatError(
-            f"{place}: {name} has {values.size} numbers, which is no multiple of {dim}; its vectors have another size"
-        )
-    return values.reshape(-1, dim).astype(np.float32)
-
-
-def _check_order(features: Features, steps: int, place: str) -> None:
-    """Refuse a record whose flags say that its steps are not those of one episode, in order."""
-    for name, right in (("is_first", 0), ("is_last", steps - 1)):
-        flags = features.get(f"steps/{name}", ())
-        wrong = [step for step in np.flatnonzero(np.asarray(flags, np.int64)).tolist() if step != right]
-        if wrong:
-            raise FormatError(f"{place}: {name} is set at step {wrong[0]} of {steps}; its steps are not in order")
-
-
-def _plain(values: tfrecord.Values) -> Any:
-    """Return one value of metadata as JSON has it."""
-    listed = values.tolist() if isinstance(values, np.ndarray) else [value.decode("utf-8", "replace") for value in values]
-    return listed[0] if len(listed) == 1 else listed
+def _no_files(folder: Path) -> str:
+    """Return what to say about a folder without TFRecord files."""
+    found = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    for kind in _FOREIGN_FILES:
+        if of_kind := [path for path in found if f".{kind}" in path.name]:
+            return (
+                f"{folder} holds {len(of_kind)} files of {kind}, for example {of_kind[0].name}, and this reads tfrecord. "
+                "Convert the dataset with tensorflow_datasets: python -m tensorflow_datasets.scripts.convert_format "
+                f"--dataset_version_dir={folder} --out_file_format=tfrecord --out_dir=NEW"
+            )
+    return f"{folder} holds no .tfrecord file; pass the folder of the dataset, the one with features.json"
 
 
 def _key(record: tfrecord.Record) -> str:

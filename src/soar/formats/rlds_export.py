@@ -215,4 +215,4 @@ def _features(size: tuple[int, int] | None) -> dict[str, Any]:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=4) + "\n")
+    path.write_text(json.dumps(value, indent=4) + "\n", encoding="utf-8")

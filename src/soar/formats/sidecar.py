@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from soar.episodes import schema
 from soar.episodes.encoded import EncodedEpisode
 from soar.errors import FormatError
-from soar.formats.steps import checked, jpeg
+from soar.formats.pictures import jpeg
+from soar.formats.steps import checked
 
 _WHERE = Path("soar") / "episodes.parquet"
 _SCHEMA = schema.EPISODES.insert(0, pa.field("key", pa.string()))

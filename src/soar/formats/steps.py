@@ -1,8 +1,7 @@
-"""What all readers share: N steps of a file become an episode, and images become JPEGs and subgoals."""
+"""What all readers share: N steps of a file become an episode, and images that are repeated become subgoals."""
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,16 +9,18 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pillow
-from PIL import UnidentifiedImageError
 
 from soar.datasets.action_processing import GRIPPER, MOTION
 from soar.episodes import jpeg as frames
 from soar.episodes.encoded import EncodedEpisode, check
 from soar.errors import FormatError, StoreError
+from soar.formats.pictures import ImageRange, jpeg
+from soar.formats.texts import Spoken
 from soar.types import ACTION_DIM, STATE_DIM, Image, Label, Provenance
 
 Actions = Literal["commanded", "reached"]
+FINAL_ACTION, INSTRUCTIONS = "final_action", "instructions"
+"""Keys of an episode's origin: the action at the last observation, and (step, instruction) where there are several."""
 _ROTATION = slice(3, 6)
 _BLOCK_PX = 16
 _SAME_LEVELS = 12.0
@@ -34,11 +35,13 @@ class Found:
         id: What it will be called in the store; the same whenever the dataset is read, so that an import can go on.
         place: File and offset, for messages.
         read: Reads it; raises `FormatError` where it is damaged.
+        fingerprint: What changes when the source does, or how it is read (see `soar.episodes.identity`); costs little.
     """
 
     id: str
     place: str
     read: Callable[[], EncodedEpisode]
+    fingerprint: Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,8 @@ def episode_of_steps(
     states_ND: NDArray[np.floating],
     actions_ND: NDArray[np.floating],
     actions: Actions = "commanded",
+    instructions: Spoken = (),
+    image_range: ImageRange | None = None,
     origin: Mapping[str, Any],
     **known: Any,
 ) -> EncodedEpisode:
@@ -104,6 +109,8 @@ def episode_of_steps(
         states_ND: (N, 7).
         actions_ND: (N, 7); the last one goes to `origin`.
         actions: `reached` replaces the motion that was commanded by the one that the next state shows.
+        instructions: The first one names the episode; several are kept in `origin`.
+        image_range: Of images of more than 8 bits, see `soar.formats.pictures`.
         origin: What else the file says.
         known: Fields of the `EncodedEpisode`.
 
@@ -119,7 +126,8 @@ def episode_of_steps(
     states_TD = np.ascontiguousarray(states_ND, np.float32)
     commanded_ND = np.ascontiguousarray(actions_ND, np.float32)
     # Some datasets end with an action that is none. What it led to is not recorded in any.
-    final = {"final_action": commanded_ND[-1].tolist()} if np.isfinite(commanded_ND[-1]).all() else {}
+    final = {FINAL_ACTION: commanded_ND[-1].tolist()} if np.isfinite(commanded_ND[-1]).all() else {}
+    several = {INSTRUCTIONS: [list(one) for one in instructions]} if len(instructions) > 1 else {}
     actions_TD = commanded_ND[:-1]
     if actions == "reached":
         actions_TD = actions_TD.copy()
@@ -127,10 +135,11 @@ def episode_of_steps(
         actions_TD[:, _ROTATION] = (actions_TD[:, _ROTATION] + np.pi) % (2 * np.pi) - np.pi
     encoded = EncodedEpisode(
         id=found,
-        frames=tuple(jpeg(image, place) for image in images),
+        instruction=instructions[0][1] if instructions else "",
+        frames=tuple(jpeg(image, place, image_range) for image in images),
         states_TD=states_TD,
         actions_TD=actions_TD,
-        origin={**origin, **final},
+        origin={**origin, **several, **final},
         **known,
     )
     return checked(encoded, place)
@@ -156,46 +165,37 @@ def actions_of_steps(encoded: EncodedEpisode) -> NDArray[np.float32]:
     """
     last = np.zeros(ACTION_DIM, np.float32)
     last[GRIPPER] = encoded.actions_TD[-1, GRIPPER]
-    if "final_action" in encoded.origin:
-        last = np.array(encoded.origin["final_action"], np.float32)
+    if FINAL_ACTION in encoded.origin:
+        last = np.array(encoded.origin[FINAL_ACTION], np.float32)
     return np.concatenate([np.asarray(encoded.actions_TD, np.float32), last[None]])
 
 
-def jpeg(image: bytes, place: str) -> bytes:
-    """Return an encoded image as JPEG: unchanged if it is one, otherwise encoded as the store does.
-
-    Raises:
-        FormatError: It is no image.
-    """
-    if frames.size(image) is not None:
-        return image
-    try:
-        with Pillow.open(io.BytesIO(image)) as picture:
-            if picture.format == "JPEG":
-                raise FormatError(f"{place}: an image of {len(image)} bytes is a truncated JPEG")
-            return frames.encode(np.asarray(picture.convert("RGB")))
-    except (UnidentifiedImageError, OSError) as error:
-        raise FormatError(f"{place}: an image of {len(image)} bytes is neither JPEG nor PNG") from error
-
-
-def subgoals_of_steps(goals: Sequence[bytes], steps: int) -> tuple[tuple[int, bytes], ...]:
+def subgoals_of_steps(
+    goals: Sequence[bytes], steps: int, place: str, image_range: ImageRange | None = None
+) -> tuple[tuple[int, bytes], ...]:
     """Return the subgoals of an episode whose file repeats at each step the one that is pursued.
 
     Equal bytes are one subgoal. So are images that differ no more than the same image does in two frames of a video.
 
     Args:
-        goals: N JPEGs.
+        goals: N encoded images; an empty one is none.
         steps: T; a subgoal that begins later is pursued by no action.
+        place: File and offset, for messages.
+        image_range: Of images of more than 8 bits.
+
+    Raises:
+        FormatError: One is no image.
     """
     found: list[tuple[int, bytes]] = []
     before, shown = b"", None
     for step, goal in enumerate(goals[:steps]):
-        if goal == before:
+        if goal == before or not goal:
             continue
         before = goal
-        blocks = _blocks(frames.decode(goal))
+        image = jpeg(goal, place, image_range)
+        blocks = _blocks(_decoded(image, place))
         if shown is None or blocks.shape != shown.shape or np.abs(blocks - shown).max() > _SAME_LEVELS:
-            found.append((step, goal))
+            found.append((step, image))
             shown = blocks
     return tuple(found)
 
@@ -206,6 +206,13 @@ def text_list(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return None if text.strip() in ("", "[", "{") else text
+
+
+def _decoded(image: bytes, place: str) -> Image:
+    try:
+        return frames.decode(image)
+    except StoreError as error:
+        raise FormatError(f"{place}: a goal of {len(image)} bytes is a damaged JPEG") from error
 
 
 def _blocks(image_HWC: Image) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""TFRecord files and the `tf.train.Example` in them, without TensorFlow.
+"""TFRecord files, plain or packed by gzip or zlib, and the `tf.train.Example` in them, without TensorFlow.
 
 ```
 record   length (u64)   CRC of the length (u32)   data (length bytes)   CRC of the data (u32)     all little-endian
@@ -6,14 +6,20 @@ record   length (u64)   CRC of the length (u32)   data (length bytes)   CRC of t
 
 The CRCs are CRC32C, masked. Both are verified. A record whose data is damaged is lost alone; after a damaged length nobody
 knows where the next record begins, so the rest of the file is lost.
+
+A packed file cannot be read from the middle. It is unpacked into a temporary file that has no name, one at a time.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping, Sequence
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,6 +34,12 @@ from soar.errors import FormatError
 _HEADER = struct.Struct("<QI")
 _CRC = struct.Struct("<I")
 _MASK_DELTA = 0xA282EAD8
+_BLOCK_BYTES = 2**20
+_HEAD_BYTES = 512
+"""The name of a feature is within so many bytes."""
+_GZIP_OR_ZLIB = 47
+"""What zlib calls either, told apart by the header."""
+_FOREIGN = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
 
 Values = list[bytes] | NDArray[np.float32] | NDArray[np.int64]
 
@@ -41,12 +53,16 @@ class Record:
         number: Of the record in the file, from 0.
         offset: Of its first byte in the file.
         length: Of its data in bytes; None where the length itself is damaged and the file ends for us.
+        crc: Of its data, as the file has it; 0 where the length is damaged.
+        packed: Whether the file is; the offset is in what it holds.
     """
 
     path: Path
     number: int
     offset: int
     length: int | None
+    crc: int = 0
+    packed: bool = False
 
     @property
     def place(self) -> str:
@@ -55,31 +71,17 @@ class Record:
 
 
 def scan(path: Path) -> list[Record]:
-    """Return where the records of a file are; only their lengths are read.
+    """Return where the records of a file are; only their lengths and checksums are read.
 
     Raises:
-        FormatError: The file cannot be read.
+        FormatError: The file cannot be read, or is packed by another program.
     """
-    records: list[Record] = []
     try:
-        end = path.stat().st_size
-        with path.open("rb") as file:
-            offset = 0
-            while offset < end:
-                file.seek(offset)
-                header = file.read(_HEADER.size)
-                length = None
-                if len(header) == _HEADER.size:
-                    found, crc = _HEADER.unpack(header)
-                    if crc == masked_crc(header[:8]) and offset + _HEADER.size + found + _CRC.size <= end:
-                        length = found
-                records.append(Record(path=path, number=len(records), offset=offset, length=length))
-                if length is None:
-                    break
-                offset += _HEADER.size + length + _CRC.size
+        packed = _is_packed(path)
+        with _opened(path, packed) as (file, whole):
+            return _scan(path, file, packed, whole)
     except OSError as error:
         raise FormatError(f"cannot read {path}: {error.strerror or error}") from error
-    return records
 
 
 def read(record: Record) -> bytes:
@@ -93,13 +95,154 @@ def read(record: Record) -> bytes:
             f"{record.place}: the length is damaged or the file is truncated; what follows in this file cannot be found. "
             "Download the file again"
         )
-    with record.path.open("rb") as file:
-        file.seek(record.offset + _HEADER.size)
-        data = file.read(record.length)
-        crc = file.read(_CRC.size)
+    try:
+        with _opened(record.path, record.packed) as (file, _):
+            file.seek(record.offset + _HEADER.size)
+            data = file.read(record.length)
+            crc = file.read(_CRC.size)
+    except OSError as error:
+        raise FormatError(f"cannot read {record.path}: {error.strerror or error}") from error
     if len(crc) != _CRC.size or _CRC.unpack(crc)[0] != masked_crc(data):
         raise FormatError(f"{record.place}: the checksum is wrong, the data is damaged. Download the file again")
     return data
+
+
+def read_part(record: Record, wanted: Callable[[str, int], bool]) -> bytes:
+    """Return a `tf.train.Example` with some of the features of a record; what is not wanted is not read, nor verified.
+
+    Args:
+        record: Which one.
+        wanted: Is asked with the name and the size in bytes of each feature.
+
+    Raises:
+        FormatError: It is damaged or truncated.
+    """
+    if record.length is None:
+        return read(record)
+    parts = []
+    try:
+        with _opened(record.path, record.packed) as (file, _):
+            begin = record.offset + _HEADER.size
+            end = begin + record.length
+            size, place = _field(_at(file, begin), 0)
+            begin += place
+            if begin + size != end:
+                return read(record)
+            while begin < end:
+                head = _at(file, begin)
+                size, place = _field(head, 0)
+                length, name = _field(head, place)
+                if begin + place + size > end or name + length > len(head):
+                    return read(record)
+                if wanted(head[name : name + length].decode(), size):
+                    file.seek(begin)
+                    parts.append(file.read(place + size))
+                begin += place + size
+    except OSError as error:
+        raise FormatError(f"cannot read {record.path}: {error.strerror or error}") from error
+    except (IndexError, ValueError):
+        # Another program may order it otherwise.
+        return read(record)
+    features = b"".join(parts)
+    return b"\x0a" + _varint(len(features)) + features
+
+
+def _at(file: BinaryIO, offset: int) -> bytes:
+    file.seek(offset)
+    return file.read(_HEAD_BYTES)
+
+
+def _field(data: bytes, place: int) -> tuple[int, int]:
+    """Return the size of the first field of a message, which must have a length, and where its content begins."""
+    if data[place] != 0x0A:
+        raise ValueError(f"expected a field with a length at {place}")
+    size = shift = 0
+    while True:
+        place += 1
+        size |= (data[place] & 0x7F) << shift
+        shift += 7
+        if not data[place] & 0x80:
+            return size, place + 1
+
+
+def _varint(number: int) -> bytes:
+    parts = bytearray()
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*parts, number])
+
+
+def _scan(path: Path, file: BinaryIO, packed: bool, whole: bool) -> list[Record]:
+    records: list[Record] = []
+    end = file.seek(0, os.SEEK_END)
+    offset = 0
+    file.seek(0)
+    header = file.read(_HEADER.size)
+    while offset < end:
+        length = None
+        if len(header) == _HEADER.size:
+            found, crc = _HEADER.unpack(header)
+            if crc == masked_crc(header[:8]) and offset + _HEADER.size + found + _CRC.size <= end:
+                length = found
+        if length is None:
+            records.append(Record(path=path, number=len(records), offset=offset, length=None, packed=packed))
+            return records
+        file.seek(offset + _HEADER.size + length)
+        after = file.read(_CRC.size + _HEADER.size)
+        crc = _CRC.unpack_from(after)[0]
+        records.append(Record(path=path, number=len(records), offset=offset, length=length, crc=crc, packed=packed))
+        offset += _HEADER.size + length + _CRC.size
+        header = after[_CRC.size :]
+    if not whole:
+        records.append(Record(path=path, number=len(records), offset=offset, length=None, packed=packed))
+    return records
+
+
+def _is_packed(path: Path) -> bool:
+    """Whether a file is packed by gzip or zlib: what it begins with says so, not its name."""
+    with path.open("rb") as file:
+        header = file.read(_HEADER.size)
+    if len(header) == _HEADER.size and _HEADER.unpack(header)[1] == masked_crc(header[:8]):
+        return False
+    for magic, name in _FOREIGN.items():
+        if header.startswith(magic):
+            raise FormatError(f"{path} is packed by {name}, and this reads gzip and zlib only; unpack the file")
+    zlib_header = header[:1] == b"\x78" and len(header) > 1 and int.from_bytes(header[:2], "big") % 31 == 0
+    return header.startswith(b"\x1f\x8b") or zlib_header
+
+
+@contextmanager
+def _opened(path: Path, packed: bool) -> Iterator[tuple[BinaryIO, bool]]:
+    """Yield a file of records, and whether nothing of it is missing as far as its packing tells."""
+    if packed:
+        found = path.stat()
+        yield _unpacked(path, found.st_size, found.st_mtime_ns)
+        return
+    with path.open("rb") as file:
+        yield file, True
+
+
+@lru_cache(maxsize=1)
+def _unpacked(path: Path, size: int, changed_ns: int) -> tuple[BinaryIO, bool]:
+    """Unpack a file; the last one stays open, as its records are read one after the other."""
+    # It is closed, and gone, when nobody holds it any more.
+    target = tempfile.TemporaryFile()  # noqa: SIM115
+    with path.open("rb") as source:
+        unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
+        try:
+            while block := source.read(_BLOCK_BYTES):
+                while block:
+                    target.write(unpacker.decompress(block))
+                    block = unpacker.unused_data
+                    if unpacker.eof and block.strip(b"\0"):
+                        # Several packed files one after the other are one, for gzip.
+                        unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
+                    elif unpacker.eof:
+                        block = b""
+        except zlib.error:
+            return target, False
+    return target, unpacker.eof
 
 
 def write(file: BinaryIO, data: bytes) -> None:

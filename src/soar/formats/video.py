@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, cast
 
 import av
+import cv2
 import numpy as np
 
 from soar.errors import FormatError
+from soar.formats.pictures import ImageRange, scaled
 from soar.types import Image
 
 os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder talks to standard error otherwise; errors still do
@@ -21,40 +23,64 @@ _ENCODERS = {
     "av1": ("libsvtav1", {"g": "2", "crf": "30", "preset": "10", "svtav1-params": "lp=1"}),
     "h264": ("libx264", {"g": "2", "crf": "18"}),
 }
+_BT601, _VIDEO_LEVELS = (2, 5, 6), (0, 1)
+"""FFmpeg's numbers of colour spaces and ranges; the first of the spaces, and of the ranges, is none."""
 TOLERANCE_S = 1e-4
 """How far the time of a frame may be from what is expected."""
 
 
-def read_frames(path: Path) -> list[Image]:
-    """Return all frames of a video.
+def read_frames(path: Path, image_range: ImageRange | None = None) -> list[Image]:
+    """Return all frames of a video; `image_range` is for grey of more than 8 bits.
 
     Raises:
         FormatError: It cannot be read.
     """
     with _opened(path) as container:
-        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]
+        return [_image(frame, path, image_range) for frame in container.decode(video=0)]
 
 
-def read_span(path: Path, start_s: float, count: int, fps: float) -> Iterator[Image]:
-    """Yield `count` frames from `start_s` on.
+def read_at(path: Path, times_s: Sequence[float], tolerance_s: float, image_range: ImageRange | None = None) -> Iterator[Image]:
+    """Yield the frames at some times.
+
+    Args:
+        path: Of the video.
+        times_s: In order.
+        tolerance_s: How far from its time a frame may be.
+        image_range: For grey of more than 8 bits.
 
     Raises:
-        FormatError: The video cannot be read, ends too early, or has other times.
+        FormatError: The video cannot be read, ends too early, or has no frame at one of the times.
     """
-    found = 0
+    found, before_s = 0, None
     with _opened(path) as container:
-        container.seek(max(0, round((start_s - 0.5 / fps) * av.time_base)), backward=True)
+        container.seek(max(0, round((times_s[0] - 2 * tolerance_s) * av.time_base)), backward=True)
         for frame in container.decode(video=0):
-            if frame.time is None or frame.time < start_s - TOLERANCE_S:
+            if frame.time is None or frame.time < times_s[found] - tolerance_s:
+                before_s = frame.time
                 continue
-            expected = start_s + found / fps
-            if abs(frame.time - expected) > TOLERANCE_S:
-                raise FormatError(f"{path}: expected a frame at {expected:.4f} s, found one at {frame.time:.4f} s")
-            yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-            found += 1
-            if found == count:
+            if frame.time > times_s[found] + tolerance_s:
+                before = "" if before_s is None else f"one at {before_s:.4f} s and "
+                raise FormatError(
+                    f"{path}: expected a frame at {times_s[found]:.4f} s, found {before}one at {frame.time:.4f} s"
+                )
+            yield _image(frame, path, image_range)
+            found, before_s = found + 1, frame.time
+            if found == len(times_s):
                 return
-    raise FormatError(f"{path}: {count} frames from {start_s:.4f} s on were expected, {found} are there; is it truncated?")
+    raise FormatError(
+        f"{path}: {len(times_s)} frames from {times_s[0]:.4f} s on were expected, {found} are there; is it truncated?"
+    )
+
+
+def frame_count(path: Path) -> tuple[int, float] | None:
+    """Return how many frames a video has, and how many a second, as its header says; None where it does not.
+
+    Raises:
+        FormatError: It cannot be read.
+    """
+    with _opened(path) as container:
+        stream = container.streams.video[0]
+        return (stream.frames, float(stream.average_rate)) if stream.frames and stream.average_rate else None
 
 
 class VideoWriter:
@@ -99,6 +125,27 @@ class VideoWriter:
         for packet in self._stream.encode(frame):
             self.bytes += packet.size
             self._container.mux(packet)
+
+
+def _image(frame: av.VideoFrame, path: Path, image_range: ImageRange | None) -> Image:
+    """Return a frame as RGB of 8 bits. Colour of more bits has the whole range, so it is only rounded; grey may be depth."""
+    components = frame.format.components
+    if _is_plain(frame):
+        # FFmpeg's own conversion rounds down: its pictures are a level darker.
+        return np.asarray(cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2RGB_I420), np.uint8)
+    if len(components) > 2 or components[0].bits <= 8 or frame.format.name.startswith("pal"):
+        return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    try:
+        values = frame.to_ndarray()
+    except ValueError as error:
+        raise FormatError(f"{path}: frames of format {frame.format.name} are not read; encode the video again") from error
+    return scaled(values, f"a frame of format {frame.format.name}", str(path), image_range)
+
+
+def _is_plain(frame: av.VideoFrame) -> bool:
+    """Whether a frame has the format of most videos: 4:2:0, 8 bits, BT.601 or no colours named, video levels."""
+    colours = int(frame.colorspace) in _BT601 and int(frame.color_range) in _VIDEO_LEVELS
+    return frame.format.name == "yuv420p" and colours and frame.height % 2 == 0 and frame.width % 2 == 0
 
 
 @contextmanager

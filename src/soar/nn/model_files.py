@@ -59,7 +59,7 @@ def read_config(folder: Path, kind: str, cls: type[T]) -> T:
     """
     path = folder / "config.json"
     try:
-        description = json.loads(path.read_text())
+        description = json.loads(path.read_text(encoding="utf-8"))
         found, version, config = description["kind"], description["schema_version"], description["config"]
     except FileNotFoundError as error:
         raise CheckpointError(f"no {kind} in {folder}: {path.name} is missing. Train one or name another folder.") from error
@@ -119,7 +119,7 @@ def read_weights(folder: Path, network: nn.Module, *, growing: str = "") -> str:
     """
     path = folder / "model.safetensors"
     try:
-        expected = json.loads((folder / "config.json").read_text())["weights"]
+        expected = json.loads((folder / "config.json").read_text(encoding="utf-8"))["weights"]
         data = path.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
         if digest != expected:

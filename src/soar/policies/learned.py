@@ -197,7 +197,7 @@ def read_lineage(folder: Path | str) -> Lineage:
     """
     path = Path(folder) / "lineage.json"
     try:
-        return configuration.validate(Lineage, json.loads(path.read_text()), str(path))
+        return configuration.validate(Lineage, json.loads(path.read_text(encoding="utf-8")), str(path))
     except (OSError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}. {_REMEDY}") from error
 
@@ -209,7 +209,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{folder} holds no policy: config.json is missing. {_REMEDY}")
     try:
-        description = json.loads(path.read_text())
+        description = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: {error}. {_REMEDY}") from error
     if not isinstance(description, dict) or description.get("kind") not in KINDS.values():

@@ -34,7 +34,9 @@ def git_revision() -> str:
         subprocess.run(
             ["git", "-C", str(folder), "ls-files", "--error-unmatch", __file__], capture_output=True, check=True, timeout=10
         )
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+        done = subprocess.run(
+            command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=True, timeout=10
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()

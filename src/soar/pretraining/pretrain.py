@@ -276,7 +276,9 @@ def _vqa(job: _Job) -> dict[str, Any]:
 
 
 def _lineage(store: EpisodeStore, initial: Path | None) -> dict[str, Any]:
-    parent = {} if initial is None else {"parent": json.loads((initial / "config.json").read_text())["weights"][:8]}
+    parent = (
+        {} if initial is None else {"parent": json.loads((initial / "config.json").read_text(encoding="utf-8"))["weights"][:8]}
+    )
     return {"data": {"pictures": store.version}, "revision": git_revision(), **parent}
 
 
@@ -284,7 +286,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SoarError(f"{path} cannot be read ({error}); move it away and run the same command again") from error
     return dict(manifest) if isinstance(manifest, dict) else {}

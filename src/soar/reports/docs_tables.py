@@ -64,7 +64,7 @@ def regenerate(path: Path) -> bool:
         SoarError: The file or a results file is missing or damaged, or a marker is not closed.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise SoarError(f"{path}: cannot be read ({error.strerror})") from error
     opened, closed = text.count("<!-- table:"), len(_MARKED.findall(text))

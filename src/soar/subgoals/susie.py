@@ -110,7 +110,7 @@ def _empty_unet(diffusers: Any, config: Path | None) -> Any:
     if config is None:
         return diffusers.UNet2DConditionModel(**UNET)
     try:
-        values = json.loads(config.read_text())
+        values = json.loads(config.read_text(encoding="utf-8"))
         return diffusers.UNet2DConditionModel.from_config({k: v for k, v in values.items() if k not in _FLAX_ONLY})
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{config} is not the configuration of a UNet: {error}") from error

@@ -88,7 +88,7 @@ def claim(path: Path, configuration: Mapping[str, Any], defaults: Mapping[str, A
         write_json(path, mine)
         return
     try:
-        theirs = json.loads(path.read_text())
+        theirs = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}). Train in another folder.") from error
     if not isinstance(theirs, dict):
@@ -150,7 +150,7 @@ def save(
             with state.averaged() as model:
                 export(model, aside)
         description = {"schema_version": SCHEMA_VERSION, "step": state.step, "metrics": metrics}
-        (aside / "state.json").write_text(json.dumps(description, indent=1) + "\n")
+        (aside / "state.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
         for path in aside.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
@@ -176,7 +176,7 @@ def restore(state: TrainingState, folder: Path) -> dict[str, float]:
         return {}
     path = folder / str(steps[-1])
     try:
-        description = json.loads((path / "state.json").read_text())
+        description = json.loads((path / "state.json").read_text(encoding="utf-8"))
         tensors = load_file(path / "state.safetensors")
         version, step = description["schema_version"], int(description["step"])
         metrics = {str(name): float(value) for name, value in description["metrics"].items()}

@@ -10,6 +10,7 @@ from typing import Literal
 from soar.datasets import Mixture, StepArrays, action_statistics, load_arrays, train_validation_split
 from soar.datasets.image_cache import free_bytes
 from soar.episodes import EpisodeStore
+from soar.episodes.gripper import check_commands
 from soar.errors import ConfigError, StoreError
 from soar.policies.lineage import Lineage, git_revision
 from soar.training.config import PolicyTrainingConfig
@@ -89,7 +90,8 @@ def cotrain(
         `folder`.
 
     Raises:
-        StoreError: A store is missing, or no episode is left to learn from: none that matches, or none with an instruction.
+        StoreError: A store is missing, or no episode is left to learn from: none that matches, or none with an instruction; or
+            the gripper's commands are not 0 to 1.
         ConfigError: The folder holds a training run of another kind.
         CheckpointError: `initial` is no policy, or of another network.
     """
@@ -129,6 +131,7 @@ def _episodes(
         # The processes of a group are taken to be on one machine; on several, each could have more.
         cache_bytes = free_bytes() // current_group().size
     arrays = load_arrays(store, where, cache_bytes=cache_bytes, subgoals=source.imagined_goals > 0)
+    check_commands(arrays.actions_ND, store.uri)
     return with_instructions(arrays, store.uri) if config.network.conditioning == "language" else arrays
 
 

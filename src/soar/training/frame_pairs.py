@@ -122,7 +122,7 @@ def pinned(store: Path, where: str, path: Path) -> tuple[EpisodeStore, dict[str,
         write_json(path, {"store": str(store.resolve()), "where": where, "version": EpisodeStore(store).version})
     current_group().wait()
     try:
-        data = dict(json.loads(path.read_text()))
+        data = dict(json.loads(path.read_text(encoding="utf-8")))
         version = data["version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}). Train in another folder.") from error

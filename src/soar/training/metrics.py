@@ -42,7 +42,7 @@ class Journal:
             return
         if self.path.exists():
             # Lines of steps after the checkpoint will be written again; a line cut by a kill is not JSON.
-            lines = [line for line in self.path.read_text().splitlines() if line.endswith("}")]
+            lines = [line for line in self.path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
             write_text(self.path, "".join(line + "\n" for line in lines if json.loads(line)["step"] <= step))
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
@@ -92,7 +92,7 @@ class Journal:
         if self.writer is None:
             return
         try:
-            with self.path.open("a") as file:
+            with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")
         except OSError as error:
             raise SoarError(

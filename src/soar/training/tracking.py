@@ -46,7 +46,7 @@ def weights_and_biases(
         run = wandb.init(
             project=project,
             name=folder.parent.name,
-            id=identity.read_text().strip(),
+            id=identity.read_text(encoding="utf-8").strip(),
             resume="allow",
             dir=str(folder),
             config=dict(config),

@@ -1,0 +1,52 @@
+"""One episode of several instructions becomes several episodes of one.
+
+```
+step          0   1   2   3   4   5          part-0: actions 0 1 2, observations 0 1 2 3
+instruction   A   A   A   B   B   B          part-1: actions 3 4,   observations 3 4 5
+```
+
+The observation at a change ends one part and begins the next. The verdict is that of the last part; of the others nothing is
+known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from soar.episodes.encoded import EncodedEpisode
+from soar.formats.steps import FINAL_ACTION, INSTRUCTIONS
+
+
+def split_at_instructions(episode: EncodedEpisode) -> list[EncodedEpisode]:
+    """Return the parts of an episode, or the episode itself where its instruction never changes."""
+    several = episode.origin.get(INSTRUCTIONS)
+    if not several:
+        return [episode]
+    steps = len(episode.actions_TD)
+    begins = [(int(step), str(text)) for step, text in several if step < steps]
+    ends = [step for step, _ in begins[1:]] + [steps]
+    return [
+        _part(episode, number, text, begin, end)
+        for number, ((begin, text), end) in enumerate(zip(begins, ends, strict=True))
+        if end > begin
+    ]
+
+
+def _part(episode: EncodedEpisode, number: int, instruction: str, begin: int, end: int) -> EncodedEpisode:
+    """Return the actions `begin` … `end` - 1 of an episode."""
+    steps = len(episode.actions_TD)
+    origin = {name: value for name, value in episode.origin.items() if name != INSTRUCTIONS}
+    if end < steps:
+        origin[FINAL_ACTION] = episode.actions_TD[end].tolist()
+    goals = {max(step, begin) - begin: goal for step, goal in episode.subgoals if step < end}
+    return replace(
+        episode,
+        id=f"{episode.id}-part-{number}",
+        instruction=instruction,
+        frames=episode.frames[begin : end + 1],
+        states_TD=episode.states_TD[begin : end + 1],
+        actions_TD=episode.actions_TD[begin:end],
+        subgoals=tuple(sorted(goals.items())),
+        labels=episode.labels if end == steps else (),
+        origin={**origin, "part": {"of": episode.id, "first_step": begin}},
+    )
