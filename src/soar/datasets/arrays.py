@@ -18,6 +18,7 @@ from soar.datasets.image_cache import Images, StoredImages, select
 from soar.episodes.schema import EpisodeRecord
 from soar.episodes.store import EpisodeStore
 from soar.errors import StoreError
+from soar.images import ImageFitter
 from soar.seeding import generator
 
 
@@ -81,7 +82,12 @@ class StepArrays:
 
 
 def load_arrays(
-    store: EpisodeStore, where: str | None = None, *, cache_bytes: int | None = None, subgoals: bool = False
+    store: EpisodeStore,
+    where: str | None = None,
+    *,
+    cache_bytes: int | None = None,
+    subgoals: bool = False,
+    fitter: ImageFitter | None = None,
 ) -> StepArrays:
     """Return the episodes that match an SQL filter (see `EpisodeStore.episodes`), as they are in the store now.
 
@@ -92,6 +98,7 @@ def load_arrays(
         where: SQL that selects some of the episodes.
         cache_bytes: Memory for decoded images; None lets it size itself from the memory that is free, 0 is none.
         subgoals: Load the subgoals, too; they stay encoded, some kilobytes each.
+        fitter: Brings images to a network's size as they are decoded; None leaves them as the camera gave them.
 
     Raises:
         StoreError: No episode matches, the SQL is invalid, or the frames differ in size.
@@ -110,7 +117,7 @@ def load_arrays(
     states_ND, actions_ND = store.vectors(rows)
     jpegs, pursued_N = _pursued(store.subgoals(where), records, starts_E) if subgoals else ((), None)
     return StepArrays(
-        images_NHWC=StoredImages(store, rows, cache_bytes=cache_bytes),
+        images_NHWC=StoredImages(store, rows, cache_bytes=cache_bytes, fitter=fitter),
         states_ND=states_ND,
         actions_ND=actions_ND,
         starts_E=starts_E,
