@@ -133,8 +133,11 @@ def test_image_cells_hold_bytes_or_a_path(tmp_path: Path, cell: Callable[[int], 
         (lambda number: {"bytes": png(number) if number < 2 else None, "path": None}, "of step 2 is missing"),
         (lambda _: {"bytes": None, "path": "gone.png"}, "is said to be gone.png, which is neither in"),
         (lambda _: {"bytes": None, "path": "../secret.png"}, r"is said to be ../secret.png, which is not in the folder"),
-        (lambda _: {"bytes": None, "path": "a/../../secret.png"}, "which is not in the folder"),
-        (lambda _: {"bytes": None, "path": "/etc/hostname"}, "which is not in the folder"),
+        (
+            lambda _: {"bytes": None, "path": "a/../../secret.png"},
+            "is said to be a/../../secret.png, which is not in the folder",
+        ),
+        (lambda _: {"bytes": None, "path": "/etc/hostname"}, "is said to be /etc/hostname, which is not in the folder"),
         (lambda _: {"bytes": None, "path": "link.png"}, "is link.png, a link that leaves the folder"),
     ],
 )
@@ -144,9 +147,7 @@ def test_an_image_cell_that_holds_none_or_leads_elsewhere_is_refused(
     (tmp_path / "secret.png").write_bytes(png(0))
     folder = write_lerobot(tmp_path / "d", [range(4)], cells=cell)  # type: ignore[list-item]
     (folder / "link.png").symlink_to(tmp_path / "secret.png")
-    with pytest.raises(
-        FormatError, match=f"d episode 0: the image {CAMERA} {words}|d episode 0: the image {CAMERA} of step 0 {words}"
-    ):
+    with pytest.raises(FormatError, match=f"d episode 0: the image {CAMERA} (of step 0 )?{words}"):
         imported(folder, tmp_path / "s")
     assert imported(folder, tmp_path / "t", skip_bad=True) == []
 
@@ -160,12 +161,6 @@ def test_an_absolute_path_into_the_dataset_is_read(tmp_path: Path) -> None:
     assert shown(read) == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize(
-    ("path", "inside"),
-    [
-        *((path, True) for path in ("a/b.png", "./a", "a..b/c")),
-        *((path, False) for path in ("..", "a/../b", "/a", "..\\a", "a\0b")),
-    ],
-)
-def test_a_path_is_inside_by_its_words(path: str, inside: bool) -> None:
-    assert is_inside(path) == inside
+@pytest.mark.parametrize("path", ["in/b.png", "in/./a", "in/a..b/c", "..", "a/../b", "/a", "..\\a", "a\0b"])
+def test_a_path_is_inside_by_its_words(path: str) -> None:
+    assert is_inside(path) == path.startswith("in/")
