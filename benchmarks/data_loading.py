@@ -37,7 +37,7 @@ from soar.formats.lerobot_export import export_lerobot
 from soar.formats.rlds_export import export_rlds
 from soar.sim.ground_truth import reset_for
 from soar.sim.scene import load_scene
-from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.expert import ScriptedExpert
 from soar.sim.scripted.style import Style
 from soar.sim.world import World
 
@@ -56,10 +56,10 @@ def films(count: int, size: int = SIZE) -> Iterator[tuple[bytes, ...]]:
     world = World(load_scene("scene1"), image_size=size)
     for seed in range(count):
         reset_for(world, TASK, seed)
-        demonstrator = Demonstrator(world, TASK, Style(), np.random.default_rng(seed))
+        expert = ScriptedExpert(world, TASK, Style(), np.random.default_rng(seed))
         images = [world.render()]
         for _ in range(LENGTH):
-            world.step(demonstrator.act())
+            world.step(expert.act())
             images.append(world.render())
         yield tuple(frames.encode_all(np.stack(images)))
     world.close()

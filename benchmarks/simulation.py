@@ -117,9 +117,9 @@ def collect(seconds: float, ready: Any, seed: int) -> float:
     import numpy as np
 
     from soar.robots.safety import SafeRobot
-    from soar.sim.robot import open_robot
-    from soar.sim.scripted.expert import Demonstrator
+    from soar.sim.scripted.expert import ScriptedExpert
     from soar.sim.scripted.style import Style
+    from soar.sim.workcell import open_robot
 
     robot = open_robot("scene1", SIZE)
     tasks, rng = robot.world.config.tasks, np.random.default_rng(seed)
@@ -129,7 +129,7 @@ def collect(seconds: float, ready: Any, seed: int) -> float:
     ready.wait()
     count, start_s = 0, time.process_time()
     while True:
-        actor = Demonstrator(robot.world, str(rng.choice(tasks)), Style(), rng)
+        actor = ScriptedExpert(robot.world, str(rng.choice(tasks)), Style(), rng)
         safe.home()
         safe.observe()
         for _ in range(100):

@@ -1,7 +1,7 @@
 """Whether the simulator's tasks can be done, and not by luck: writes `results/simulation.json`.
 
-Every task of scenes 1 to 10 is attempted from the same seeded starts by three arms, 100 steps each, and judged from the state
-at the end:
+Every task of scenes 1 to 10 is attempted from the same seeded starts by three variants, 100 steps each, and judged from the
+state at the end:
 
     demonstrator    the script that looks at the simulator's state; should do at least 95 %. It stops when the task has been
                     done for 12 steps.
@@ -33,7 +33,7 @@ from soar.evaluation.results import write_results
 from soar.seeding import derive_seed, generator
 from soar.sim.ground_truth import reset_for, succeeded
 from soar.sim.scene import load_scene
-from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.expert import ScriptedExpert
 from soar.sim.scripted.style import Style
 from soar.sim.world import World
 from soar.types import Action
@@ -42,12 +42,12 @@ STEPS, REST_STEPS = 100, 12
 SCENES = range(1, 11)
 Actor = Callable[[], Action]
 Item = tuple[int, str, str]
-"""Number of the scene, task, arm."""
+"""Number of the scene, task, variant."""
 
 
 def demonstrator(world: World, task: str, rng: np.random.Generator) -> Actor:
     """Return the scripted demonstrator without noise."""
-    return Demonstrator(world, task, Style(), rng).act
+    return ScriptedExpert(world, task, Style(), rng).act
 
 
 def random_motion(world: World, task: str, rng: np.random.Generator) -> Actor:
@@ -70,32 +70,32 @@ def nothing(world: World, task: str, rng: np.random.Generator) -> Actor:
 
 
 USED = "demonstrator, used table"
-ARMS = {"demonstrator": demonstrator, "random motion": random_motion, "nothing": nothing, USED: demonstrator}
+VARIANTS = {"demonstrator": demonstrator, "random motion": random_motion, "nothing": nothing, USED: demonstrator}
 
 
 def attempt(item: Item, trials: int) -> dict[str, Any]:
-    """Return the row of one scene, task and arm, and the seeds of the trials that failed."""
-    number, task, arm = item
+    """Return the row of one scene, task and variant, and the seeds of the trials that failed."""
+    number, task, variant = item
     world = World(load_scene(f"scene{number}"))
     failed = []
     for trial in range(trials):
         seed = derive_seed(0, f"solvability {task}", trial) % 2**31
-        reset_for(world, task, seed, used=arm == USED)
-        act = ARMS[arm](world, task, generator(seed, arm))
+        reset_for(world, task, seed, used=variant == USED)
+        act = VARIANTS[variant](world, task, generator(seed, variant))
         rest = 0
         for _ in range(STEPS):
             world.step(act())
-            rest = rest + 1 if ARMS[arm] is demonstrator and succeeded(world, task) else 0
+            rest = rest + 1 if VARIANTS[variant] is demonstrator and succeeded(world, task) else 0
             if rest == REST_STEPS:
                 break
         if not succeeded(world, task):
             failed.append(seed)
-    row = {"arm": arm, "scene": number, "task": task, "successes": trials - len(failed), "trials": trials}
-    return row | ({"failed_seeds": failed} if ARMS[arm] is demonstrator else {})
+    row = {"variant": variant, "scene": number, "task": task, "successes": trials - len(failed), "trials": trials}
+    return row | ({"failed_seeds": failed} if VARIANTS[variant] is demonstrator else {})
 
 
 def main() -> None:
-    """Run every arm on every task, print one JSON line each, and write the results file at the end."""
+    """Run every variant on every task, print one JSON line each, and write the results file at the end."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--workers", type=int, default=1)
@@ -106,16 +106,16 @@ def main() -> None:
     options.progress.parent.mkdir(parents=True, exist_ok=True)
     lines = options.progress.read_text().splitlines() if options.progress.exists() else []
     rows: dict[Item, dict[str, Any]] = {
-        (row["scene"], row["task"], row["arm"]): row for row in map(json.loads, lines) if row["trials"] == options.trials
+        (row["scene"], row["task"], row["variant"]): row for row in map(json.loads, lines) if row["trials"] == options.trials
     }
     tasks = [(number, task) for number in options.scenes for task in load_scene(f"scene{number}").tasks]
     # The cloth takes longest, so it comes first.
-    items = [(number, task, arm) for arm in ARMS for number, task in reversed(tasks)]
+    items = [(number, task, variant) for variant in VARIANTS for number, task in reversed(tasks)]
     command = "python benchmarks/solvability.py" + (f" --trials {options.trials}" if options.trials != 50 else "")
-    kept = ("arm", "scene", "task", "successes", "trials")
+    kept = ("variant", "scene", "task", "successes", "trials")
 
     def write() -> None:
-        done = [rows[item] for number, task in tasks for arm in ARMS if (item := (number, task, arm)) in rows]
+        done = [rows[item] for number, task in tasks for variant in VARIANTS if (item := (number, task, variant)) in rows]
         write_results(options.out, command, [{key: row[key] for key in kept} for row in done])
 
     with (

@@ -31,11 +31,11 @@ from numpy.typing import NDArray
 from soar.evaluation.results import read_results, write_results
 from soar.seeding import generator
 from soar.subgoals.diffusion import DiffusionConfig, DiffusionSubgoals, load_pipeline
-from soar.subgoals.diffusion_sampling import EditingConfig, Editor
+from soar.subgoals.diffusion_sampling import DiffusionSampler, DiffusionSamplingConfig
 from soar.subgoals.flow import to_float
 from soar.subgoals.small_pipeline import SmallConfig, small_pipeline, words_as_tokens
 from soar.subgoals.susie import SCHEDULER, UNET
-from soar.training.diffusion_subgoals import EditorTrainingConfig, from_nothing, train_editor
+from soar.training.diffusion_subgoals import DiffusionSubgoalTrainingConfig, from_nothing, train_diffusion_subgoals
 from soar.training.frame_pairs import StorePairs, pinned, split
 from soar.training.loop import FitConfig
 from soar.training.subgoal_metrics import CHANGED
@@ -47,7 +47,7 @@ Row = dict[str, Any]
 
 # --- steps: the small editor whose error is measured ---
 
-RECIPE = EditorTrainingConfig(
+RECIPE = DiffusionSubgoalTrainingConfig(
     network=SmallConfig(vae_channels=(16, 32, 32), channels=(32, 64), text_width=64, text_layers=1),
     fit=FitConfig(
         steps=2000,
@@ -62,7 +62,7 @@ RECIPE = EditorTrainingConfig(
     autoencoder=FitConfig(steps=600, batch_size=16, learning_rate=2e-3, warmup_steps=50, ema=0.99, checkpoint_every=100),
     held_out=0.1,
     validation_pairs=16,
-    sampling=EditingConfig(guidance=2.0, image_guidance=1.5, sampler="dpm", steps=10, image_size=32),
+    sampling=DiffusionSamplingConfig(guidance=2.0, image_guidance=1.5, sampler="dpm", steps=10, image_size=32),
 )
 WHERE = "simulator_success"
 PAIRS = 128
@@ -83,7 +83,7 @@ def steps(store: Path, work: Path) -> list[Row]:
     def tell(phase: str, done: int, total: int, _metrics: Mapping[str, float]) -> None:
         print(f"\r{phase} {done}/{total}", end="", file=sys.stderr, flush=True)
 
-    train_editor(RECIPE, store, work, where=WHERE, on_step=tell)
+    train_diffusion_subgoals(RECIPE, store, work, where=WHERE, on_step=tell)
     opened, _ = pinned(store, WHERE, work / "training" / "data.json")
     size = RECIPE.sampling.image_size
     pairs = StorePairs(opened, split(opened, WHERE, RECIPE.held_out, RECIPE.fit.seed)[1], size, RECIPE.horizon, 0.0)
@@ -118,7 +118,7 @@ def label(options: Mapping[str, Any]) -> str:
 
 def errors(pipeline: Any, held_out: Any, options: Mapping[str, Any]) -> NDArray[np.float64]:
     """Return (pairs, 2): absolute error on the changed pixels of each pair, and that of a copy of the observation."""
-    editor = Editor(pipeline, dataclasses.replace(RECIPE.sampling, **{"spacing": None, **options}))
+    editor = DiffusionSampler(pipeline, dataclasses.replace(RECIPE.sampling, **{"spacing": None, **options}))
     observation, goal = (to_float(images) for images in held_out.images)
     noise = torch.from_numpy(generator(0, "noise").standard_normal((len(goal), *editor.noise_shape), np.float32))
     parts = [slice(start, start + 8) for start in range(0, len(goal), 8)]

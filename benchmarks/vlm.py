@@ -26,7 +26,7 @@ from soar.base_models import default_weights
 from soar.evaluation.results import write_results
 from soar.instruction_grammar import task_from_instruction
 from soar.tasks import TaskProposer, UCBSelector
-from soar.vlm.loading import open_vlm
+from soar.vlm.loading import load_vlm
 from soar.vlm.openai_client import OpenAIConfig, OpenAIModel
 
 TASKS = [
@@ -50,14 +50,14 @@ def measure(url: str, server: int, token: str, folder: Path) -> list[dict[str, o
     config = OpenAIConfig(
         model="vqa", base_url=f"{url}/v1", api_key_env="SOAR_TOKEN", cache=str(folder / "answers.sqlite"), when_away="stop"
     )
-    remote, local = OpenAIModel(config), open_vlm(str(default_weights("vqa")))
+    remote, local = OpenAIModel(config), load_vlm(str(default_weights("vqa")))
 
     before = counts(url, token)
     TaskProposer(remote, TASKS, UCBSelector()).propose(images[0])
     after = counts(url, token)
-    calls = remote.ledger.spent[0]
+    calls = remote.cache.spent[0]
     TaskProposer(OpenAIModel(config), TASKS, UCBSelector()).propose(images[0])
-    again = remote.ledger.spent[0] - calls
+    again = remote.cache.spent[0] - calls
     rows: list[dict[str, object]] = [
         count("calls for a proposal of 6 tasks", calls, 6),
         count("batches that the server makes of them", after[0] - before[0], 1),

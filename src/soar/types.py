@@ -81,13 +81,19 @@ class WorkspaceBox:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """A robot, the objects in front of it, and the tasks that it may practise (paper Table 5)."""
+    """The objects in front of a robot, and the tasks that it may practise (paper Table 5).
+
+    Attributes:
+        name: Of the scene.
+        objects: What stands on the table; may be empty when nobody asks for what is missing.
+        tasks: At least one.
+        workspace: Where the gripper may be; None when its workcell or robot says so.
+    """
 
     name: str
-    robot: str
     objects: tuple[str, ...]
     tasks: tuple[Task, ...]
-    workspace: WorkspaceBox
+    workspace: WorkspaceBox | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

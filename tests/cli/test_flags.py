@@ -21,7 +21,12 @@ def test_a_command_line_leaves_out_defaults_and_what_does_not_decide_the_result(
 
 def test_a_command_line_gives_the_same_options_when_it_is_read_again() -> None:
     options = Reproduce(
-        experiment="figure5", scenes=("scene1", "scene2"), arms=("long control",), budget=0.25, seeds=3, run_folder=Path("a b")
+        experiment="figure5",
+        scenes=("scene1", "scene2"),
+        variants=("long control",),
+        budget=0.25,
+        seeds=3,
+        run_folder=Path("a b"),
     )
-    line = invocation("soar reproduce figure5", options, "scenes", "arms", "budget", "seeds", "run_folder", "policy")
+    line = invocation("soar reproduce figure5", options, "scenes", "variants", "budget", "seeds", "run_folder", "policy")
     assert tyro.cli(Reproduce, args=shlex.split(line)[2:]) == options

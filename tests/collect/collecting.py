@@ -29,7 +29,7 @@ from soar.types import Image, Observation, Provenance, Scene, Task
 
 PUT = task_from_instruction("put the green block in the wooden bowl")
 OPEN = task_from_instruction("open the drawer")
-SCENE = Scene(name="scene", robot="fake", objects=("green block", "wooden bowl"), tasks=(PUT, OPEN), workspace=FAKE_WORKSPACE)
+SCENE = Scene(name="scene", objects=("green block", "wooden bowl"), tasks=(PUT, OPEN), workspace=FAKE_WORKSPACE)
 STEPS = 10
 PROVENANCE = Provenance(policy="policy", vlm="fake-vlm", subgoal_model="fake-subgoals", robot="fake", run="it's a run", seed=7)
 

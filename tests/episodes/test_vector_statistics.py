@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soar.episodes import EpisodeStore, vector_statistics
+from soar.episodes import EpisodeStore
 from soar.episodes.streaming_quantiles import Distribution, distribution
-from soar.episodes.vector_statistics import FILE
+from soar.episodes.vector_statistics import FILE, vector_statistics
 from soar.errors import StoreError
 
 from .builders import judged, make_episode

@@ -12,13 +12,13 @@ from soar.types import Episode, Image, Label, Provenance, Subgoal
 TASKS = ("put the lemon in the wooden bowl", "remove the lemon from inside the wooden bowl and put it on the table")
 
 
-def evaluation(successes: Sequence[bool | int], arm: str = "pretrained", policy: str = "policy-000") -> Evaluation:
+def evaluation(successes: Sequence[bool | int], variant: str = "pretrained", policy: str = "policy-000") -> Evaluation:
     """Return an evaluation whose trials alternate between two tasks; trial i has seed i."""
     trials = tuple(
         Trial(scene="scene1", task=TASKS[i % 2], seed=i, success=bool(success), steps=100)
         for i, success in enumerate(successes)
     )
-    return Evaluation(arm=arm, policy=policy, subgoal_model="subgoals-small", trials=trials)
+    return Evaluation(variant=variant, policy=policy, subgoal_model="subgoals-small", trials=trials)
 
 
 def episode(id: str = "e1", steps: int = 40, subgoals: int = 2, vlm: str = "judge", size: int = 32) -> Episode:

@@ -4,9 +4,9 @@ from soar.evaluation.paired import paired_rows
 from soar.evaluation.trials import Evaluation, Trial
 
 
-def outcomes(scene: str, arm: str, *successes: bool) -> Evaluation:
+def outcomes(scene: str, variant: str, *successes: bool) -> Evaluation:
     trials = [Trial(scene=scene, task="a", seed=seed, success=ok, steps=1) for seed, ok in enumerate(successes)]
-    return Evaluation(arm=arm, policy=arm, trials=tuple(trials))
+    return Evaluation(variant=variant, policy=variant, trials=tuple(trials))
 
 
 def test_arms_are_compared_start_by_start_and_without_the_scene_that_says_most() -> None:

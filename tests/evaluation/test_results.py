@@ -15,8 +15,8 @@ from .examples import TASKS, evaluation
 
 def test_a_row_is_an_arm_scene_and_task() -> None:
     assert success_rows([evaluation([1, 0, 1])]) == [
-        {"arm": "pretrained", "scene": "scene1", "task": TASKS[0], "successes": 2, "trials": 2},
-        {"arm": "pretrained", "scene": "scene1", "task": TASKS[1], "successes": 0, "trials": 1},
+        {"variant": "pretrained", "scene": "scene1", "task": TASKS[0], "successes": 2, "trials": 2},
+        {"variant": "pretrained", "scene": "scene1", "task": TASKS[1], "successes": 0, "trials": 1},
     ]
 
 

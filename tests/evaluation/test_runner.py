@@ -9,9 +9,10 @@ import pytest
 from soar.episodes import EpisodeStore
 from soar.errors import ConfigError, UnknownNameError
 from soar.evaluation import Evaluation, Trial, read_evaluation, write_evaluation
-from soar.evaluation.runner import evaluate, open_world, read_films, run_trials, trial_seed
-from soar.policies.loading import open_policy
-from soar.sim.robot import SimRobot
+from soar.evaluation.runner import evaluate, read_films, trial_seed
+from soar.evaluation.trial_running import run_chunk
+from soar.policies.loading import load_policy
+from soar.robots.workcell import open_workcell
 from tests.improve.tiny import SCENE, TASK, random_policy, write
 
 
@@ -25,15 +26,16 @@ class Reports(list[dict[str, Any]]):
 
 
 def item(tmp_path: Path, policy: Path, trials: list[Any], **changes: Any) -> dict[str, Any]:
-    fields = {"policy": str(policy), "subgoals": "oracle", "scene": write(tmp_path, "one.yaml", SCENE), "action_scale": 1.0}
-    return {**fields, "image_size": 64, "arm": "a", "films": str(tmp_path / "films"), "trials": trials, **changes}
+    fields = {"policy": str(policy), "subgoals": "oracle", "workcell": f"sim:{write(tmp_path, 'one.yaml', SCENE)}"}
+    config = {**fields, "image_size": 64, "variant": "a", "films": str(tmp_path / "films"), **changes}
+    return {"config": config, "trials": trials}
 
 
 def test_a_trial_is_a_function_of_policy_and_seed_whatever_was_run_before(tmp_path: Path) -> None:
     policy = random_policy(tmp_path / "policy")
     for folder, trials in (("alone", [[TASK, 7, True]]), ("after", [[TASK, 8, False], [TASK, 7, True]])):
         reports = Reports()
-        run_trials(item(tmp_path, policy, trials, films=str(tmp_path / folder)), reports)  # type: ignore[arg-type]
+        run_chunk(item(tmp_path, policy, trials, films=str(tmp_path / folder)), reports)  # type: ignore[arg-type]
         assert [report["seed"] for report in reports] == [seed for _, seed, _ in trials]
         assert {report["steps"] for report in reports} == {100}
     alone, after = (EpisodeStore(tmp_path / name) for name in ("alone", "after"))
@@ -47,7 +49,7 @@ def test_scaling_makes_the_same_policy_faster(tmp_path: Path) -> None:
     policy = random_policy(tmp_path / "policy")
     for scale in (1.0, 2.0):
         films = str(tmp_path / f"scale{scale:g}")
-        run_trials(item(tmp_path, policy, [[TASK, 7, True]], action_scale=scale, films=films), Reports())  # type: ignore[arg-type]
+        run_chunk(item(tmp_path, policy, [[TASK, 7, True]], action_scale=scale, films=films), Reports())  # type: ignore[arg-type]
     slow, fast = (
         EpisodeStore(tmp_path / f"scale{scale}").read(f"one-{TASK.replace(' ', '-')}-7").actions_TD for scale in (1, 2)
     )
@@ -55,30 +57,35 @@ def test_scaling_makes_the_same_policy_faster(tmp_path: Path) -> None:
 
 
 def test_the_start_of_a_trial_is_feasible_and_the_same_for_all_policies(tmp_path: Path) -> None:
-    robot = SimRobot(open_world(write(tmp_path, "one.yaml", SCENE), 64))
     starts = []
-    for _ in range(2):
-        robot.reset_for(TASK, trial_seed("one", TASK, 3))
-        assert not robot.succeeded(TASK)
-        starts.append(robot.observe().image_HWC)
+    with open_workcell(f"sim:{write(tmp_path, 'one.yaml', SCENE)}", image_size=64) as workcell:
+        reset_for, truth = workcell.reset_for, workcell.truth
+        assert reset_for is not None
+        assert truth is not None
+        for _ in range(2):
+            reset_for(TASK, trial_seed("one", TASK, 3))
+            assert truth(TASK) is False
+            starts.append(workcell.robot.observe().image_HWC)
     assert np.array_equal(*starts)
     assert trial_seed("one", TASK, 3) not in {trial_seed("one", TASK, 4), trial_seed("two", TASK, 3), trial_seed("one", "t", 3)}
 
 
 def test_only_missing_trials_are_run_and_the_first_ones_are_kept_as_films(tmp_path: Path) -> None:
     policy, scene = random_policy(tmp_path / "policy"), write(tmp_path, "one.yaml", SCENE)
-    out = tmp_path / "evaluations" / "arm.json"
+    out = tmp_path / "evaluations" / "variant.json"
     # A failed trial that is written down as a success tells whether it was run again.
     done = Trial(scene="one", task=TASK, seed=trial_seed("one", TASK, 0), success=True, steps=1)
-    write_evaluation(out, Evaluation(arm="arm", policy=open_policy(str(policy)).id, subgoal_model="oracle", trials=(done,)))
+    write_evaluation(
+        out, Evaluation(variant="variant", policy=load_policy(str(policy)).id, subgoal_model="oracle", trials=(done,))
+    )
     progress: list[tuple[int, int, float]] = []
     evaluation = evaluate(
         policy,
-        scene=scene,
+        workcell=f"sim:{scene}",
         subgoals="oracle",
         trials=2,
         out=out,
-        arm="arm",
+        variant="variant",
         on_trial=lambda *fields: progress.append(fields),
     )
     assert [fields[:2] for fields in progress] == [(1, 2), (2, 2)]
@@ -91,24 +98,26 @@ def test_only_missing_trials_are_run_and_the_first_ones_are_kept_as_films(tmp_pa
 
 
 def test_a_file_of_another_policy_is_not_overwritten(tmp_path: Path) -> None:
-    scene, out = write(tmp_path, "one.yaml", SCENE), tmp_path / "arm.json"
-    write_evaluation(out, Evaluation(arm="arm", policy="another", subgoal_model="oracle"))
+    scene, out = write(tmp_path, "one.yaml", SCENE), tmp_path / "variant.json"
+    write_evaluation(out, Evaluation(variant="variant", policy="another", subgoal_model="oracle"))
     before = out.read_bytes()
-    with pytest.raises(ConfigError, match=r"evaluation of another \(arm\).*Write to another file"):
-        evaluate(random_policy(tmp_path / "p"), scene=scene, subgoals="oracle", trials=1, out=out, arm="arm")
+    with pytest.raises(ConfigError, match=r"evaluation of another \(variant\).*Write to another file"):
+        evaluate(
+            random_policy(tmp_path / "p"), workcell=f"sim:{scene}", subgoals="oracle", trials=1, out=out, variant="variant"
+        )
     assert out.read_bytes() == before
 
 
 def test_an_unknown_task_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    scene, out = write(tmp_path, "one.yaml", SCENE), tmp_path / "arm.json"
+    scene, out = write(tmp_path, "one.yaml", SCENE), tmp_path / "variant.json"
     with pytest.raises(UnknownNameError, match=f"did you mean '{TASK}'"):
         evaluate(
             random_policy(tmp_path / "p"),
-            scene=scene,
+            workcell=f"sim:{scene}",
             subgoals="oracle",
             trials=1,
             out=out,
-            arm="arm",
+            variant="variant",
             tasks=(TASK.replace("green", "grean"),),
         )
     assert not out.exists()

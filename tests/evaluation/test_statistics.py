@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from soar.errors import SoarError
-from soar.evaluation import Rate, fisher_p, paired
+from soar.evaluation.statistics import Rate, fisher_p, paired
 
 rates = st.integers(1, 300).flatmap(lambda n: st.builds(Rate, successes=st.integers(0, n), trials=st.just(n)))
 

@@ -46,12 +46,18 @@ def written(tmp_path: Path, **changes: object) -> Path:
 
 
 def test_an_unknown_major_version_is_refused_and_a_minor_one_is_read(tmp_path: Path) -> None:
-    assert read_evaluation(written(tmp_path, schema="1.7")) == evaluation([1])
-    with pytest.raises(SoarError, match="schema 2 cannot be read, only 1"):
-        read_evaluation(written(tmp_path, schema="2.0"))
+    assert read_evaluation(written(tmp_path, schema="2.7")) == evaluation([1])
+    with pytest.raises(SoarError, match="schema 3 cannot be read, only 1 and 2"):
+        read_evaluation(written(tmp_path, schema="3.0"))
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"arm": 1}', "\x00"])
+def test_files_of_the_first_version_called_a_variant_an_arm(tmp_path: Path) -> None:
+    path = written(tmp_path, schema="1.0")
+    path.write_text(path.read_text().replace('"variant"', '"arm"'))
+    assert read_evaluation(path) == evaluation([1])
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"variant": 1}', "\x00"])
 def test_what_is_not_an_evaluation_is_refused_by_name(tmp_path: Path, content: str) -> None:
     path = tmp_path / "foreign.json"
     path.write_text(content)
@@ -70,5 +76,5 @@ def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_an_empty_evaluation_is_written_and_read(tmp_path: Path) -> None:
-    write_evaluation(tmp_path / "e.json", Evaluation(arm="new", policy="p"))
+    write_evaluation(tmp_path / "e.json", Evaluation(variant="new", policy="p"))
     assert read_evaluation(tmp_path / "e.json").rate().trials == 0

@@ -1,4 +1,4 @@
-"""An experiment with arms, on the smallest models with which it runs."""
+"""An experiment with variants, on the smallest models with which it runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from soar.episodes import EpisodeStore
 from soar.errors import ConfigError, UnknownNameError
 from soar.evaluation.results import read_results
 from soar.experiments.collection_tables import attempt_rows, collection_rows, detector_rows
-from soar.experiments.config import Arm, Experiment
+from soar.experiments.config import Experiment, Variant
 from soar.experiments.runner import mean_speed_m, reproduce
 from soar.fleet.collection import Models
 from soar.policies.learned import LearnedPolicy, read_lineage
@@ -26,7 +26,7 @@ episodes: 2
 trials: 1
 training_seeds: 2
 headroom_worlds: 1
-arms:
+variants:
   pretrained: {{data: none}}
   faster: {{data: none, as_fast_as: improved}}
   improved: {{data: autonomous, success_only: false, imagined_goals: 0.5}}
@@ -62,14 +62,14 @@ def test_every_arm_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pr
     run()
     rows = read_results(tmp_path / "results" / "tiny.json")["rows"]
     oracle = "improved, oracle subgoals"
-    arms = [("pretrained", 1), ("faster", 1), ("improved", 2), (oracle, 2), ("control", 2), ("generalist", 2)]
-    arms += [("language pretrained", 1), ("language scene", 2), ("second round", 2)]
-    assert sorted((row["scene"], row["arm"], row["training_seed"]) for row in rows) == sorted(
-        (scene, arm, seed) for scene in ("one", "two") for arm, seeds in arms for seed in range(seeds)
+    variants = [("pretrained", 1), ("faster", 1), ("improved", 2), (oracle, 2), ("control", 2), ("generalist", 2)]
+    variants += [("language pretrained", 1), ("language scene", 2), ("second round", 2)]
+    assert sorted((row["scene"], row["variant"], row["training_seed"]) for row in rows) == sorted(
+        (scene, variant, seed) for scene in ("one", "two") for variant, seeds in variants for seed in range(seeds)
     )
     assert {row["trials"] for row in rows} == {1}
-    of = {arm: {row["policy"] for row in rows if row["arm"] == arm} for arm, _seeds in arms}
-    assert {arm: len(ids) for arm, ids in of.items()} == {
+    of = {variant: {row["policy"] for row in rows if row["variant"] == variant} for variant, _seeds in variants}
+    assert {variant: len(ids) for variant, ids in of.items()} == {
         "pretrained": 1,
         "faster": 2,
         "improved": 4,
@@ -82,7 +82,8 @@ def test_every_arm_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pr
     }
     policies = tmp_path / "run" / "policies"
     trained = {
-        arm: json.loads((policies / "one" / f"{arm}-0/training/run.json").read_text()) for arm in ("improved", "control")
+        variant: json.loads((policies / "one" / f"{variant}-0/training/run.json").read_text())
+        for variant in ("improved", "control")
     }
     assert trained["improved"]["autonomous"]["imagined_goals"] == 0.5
     assert trained["improved"]["pretraining"]["gripper_weight"] == 1
@@ -90,9 +91,9 @@ def test_every_arm_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pr
     metrics = policies / "generalist-0" / "training" / "metrics.jsonl"
     assert json.loads(metrics.read_text().splitlines()[-1])["step"] == 7
     assert of[oracle] == of["improved"]  # trained once, evaluated twice
-    assert {row["subgoals"] for row in rows if row["arm"] == oracle} == {"oracle"}
-    assert {row["policy"][:4] for row in rows if row["arm"].startswith("language")} == {"lcbc"}
-    assert {row["subgoals"] for row in rows if row["arm"].startswith("language")} == {""}
+    assert {row["subgoals"] for row in rows if row["variant"] == oracle} == {"oracle"}
+    assert {row["policy"][:4] for row in rows if row["variant"].startswith("language")} == {"lcbc"}
+    assert {row["subgoals"] for row in rows if row["variant"].startswith("language")} == {""}
     store = tmp_path / "run" / "episodes"
     assert mean_speed_m(tmp_path / "run" / "evaluations" / "one" / "pretrained-0.json") > 0
 
@@ -124,11 +125,11 @@ def test_every_arm_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pr
 def test_an_experiment_can_be_cut_to_some_scenes_arms_and_a_budget() -> None:
     whole = load(Experiment, "reproduce", "figure5")
     small = whole.restricted(("scene1", "scene5"), ("pretrained",), 0.1)
-    assert (small.scenes, list(small.arms)) == (("scene1", "scene5"), ["pretrained"])
+    assert (small.scenes, list(small.variants)) == (("scene1", "scene5"), ["pretrained"])
     assert (small.episodes, small.trials) == (whole.episodes // 10, whole.trials // 10)
     assert whole.restricted((), (), 1.0) == whole
     assert [small.trials_of_each_task(scene) for scene in small.scenes] == [3, 5]
-    with pytest.raises(UnknownNameError, match="unknown arm 'generalists'; did you mean 'generalist'"):
+    with pytest.raises(UnknownNameError, match="unknown variant 'generalists'; did you mean 'generalist'"):
         whole.restricted((), ("generalists",), 1.0)
     with pytest.raises(UnknownNameError, match="unknown scene 'scene11'"):
         whole.restricted(("scene11",), (), 1.0)
@@ -138,18 +139,18 @@ def test_an_experiment_can_be_cut_to_some_scenes_arms_and_a_budget() -> None:
 
 def test_an_arm_that_is_as_fast_as_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="as_fast_as names 'x', which is none of faster"):
-        Experiment(scenes=("scene1",), episodes=1, trials=1, arms={"faster": Arm(data="none", as_fast_as="x")})
+        Experiment(scenes=("scene1",), episodes=1, trials=1, variants={"faster": Variant(data="none", as_fast_as="x")})
 
 
 def test_a_next_round_is_that_of_an_arm_above_which_learns_likewise() -> None:
-    first, told = Arm(data="autonomous"), Arm(data="autonomous", conditioning="language")
-    arms = {"first": first, "told": told, "next": Arm(data="autonomous", after="first")}
-    rounds = Experiment(scenes=("scene1",), episodes=1, trials=1, arms=arms)
-    assert [rounds.collectors(name) for name in arms] == [(), (), ("first",)]
+    first, told = Variant(data="autonomous"), Variant(data="autonomous", conditioning="language")
+    variants = {"first": first, "told": told, "next": Variant(data="autonomous", after="first")}
+    rounds = Experiment(scenes=("scene1",), episodes=1, trials=1, variants=variants)
+    assert [rounds.collectors(name) for name in variants] == [(), (), ("first",)]
     assert rounds.rounds() == {"first": 1, "next": 2}
-    assert dataclasses.replace(rounds, arms={"first": first}).rounds() == {}
-    with pytest.raises(ConfigError, match=r"arm 'next': after names 'told', which is none of .* conditioned alike: first"):
-        dataclasses.replace(rounds, arms=arms | {"next": Arm(data="autonomous", after="told")})
+    assert dataclasses.replace(rounds, variants={"first": first}).rounds() == {}
+    with pytest.raises(ConfigError, match=r"variant 'next': after names 'told', which is none of .* conditioned alike: first"):
+        dataclasses.replace(rounds, variants=variants | {"next": Variant(data="autonomous", after="told")})
     with pytest.raises(ConfigError, match=r"after names 'first'.*: there is none"):
         rounds.restricted((), ("next",), 1.0)
 
@@ -165,7 +166,7 @@ def test_the_rounds_that_come_with_soar_begin_with_the_base() -> None:
 
 def test_what_is_recorded_in_a_scene_cannot_be_pooled() -> None:
     with pytest.raises(ConfigError, match="data 'headroom' cannot be pooled"):
-        Arm(data="headroom", pooled=True)
+        Variant(data="headroom", pooled=True)
 
 
 def test_what_builds_on_another_experiments_episodes_has_its_scenes_and_as_many_of_them() -> None:

@@ -10,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from soar.collect.config import CollectionConfig
+from soar.collect.models import Models
 from soar.episodes import EpisodeStore
 from soar.errors import ConfigError
-from soar.fleet.collection import Models, collect
+from soar.fleet.collection import collect
 from soar.improve.preset import load_preset
 from tests.conftest import Pretrained
 from tests.improve.tiny import SCENE, write
@@ -32,13 +33,13 @@ def last_table(
     for episodes in stops:
         collect(
             Models(policy=f"{weights}/policy", subgoals=f"{weights}/subgoal", vlm=f"{weights}/vqa"),
-            scene=write(tmp_path, "one.yaml", SCENE),
+            workcell=f"sim:{write(tmp_path, 'one.yaml', SCENE)}",
             store=tmp_path / name,
             journal=tmp_path / f"{name}.jsonl",
             run="run",
             round=0,
             seed=0,
-            config=dataclasses.replace(config, episodes=episodes, set_table_every=set_table_every),
+            config=dataclasses.replace(config, episodes=episodes, robots=1, set_table_every=set_table_every),
             workers=1,
             image_size=64,
         )

@@ -33,7 +33,7 @@ from soar.improve.preset import load_preset
 if __name__ == "__main__":
     moment, run, scene, weights, preset, demonstrations = sys.argv[1:]
     config = ImproveConfig(
-        run=Path(run), scene=scene, preset=load_preset(preset), demonstrations=demonstrations,
+        run=Path(run), workcell=f"sim:{scene}", preset=load_preset(preset), demonstrations=demonstrations,
         models=Models(policy=f"{weights}/policy", subgoals=f"{weights}/subgoal", vlm=f"{weights}/vqa"),
     )
     def say(phase, done, total, note=""):
@@ -50,7 +50,7 @@ def configured(tmp_path: Path, pretrained: Pretrained, seed: int = 0) -> Improve
     weights = pretrained.weights
     return ImproveConfig(
         run=tmp_path / "run",
-        scene=write(tmp_path, "one.yaml", SCENE),
+        workcell=f"sim:{write(tmp_path, 'one.yaml', SCENE)}",
         preset=load_preset(pretrained.preset),
         demonstrations=pretrained.demonstrations,
         models=Models(policy=f"{weights}/policy", subgoals=f"{weights}/subgoal", vlm=f"{weights}/vqa"),
@@ -121,7 +121,7 @@ def test_a_run_that_is_killed_again_and_again_repeats_nothing_that_was_finished(
 
     # The curve over rounds: what each policy had learned from.
     curve = round_rows(RunFolder(run))
-    assert [(row["arm"], row["episodes"], row["promoted"]) for row in curve] == [("round 0", 0, True), ("round 1", 2, True)]
+    assert [(row["variant"], row["episodes"], row["promoted"]) for row in curve] == [("round 0", 0, True), ("round 1", 2, True)]
 
     # The same command once more changes nothing.
     stamps = {path: path.stat().st_mtime_ns for path in (run / "policies").rglob("*") if path.is_file()}

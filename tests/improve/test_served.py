@@ -31,7 +31,7 @@ def test_a_model_behind_a_server_whose_answers_are_noise_breaks_nothing_and_the_
         models = Models(policy=f"{pretrained.weights}/policy", subgoals=f"{pretrained.weights}/subgoal", vlm=vlm)
         config = ImproveConfig(
             run=tmp_path / "run",
-            scene=write(tmp_path, "one.yaml", SCENE),
+            workcell=f"sim:{write(tmp_path, 'one.yaml', SCENE)}",
             preset=load_preset(pretrained.preset),
             demonstrations=pretrained.demonstrations,
             models=models,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from soar.errors import ConfigError, ModelServerError, UnknownNameError
 from soar.policies.exploration import ExplorationConfig, Explorer
-from soar.policies.loading import open_policy
+from soar.policies.loading import load_policy
 from soar.policies.remote import HOLD, RemotePolicy
 from soar.remote import fallbacks
 from soar.remote.client import RemoteConfig
@@ -161,11 +161,11 @@ def test_a_server_that_describes_no_policy_is_refused(script: Scripted, wrong: d
 
 def test_it_is_named_by_a_url_or_a_yaml_file(script: Scripted, tmp_path: Any) -> None:
     script.says(model=ABOUT)
-    assert open_policy(script.url).id == "gcbc-1"
+    assert load_policy(script.url).id == "gcbc-1"
     path = tmp_path / "policy.yaml"
     path.write_text(f"backend: remote\nurl: {script.url}\nretries: 0\n")
-    assert open_policy(str(path)).conditioning == "goal"
+    assert load_policy(str(path)).conditioning == "goal"
     path = tmp_path / "other.yaml"
     path.write_text("backend: remotely\n")
     with pytest.raises(UnknownNameError, match="did you mean 'remote'"):
-        open_policy(str(path))
+        load_policy(str(path))

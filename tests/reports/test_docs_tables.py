@@ -14,7 +14,7 @@ from tests.evaluation.examples import TASKS, evaluation
 
 def test_the_console_table_has_each_task_before_and_after() -> None:
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(comparison_table(evaluation([0, 0, 1, 0]), evaluation([1, 0, 1, 1], arm="improved")))
+    console.print(comparison_table(evaluation([0, 0, 1, 0]), evaluation([1, 0, 1, 1], variant="improved")))
     text = console.export_text()
     assert "pretrained → improved" in text
     assert all(task in text for task in TASKS)
@@ -24,23 +24,23 @@ def test_the_console_table_has_each_task_before_and_after() -> None:
 
 
 def test_success_rates_become_one_line_an_arm_with_fishers_p() -> None:
-    rows = success_rows([evaluation([1, 0] * 30), evaluation([1, 1, 1, 0] * 15, arm="improved")])
+    rows = success_rows([evaluation([1, 0] * 30), evaluation([1, 1, 1, 0] * 15, variant="improved")])
     text = results_to_markdown({"command": "soar reproduce scene1", "date": "2030-01-01", "rows": rows})
     lines = text.splitlines()
-    assert lines[0] == f"| arm | success rate [95 %] | improved better, p | {TASKS[0]} | {TASKS[1]} |"
+    assert lines[0] == f"| variant | success rate [95 %] | improved better, p | {TASKS[0]} | {TASKS[1]} |"
     assert lines[2] == "| pretrained | 30/60 = .50 [.38, .62] | .004 | 1.00 | .00 |"
     assert lines[3] == "| improved | 45/60 = .75 [.63, .84] | - | 1.00 | .50 |"
     assert lines[-1] == "`soar reproduce scene1` (2030-01-01)"
 
 
 def test_several_scenes_become_a_line_each_and_one_for_all() -> None:
-    rows = [{"arm": "pretrained", "scene": s, "task": "open the drawer", "successes": s, "trials": 4} for s in (1, 2)]
-    partial = {"arm": "scene", "scene": 2, "task": "open the drawer", "successes": 4, "trials": 4}
+    rows = [{"variant": "pretrained", "scene": s, "task": "open the drawer", "successes": s, "trials": 4} for s in (1, 2)]
+    partial = {"variant": "scene", "scene": 2, "task": "open the drawer", "successes": 4, "trials": 4}
     lines = results_to_markdown({"command": "c", "rows": [*rows, partial]}).splitlines()
     assert lines[0] == "| scene | pretrained | scene |"
     assert lines[2] == f"| 1 | {Rate(successes=1, trials=4)} | - |"
     assert lines[3] == f"| 2 | {Rate(successes=2, trials=4)} | {Rate(successes=4, trials=4)} |"
-    # An arm that was not tried everywhere has no rate over all.
+    # A variant that was not tried everywhere has no rate over all.
     assert lines[4] == f"| all | {Rate(successes=3, trials=8)} | - |"
 
 

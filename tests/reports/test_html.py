@@ -13,14 +13,14 @@ from soar.reports.html import Ancestor, Collected, Report, write_report
 from tests.evaluation.examples import TASKS, episode, evaluation
 
 BEFORE = evaluation([1, 0, 0, 0] * 10)
-AFTER = evaluation([1, 0, 1, 1] * 10, arm="improved", policy="policy-001")
+AFTER = evaluation([1, 0, 1, 1] * 10, variant="improved", policy="policy-001")
 REPORT = Report(
     title="Run kitchen, scene 1",
     summary="Collected 60 episodes & learned from 21 <of them>.",
     before=BEFORE,
     after=AFTER,
     promotions=(not_worse(AFTER, BEFORE),),
-    arms=(BEFORE, evaluation([1, 0, 0, 0, 0] * 8, arm="control", policy="policy-002"), AFTER),
+    variants=(BEFORE, evaluation([1, 0, 0, 0, 0] * 8, variant="control", policy="policy-002"), AFTER),
     models={"success detector": "judge"},
     phases_s={"evaluate": 61.0, "collect": 4000.0, "train": 9.6},
     collected=(Collected(task=TASKS[0], attempts=33, judged_successes=12, undecided=1, successes=10),),
@@ -84,7 +84,7 @@ def test_text_is_escaped(tmp_path: Path) -> None:
     assert "Collected 60 episodes &amp; learned from 21 &lt;of them&gt;." in page(tmp_path, REPORT)
 
 
-def test_the_p_values_compare_the_last_policy_with_every_other_arm(tmp_path: Path) -> None:
+def test_the_p_values_compare_the_last_policy_with_every_other_variant(tmp_path: Path) -> None:
     values = re.findall(r'<td class="n">([^<]*)</td></tr>', page(tmp_path, dataclasses.replace(REPORT, collected=())))
     assert values == ["&lt; .001", "&lt; .001", "-"]
 
@@ -98,7 +98,7 @@ def test_a_learned_system_gets_no_oracle_warning(tmp_path: Path) -> None:
     [
         {"models": {"success detector": "oracle-vlm-92"}},
         {"after": dataclasses.replace(AFTER, subgoal_model="oracle-vlm-92")},
-        {"arms": (dataclasses.replace(BEFORE, policy="oracle-vlm-92"),)},
+        {"variants": (dataclasses.replace(BEFORE, policy="oracle-vlm-92"),)},
         {"failures": (episode(vlm="oracle-vlm-92"),)},
     ],
 )
@@ -108,7 +108,7 @@ def test_an_oracle_anywhere_is_announced(tmp_path: Path, changes: dict[str, obje
 
 
 def test_the_least_report_has_no_empty_sections(tmp_path: Path) -> None:
-    empty = Evaluation(arm="pretrained", policy="policy-000")
+    empty = Evaluation(variant="pretrained", policy="policy-000")
     text = page(tmp_path, Report(title="t", summary="Stopped early.", before=empty, after=empty))
     assert re.findall("<h2>(.*?)</h2>", text) == ["Success by task"]
     assert "no trials" in text

@@ -10,10 +10,10 @@ import pytest
 from soar.reports.plots import bars, mean, rates, round_curve, save
 
 ROWS = [
-    {"arm": "pretrained", "scene": "scene1", "task": "a", "successes": 1, "trials": 10},
-    {"arm": "pretrained", "scene": "scene1", "task": "b", "successes": 3, "trials": 10},
-    {"arm": "scene", "scene": "scene1", "task": "a", "successes": 12, "trials": 20},
-    {"arm": "pretrained", "scene": "scene2", "task": "c", "successes": 8, "trials": 20},
+    {"variant": "pretrained", "scene": "scene1", "task": "a", "successes": 1, "trials": 10},
+    {"variant": "pretrained", "scene": "scene1", "task": "b", "successes": 3, "trials": 10},
+    {"variant": "scene", "scene": "scene1", "task": "a", "successes": 12, "trials": 20},
+    {"variant": "pretrained", "scene": "scene2", "task": "c", "successes": 8, "trials": 20},
 ]
 
 
@@ -36,7 +36,7 @@ def test_a_bar_is_as_high_as_its_rate_and_an_interval_stands_on_each_of_a_scene(
 def test_a_round_is_where_its_episodes_are_and_hollow_if_it_was_not_promoted() -> None:
     rows = [
         {
-            "arm": f"round {n}",
+            "variant": f"round {n}",
             "scene": "scene1",
             "task": task,
             "successes": n + extra,

@@ -145,7 +145,7 @@ def test_health_never_raises_even_when_the_driver_does() -> None:
             raise TimeoutError("no answer in 1 s")
 
     health = SafeRobot(DeafRobot(), FAKE_WORKSPACE).health()
-    assert (health.ok, health.fault, health.detail) == (False, "connection", "no answer in 1 s")
+    assert (health.ok, health.fault, health.detail) == (False, "connection", "health: no answer in 1 s")
 
 
 def test_a_failed_motor_is_noticed_by_the_very_action() -> None:

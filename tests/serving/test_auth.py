@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from soar.errors import ConfigError
-from soar.serving.auth import App, Gate, GateConfig, Receive, Scope, Send
+from soar.serving.auth import App, Auth, AuthConfig, Receive, Scope, Send
 
 from .running import running
 
@@ -24,8 +24,8 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def gated(app: App = echo, **changes: object) -> Gate:
-    return Gate(app, GateConfig(**{"token": TOKEN, "bytes": 100, "slow_s": 0.1, **changes}))
+def gated(app: App = echo, **changes: object) -> Auth:
+    return Auth(app, AuthConfig(**{"token": TOKEN, "bytes": 100, "slow_s": 0.1, **changes}))
 
 
 @pytest.fixture(scope="module")
@@ -83,4 +83,4 @@ def test_without_a_token_anybody_may_ask() -> None:
 @pytest.mark.parametrize("token", ["short", "with spaces in it all", "größtenteils-umlaute"])
 def test_a_weak_token_is_refused(token: str) -> None:
     with pytest.raises(ConfigError, match="at least 16 ASCII characters"):
-        GateConfig(token=token, bytes=1)
+        AuthConfig(token=token, bytes=1)

@@ -22,19 +22,19 @@ from soar.remote import fallbacks
 from soar.remote.client import RemoteConfig
 from soar.remote.wire import Limits, pack
 from soar.serving.application import ServiceConfig
-from soar.serving.auth import Gate, GateConfig
+from soar.serving.auth import Auth, AuthConfig
 from soar.serving.batching import BatchConfig
 from soar.serving.chat import SUFFIX, chat_application
 from soar.serving.policies import policy_application
 from soar.serving.server import ServerConfig, build
 from soar.serving.subgoals import subgoal_application
-from soar.subgoals.loading import open_subgoal_model
+from soar.subgoals.loading import load_subgoal_model
 from soar.subgoals.remote import RemoteSubgoals
 from soar.tasks import decide
 from soar.testing import check_policy, check_subgoal_model, check_vlm
 from soar.types import Image, Observation
 from soar.vlm.base import Answer
-from soar.vlm.loading import open_vlm
+from soar.vlm.loading import load_vlm
 from soar.vlm.openai_client import YES_NO, OpenAIConfig, OpenAIModel
 from tests.improve.tiny import random_policy
 
@@ -106,7 +106,7 @@ def test_a_served_policy_is_the_policy(policy_url: str, policy_folder: Path) -> 
 
 @pytest.mark.parametrize("encoding", ["png", "raw", "jpeg"])
 def test_a_served_subgoal_model_is_the_model(subgoal_url: str, encoding: Any) -> None:
-    local = open_subgoal_model(str(default_weights("subgoal")))
+    local = load_subgoal_model(str(default_weights("subgoal")))
     remote = RemoteSubgoals(RemoteConfig(url=subgoal_url, encoding=encoding))
     check_subgoal_model(remote)
     ours, theirs = (model.generate(IMAGES[:2], ["open the drawer"] * 2, [1, 2]) for model in (local, remote))
@@ -116,7 +116,7 @@ def test_a_served_subgoal_model_is_the_model(subgoal_url: str, encoding: Any) ->
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_served_vqa_model_answers_our_client_for_openai_servers(vlm_url: str, stream: bool) -> None:
-    local, remote = open_vlm(str(default_weights("vqa"))), remote_vlm(vlm_url, stream=stream, jpeg_quality=100)
+    local, remote = load_vlm(str(default_weights("vqa"))), remote_vlm(vlm_url, stream=stream, jpeg_quality=100)
     remote.check()
     check_vlm(remote)
     flat = [np.full((64, 64, 3), level, np.uint8) for level in (40, 200)]
@@ -304,7 +304,7 @@ def test_a_request_that_is_too_long_is_refused(subgoal_url: str) -> None:
 
 def test_a_robot_may_be_one_of_many(policy_folder: Path) -> None:
     policy = LearnedPolicy.load(policy_folder)
-    app = Gate(policy_application(policy, SERVICE), GateConfig(token=None, bytes=2**20))
+    app = Auth(policy_application(policy, SERVICE), AuthConfig(token=None, bytes=2**20))
     with running(app) as url:
         remotes = [RemotePolicy(RemoteConfig(url=url)) for _ in range(4)]
         found: dict[int, np.ndarray] = {}

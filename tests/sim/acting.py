@@ -1,11 +1,11 @@
-"""Bodies for the tests: the demonstrator and the random walk, in a world."""
+"""Bodies for the tests: the expert and the random walk, in a world."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from soar.sim.ground_truth import succeeded
-from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.expert import ScriptedExpert
 from soar.sim.scripted.style import Style
 from soar.sim.world import World
 
@@ -13,11 +13,11 @@ HOLD = np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
 
 
 def perform(world: World, task: str, steps: int, seed: int = 0, style: Style | None = None) -> bool:
-    """Let the demonstrator work until the task has been done for six steps; says whether it is done in the end."""
-    demonstrator = Demonstrator(world, task, style or Style(), np.random.default_rng(seed))
+    """Let the expert work until the task has been done for six steps; says whether it is done in the end."""
+    expert = ScriptedExpert(world, task, style or Style(), np.random.default_rng(seed))
     rest = 0
     for _ in range(steps):
-        world.step(demonstrator.act())
+        world.step(expert.act())
         rest = rest + 1 if succeeded(world, task) else 0
         if rest == 6:
             break
@@ -35,10 +35,10 @@ def walk(world: World, steps: int, rng: np.random.Generator, gripper: bool = Tru
 
 
 def grasp(world: World, task: str, name: str, height_m: float = 0.06) -> None:
-    """Let the demonstrator grasp an object and lift it."""
-    demonstrator = Demonstrator(world, task, Style(), np.random.default_rng(0))
+    """Let the expert grasp an object and lift it."""
+    expert = ScriptedExpert(world, task, Style(), np.random.default_rng(0))
     for _ in range(60):
-        world.step(demonstrator.act())
+        world.step(expert.act())
         if world.is_grasped(name) and world.object_position(name)[2] > height_m:
             return
-    raise AssertionError(f"the demonstrator did not grasp the {name}")
+    raise AssertionError(f"the expert did not grasp the {name}")

@@ -8,10 +8,10 @@ import pytest
 
 from soar.sim.cloth import RADIUS_M
 from soar.sim.ground_truth import answer, reset_for, succeeded
-from soar.sim.robot import SimRobot
 from soar.sim.scene import BARRIER_HIGH, BARRIER_LOW, SceneConfig
-from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.expert import ScriptedExpert
 from soar.sim.scripted.style import Style
+from soar.sim.workcell import SimRobot
 from soar.sim.world import World
 from tests.sim.acting import HOLD, grasp, perform, walk
 
@@ -55,7 +55,7 @@ def test_the_upper_layer_rests_on_the_lower_one(world: World) -> None:
 
 
 @pytest.mark.parametrize("task", [FOLD, UNFOLD])
-def test_the_demonstrator_folds_and_unfolds(world: World, task: str) -> None:
+def test_the_expert_folds_and_unfolds(world: World, task: str) -> None:
     reset_for(world, task, 1)
     assert not succeeded(world, task)
     assert perform(world, task, 60)
@@ -76,9 +76,9 @@ def test_neither_luck_nor_doing_nothing_folds_or_unfolds(world: World) -> None:
 
 def test_a_folded_cloth_that_is_held_is_not_done(world: World) -> None:
     reset_for(world, FOLD, 1)
-    demonstrator = Demonstrator(world, FOLD, Style(keeps_hold=True), np.random.default_rng(0))
+    expert = ScriptedExpert(world, FOLD, Style(keeps_hold=True), np.random.default_rng(0))
     for _ in range(40):
-        world.step(demonstrator.act())
+        world.step(expert.act())
     assert answer(world, QUESTION)
     assert world.is_grasped("white napkin")
     assert not succeeded(world, FOLD)

@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 from soar.errors import ConfigError, UnknownNameError
 from soar.robots.gymnasium import GymRobot
 from soar.sim.environment import TabletopEnv
-from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.expert import ScriptedExpert
 from soar.sim.scripted.style import Style
 from soar.testing import check_robot
 
@@ -64,10 +64,10 @@ def test_equal_seeds_give_equal_episodes() -> None:
 def test_the_reward_is_success_and_the_end_is_optional(terminate: bool) -> None:
     env = TabletopEnv(scene="scene6", task="put the mushroom in the blue bowl", image_size=24, terminate_on_success=terminate)
     env.reset(seed=0)
-    demonstrator = Demonstrator(env.world, env.task, Style(), np.random.default_rng(0))
+    expert = ScriptedExpert(env.world, env.task, Style(), np.random.default_rng(0))
     rewards = []
     for _ in range(90):
-        _, reward, terminated, truncated, info = env.step(demonstrator.act())
+        _, reward, terminated, truncated, info = env.step(expert.act())
         rewards.append(reward)
         assert not truncated
         assert terminated is (terminate and info["success"])

@@ -19,9 +19,10 @@ def write(folder: Path, text: str) -> str:
 
 
 def test_a_scene_of_ones_own_is_loaded_by_its_path(tmp_path: Path) -> None:
-    scene = load_scene(write(tmp_path, GOOD + "look: {table: slate}")).scene()
+    scene = load_scene(write(tmp_path, GOOD + "look: {table: slate}"))
     assert scene.name == "mine"
-    assert scene.tasks[0].question == "Is the green block in the wooden bowl?"
+    assert scene.look.table == "slate"
+    assert scene.parsed_tasks()[0].question == "Is the green block in the wooden bowl?"
     assert scene.workspace.contains((0.3, 0.0, 0.1))
 
 
@@ -41,7 +42,7 @@ def test_an_unknown_scene_is_answered_with_those_that_exist() -> None:
         (GOOD + "look: {camera_position: [0.3, 0, 0.5], camera_target: [0.3, 0, 0]}", r"must not be straight below"),
         (GOOD + "look: {light_direction: [0, 0, 0]}", r"light_direction is zero"),
         (GOOD + "look: {barrier_opacity: 2}", r"barrier_opacity 2"),
-        (GOOD + "workspace: {low: [0, 0, 0]}", r"mine\.yaml: workspace: high"),
+        (GOOD + "workspace: {low: [0, 0, 0]}", r"mine\.yaml: workspace.high"),
         ("tasks: []", r"mine\.yaml: objects"),
         ("objects: [green blok]\ntasks: []", r"unknown object 'green blok'; did you mean 'green block'\?.*In scene 'mine'"),
         (
@@ -50,7 +51,7 @@ def test_an_unknown_scene_is_answered_with_those_that_exist() -> None:
         ),
         (
             "objects: [wooden bowl]\ntasks: [juggle]",
-            r"'juggle' is not understood.*a command with --questions",
+            r"no question for 'juggle'\. Write it below the task",
         ),
         ("objects: [cloth, lemon]\ntasks: []", r"'cloth' needs the table to itself; remove the other objects or the cloth"),
         ("objects: [", r"mine\.yaml: not valid YAML"),

@@ -11,7 +11,7 @@ import pytest
 from soar.errors import CheckpointError, ConfigError, UnknownNameError
 from soar.subgoals.diffusion import DiffusionConfig, DiffusionSubgoals
 from soar.subgoals.diffusion_sampling import SAMPLERS
-from soar.subgoals.loading import open_subgoal_model
+from soar.subgoals.loading import load_subgoal_model
 from soar.testing import check_subgoal_model
 
 from .tiny_diffusion import save_tiny_pipeline
@@ -65,14 +65,14 @@ def test_every_sampler_runs(folder: Path, sampler: str) -> None:
 def test_it_is_named_by_its_folder_or_by_a_yaml_file_beside_it(folder: Path) -> None:
     path = folder.parent / "fast.yaml"
     path.write_text("backend: diffusion\nmodel: tiny\nsampler: dpm\nsteps: 2\nimage_size: 32\n")
-    assert "-dpm2-" in open_subgoal_model(str(path)).id
-    assert open_subgoal_model(str(folder)).id.endswith("-ddim50-7.5-2")
+    assert "-dpm2-" in load_subgoal_model(str(path)).id
+    assert load_subgoal_model(str(folder)).id.endswith("-ddim50-7.5-2")
     path.with_name("wrong.yaml").write_text("backend: gan\nmodel: tiny\n")
     with pytest.raises(UnknownNameError, match=r"unknown backend 'gan'.*Valid choices: diffusion"):
-        open_subgoal_model(str(path.with_name("wrong.yaml")))
+        load_subgoal_model(str(path.with_name("wrong.yaml")))
     path.with_name("typo.yaml").write_text("backend: diffusion\nmodel: tiny\nstep: 2\n")
     with pytest.raises(UnknownNameError, match="did you mean 'steps'"):
-        open_subgoal_model(str(path.with_name("typo.yaml")))
+        load_subgoal_model(str(path.with_name("typo.yaml")))
 
 
 def test_a_checkpoint_that_does_not_edit_images_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image as Pillow
 
 from soar.subgoals.diffusion import DiffusionConfig, DiffusionSubgoals, load_pipeline
-from soar.subgoals.diffusion_sampling import SAMPLERS, EditingConfig, Editor
+from soar.subgoals.diffusion_sampling import SAMPLERS, DiffusionSampler, DiffusionSamplingConfig
 
 from .tiny_diffusion import save_tiny_pipeline
 
@@ -37,7 +37,7 @@ class Counting:
 
 
 def edited(pipeline: Any, unet: Any = None, **changes: Any) -> torch.Tensor:
-    editor = Editor(pipeline, EditingConfig(**{"image_size": 32, "steps": 4, **changes}), unet)
+    editor = DiffusionSampler(pipeline, DiffusionSamplingConfig(**{"image_size": 32, "steps": 4, **changes}), unet)
     images = torch.from_numpy(np.stack(IMAGES)).permute(0, 3, 1, 2) / 127.5 - 1
     noise = torch.stack([torch.randn(editor.noise_shape, generator=torch.Generator().manual_seed(seed)) for seed in SEEDS])
     return editor.edit(images, TEXTS, noise)
@@ -49,7 +49,7 @@ def test_it_computes_what_the_released_pipeline_computes(folder: Path, sampler: 
     changes = {"sampler": sampler, "steps": 5, "guidance": weights[0], "image_guidance": weights[1], "image_size": 32}
     ours = DiffusionSubgoals.load(DiffusionConfig(model=str(folder), **changes)).generate(IMAGES, TEXTS, SEEDS)
     stock = load_pipeline(str(folder))
-    stock.scheduler = Editor(stock, EditingConfig(**changes))._scheduler
+    stock.scheduler = DiffusionSampler(stock, DiffusionSamplingConfig(**changes))._scheduler
     theirs = stock(
         prompt=TEXTS,
         image=[Pillow.fromarray(image) for image in IMAGES],

@@ -14,7 +14,7 @@ from soar.errors import ConfigError, ModelServerError, UnknownNameError
 from soar.remote import fallbacks
 from soar.remote.client import RemoteConfig
 from soar.remote.wire import pack
-from soar.subgoals.loading import open_subgoal_model
+from soar.subgoals.loading import load_subgoal_model
 from soar.subgoals.remote import PREVIOUS, RemoteSubgoals
 from tests.scripted import Scripted, scripted
 
@@ -110,15 +110,15 @@ def test_a_server_that_cannot_name_its_model_is_refused(script: Scripted, name: 
 
 def test_it_is_named_by_a_url_or_a_yaml_file(script: Scripted, tmp_path: Any) -> None:
     script.says(model=ABOUT)
-    assert open_subgoal_model(script.url).id == "editor-1"
+    assert load_subgoal_model(script.url).id == "editor-1"
     path = tmp_path / "editor.yaml"
     path.write_text(f"backend: remote\nurl: {script.url}\nencoding: jpeg\n")
-    assert open_subgoal_model(str(path)).id == "editor-1"
+    assert load_subgoal_model(str(path)).id == "editor-1"
     path = tmp_path / "other.yaml"
     path.write_text(f"backend: remote\nurl: {script.url}\nencoding: gif\n")
     with pytest.raises(ConfigError, match=r"other\.yaml: encoding"):
-        open_subgoal_model(str(path))
+        load_subgoal_model(str(path))
     path = tmp_path / "third.yaml"
     path.write_text("backend: remotely\n")
     with pytest.raises(UnknownNameError, match="did you mean 'remote'"):
-        open_subgoal_model(str(path))
+        load_subgoal_model(str(path))

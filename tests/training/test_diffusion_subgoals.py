@@ -23,12 +23,12 @@ from soar.cli.pictures import read_picture, write_picture
 from soar.episodes import EpisodeStore
 from soar.errors import CheckpointError, ConfigError, StoreError
 from soar.subgoals.diffusion import DiffusionSubgoals
-from soar.subgoals.diffusion_sampling import EditingConfig
-from soar.subgoals.loading import open_subgoal_model
+from soar.subgoals.diffusion_sampling import DiffusionSamplingConfig
+from soar.subgoals.loading import load_subgoal_model
 from soar.subgoals.small_pipeline import SmallConfig, small_pipeline
 from soar.testing import check_subgoal_model
 from soar.training import diffusion_subgoals
-from soar.training.diffusion_subgoals import EditorTrainingConfig, fine_tuning, train_editor
+from soar.training.diffusion_subgoals import DiffusionSubgoalTrainingConfig, fine_tuning, train_diffusion_subgoals
 from soar.training.frame_pairs import StorePairs, pinned, split
 from soar.training.loop import FitConfig
 from soar.training.subgoal_metrics import held_out_error
@@ -37,7 +37,7 @@ from tests.subgoals.tiny_diffusion import save_tiny_pipeline
 
 SIZE = 16
 FIT = FitConfig(steps=12, batch_size=8, learning_rate=2e-3, warmup_steps=2, ema=0.9, checkpoint_every=4, log_every=4)
-SMALL = EditorTrainingConfig(
+SMALL = DiffusionSubgoalTrainingConfig(
     network=SmallConfig(
         vae_channels=(8, 8), channels=(8, 16), head_width=8, text_width=16, text_layers=1, max_tokens=12, groups=4
     ),
@@ -46,7 +46,7 @@ SMALL = EditorTrainingConfig(
     horizon=3,
     held_out=0.25,
     validation_pairs=8,
-    sampling=EditingConfig(guidance=1.5, image_guidance=1.0, sampler="dpm", steps=2, image_size=SIZE),
+    sampling=DiffusionSamplingConfig(guidance=1.5, image_guidance=1.0, sampler="dpm", steps=2, image_size=SIZE),
 )
 
 
@@ -75,7 +75,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
     folder = tmp_path_factory.mktemp("editor") / "small"
-    return folder, train_editor(SMALL, store, folder, lineage={"revision": "abc"})
+    return folder, train_diffusion_subgoals(SMALL, store, folder, lineage={"revision": "abc"})
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def test_a_small_editor_is_made_from_nothing_and_is_a_subgoal_model(trained: tuple[Path, dict[str, float]]) -> None:
     folder, metrics = trained
-    model = open_subgoal_model(str(folder))
+    model = load_subgoal_model(str(folder))
     assert isinstance(model, DiffusionSubgoals)
     check_subgoal_model(model)
     assert model.id.endswith("-dpm2-1.5-1")  # as sampling.yaml says
@@ -114,14 +114,14 @@ def test_a_small_editor_is_made_from_nothing_and_is_a_subgoal_model(trained: tup
 def test_a_yaml_file_beside_it_changes_how_it_is_sampled(trained: tuple[Path, dict[str, float]]) -> None:
     path = trained[0].parent / "slow.yaml"
     path.write_text("backend: diffusion\nmodel: small\nsampler: ddim\nsteps: 5\n")
-    assert open_subgoal_model(str(path)).id.endswith("-ddim5-1.5-1")
+    assert load_subgoal_model(str(path)).id.endswith("-ddim5-1.5-1")
 
 
 def test_a_finished_training_is_not_repeated(trained: tuple[Path, dict[str, float]], store: Path) -> None:
     folder, metrics = trained
     before = weights(folder)
     said: list[str] = []
-    assert train_editor(SMALL, store, folder, on_step=lambda phase, *_: said.append(phase)) == metrics
+    assert train_diffusion_subgoals(SMALL, store, folder, on_step=lambda phase, *_: said.append(phase)) == metrics
     assert said == []
     assert all(torch.equal(value, before[name]) for name, value in weights(folder).items())
 
@@ -131,11 +131,11 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from tests.training.test_diffusion_subgoals import SMALL, train_editor
+from tests.training.test_diffusion_subgoals import SMALL, train_diffusion_subgoals
 def report(phase, step, steps, metrics):
     print(phase, step, flush=True)
     sys.stdin.readline()  # The parent lets each step go, or kills.
-train_editor(SMALL, Path(sys.argv[1]), Path(sys.argv[2]), on_step=report)
+train_diffusion_subgoals(SMALL, Path(sys.argv[1]), Path(sys.argv[2]), on_step=report)
 """
 
 
@@ -164,11 +164,11 @@ def kill_at(moment: str, store: Path, folder: Path) -> None:
 @pytest.mark.usefixtures("one_thread")
 def test_a_killed_training_resumes_to_the_very_same_model_although_the_store_has_grown(tmp_path: Path) -> None:
     store = save_store(tmp_path / "store")
-    train_editor(SMALL, store, tmp_path / "whole")
+    train_diffusion_subgoals(SMALL, store, tmp_path / "whole")
     kill_at("editor 7", store, tmp_path / "killed")
     EpisodeStore(store).append(make_episode("late", steps=4))
     said: list[tuple[str, int]] = []
-    train_editor(SMALL, store, tmp_path / "killed", on_step=lambda phase, step, *_: said.append((phase, step)))
+    train_diffusion_subgoals(SMALL, store, tmp_path / "killed", on_step=lambda phase, step, *_: said.append((phase, step)))
     assert said[0] == ("editor", 5)
     whole = weights(tmp_path / "whole")
     for name, value in weights(tmp_path / "killed").items():
@@ -187,11 +187,11 @@ def test_a_checkpoint_is_fine_tuned_and_only_its_unet_changes(store: Path, tmp_p
         validation_pairs=2,
         sampling=replace(recipe.sampling, steps=2, image_size=32),
     )
-    train_editor(replace(config, gradient_checkpointing=True), store, tmp_path / "tuned")
+    train_diffusion_subgoals(replace(config, gradient_checkpointing=True), store, tmp_path / "tuned")
     before, after = weights(base), weights(tmp_path / "tuned")
     changed = {name.partition(".")[0] for name, value in after.items() if not torch.equal(value, before[name])}
     assert changed == {"unet"}
-    check_subgoal_model(open_subgoal_model(str(tmp_path / "tuned")))
+    check_subgoal_model(load_subgoal_model(str(tmp_path / "tuned")))
 
 
 def test_the_parts_of_a_batch_add_up_to_the_batch(store: Path, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_the_parts_of_a_batch_add_up_to_the_batch(store: Path, tmp_path: Path) -
     for part, piece in enumerate(parts):
         assert torch.equal(piece.images[0], whole.images[0][part::2])
         assert piece.instructions == batch.instructions[part::2]
-    train_editor(replace(SMALL, fit=replace(FIT, steps=1, accumulate=2)), store, tmp_path)
+    train_diffusion_subgoals(replace(SMALL, fit=replace(FIT, steps=1, accumulate=2)), store, tmp_path)
 
 
 def drawn_from(store: Path) -> StorePairs:
@@ -282,27 +282,27 @@ def test_the_held_out_error_of_a_copy_is_one_and_of_the_truth_zero() -> None:
 
 def test_other_data_or_too_few_are_refused(store: Path, trained: tuple[Path, dict[str, float]], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"holds a training on other data: .*store where everything"):
-        train_editor(SMALL, store, trained[0], where="length > 1")
+        train_diffusion_subgoals(SMALL, store, trained[0], where="length > 1")
     with pytest.raises(ConfigError, match=r"another configuration: horizon \(3 there, 4 now\)"):
-        train_editor(replace(SMALL, horizon=4), store, trained[0])
+        train_diffusion_subgoals(replace(SMALL, horizon=4), store, trained[0])
     with pytest.raises(StoreError, match="has 1 episodes with an instruction where id = 'e1'; a subgoal model needs two"):
-        train_editor(SMALL, store, tmp_path / "few", where="id = 'e1'")
+        train_diffusion_subgoals(SMALL, store, tmp_path / "few", where="id = 'e1'")
     (tmp_path / "data.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"data\.json cannot be read"):
         pinned(store, "", tmp_path / "data.json")
     with pytest.raises(CheckpointError, match="cannot be loaded"):
-        train_editor(replace(SMALL, base=str(tmp_path)), store, tmp_path / "none")
+        train_diffusion_subgoals(replace(SMALL, base=str(tmp_path)), store, tmp_path / "none")
 
 
 def test_what_was_refused_can_be_put_right_in_the_same_folder(tmp_path: Path) -> None:
     store, out = save_store(tmp_path / "store", count=1), tmp_path / "out"
     with pytest.raises(StoreError, match="has 1 episodes with an instruction"):
-        train_editor(SMALL, store, out)
+        train_diffusion_subgoals(SMALL, store, out)
     moving = make_episode("later", steps=4, images_THWC=np.stack([picture(6)] * 5), instruction="move to the left")
     EpisodeStore(store).append([moving])
     with pytest.raises(CheckpointError, match="cannot be loaded"):
-        train_editor(replace(SMALL, base=str(tmp_path)), store, out, where="length > 1")
-    assert train_editor(replace(SMALL, fit=replace(FIT, steps=1), autoencoder=replace(FIT, steps=1)), store, out)
+        train_diffusion_subgoals(replace(SMALL, base=str(tmp_path)), store, out, where="length > 1")
+    assert train_diffusion_subgoals(replace(SMALL, fit=replace(FIT, steps=1), autoencoder=replace(FIT, steps=1)), store, out)
 
 
 @pytest.mark.parametrize(

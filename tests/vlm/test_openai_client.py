@@ -22,7 +22,7 @@ from soar.remote import fallbacks
 from soar.tasks import decide
 from soar.testing import check_vlm
 from soar.vlm.loading import check_vlm as open_and_check
-from soar.vlm.loading import open_language_model, open_vlm
+from soar.vlm.loading import load_language_model, load_vlm
 from soar.vlm.openai_client import OpenAIConfig, OpenAIModel, data_url
 from tests.scripted import Scripted, scripted
 
@@ -66,7 +66,7 @@ def test_image_question_and_answer_travel_whole(server: str) -> None:
     assert body["structured_outputs"] == {"choice": ["yes", "no"]}
     # e^-0.5 against e^-1: the probability of yes among yes and no.
     assert answer.p_yes == pytest.approx(0.6225, abs=1e-3)
-    assert vlm.ledger.spent == (1, 10)
+    assert vlm.cache.spent == (1, 10)
     assert vlm.reply(["Say something."]) == ["\nYes."]
 
 
@@ -75,7 +75,7 @@ def test_a_server_that_asks_for_patience_gets_it(server: str, scenario: str) -> 
     vlm = opened(server, scenario)
     assert decide(vlm.answer(IMAGES[:1], [QUESTION])[0]) is True
     assert len(seen(server, scenario)) == 3
-    assert vlm.ledger.spent[0] == 1, "repetitions are one call"
+    assert vlm.cache.spent[0] == 1, "repetitions are one call"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_server_without_probabilities_is_asked_without_from_then_on(server: st
 def test_streamed_answers_are_the_same_and_an_endless_one_is_cut_off(server: str) -> None:
     vlm = opened(server, "stream", stream=True)
     (answer,) = vlm.answer(IMAGES[:1], [QUESTION])
-    assert (answer.text, vlm.ledger.spent) == ("\nYes.", (1, 10))
+    assert (answer.text, vlm.cache.spent) == ("\nYes.", (1, 10))
     assert answer.p_yes == pytest.approx(0.6225, abs=1e-3)
     assert decide(opened(server, "endless", stream=True).answer(IMAGES[:1], [QUESTION])[0]) is None
     assert decide(opened(server, "long").answer(IMAGES[:1], [QUESTION])[0]) is None
@@ -157,7 +157,7 @@ def test_equal_questions_are_asked_once_for_ever(server: str, tmp_path: Path) ->
     again = opened(server, "once", cache=cache)
     assert again.answer(images, [QUESTION] * 3) == first
     assert len(seen(server, "once")) == 2
-    assert again.ledger.spent == (2, 20)
+    assert again.cache.spent == (2, 20)
     again.answer(images[:1], ["Is the cloth folded?"])
     assert len(seen(server, "once")) == 3
 
@@ -187,8 +187,8 @@ def test_a_model_is_named_by_a_yaml_file_with_a_decoder_beside_it(server: str, t
     assert vlm.id == "openai:tiny+openai:reader"
     assert vlm.answer(IMAGES[:1], [QUESTION])[0].text == "The drawer is shut, so no."
     assert (tmp_path / "answers.sqlite").exists()
-    assert open_language_model(str(tmp_path / "llm.yaml")).reply(["Hello"]) == ["\nYes."]
-    assert open_vlm(str(path)) is vlm, "opened once a process"
+    assert load_language_model(str(tmp_path / "llm.yaml")).reply(["Hello"]) == ["\nYes."]
+    assert load_vlm(str(path)) is vlm, "opened once a process"
 
 
 def test_a_server_that_is_not_there_is_noticed_before_work_begins(tmp_path: Path) -> None:
@@ -214,14 +214,14 @@ def test_a_wrong_file_is_explained(tmp_path: Path, text: str, error: type[Config
     path = tmp_path / "vlm.yaml"
     path.write_text(text)
     with pytest.raises(error) as raised:
-        open_vlm(str(path))
+        load_vlm(str(path))
     assert message in str(raised.value)
     assert "vlm.yaml" in str(raised.value) or error is ConfigError
 
 
 def test_words_are_not_asked_of_what_has_none() -> None:
     with pytest.raises(ConfigError, match="'human' does not reply in words"):
-        open_language_model("human")
+        load_language_model("human")
 
 
 def test_images_become_jpegs_whatever_their_memory_order() -> None:
@@ -274,4 +274,4 @@ def test_whatever_a_server_says_is_an_answer_that_can_be_kept(
         (answer,) = vlm.answer(IMAGES[:1], [QUESTION])
     answer.text.encode()
     assert decide(answer) is not True or "yes" in answer.text.lower()
-    assert vlm.ledger.spent[0] == 1
+    assert vlm.cache.spent[0] == 1

@@ -33,7 +33,7 @@ def test_transformers_serve_with_and_without_streaming_and_after_its_end(tmp_pat
             assert [answer.text for answer in answers] == [answer.text for answer in local]
             assert [answer.p_yes for answer in answers] == [None] * 2, "this server has no probabilities"
             assert [decide(answer) for answer in answers] == [answer.text == "Yes" for answer in answers]
-            assert vlm.ledger.spent[1] > 0
+            assert vlm.cache.spent[1] > 0
         undecided = OpenAIModel(OpenAIConfig(model=str(model), base_url=url, retries=0))
         process.kill()
         process.wait()

@@ -10,7 +10,7 @@ import pytest
 
 from soar.errors import CheckpointError, ConfigError
 from soar.testing import check_vlm
-from soar.vlm.loading import open_language_model, open_vlm
+from soar.vlm.loading import load_language_model, load_vlm
 from soar.vlm.transformers_model import TransformersConfig, TransformersModel
 
 from .tiny_vlm import save_tiny_vlm
@@ -55,8 +55,8 @@ def test_it_replies_in_words_with_and_without_an_image(folder: Path) -> None:
 def test_it_is_named_by_a_yaml_file_beside_it(folder: Path) -> None:
     path = folder.parent / "vlm.yaml"
     path.write_text("backend: transformers\nmodel: tiny\nanswer_tokens: 1\n")
-    assert open_vlm(str(path)).id == f"transformers:{folder}"
-    assert open_language_model(str(path)) is open_vlm(str(path))
+    assert load_vlm(str(path)).id == f"transformers:{folder}"
+    assert load_language_model(str(path)) is load_vlm(str(path))
 
 
 def test_what_is_no_model_is_one_clear_error(tmp_path: Path) -> None:

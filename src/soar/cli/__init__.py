@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     if arguments is None:
         _begin_in_utf8()
-    from soar.cli.main import run
+    from soar.cli.run import run
 
     return run(arguments)
 

@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 
 import tyro
 
-from soar.cli.flags import changed
+from soar.cli.flags import changed, workcell_name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Collect:
-    """Let simulated robots practise on their own: propose a task, attempt it, judge it, store it, without resets.
+    """Let robots practise on their own: propose a task, attempt it, judge it, store it, without resets.
 
     Example: soar collect --scene scene1 --run runs/mine --episodes 100
     """
@@ -23,8 +23,10 @@ class Collect:
     """Folder of the run: RUN/episodes is the dataset, RUN/events.jsonl the journal."""
     store: str | None = None
     """Where the episodes go instead of RUN/episodes: a folder, or a URI such as s3://bucket/mine (docs/datasets.md)."""
-    scene: str = "scene1"
-    """Name of a scene, or path of its YAML file."""
+    workcell: str | None = None
+    """A robot in front of a scene: name of a workcell, or path of its YAML file (docs/how-to/your-robot.md)."""
+    scene: str | None = None
+    """The simulated workcell of a scene: its name, or path of its YAML file. scene1, when no workcell is named."""
     episodes: int | None = None
     """How many this round shall have in the end; the preset's number by default."""
     round: int = 0
@@ -53,8 +55,10 @@ class Collect:
     """YAML file of another model that lists them."""
     preset: str = "laptop"
     """Name of a preset, or path of its YAML file."""
+    robots: int | None = None
+    """How many simulated robots practise, each at a table of its own; the preset's number by default."""
     workers: int | None = None
-    """Robots, each in a process; the preset's number by default."""
+    """Processes that simulate them; the preset's number by default. The episodes are the same with any number."""
     seed: int = 0
     """Of everything random."""
 
@@ -63,14 +67,21 @@ class Collect:
         from soar.base_models import default_weights
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
-        from soar.fleet.collection import Models, collect
+        from soar.collect.models import Models
+        from soar.fleet.collection import collect
         from soar.improve.preset import load_preset
 
         preset = load_preset(self.preset)
         config = preset.improvement.collection
         if self.sigma is not None:
             config = dataclasses.replace(config, exploration=dataclasses.replace(config.exploration, sigma=self.sigma))
-        config = changed(config, threshold=self.threshold, episodes=self.episodes, set_table_every=self.set_table_every)
+        config = changed(
+            config,
+            threshold=self.threshold,
+            episodes=self.episodes,
+            robots=self.robots,
+            set_table_every=self.set_table_every,
+        )
         files = {"questions": self.questions, "constitution": self.constitution, "lister": self.lister}
         paths = {name: str(path.resolve()) for name, path in files.items() if path is not None}
         proposal = changed(config.proposal, selection=self.selection, **paths)
@@ -83,7 +94,7 @@ class Collect:
                     subgoals=self.subgoals or str(default_weights("subgoal")),
                     vlm=self.vlm or str(default_weights("vqa")),
                 ),
-                scene=self.scene,
+                workcell=workcell_name(self.workcell, self.scene),
                 store=store,
                 journal=self.run_folder / "events.jsonl",
                 run=self.run_folder.name,
@@ -91,7 +102,6 @@ class Collect:
                 seed=self.seed,
                 config=config,
                 workers=preset.workers if self.workers is None else self.workers,
-                image_size=preset.image_size,
                 on_episode=lambda done, total, last: report("episodes", done, total, last.get("instruction", "")),
             )
         say(f"{count} episodes of round {self.round} in {store}; `soar data stats` counts them.")

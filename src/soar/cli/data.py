@@ -33,7 +33,8 @@ class Stats:
     def run(self) -> None:
         """Run it."""
         from soar.cli.tables import print_statistics
-        from soar.episodes import EpisodeStore, dataset_statistics, vector_statistics
+        from soar.episodes import EpisodeStore, dataset_statistics
+        from soar.episodes.vector_statistics import vector_statistics
 
         store, where = EpisodeStore(self.store), self.where or None
         print_statistics(dataset_statistics(store, where), vector_statistics(store, where), as_json=self.json)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from soar.cli.flags import workcell_name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Measure a policy: seeded trials in simulation, judged by the simulator's state, the same starts for every policy.
+    """Measure a policy: seeded trials on a workcell, the same starts for every policy, judged by its truth or by a model.
 
     Example: soar evaluate --scene scene1 --policy runs/scene1/policies/001 --trials 50 --out runs/scene1/evaluations/mine.json
     """
 
-    scene: str = "scene1"
-    """Name of a scene, or path of its YAML file."""
+    workcell: str | None = None
+    """A robot in front of a scene: name of a workcell, or path of its YAML file (docs/how-to/your-robot.md)."""
+    scene: str | None = None
+    """The simulated workcell of a scene: its name, or path of its YAML file. scene1, when no workcell is named."""
     policy: str | None = None
     """Folder of the policy, or URL of one behind `soar serve`; the base policy that comes with SOAR by default."""
     subgoals: str | None = None
@@ -24,14 +29,22 @@ class Evaluate:
     """Of each task."""
     out: Path
     """The JSON file of the evaluation; what it holds already is not run again."""
-    arm: str = ""
+    variant: str = ""
     """What the policy is in a comparison; the file's name by default."""
     task: tuple[str, ...] = ()
     """Some of the scene's instructions; all by default."""
     action_scale: float = 1.0
     """Factor on the policy's motions."""
-    image_size: int = 64
-    """Of the camera [px]."""
+    image_size: int | None = None
+    """Of a simulated camera [px]; the policy's by default."""
+    judge: Literal["truth", "vlm"] = "truth"
+    """Who says whether it worked: the workcell's truth (a simulator's state), or the vision-language model."""
+    vlm: str | None = None
+    """The model that judges with --judge vlm: folder, YAML file, or MODULE:NAME; the one that comes with SOAR by default."""
+    threshold: float = 0.5
+    """Least probability at which it says success."""
+    questions: Path | None = None
+    """YAML file of reviewed questions (`soar tasks questions` writes one); the scene's by default."""
     workers: int = 2
     """Processes."""
 
@@ -45,15 +58,19 @@ class Evaluate:
         with progress_bars() as report:
             evaluation = evaluate(
                 self.policy or default_weights("policy"),
-                scene=self.scene,
+                workcell=workcell_name(self.workcell, self.scene),
                 subgoals=self.subgoals or str(default_weights("subgoal")),
                 trials=self.trials,
                 out=self.out,
-                arm=self.arm or self.out.stem,
+                variant=self.variant or self.out.stem,
                 tasks=self.task,
                 workers=self.workers,
                 action_scale=self.action_scale,
                 image_size=self.image_size,
+                judge=self.judge,
+                vlm=self.vlm or str(default_weights("vqa")),
+                threshold=self.threshold,
+                questions=self.questions,
                 on_trial=lambda done, total, rate: report("trials", done, total, f"success {rate:.2f}"),
             )
         print_rates([evaluation])

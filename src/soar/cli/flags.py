@@ -24,6 +24,23 @@ def changed(config: T, **changes: object) -> T:
     return dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
 
 
+def workcell_name(workcell: str | None, scene: str | None) -> str:
+    """Return the name of the workcell that is meant: the one that is named, or the simulated one of a scene.
+
+    Raises:
+        ConfigError: Both are named.
+    """
+    from soar.errors import ConfigError
+    from soar.robots.workcell import SIMULATED
+
+    if workcell is not None and scene is not None:
+        raise ConfigError(
+            f"--scene {scene} is the simulated workcell of that scene, and --workcell {workcell} names another one: use one of "
+            "them. A workcell's file says which scene is in front of its robot."
+        )
+    return workcell if workcell is not None else SIMULATED + (scene or "scene1")
+
+
 def invocation(command: str, options: DataclassInstance, *names: str) -> str:
     """Return the command line that regenerates a result, without the options that have their defaults.
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
-from soar.cli.flags import changed, invocation
+from soar.cli.flags import changed, invocation, workcell_name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Improve:
-    """Let a simulated robot improve itself: evaluate, collect without resets, co-train, evaluate, promote or keep, report.
+    """Let a robot improve itself: evaluate, collect without resets, co-train, evaluate, promote or keep, report.
 
     Ctrl-C stops it; the same command goes on where it stopped. With more --rounds a finished run goes on, too.
 
@@ -23,10 +23,12 @@ class Improve:
     Example: soar improve --scene scene1 --rounds 3 --results results/rounds.json
     """
 
-    scene: str = "scene1"
-    """Name of a scene, or path of its YAML file."""
+    workcell: str | None = None
+    """A robot in front of a scene: name of a workcell, or path of its YAML file (docs/how-to/your-robot.md)."""
+    scene: str | None = None
+    """The simulated workcell of a scene: its name, or path of its YAML file. scene1, when no workcell is named."""
     run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
-    """Folder of the run; runs/SCENE by default."""
+    """Folder of the run; runs/ and the name of the workcell or scene by default."""
     policy: Path | None = None
     """Folder of the policy to improve; the base policy that comes with SOAR by default."""
     learner: str | None = None
@@ -50,10 +52,14 @@ class Improve:
     """Attempts of a robot after which its table is set anew, 0 for never; the preset's by default."""
     preset: str = "laptop"
     """Name of a preset, or path of its YAML file."""
+    robots: int | None = None
+    """How many simulated robots practise, each at a table of its own; the preset's number by default."""
     workers: int | None = None
-    """Processes; the preset's number by default."""
+    """Processes that simulate; the preset's number by default."""
     seed: int = 0
     """Of collection and training; evaluation has seeds of its own."""
+    judge: Literal["truth", "vlm"] = "truth"
+    """Who says in evaluations whether it worked: the workcell's truth, or the vision-language model."""
     device: str = "cpu"
     """Of torch, for training."""
     results: Path | None = None
@@ -64,19 +70,27 @@ class Improve:
         from soar.base_models import default_weights
         from soar.cli.progress import progress_bars
         from soar.cli.tables import print_rates, say
+        from soar.collect.models import Models
         from soar.evaluation.results import write_results
-        from soar.fleet.collection import Models
         from soar.improve.loop import ImproveConfig, improve
         from soar.improve.preset import load_preset
         from soar.improve.run_folder import RunFolder
         from soar.improve.run_report import round_rows
+        from soar.robots.workcell import SIMULATED
 
+        workcell = workcell_name(self.workcell, self.scene)
+        place = Path(workcell.removeprefix(SIMULATED)).stem
         preset = load_preset(self.preset)
-        collection = changed(preset.improvement.collection, episodes=self.episodes, set_table_every=self.set_table_every)
+        collection = changed(
+            preset.improvement.collection,
+            episodes=self.episodes,
+            robots=self.robots,
+            set_table_every=self.set_table_every,
+        )
         improvement = changed(preset.improvement, collection=collection, rounds=self.rounds, trials=self.trials)
         config = ImproveConfig(
-            run=self.run_folder or Path("runs") / Path(self.scene).stem,
-            scene=self.scene,
+            run=self.run_folder or Path("runs") / place,
+            workcell=workcell,
             models=Models(
                 policy=str(self.policy or default_weights("policy")),
                 subgoals=self.subgoals or str(default_weights("subgoal")),
@@ -86,6 +100,7 @@ class Improve:
             seed=self.seed,
             learner=str(default_weights("language")) if self.learner == "language" else self.learner,
             pretraining=self.pretraining,
+            judge=self.judge,
             device=self.device,
         )
         with progress_bars() as report:
@@ -93,14 +108,29 @@ class Improve:
         if self.results is not None:
             from soar.reports.plots import round_curve, save
 
-            decide = ("scene", "policy", "learner", "pretraining", "subgoals", "vlm", "rounds", "episodes", "trials")
+            decide = (
+                "workcell",
+                "scene",
+                "policy",
+                "learner",
+                "pretraining",
+                "subgoals",
+                "vlm",
+                "rounds",
+                "episodes",
+                "trials",
+            )
             command = invocation("soar improve", self, *decide, "set_table_every", "preset", "seed")
             rows = round_rows(RunFolder(config.run))
             write_results(self.results, command, rows)
-            save(round_curve(rows, f"{config.scene}: each round's policy"), self.results.with_suffix(".svg"))
+            save(
+                round_curve(rows, f"{Path(workcell.removeprefix(SIMULATED)).stem}: each round's policy"),
+                self.results.with_suffix(".svg"),
+            )
         # One column would say it all when nothing was promoted, but a run that did not help should look like one.
         before, after = (
-            dataclasses.replace(evaluation, arm=arm) for evaluation, arm in ((result.before, "before"), (result.after, "after"))
+            dataclasses.replace(evaluation, variant=variant)
+            for evaluation, variant in ((result.before, "before"), (result.after, "after"))
         )
         print_rates([before, after])
         say(f"report:  {result.report.resolve()}\ndataset: {result.dataset.resolve()}")

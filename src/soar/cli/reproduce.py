@@ -19,20 +19,20 @@ PICTURE = Path("docs/images/learning-curve.svg")
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduce:
-    """Run an experiment: collect once, train every arm with several seeds, evaluate all on the same starts.
+    """Run an experiment: collect once, train every variant with several seeds, evaluate all on the same starts.
 
     `learning-curve` is another kind: one pre-training run of the preset, whose checkpoints are tried in the scene `unshifted`.
 
     What is finished is not run again, so it can be stopped and continued. Beside the results file NAME.json stand
-    NAME-paired.json, the arms compared start by start, NAME.svg, the rates as a figure (over rounds, where an arm is another's
-    next round), and, of an experiment that collects, NAME-detector.json, NAME-collection.json and NAME-attempts.json
+    NAME-paired.json, the variants compared start by start, NAME.svg, the rates as a figure (over rounds, where a variant is
+    another's next round), and, of an experiment that collects, NAME-detector.json, NAME-collection.json and NAME-attempts.json
     (figure5's without NAME). `make tables` draws the tables.
 
     Example: soar reproduce figure5
 
     Example: soar reproduce figure5 --scenes scene1 scene5 --budget 0.1 --results results/small.json
 
-    Example: soar reproduce limits --arms pretrained scene headroom
+    Example: soar reproduce limits --variants pretrained scene headroom
     """
 
     experiment: Annotated[str, tyro.conf.Positional]
@@ -43,12 +43,12 @@ class Reproduce:
     written about the collection."""
     scenes: tuple[str, ...] = ()
     """Some of the scenes; all by default."""
-    arms: tuple[str, ...] = ()
-    """Some of the arms; all by default."""
+    variants: tuple[str, ...] = ()
+    """Some of the variants; all by default."""
     budget: float = 1.0
     """Share of the experiment's episodes and trials."""
     seeds: int | None = None
-    """Training runs of each trained arm; the experiment's number by default."""
+    """Training runs of each trained variant; the experiment's number by default."""
     results: Path | None = None
     """The results file; results/EXPERIMENT.json by default."""
     pretraining: Path = Path("data/demonstrations/episodes")
@@ -56,7 +56,7 @@ class Reproduce:
     policy: Path | None = None
     """Folder of the base policy; the one that comes with SOAR by default."""
     language: Path | None = None
-    """Folder of the base policy that follows instructions, for arms that do; the one that comes with SOAR by default."""
+    """Folder of the base policy that follows instructions, for variants that do; the one that comes with SOAR by default."""
     subgoals: str | None = None
     """Folder of the subgoal model, or `oracle`; the one that comes with SOAR by default."""
     vlm: str | None = None
@@ -71,6 +71,7 @@ class Reproduce:
         from soar.base_models import default_weights
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
+        from soar.collect.models import Models
         from soar.configuration import load
         from soar.evaluation.paired import paired_rows
         from soar.evaluation.results import read_results, write_results
@@ -78,7 +79,6 @@ class Reproduce:
         from soar.experiments.config import Experiment
         from soar.experiments.learning_curve import learning_curve
         from soar.experiments.runner import reproduce
-        from soar.fleet.collection import Models
         from soar.reports.plots import bars, round_curve, save
 
         name = Path(self.experiment).stem
@@ -96,11 +96,11 @@ class Reproduce:
                 )
             say(f"the curve is in {PICTURE}; `make tables` draws the table")
             return
-        experiment = load(Experiment, "reproduce", self.experiment).restricted(self.scenes, self.arms, self.budget)
+        experiment = load(Experiment, "reproduce", self.experiment).restricted(self.scenes, self.variants, self.budget)
         run = self.run_folder or Path("runs") / f"reproduce-{experiment.episodes_of or name}"
         experiment = changed(experiment, training_seeds=self.seeds)
-        follows = any(arm.conditioning == "language" for arm in experiment.arms.values())
-        decide = ("scenes", "arms", "budget", "seeds", "run_folder", "policy", "language", "subgoals", "vlm", "preset")
+        follows = any(variant.conditioning == "language" for variant in experiment.variants.values())
+        decide = ("scenes", "variants", "budget", "seeds", "run_folder", "policy", "language", "subgoals", "vlm", "preset")
         command = invocation(f"soar reproduce {shlex.quote(self.experiment)}", self, *decide)
         with progress_bars() as report:
             evaluations = reproduce(
@@ -123,13 +123,15 @@ class Reproduce:
         rows, learned_from = read_results(results)["rows"], experiment.rounds()
         if learned_from:
             made = [
-                row | {"episodes": learned_from[row["arm"]], "promoted": True} for row in rows if row["arm"] in learned_from
+                row | {"episodes": learned_from[row["variant"]], "promoted": True}
+                for row in rows
+                if row["variant"] in learned_from
             ]
             picture = round_curve(made, f"{len(experiment.scenes)} scenes, a policy each")
         else:
             picture = bars(rows, f"{name}: success rate with 95 % intervals")
         save(picture, results.with_suffix(".svg"))
-        collects = any(arm.data == "autonomous" for arm in experiment.arms.values()) and not experiment.episodes_of
+        collects = any(variant.data == "autonomous" for variant in experiment.variants.values()) and not experiment.episodes_of
         if collects and self.run_folder is None:
             prefix = "" if results.stem == MAIN else f"{results.stem}-"
             for what, rows_of in (("collection", collection_rows), ("detector", detector_rows), ("attempts", attempt_rows)):

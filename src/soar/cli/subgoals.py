@@ -36,10 +36,10 @@ class Subgoal:
         from soar.base_models import default_weights
         from soar.cli.pictures import read_picture, write_picture
         from soar.cli.tables import say
-        from soar.subgoals.loading import open_subgoal_model
+        from soar.subgoals.loading import load_subgoal_model
 
         image = read_picture(self.image)
-        model = open_subgoal_model(self.subgoals or str(default_weights("subgoal")))
+        model = load_subgoal_model(self.subgoals or str(default_weights("subgoal")))
         count = len(self.seeds)
         goals = model.generate([image] * count, [self.instruction] * count, self.seeds)
         write_picture(self.out, np.concatenate([image, *goals], axis=1))

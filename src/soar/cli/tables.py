@@ -28,7 +28,7 @@ def say(text: str) -> None:
 
 def print_rates(evaluations: Sequence[Evaluation]) -> None:
     """Print success rates with 95 % intervals: a row a task, a column an evaluation."""
-    table = Table("task", *(evaluation.arm for evaluation in evaluations), title="success [95 % interval]")
+    table = Table("task", *(evaluation.variant for evaluation in evaluations), title="success [95 % interval]")
     rates = [evaluation.by_task() for evaluation in evaluations]
     none = Rate(successes=0, trials=0)
     for task in dict.fromkeys(task for by_task in rates for task in by_task):

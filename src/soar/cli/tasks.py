@@ -31,15 +31,15 @@ class Questions:
         """Run it."""
         from soar.cli.tables import say
         from soar.errors import ConfigError
-        from soar.sim.scene import load_scene
-        from soar.tasks.questions import read_questions, translate, write_questions
-        from soar.vlm.loading import open_language_model
+        from soar.scenes import read_questions, read_scene
+        from soar.tasks.questions import translate, write_questions
+        from soar.vlm.loading import load_language_model
 
-        instructions = [*(load_scene(self.scene).tasks if self.scene else ()), *self.task]
+        instructions = [*(read_scene(self.scene).instructions if self.scene else ()), *self.task]
         if not instructions:
             raise ConfigError("there is nothing to ask about: name a --scene, or a --task")
         known = read_questions(self.out) if self.out.exists() else {}
-        questions = translate(instructions, known, open_language_model(self.llm) if self.llm else None)
+        questions = translate(instructions, known, load_language_model(self.llm) if self.llm else None)
         write_questions(self.out, questions)
         say(f"{len(questions) - len(known)} new questions of {len(questions)} in {self.out}; review them.")
 
@@ -64,10 +64,10 @@ class Propose:
         from soar.cli.tables import say
         from soar.tasks import decide
         from soar.tasks.open_vocabulary import prompt, read_constitution, read_tasks
-        from soar.vlm.loading import check_vlm, open_language_model
+        from soar.vlm.loading import check_vlm, load_language_model
 
         rules = read_constitution(self.constitution)
-        image, lister, vlm = read_picture(self.image), open_language_model(self.vlm), check_vlm(self.vlm)
+        image, lister, vlm = read_picture(self.image), load_language_model(self.vlm), check_vlm(self.vlm)
         tasks, refused = read_tasks(lister.reply([prompt(rules)], [image])[0], rules)
         answers = vlm.answer([image] * len(tasks), [task.question for task in tasks])
         for task, answer in zip(tasks, answers, strict=True):

@@ -80,7 +80,7 @@ class TrainSubgoal:
 
         if importlib.util.find_spec("diffusers") is None:
             raise ConfigError("soar train subgoal needs diffusers. Install it: pip install 'soar-robot[foundation]'")
-        from soar.training.diffusion_subgoals import fine_tuning, from_nothing, train_editor
+        from soar.training.diffusion_subgoals import fine_tuning, from_nothing, train_diffusion_subgoals
 
         recipe = from_nothing() if self.base is None else fine_tuning(self.base)
         shared = {
@@ -116,7 +116,7 @@ class TrainSubgoal:
                 if group.leads:
                     report(phase, done, total, f"loss {metrics['loss']:.4f}" if "loss" in metrics else "")
 
-            metrics = train_editor(
+            metrics = train_diffusion_subgoals(
                 config,
                 self.store,
                 self.out,

@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from soar.collect.config import CollectConfig
+from soar.collect.listeners import Listeners
 from soar.collect.rollout import rollout
-from soar.episodes.store import EpisodeStore
+from soar.episodes.store import EpisodeStore, quoted
 from soar.errors import RobotFault
 from soar.event_log import Journal
 from soar.policies.base import Policy
@@ -54,7 +55,8 @@ class Collector:
         config: See `CollectConfig`.
         presence: Finds objects that left the workspace; their tasks are then off limits. None: not asked.
         prepare: Called with the index of an episode before it begins, the arm at home; it may set the table anew.
-        truth: The simulator's verdict on a task at the end of an episode, stored beside the detector's and used for
+        listeners: Told what happens.
+        truth: The workcell's verdict on a task at the end of an episode, stored beside the detector's and used for
             nothing but measuring it. None outside simulation.
     """
 
@@ -74,17 +76,18 @@ class Collector:
         presence: PresenceChecker | None = None,
         prepare: Callable[[int], None] | None = None,
         truth: Callable[[Task], bool | None] | None = None,
+        listeners: Listeners | None = None,
     ) -> None:
         self._robot, self._scene, self._proposer = robot, scene, proposer
         self._subgoal_model, self._policy, self._detector = subgoal_model, policy, detector
         self._store, self._journal, self._provenance = store, journal, provenance
         self._config, self._presence, self._prepare, self._truth = config, presence, prepare, truth
+        self._listeners = listeners or Listeners()
 
     def collected(self) -> int:
         """Return the number of episodes in the store from this run, round and robot."""
         key = self._provenance
-        run, robot = (text.replace("'", "''") for text in (key.run, key.robot))
-        return self._store.count(f"run = '{run}' AND round = {key.round} AND robot = '{robot}'")
+        return self._store.count(f"run = {quoted(key.run)} AND round = {key.round} AND robot = {quoted(key.robot)}")
 
     def run(
         self,
@@ -150,6 +153,7 @@ class Collector:
             self._recover(fault)
             return None
         self._store.append(episode)
+        self._listeners.tell("episode_ends", episode=episode)
         label = episode.labels[0]
         self._journal.append(
             "episode",
@@ -166,15 +170,26 @@ class Collector:
         if self._prepare is not None:
             self._prepare(index)
         task = self._propose(index)
+        self._listeners.tell("episode_begins", index=index, instruction=task.instruction)
         result = rollout(
-            self._robot, task.instruction, self._subgoal_model, self._policy(seed), seed=seed, config=self._config.rollout
+            self._robot,
+            task.instruction,
+            self._subgoal_model,
+            self._policy(seed),
+            seed=seed,
+            config=self._config.rollout,
+            listeners=self._listeners,
         )
         health = self._robot.health()
         if not health.ok:
             raise RobotFault(health.fault, health.detail)
         labels = [self._detector.detect(result.images_THWC[-1], task)]
+        verdict = labels[0]
+        self._listeners.tell(
+            "judged", index=index, instruction=task.instruction, success=verdict.success, probability=verdict.probability
+        )
         # A dropped attempt does not count as one: the task is still as unknown as before.
-        self._proposer.record(task, labels[0].success)
+        self._proposer.record(task, verdict.success)
         if self._truth is not None:
             labels.append(Label(success=self._truth(task), probability=None, source="simulator"))
         key = self._provenance
@@ -237,6 +252,7 @@ class Collector:
     def _drop(self, kind: str, index: int, detail: str, faults: list[str]) -> None:
         log.warning("%s: episode %d dropped (%s: %s)", self._provenance.robot, index, kind, detail)
         self._journal.append("fault", robot=self._provenance.robot, index=index, kind=kind, detail=detail)
+        self._listeners.tell("fault", index=index, fault=kind, detail=detail)
         faults.append(f"{kind}: {detail}")
 
     def _recover(self, cause: RobotFault) -> None:

@@ -1,4 +1,4 @@
-"""How one robot collects, and how a round of all of them does."""
+"""How autonomous episodes are collected."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class CollectionConfig:
 
     Attributes:
         episodes: Of all robots together.
-        robots: How many there are, each with a table that is set once, when it begins; None for one a process.
-        set_table_every: Attempts of a robot after which its table is set anew (only in simulation); 0 for never.
+        robots: How many simulated ones there are, each with a table that is set once, when it begins.
+        set_table_every: Attempts of a robot after which its table is set anew (where the workcell can); 0 for never.
         exploration: How far actions stray from the policy's.
         threshold: Least probability at which the success detector says success.
         watch_objects: Ask before each episode whether the objects are still there.
@@ -44,7 +44,7 @@ class CollectionConfig:
     """
 
     episodes: int = 300
-    robots: int | None = None
+    robots: int = 2
     set_table_every: int = 0
     exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
     threshold: float = 0.5
@@ -54,8 +54,8 @@ class CollectionConfig:
     def __post_init__(self) -> None:
         if self.episodes < 1:
             raise ConfigError(f"collection.episodes must be at least 1, got {self.episodes}")
-        if self.robots is not None and self.robots < 1:
-            raise ConfigError(f"collection.robots must be at least 1, or null for one a process; got {self.robots}")
+        if self.robots < 1:
+            raise ConfigError(f"collection.robots must be at least 1, got {self.robots}")
         if self.set_table_every < 0:
             raise ConfigError(f"collection.set_table_every must be at least 1, or 0 for never; got {self.set_table_every}")
         if not 0 < self.threshold < 1:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from soar.collect.listeners import Listeners
 from soar.errors import ConfigError
 from soar.policies.base import Policy
 from soar.robots.safety import SafeRobot
@@ -64,6 +65,7 @@ def rollout(
     *,
     seed: int,
     config: RolloutConfig,
+    listeners: Listeners | None = None,
 ) -> Rollout:
     """Pursue an instruction from wherever the robot is now.
 
@@ -74,15 +76,17 @@ def rollout(
         policy: Reaches them; it is reset first.
         seed: Of the subgoals, each of which gets its own.
         config: How long.
+        listeners: Told of each subgoal and step.
 
     Raises:
         RobotFault: The robot failed; what was seen so far is lost, as it must be (§G).
         SafetyError: The policy's action was refused.
         ConfigError: The policy wants an image and there is no subgoal model, or the other way round.
     """
+    tell = (listeners or Listeners()).tell
     policy.reset()
-    if forget := getattr(subgoal_model, "reset", None):
-        forget()  # one behind a server remembers the episode's last subgoal
+    if subgoal_model is not None:
+        subgoal_model.reset()
     observations: list[Observation] = [robot.observe()]
     actions: list[Action] = []
     subgoals: list[Subgoal] = []
@@ -93,10 +97,12 @@ def rollout(
             imagined = subgoal_model.generate([image], [instruction], [derive_seed(seed, "subgoal", number)])[0]
             subgoals.append(Subgoal(step=len(actions), image_HWC=imagined))
             goal = imagined
+            tell("subgoal", step=len(actions), image_HWC=image, subgoal_HWC=imagined)
         for _ in range(config.steps_per_subgoal):
             robot.act(policy.act([observations[-1]], [goal])[0])
             actions.append(robot.last_action)
             observations.append(robot.observe())
+            tell("step", step=len(actions), observation=observations[-1], action=actions[-1])
     return Rollout(
         images_THWC=np.stack([observation.image_HWC for observation in observations]),
         states_TD=np.stack([observation.state for observation in observations]),

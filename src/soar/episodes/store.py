@@ -316,7 +316,7 @@ class EpisodeStore:
         """Return the row of `episodes` of one episode, and its labels."""
         self._refresh()
         with self._explain("read"):
-            rows = self._episodes.to_table(filter=f"id = {_quote(id)}").to_pylist()
+            rows = self._episodes.to_table(filter=f"id = {quoted(id)}").to_pylist()
             if not rows:
                 ids = self._episodes.to_table(columns=["id"])["id"].to_pylist()
                 raise StoreError(f"{self.uri} has no episode {id!r}{similar(id, ids)}; it holds {len(ids)} episodes")
@@ -327,7 +327,7 @@ class EpisodeStore:
         if ids and not taken:
             self._refresh()
             with self._explain("read"):
-                where = f"id in ({', '.join(map(_quote, ids))})"
+                where = f"id in ({', '.join(map(quoted, ids))})"
                 taken = self._episodes.to_table(columns=["id"], filter=where)["id"].to_pylist()
         if taken:
             raise StoreError(f"{self.uri}: duplicate episode id {taken[0]!r}; an id names one episode for ever, choose another")
@@ -340,7 +340,8 @@ class EpisodeStore:
         return explaining(action, self.uri)
 
 
-def _quote(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a text as SQL has it, for filters."""
     return "'" + text.replace("'", "''") + "'"
 
 

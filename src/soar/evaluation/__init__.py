@@ -5,7 +5,7 @@ Success is judged by the caller (in the simulator from its state); here it is co
 
 from soar.evaluation.promotion import Promotion, not_worse
 from soar.evaluation.results import read_results, success_rows, write_results
-from soar.evaluation.statistics import Paired, Rate, fisher_p, paired
+from soar.evaluation.statistics import Paired, Rate, fisher_p
 from soar.evaluation.trials import Evaluation, Trial, TrialKey, read_evaluation, write_evaluation
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "TrialKey",
     "fisher_p",
     "not_worse",
-    "paired",
     "read_evaluation",
     "read_results",
     "success_rows",

@@ -1,4 +1,4 @@
-"""Arms compared start by start: what one of two policies can do from a start, and the other cannot."""
+"""Variants compared start by start: what one of two policies can do from a start, and the other cannot."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from soar.evaluation.trials import Evaluation, TrialKey
 
 
 def paired_rows(evaluations: Mapping[tuple[str, str], list[Evaluation]]) -> list[dict[str, Any]]:
-    """Return a row a pair of arms over all scenes, and with several scenes one without the scene that gained or lost most.
+    """Return a row a pair of variants over all scenes, and with several scenes one without the scene that gained or lost most.
 
     Args:
-        evaluations: By (scene, arm); the first training seed counts, and arms that were tried in the same scenes are compared.
+        evaluations: By (scene, variant); the first training seed counts, and variants that were tried in the same scenes are
+            compared.
     """
-    arms: dict[str, dict[str, dict[TrialKey, bool]]] = {}
-    for (scene, arm), group in evaluations.items():
-        arms.setdefault(arm, {})[scene] = group[0].outcomes()
+    variants: dict[str, dict[str, dict[TrialKey, bool]]] = {}
+    for (scene, variant), group in evaluations.items():
+        variants.setdefault(variant, {})[scene] = group[0].outcomes()
     rows = []
-    for (before, first), (after, second) in combinations(arms.items(), 2):
+    for (before, first), (after, second) in combinations(variants.items(), 2):
         if first.keys() != second.keys():
             continue
         change = {scene: sum(second[scene].values()) - sum(first[scene].values()) for scene in first}
         most = max(change, key=lambda scene: abs(change[scene]))
         for without in ["", most] if len(change) > 1 else [""]:
             kept = [scene for scene in first if scene != without]
-            found = paired(*({key: ok for scene in kept for key, ok in arm[scene].items()} for arm in (first, second)))
+            found = paired(*({key: ok for scene in kept for key, ok in variant[scene].items()} for variant in (first, second)))
             rows.append(
                 {
                     "before": before,

@@ -1,7 +1,7 @@
 """Results files: `results/NAME.json`, the source of every figure that the README and the docs state.
 
 {"name", "command", "revision", "date", "machine", "rows": [...]}
-success rates   row: {"arm", "scene", "task", "successes", "trials"}
+success rates   row: {"variant", "scene", "task", "successes", "trials"}
 benchmarks      row: {"metric", "ours", "peer", "theirs", "ratio", "limit"}
 """
 
@@ -22,7 +22,7 @@ from soar.files import write_json
 
 
 def success_rows(evaluations: Iterable[Evaluation]) -> list[dict[str, Any]]:
-    """Return one row an arm, scene and task."""
+    """Return one row a variant, scene and task."""
     rows = []
     for evaluation in evaluations:
         rates: dict[tuple[str, str], Rate] = {}
@@ -31,7 +31,13 @@ def success_rows(evaluations: Iterable[Evaluation]) -> list[dict[str, Any]]:
             rates[key] = rates.get(key, Rate(successes=0, trials=0)) + Rate(successes=trial.success, trials=1)
         for (scene, task), rate in rates.items():
             rows.append(
-                {"arm": evaluation.arm, "scene": scene, "task": task, "successes": rate.successes, "trials": rate.trials}
+                {
+                    "variant": evaluation.variant,
+                    "scene": scene,
+                    "task": task,
+                    "successes": rate.successes,
+                    "trials": rate.trials,
+                }
             )
     return rows
 

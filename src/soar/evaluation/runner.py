@@ -1,8 +1,9 @@
-"""Trials in simulation: seeded starts, several processes, success judged from the simulator's state.
+"""Seeded trials of a policy on a workcell: which ones, in how many processes, and into which file.
 
-Start i of a task is the same for every policy, for ever: it is a function of (scene, task, i) alone, drawn from a stream of
-seeds that neither collection nor training uses. The noise of the subgoal model derives from the same seed, so that two policies
-are compared start by start. Policies act deterministically. A language-conditioned policy gets the instruction and no subgoals.
+Start i of a task is the same for every policy, for ever, where the workcell can set it: it is a function of (scene, task, i)
+alone, drawn from a stream of seeds that neither collection nor training uses. The noise of the subgoal model derives from the
+same seed, so that two policies are compared start by start. Policies act deterministically. A language-conditioned policy gets
+the instruction and no subgoals. Pictures have the policy's own size where a camera is simulated.
 
 Resume. The file is rewritten every few trials; running it again does what is missing. The first trials of each task are kept
 as episodes beside it, to look at:
@@ -13,34 +14,22 @@ as episodes beside it, to look at:
 
 from __future__ import annotations
 
-import atexit
-import functools
 from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-from soar.collect.rollout import RolloutConfig, rollout
+from soar.collect.models import ORACLE, open_subgoals
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError, UnknownNameError
-from soar.evaluation.trials import Evaluation, Trial, read_evaluation, write_evaluation
-from soar.fleet.processes import Reporter, run_workers
-from soar.policies.base import Policy
-from soar.policies.exploration import ScaledPolicy
-from soar.policies.loading import open_policy
-from soar.remote import fallbacks
-from soar.robots.safety import SafeRobot
+from soar.evaluation.trial_running import JudgeName, TrialConfig, check_judge, policy_of, run_chunk, run_trials
+from soar.evaluation.trials import Evaluation, Trial, TrialKey, read_evaluation, write_evaluation
+from soar.fleet.processes import run_workers
+from soar.policies.loading import load_policy
+from soar.robots.workcell import load_workcell
 from soar.seeding import derive_seed
-from soar.sim.robot import SimRobot
-from soar.sim.scene import load_scene
-from soar.sim.world import World
-from soar.subgoals.base import SubgoalModel
-from soar.subgoals.loading import open_subgoal_model
-from soar.subgoals.oracle import OracleSubgoals
-from soar.types import Episode, Label, Provenance
+from soar.subgoals.loading import load_subgoal_model
+from soar.types import Episode, Scene
 
-ORACLE = "oracle"
-"""In place of a model's folder: the simulator itself."""
-IMAGE_SIZE = 64
 FILMS_PER_TASK = 2
 """Trials of each task that are kept as episodes."""
 _CHUNK = 4
@@ -54,196 +43,121 @@ def trial_seed(scene: str, task: str, index: int) -> int:
     return derive_seed(0, f"evaluation/{scene}/{task}", index) % 2**31
 
 
-@functools.cache
-def open_world(scene: str, image_size: int) -> World:
-    """Return this process's world of a scene; compiling one and making its renderer takes a second."""
-    world = World(load_scene(scene), image_size=image_size)
-    world.render()
-    # Exit handlers run last in, first out: so the renderer is freed before the GL library that it needs.
-    atexit.register(world.close)
-    return world
-
-
-def check_rendering(scene: str, image_size: int) -> None:
-    """Draw a scene once, so that what is wrong with it shows before any work begins.
-
-    Raises:
-        ConfigError: The scene is invalid.
-        RenderingError: Nothing can be drawn here.
-    """
-    world = World(load_scene(scene), image_size=image_size)
-    try:
-        world.render()
-    finally:
-        world.close()
-
-
-def open_subgoals(name: str, robot: SimRobot) -> SubgoalModel:
-    """Return the model of that name (see `soar.subgoals.loading`), or with `oracle` the simulator's own imagination.
-
-    Raises:
-        CheckpointError: It cannot be loaded.
-        ConfigError: Its YAML file is invalid.
-    """
-    return OracleSubgoals(robot.imagine) if name == ORACLE else open_subgoal_model(name)
+def wanted_trials(scene: Scene, tasks: Iterable[str], trials: int) -> list[TrialKey]:
+    """Return the keys of trials, tasks in turn, so that a rate shown meanwhile is one of the whole scene."""
+    return [(scene.name, task, trial_seed(scene.name, task, index)) for index in range(trials) for task in tasks]
 
 
 def evaluate(
     policy: Path | str,
     *,
-    scene: str,
+    workcell: str,
     subgoals: str,
     trials: int,
     out: Path,
-    arm: str,
+    variant: str,
     tasks: tuple[str, ...] = (),
     workers: int = 1,
     action_scale: float = 1.0,
-    image_size: int = IMAGE_SIZE,
+    image_size: int | None = None,
+    judge: JudgeName = "truth",
+    vlm: str = "",
+    threshold: float = 0.5,
+    questions: Path | None = None,
     on_trial: Callable[[int, int, float], None] | None = None,
 ) -> Evaluation:
     """Run what is missing of an evaluation.
 
     Args:
-        policy: Folder of the policy, or its other name (see `soar.policies.loading`).
-        scene: Name of a scene, or path of its YAML file.
+        policy: Name of the policy (see `soar.policies.loading`).
+        workcell: Name of a workcell, path of its YAML file, or `sim:SCENE`.
         subgoals: Name of a subgoal model (see `soar.subgoals.loading`), or `oracle`; a language-conditioned policy needs
             none, and it is not looked at.
         trials: Of each task.
         out: The evaluation's JSON file.
-        arm: What the policy is in the comparison at hand.
+        variant: What the policy is in the comparison at hand.
         tasks: Some of the scene's instructions; all of them by default.
-        workers: Processes.
+        workers: Processes, where the workcell is simulated.
         action_scale: The "faster" control: motions are scaled by it.
-        image_size: Of the camera [px].
+        image_size: Of a simulated camera [px]; the policy's by default.
+        judge: Who says whether it worked: the workcell's truth, or a vision-language model that looks at the last frame.
+        vlm: Name of that model.
+        threshold: Its least probability of success.
+        questions: File of questions that count more than the scene's.
         on_trial: Called after each trial with (trials done, trials in all, success rate so far).
 
     Raises:
-        ConfigError: A number is out of range, the scene or a task is unknown, or the file holds another evaluation.
+        ConfigError: A number is out of range, a task is unknown, nobody can judge, or the file holds another evaluation.
         CheckpointError: The policy or the subgoal model cannot be loaded.
-        RenderingError: Nothing can be drawn here.
+        RobotFault: A robot failed again and again, or cannot be recovered.
         SoarError: The file cannot be written; trials that were written are kept.
     """
     if trials < 1 or workers < 1:
         raise ConfigError(f"evaluate: trials and workers must be at least 1, got {trials} and {workers}")
-    config = load_scene(scene)
-    known = [task.instruction for task in config.parsed_tasks()]
-    for task in tasks:
-        if task not in known:
-            raise UnknownNameError("task", task, known, f"In scene {config.name!r}.")
     # Everything that can be wrong is opened here first: an error in a worker is a worse message.
-    if open_policy(str(policy)).conditioning == "language":
-        subgoals, subgoal_id = "", ""
-    else:
-        subgoal_id = ORACLE if subgoals == ORACLE else open_subgoal_model(subgoals).id
-    item = {"policy": str(policy), "subgoals": subgoals, "scene": scene, "action_scale": action_scale, "image_size": image_size}
-    item |= {"arm": arm, "films": str(out.with_name(f"{out.stem}-films"))}
-    evaluation = Evaluation(arm=arm, policy=_policy(item).id, subgoal_model=subgoal_id)
-    if out.exists():
-        found = read_evaluation(out)
-        if (found.arm, found.policy, found.subgoal_model) != (arm, evaluation.policy, evaluation.subgoal_model):
-            raise ConfigError(
-                f"{out} holds an evaluation of {found.policy} ({found.arm}) with subgoals of {found.subgoal_model}, not of "
-                f"{evaluation.policy} ({arm}) with {evaluation.subgoal_model}. Write to another file, or move that one away."
-            )
-        evaluation = found
-    chosen = tasks or known
-    films = {(config.name, task, trial_seed(config.name, task, i)) for task in chosen for i in range(FILMS_PER_TASK)}
-    # Tasks in turn, so that the rate shown meanwhile is one of the whole scene.
-    wanted = [(config.name, task, trial_seed(config.name, task, i)) for i in range(trials) for task in chosen]
-    missing = evaluation.missing(wanted)
-    total = len(wanted)
-    if missing:
-        check_rendering(scene, image_size)
-    write_evaluation(out, evaluation)  # fails now rather than after the first trials
-    done = {trial.key: trial for trial in evaluation.trials}
-    relevant = set(wanted)
-
-    def progress() -> None:
-        results = [trial.success for key, trial in done.items() if key in relevant]
-        if on_trial is not None and results:
-            on_trial(len(results), total, sum(results) / len(results))
-
-    def receive(_index: int, report: dict[str, Any]) -> None:
-        trial = Trial(**report)
-        done[trial.key] = trial
-        if len(done) % _FLUSH == 0:
-            write_evaluation(out, _with(evaluation, done.values()))
-        progress()
-
-    progress()
-    items = [
-        {**item, "trials": [[task, seed, (name, task, seed) in films] for name, task, seed in missing[start : start + _CHUNK]]}
-        for start in range(0, len(missing), _CHUNK)
-    ]
-    try:
-        run_workers(run_trials, items, workers=workers, on_report=receive)
-    finally:
-        write_evaluation(out, _with(evaluation, done.values()))
-    return _with(evaluation, done.values())
-
-
-def run_trials(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
-    """Run some trials of one policy (worker entry point).
-
-    Args:
-        item: `policy`, `subgoals` (empty for none), `scene`, `action_scale`, `image_size`, `arm`, `films` (folder of a store),
-            and `trials`: lists of task, seed, and whether the episode is kept.
-        report: Called with the fields of each `Trial`.
-    """
-    world = open_world(item["scene"], item["image_size"])
-    robot, policy = SimRobot(world), _policy(item)
-    subgoal_model = open_subgoals(item["subgoals"], robot) if item["subgoals"] else None
-    for task, seed, keep in item["trials"]:
-        if report.stopping:
-            break
-        robot.reset_for(task, seed)
-        safe = SafeRobot(robot, world.config.workspace)
-        with fallbacks.forbidden():
-            result = rollout(safe, task, subgoal_model, policy, seed=seed, config=RolloutConfig())
-        success = robot.succeeded(task)
-        if keep:
-            episode = Episode(
-                id=f"{world.config.name}-{task}-{seed}".replace(" ", "-"),
-                scene=world.config.name,
-                instruction=task,
-                images_THWC=result.images_THWC,
-                states_TD=result.states_TD,
-                actions_TD=result.actions_TD,
-                subgoals=result.subgoals,
-                labels=(Label(success=success, probability=None, source="simulator"),),
-                provenance=Provenance(
-                    policy=policy.id,
-                    subgoal_model="" if subgoal_model is None else subgoal_model.id,
-                    robot=world.config.robot,
-                    run=item["arm"],
-                    seed=seed,
-                ),
-            )
-            _keep(Path(item["films"]), episode)
-        report(scene=world.config.name, task=task, seed=seed, success=success, steps=len(result.actions_TD))
-    return {}
-
-
-def _keep(folder: Path, episode: Episode) -> None:
-    store = EpisodeStore(folder, mode="open_or_create")
-    if not store.count(f"id = '{episode.id}'"):
-        store.append(episode)
-
-
-def _policy(item: dict[str, Any]) -> Policy:
-    policy = open_policy(item["policy"])
-    return policy if item["action_scale"] == 1.0 else ScaledPolicy(policy, item["action_scale"])
-
-
-def _with(evaluation: Evaluation, trials: Iterable[Trial]) -> Evaluation:
-    """Return the evaluation with these trials, in an order that does not depend on which worker was faster."""
-    return Evaluation(
-        arm=evaluation.arm,
-        policy=evaluation.policy,
-        subgoal_model=evaluation.subgoal_model,
-        trials=tuple(sorted(trials, key=lambda trial: trial.key)),
+    cell, opened_policy = load_workcell(workcell), load_policy(str(policy))
+    config = TrialConfig(
+        workcell=workcell,
+        policy=str(policy),
+        subgoals=subgoals if opened_policy.conditioning == "goal" else "",
+        variant=variant,
+        films=str(out.with_name(f"{out.stem}-films")),
+        image_size=image_size or opened_policy.image_size,
+        action_scale=action_scale,
+        judge=judge,
+        vlm=vlm,
+        threshold=threshold,
+        questions=str(questions or ""),
     )
+    with cell.open(image_size=config.image_size, questions=questions) as opened:
+        scene = opened.scene
+        known = [task.instruction for task in scene.tasks]
+        for task in tasks:
+            if task not in known:
+                raise UnknownNameError("task", task, known, f"In scene {scene.name!r}.")
+        if config.subgoals:
+            open_subgoals(config.subgoals, opened)
+        who = check_judge(opened, judge=judge, vlm=vlm)
+        evaluation = begun_evaluation(out, config, who)
+        wanted = wanted_trials(scene, tasks or known, trials)
+        missing = evaluation.missing(wanted)
+        write_evaluation(out, evaluation)  # fails now rather than after the first trials
+        record = _Record(evaluation, set(wanted), out, on_trial)
+        films = set(wanted_trials(scene, tasks or known, FILMS_PER_TASK))
+        trials_left = [(task, seed, (name, task, seed) in films) for name, task, seed in missing]
+        if not cell.simulated:
+            with record:
+                run_trials(opened, config, trials_left, record.add)
+    if cell.simulated:
+        chunks = [trials_left[start : start + _CHUNK] for start in range(0, len(trials_left), _CHUNK)]
+        items = [{"config": asdict(config), "trials": chunk} for chunk in chunks]
+        with record:
+            run_workers(run_chunk, items, workers=workers, on_report=lambda _index, report: record.add(Trial(**report)))
+    return record.evaluation
+
+
+def begun_evaluation(out: Path, config: TrialConfig, judge: str) -> Evaluation:
+    """Return the evaluation that a file holds, or one without trials.
+
+    Raises:
+        ConfigError: The file holds another evaluation.
+    """
+    subgoals = config.subgoals if config.subgoals in ("", ORACLE) else load_subgoal_model(config.subgoals).id
+    mine = Evaluation(variant=config.variant, policy=policy_of(config).id, subgoal_model=subgoals, judge=judge)
+    if not out.exists():
+        return mine
+    found = read_evaluation(out)
+    if replace(found, trials=()) != mine:
+        raise ConfigError(
+            f"{out} holds an evaluation of {_described(found)}, not of {_described(mine)}. Write to another file, or move that "
+            "one away."
+        )
+    return found
+
+
+def _described(evaluation: Evaluation) -> str:
+    by = f"subgoals of {evaluation.subgoal_model}" if evaluation.subgoal_model else "no subgoals"
+    return f"{evaluation.policy} ({evaluation.variant}) with {by}, judged by {evaluation.judge}"
 
 
 def read_films(out: Path) -> list[Episode]:
@@ -253,3 +167,40 @@ def read_films(out: Path) -> list[Episode]:
         return []
     store = EpisodeStore(folder)
     return [store.read(record.id) for record in store.episodes()]
+
+
+class _Record:
+    """The trials so far, on disk; a context manager that writes them however it ends."""
+
+    def __init__(
+        self,
+        evaluation: Evaluation,
+        wanted: set[TrialKey],
+        out: Path,
+        on_trial: Callable[[int, int, float], None] | None,
+    ) -> None:
+        self._begun, self._wanted, self._out, self._on_trial = evaluation, wanted, out, on_trial
+        self._trials = {trial.key: trial for trial in evaluation.trials}
+        self._tell()
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """Everything, in an order that does not depend on which worker was faster."""
+        return replace(self._begun, trials=tuple(sorted(self._trials.values(), key=lambda trial: trial.key)))
+
+    def add(self, trial: Trial) -> None:
+        self._trials[trial.key] = trial
+        if len(self._trials) % _FLUSH == 0:
+            write_evaluation(self._out, self.evaluation)
+        self._tell()
+
+    def __enter__(self) -> _Record:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        write_evaluation(self._out, self.evaluation)
+
+    def _tell(self) -> None:
+        results = [trial.success for key, trial in self._trials.items() if key in self._wanted]
+        if self._on_trial is not None and results:
+            self._on_trial(len(results), len(self._wanted), sum(results) / len(results))

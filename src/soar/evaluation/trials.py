@@ -17,8 +17,8 @@ from soar.errors import SoarError
 from soar.evaluation.statistics import Rate
 from soar.files import write_json
 
-SCHEMA = "1.0"
-"""Version of the file; a reader refuses another major number."""
+SCHEMA = "2.0"
+"""Version of the file; a reader knows its major number and the one before, in which the variant was called arm."""
 TrialKey: TypeAlias = tuple[str, str, int]
 """(scene, task, seed)."""
 
@@ -31,8 +31,9 @@ class Trial:
         scene: Name of the scene.
         task: The instruction.
         seed: What the start and every random draw of the trial derive from.
-        success: Ground truth at the end of the episode, not a model's opinion.
+        success: Whether it worked, as the evaluation's judge says; what is undecidable did not.
         steps: Actions taken.
+        note: What the judge remarked.
     """
 
     scene: str
@@ -40,6 +41,7 @@ class Trial:
     seed: int
     success: bool
     steps: int
+    note: str = ""
 
     @property
     def key(self) -> TrialKey:
@@ -52,20 +54,22 @@ class Evaluation:
     """Trials of one policy.
 
     Attributes:
-        arm: What the policy is in the comparison at hand (`pretrained`, `improved`, …).
+        variant: What the policy is in the comparison at hand (`pretrained`, `improved`, …).
         policy: Its id.
         subgoal_model: Id of the model that made its subgoals; empty for a policy that needs none.
+        judge: Who said whether it worked: `truth` (a simulator's state), a model's id, or `person:NAME`.
         trials: In any order, one a (scene, task, seed).
     """
 
-    arm: str
+    variant: str
     policy: str
     subgoal_model: str = ""
+    judge: str = "truth"
     trials: tuple[Trial, ...] = ()
 
     def __post_init__(self) -> None:
         if len({trial.key for trial in self.trials}) != len(self.trials):
-            raise ValueError(f"evaluation {self.arm!r}: a (scene, task, seed) occurs more than once")
+            raise ValueError(f"evaluation {self.variant!r}: a (scene, task, seed) occurs more than once")
 
     def rate(self) -> Rate:
         """Return the success rate over all trials."""
@@ -105,11 +109,13 @@ def read_evaluation(path: Path) -> Evaluation:
     """
     data = read_json_object(path)
     major = str(data.pop("schema", "none")).partition(".")[0]
-    if major != SCHEMA.partition(".")[0]:
+    if major not in ("1", "2"):
         raise SoarError(
-            f"{path}: evaluations of schema {major} cannot be read, only {SCHEMA.partition('.')[0]}. "
+            f"{path}: evaluations of schema {major} cannot be read, only 1 and 2. "
             "Update soar, or move the file away and evaluate again."
         )
+    if major == "1" and "arm" in data:
+        data["variant"] = data.pop("arm")
     return validate(Evaluation, data, str(path))
 
 

@@ -1,4 +1,4 @@
-"""What an experiment compares: scenes, arms, and how much of everything. Recipes are in `configs/reproduce`."""
+"""What an experiment compares: scenes, variants, and how much of everything. Recipes are in `configs/reproduce`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Literal
 
 from soar.errors import ConfigError, UnknownNameError
 from soar.policies.chunked import Conditioning
-from soar.sim.scene import load_scene
+from soar.scenes import load_scene
 from soar.training.cotraining import Judge
 
 DataSource = Literal["none", "pretraining", "autonomous", "headroom"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arm:
-    """What one arm does differently.
+class Variant:
+    """What one variant does differently.
 
     Attributes:
         data: What the base is trained on further, beside its pre-training data: `none` is not trained at all.
@@ -37,8 +37,8 @@ class Arm:
         clean_grasps: Undo changes of the gripper's target that do not last, and leave out steps that lead to an empty grasp.
         balance_places: Draw autonomous episodes so that the places of their grasps are distributed as in pre-training.
         from_scratch: Begin with a fresh network and the pre-training budget instead of continuing.
-        as_fast_as: The arm whose mean speed the actions are scaled to.
-        after: An arm above, whose next round this is: its policy, that of the first training seed, collects as many episodes
+        as_fast_as: The variant whose mean speed the actions are scaled to.
+        after: A variant above, whose next round this is: its policy, that of the first training seed, collects as many episodes
             again in each scene, and learns from all until then.
         subgoals: `oracle` replaces the subgoal model in the evaluation.
     """
@@ -65,14 +65,16 @@ class Arm:
 
     def __post_init__(self) -> None:
         if self.share is not None and not 0 < self.share < 1:
-            raise ConfigError(f"an arm's share of autonomous data must be between 0 and 1, both excluded; got {self.share}")
+            raise ConfigError(f"a variant's share of autonomous data must be between 0 and 1, both excluded; got {self.share}")
         if self.steps is not None and self.steps < 1:
-            raise ConfigError(f"an arm's steps of training must be at least 1, got {self.steps}")
+            raise ConfigError(f"a variant's steps of training must be at least 1, got {self.steps}")
         if self.pooled and self.data not in ("autonomous", "pretraining"):
-            raise ConfigError(f"an arm with data {self.data!r} cannot be pooled, only one with autonomous or pretraining data")
+            raise ConfigError(
+                f"a variant with data {self.data!r} cannot be pooled, only one with autonomous or pretraining data"
+            )
 
 
-def _can_go_on(first: Arm, second: Arm) -> bool:
+def _can_go_on(first: Variant, second: Variant) -> bool:
     """Return whether the second could be the first, a round later."""
     autonomous = first.data == "autonomous" == second.data
     return autonomous and (first.pooled, first.conditioning) == (second.pooled, second.conditioning)
@@ -80,17 +82,17 @@ def _can_go_on(first: Arm, second: Arm) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """Arms on some scenes, see `configs/reproduce/*.yaml`.
+    """Variants on some scenes, see `configs/reproduce/*.yaml`.
 
     Attributes:
         scenes: Their names, or paths of their YAML files.
         episodes: Autonomous episodes collected in each scene.
         trials: In each scene and evaluation, shared out over its tasks and rounded up.
         set_table_every: Attempts of a robot after which its table is set anew, 0 for never; None leaves it to the preset.
-        training_seeds: Training runs of each trained arm.
+        training_seeds: Training runs of each trained variant.
         headroom_worlds: Worlds of demonstrations (10 episodes each) recorded in each scene.
         episodes_of: The experiment in whose run folder it works, so that nothing is collected twice; its own by default.
-        arms: By name.
+        variants: By name.
     """
 
     scenes: tuple[str, ...]
@@ -100,7 +102,7 @@ class Experiment:
     training_seeds: int = 1
     headroom_worlds: int = 1
     episodes_of: str = ""
-    arms: Mapping[str, Arm] = field(default_factory=dict)
+    variants: Mapping[str, Variant] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("episodes", "trials", "training_seeds", "headroom_worlds"):
@@ -108,59 +110,61 @@ class Experiment:
                 raise ConfigError(f"experiment: {name} must be at least 1, got {getattr(self, name)}")
         if not self.scenes:
             raise ConfigError("experiment: name at least one scene")
-        for name, arm in self.arms.items():
-            if arm.as_fast_as and arm.as_fast_as not in self.arms:
-                raise ConfigError(f"arm {name!r}: as_fast_as names {arm.as_fast_as!r}, which is none of {', '.join(self.arms)}")
-        above: dict[str, Arm] = {}
-        for name, arm in self.arms.items():
-            alike = [other for other, one in above.items() if _can_go_on(one, arm)]
-            if arm.after and arm.after not in alike:
+        for name, variant in self.variants.items():
+            if variant.as_fast_as and variant.as_fast_as not in self.variants:
                 raise ConfigError(
-                    f"arm {name!r}: after names {arm.after!r}, which is none of the arms above it that learn from "
+                    f"variant {name!r}: as_fast_as names {variant.as_fast_as!r}, which is none of {', '.join(self.variants)}"
+                )
+        above: dict[str, Variant] = {}
+        for name, variant in self.variants.items():
+            alike = [other for other, one in above.items() if _can_go_on(one, variant)]
+            if variant.after and variant.after not in alike:
+                raise ConfigError(
+                    f"variant {name!r}: after names {variant.after!r}, which is none of the variants above it that learn from "
                     f"autonomous data, pooled and conditioned alike: {', '.join(alike) or 'there is none'}"
                 )
-            above[name] = arm
+            above[name] = variant
 
-    def collectors(self, arm: str) -> tuple[str, ...]:
-        """Return the arms whose policies have collected for an arm, after the base, in order."""
-        last = self.arms[arm].after
+    def collectors(self, variant: str) -> tuple[str, ...]:
+        """Return the variants whose policies have collected for a variant, after the base, in order."""
+        last = self.variants[variant].after
         return (*self.collectors(last), last) if last else ()
 
     def rounds(self) -> dict[str, int]:
         """Return the longest chain of rounds, the base first, with the episodes of a scene that each has learned from.
 
-        It is empty when no arm is another's next round.
+        It is empty when no variant is another's next round.
         """
-        last = max(self.arms, key=lambda name: len(self.collectors(name)), default="")
-        if not last or not self.arms[last].after:
+        last = max(self.variants, key=lambda name: len(self.collectors(name)), default="")
+        if not last or not self.variants[last].after:
             return {}
-        told = self.arms[last].conditioning
-        bases = [name for name, arm in self.arms.items() if arm == Arm(data="none", conditioning=told)]
+        told = self.variants[last].conditioning
+        bases = [name for name, variant in self.variants.items() if variant == Variant(data="none", conditioning=told)]
         chain = [*self.collectors(last), last]
         return dict.fromkeys(bases, 0) | {name: (1 + index) * self.episodes for index, name in enumerate(chain)}
 
-    def restricted(self, scenes: tuple[str, ...], arms: tuple[str, ...], budget: float) -> Experiment:
-        """Return the experiment with some of its scenes and arms (all, if none are named) and a share of its budget.
+    def restricted(self, scenes: tuple[str, ...], variants: tuple[str, ...], budget: float) -> Experiment:
+        """Return the experiment with some of its scenes and variants (all, if none are named) and a share of its budget.
 
         Args:
             scenes: Names among its scenes.
-            arms: Names among its arms.
+            variants: Names among its variants.
             budget: Factor of episodes and trials, above 0.
 
         Raises:
-            UnknownNameError: It has no such scene or arm.
+            UnknownNameError: It has no such scene or variant.
             ConfigError: The budget is not positive.
         """
         if not (math.isfinite(budget) and budget > 0):
             raise ConfigError(f"budget must be a positive number, got {budget}")
-        for what, names, known in (("scene", scenes, self.scenes), ("arm", arms, tuple(self.arms))):
+        for what, names, known in (("scene", scenes, self.scenes), ("variant", variants, tuple(self.variants))):
             for name in names:
                 if name not in known:
                     raise UnknownNameError(what, name, known, "In this experiment.")
         return dataclasses.replace(
             self,
             scenes=scenes or self.scenes,
-            arms={name: arm for name, arm in self.arms.items() if not arms or name in arms},
+            variants={name: variant for name, variant in self.variants.items() if not variants or name in variants},
             episodes=max(1, round(budget * self.episodes)),
             trials=max(1, round(budget * self.trials)),
         )

@@ -16,11 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from soar.collect.models import ORACLE
 from soar.evaluation.results import write_results
-from soar.evaluation.runner import ORACLE, evaluate
+from soar.evaluation.runner import evaluate
 from soar.evaluation.trials import Evaluation
 from soar.improve.preset import load_preset
 from soar.reports.plots import curves, save
+from soar.robots.workcell import SIMULATED
 from soar.training.cotraining import cotrain
 
 Progress = Callable[[str, int, int, str], None]
@@ -79,13 +81,12 @@ def learning_curve(
         step = fraction * every
         evaluation = evaluate(
             folder / "training" / "checkpoints" / str(step),
-            scene=scene,
+            workcell=SIMULATED + scene,
             subgoals=ORACLE,
             trials=trials,
             out=run / "evaluations" / f"{step}.json",
-            arm=str(step),
+            variant=str(step),
             workers=workers,
-            image_size=settings.image_size,
             on_trial=lambda done, total, rate: report(f"try step {step}", done, total, f"success {rate:.2f}"),  # noqa: B023
         )
         rows.append(_row(step * fit.batch_size, losses[step], evaluation))

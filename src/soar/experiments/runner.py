@@ -1,17 +1,18 @@
-"""Some scenes, several arms: does a policy improve from its own data, and which part of the recipe does it?
+"""Some scenes, several variants: does a policy improve from its own data, and which part of the recipe does it?
 
-    collect once a scene ──► train each arm × training seed from the same base, for the same number of samples
+    collect once a scene ──► train each variant × training seed from the same base, for the same number of samples
                          ──► evaluate each on the same seeded starts ──► results/NAME.json
 
-An *arm* differs from `improved` in one thing. `pretrained` is the base; `control` trains on pre-training data only; `faster`
+A *variant* differs from `improved` in one thing. `pretrained` is the base; `control` trains on pre-training data only; `faster`
 is the base with its motions scaled to the improved one's mean speed; `headroom` learns from demonstrations recorded in the
-scene; a *pooled* arm is one policy for all scenes; an arm *after* another is its next round: the other's policy collects, and
-learns from that, too. Everything resumes: collection, each training run and each evaluation keep what is finished.
+scene; a *pooled* variant is one policy for all scenes; a variant *after* another is its next round: the other's policy
+collects, and learns from that, too. Everything resumes: collection, each training run and each evaluation keep what is
+finished.
 
     RUN/episodes                       what was collected, in all scenes
     RUN/headroom/SCENE                 demonstrations recorded in the scene
-    RUN/policies/SCENE/ARM-SEED        trained policies; those of pooled arms without SCENE
-    RUN/evaluations/SCENE/ARM-SEED     every trial, and films of the first ones
+    RUN/policies/SCENE/VARIANT-SEED    trained policies; those of pooled variants without SCENE
+    RUN/evaluations/SCENE/VARIANT-SEED every trial, and films of the first ones
 """
 
 from __future__ import annotations
@@ -24,17 +25,20 @@ from typing import Any
 
 import numpy as np
 
+from soar.collect.models import Models
 from soar.configuration import validate
+from soar.episodes.store import quoted
 from soar.errors import ConfigError
 from soar.evaluation.results import success_rows, write_results
 from soar.evaluation.runner import evaluate, read_films
 from soar.evaluation.trials import Evaluation
-from soar.experiments.config import Arm, Experiment
-from soar.fleet.collection import Models, collect
+from soar.experiments.config import Experiment, Variant
+from soar.fleet.collection import collect
 from soar.fleet.processes import Reporter, run_workers
 from soar.improve.preset import Preset, load_preset
 from soar.pretraining.recording import record
-from soar.sim.scene import load_scene
+from soar.robots.workcell import SIMULATED
+from soar.scenes import load_scene
 from soar.training.config import PolicyTrainingConfig, following_instructions
 from soar.training.cotraining import AutonomousData, cotrain
 from soar.training.data import SourceConfig
@@ -42,7 +46,7 @@ from soar.training.data import SourceConfig
 HEADROOM_SEED = 3
 Progress = Callable[[str, int, int, str], None]
 Results = dict[tuple[str, str], list[Evaluation]]
-"""Evaluations by (scene, arm), one a training seed."""
+"""Evaluations by (scene, variant), one a training seed."""
 
 
 def reproduce(
@@ -62,9 +66,9 @@ def reproduce(
 
     Args:
         experiment: What is compared.
-        run: Folder of the run: the dataset, the policies and the evaluations of all arms.
+        run: Folder of the run: the dataset, the policies and the evaluations of all variants.
         models: The base policy, the subgoal model and the VLM.
-        language: The base policy of the arms that follow instructions.
+        language: The base policy of the variants that follow instructions.
         preset: Of collection and training.
         pretraining: Store of the base's demonstrations.
         results: The results file.
@@ -74,75 +78,74 @@ def reproduce(
     """
     settings = load_preset(preset)
     scenes = {load_scene(scene).name: scene for scene in experiment.scenes}
-    arms = experiment.arms
+    variants = experiment.variants
     evaluations: Results = {}
 
     def measure(names: list[str]) -> None:
-        for arm in names:
+        for variant in names:
             for name, scene in scenes.items():
-                evaluations[name, arm] = [
-                    _evaluate(job_of(arm, name, seed), scene, experiment.trials_of_each_task(scene), report)
-                    for seed in (range(experiment.training_seeds) if arms[arm].data != "none" else range(1))
+                evaluations[name, variant] = [
+                    _evaluate(job_of(variant, name, seed), scene, experiment.trials_of_each_task(scene), report)
+                    for seed in (range(experiment.training_seeds) if variants[variant].data != "none" else range(1))
                 ]
-                _write(results, command, arms, evaluations)
+                _write(results, command, variants, evaluations)
 
-    def trained_as(arm: str) -> str:
-        """Return the first arm that is trained alike: what differs only in the evaluation is one policy."""
-        return next(name for name in arms if _training(arms[name]) == _training(arms[arm]))
+    def trained_as(variant: str) -> str:
+        """Return the first variant that is trained alike: what differs only in the evaluation is one policy."""
+        return next(name for name in variants if _training(variants[name]) == _training(variants[variant]))
 
-    def out_of(arm: str, name: str, seed: int) -> Path:
-        place = Path() if arms[arm].pooled else Path(name)
-        return run / "policies" / place / f"{trained_as(arm)}-{seed}"
+    def out_of(variant: str, name: str, seed: int) -> Path:
+        place = Path() if variants[variant].pooled else Path(name)
+        return run / "policies" / place / f"{trained_as(variant)}-{seed}"
 
-    def begins_with(arm: str, name: str) -> str:
-        if arms[arm].after:
-            return str(out_of(arms[arm].after, name, 0))
-        return language if arms[arm].conditioning == "language" else models.policy
+    def begins_with(variant: str, name: str) -> str:
+        if variants[variant].after:
+            return str(out_of(variants[variant].after, name, 0))
+        return language if variants[variant].conditioning == "language" else models.policy
 
     def run_name(name: str, collector: str) -> str:
         return f"{run.name}-{name}-{collector}" if collector else f"{run.name}-{name}"
 
-    def job_of(arm: str, name: str, seed: int) -> dict[str, Any]:
-        collected = [run_name(scene, by) for by in experiment.collectors(arm) for scene in scenes]
+    def job_of(variant: str, name: str, seed: int) -> dict[str, Any]:
+        collected = [run_name(scene, by) for by in experiment.collectors(variant) for scene in scenes]
         return {
-            "name": arm,
-            "arm": dataclasses.asdict(arms[arm]),
+            "name": variant,
+            "variant": dataclasses.asdict(variants[variant]),
             "scene": name,
-            "out": str(out_of(arm, name, seed)),
-            "evaluation": str(run / "evaluations" / name / f"{arm}-{seed}.json"),
+            "out": str(out_of(variant, name, seed)),
+            "evaluation": str(run / "evaluations" / name / f"{variant}-{seed}.json"),
             "seed": seed,
-            "steps": arms[arm].steps or _recipe(settings, arms[arm]).fit.steps,
-            "policy": begins_with(arm, name),
+            "steps": variants[variant].steps or _recipe(settings, variants[variant]).fit.steps,
+            "policy": begins_with(variant, name),
             "subgoals": models.subgoals,
-            "where": _own_episodes("" if arms[arm].pooled else name, collected),
+            "where": _own_episodes("" if variants[variant].pooled else name, collected),
             "preset": preset,
             "pretraining": str(pretraining),
             "run": str(run),
             "workers": workers,
         }
 
-    def collect_by(arm: str, round: int) -> None:
+    def collect_by(variant: str, round: int) -> None:
         for name, scene in scenes.items():
             collect(
-                dataclasses.replace(models, policy=str(out_of(arm, name, 0))) if arm else models,
-                scene=scene,
+                dataclasses.replace(models, policy=str(out_of(variant, name, 0))) if variant else models,
+                workcell=SIMULATED + scene,
                 store=run / "episodes",
                 journal=run / "events.jsonl",
-                run=run_name(name, arm),
+                run=run_name(name, variant),
                 round=round,
                 seed=0,
                 config=collection,
                 workers=workers,
-                image_size=settings.image_size,
-                on_episode=functools.partial(_report_episode, report, f"collect in {name}{', ' if arm else ''}{arm}"),
+                on_episode=functools.partial(_report_episode, report, f"collect in {name}{', ' if variant else ''}{variant}"),
             )
 
     # What needs no data comes first: if the base is not what it should be, that shows at once.
-    measure([name for name, arm in arms.items() if arm.data == "none" and not arm.as_fast_as])
+    measure([name for name, variant in variants.items() if variant.data == "none" and not variant.as_fast_as])
     collection = dataclasses.replace(settings.improvement.collection, episodes=experiment.episodes)
     if experiment.set_table_every is not None:
         collection = dataclasses.replace(collection, set_table_every=experiment.set_table_every)
-    if any(arm.data == "headroom" for arm in arms.values()):
+    if any(variant.data == "headroom" for variant in variants.values()):
         for name, scene in scenes.items():
             record(
                 "headroom",
@@ -153,31 +156,31 @@ def reproduce(
                 workers=workers,
                 on_world=functools.partial(_report_world, report, f"demonstrations in {name}"),
             )
-    trained = [name for name, arm in arms.items() if arm.data != "none"]
+    trained = [name for name, variant in variants.items() if variant.data != "none"]
     for round in range(1 + max((len(experiment.collectors(name)) for name in trained), default=-1)):
         now = [name for name in trained if len(experiment.collectors(name)) == round]
-        for collector in dict.fromkeys(arms[name].after for name in now if arms[name].data == "autonomous"):
+        for collector in dict.fromkeys(variants[name].after for name in now if variants[name].data == "autonomous"):
             collect_by(collector, round)
-        jobs = [job_of(arm, name, seed) for arm in now for name in scenes for seed in range(experiment.training_seeds)]
+        jobs = [job_of(variant, name, seed) for variant in now for name in scenes for seed in range(experiment.training_seeds)]
         _train(list({job["out"]: job for job in jobs}.values()), workers, report)
         measure(now)
-    measure([name for name, arm in arms.items() if arm.as_fast_as])
+    measure([name for name, variant in variants.items() if variant.as_fast_as])
     return evaluations
 
 
 def _own_episodes(scene: str, runs: Sequence[str]) -> str:
     """Return SQL for what the base has collected, and what was collected in later rounds under these names."""
-    names = ", ".join("'" + name.replace("'", "''") + "'" for name in runs)
+    names = ", ".join(quoted(name) for name in runs)
     which = f"(round = 0 OR run IN ({names}))" if runs else "round = 0"
-    return f"scene = '{scene}' AND {which}" if scene else which
+    return f"scene = {quoted(scene)} AND {which}" if scene else which
 
 
-def _training(arm: Arm) -> Arm:
-    return dataclasses.replace(arm, subgoals="", as_fast_as="")
+def _training(variant: Variant) -> Variant:
+    return dataclasses.replace(variant, subgoals="", as_fast_as="")
 
 
-def _recipe(preset: Preset, arm: Arm) -> PolicyTrainingConfig:
-    return preset.pretraining.policy if arm.from_scratch else preset.improvement.policy
+def _recipe(preset: Preset, variant: Variant) -> PolicyTrainingConfig:
+    return preset.pretraining.policy if variant.from_scratch else preset.improvement.policy
 
 
 def _train(jobs: list[dict[str, Any]], workers: int, report: Progress) -> None:
@@ -187,56 +190,55 @@ def _train(jobs: list[dict[str, Any]], workers: int, report: Progress) -> None:
         steps_done[index] = int(progress["done"])
         report("train", sum(steps_done), sum(job["steps"] for job in jobs), Path(str(jobs[index]["out"])).name)
 
-    run_workers(train_arm, jobs, workers=workers, on_report=receive)
+    run_workers(train_variant, jobs, workers=workers, on_report=receive)
 
 
 def _evaluate(job: Mapping[str, Any], scene: str, trials: int, report: Progress) -> Evaluation:
-    arm, out = validate(Arm, job["arm"], "arm"), Path(job["evaluation"])
+    variant, out = validate(Variant, job["variant"], "variant"), Path(job["evaluation"])
     scale = 1.0
-    if arm.as_fast_as:
-        ours = mean_speed_m(out.with_name(f"{arm.as_fast_as}-0.json"))
+    if variant.as_fast_as:
+        ours = mean_speed_m(out.with_name(f"{variant.as_fast_as}-0.json"))
         scale = round(ours / mean_speed_m(out.with_name("pretrained-0.json")), 2)
     return evaluate(
-        Path(job["policy"]) if arm.data == "none" else Path(job["out"]),
-        scene=scene,
-        subgoals=arm.subgoals or job["subgoals"],
+        Path(job["policy"]) if variant.data == "none" else Path(job["out"]),
+        workcell=SIMULATED + scene,
+        subgoals=variant.subgoals or job["subgoals"],
         trials=trials,
         out=out,
-        arm=str(job["name"]),
+        variant=str(job["name"]),
         workers=int(job["workers"]),
         action_scale=scale,
-        image_size=load_preset(str(job["preset"])).image_size,
         on_trial=functools.partial(_report_trial, report, f"evaluate {out.stem} in {job['scene']}"),
     )
 
 
-def train_arm(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
-    """Train one arm with one seed (worker entry point); reports `done` and `total` steps."""
-    arm = validate(Arm, item["arm"], "arm")
+def train_variant(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
+    """Train one variant with one seed (worker entry point); reports `done` and `total` steps."""
+    variant = validate(Variant, item["variant"], "variant")
     preset: Preset = load_preset(item["preset"])
-    config = _recipe(preset, arm)
-    if arm.conditioning == "language":
+    config = _recipe(preset, variant)
+    if variant.conditioning == "language":
         config = following_instructions(config, preset.pretraining.sentences)
-    changes = [field.name for field in dataclasses.fields(SourceConfig) if hasattr(arm, field.name)]
-    own = {name: value for name in changes if (value := getattr(arm, name)) is not None}
+    changes = [field.name for field in dataclasses.fields(SourceConfig) if hasattr(variant, field.name)]
+    own = {name: value for name in changes if (value := getattr(variant, name)) is not None}
     run = Path(item["run"])
     autonomous = None
     source = dataclasses.replace(preset.improvement.policy.autonomous, **own)
-    if arm.data == "autonomous":
+    if variant.data == "autonomous":
         autonomous = AutonomousData(
             store=run / "episodes",
-            success_only=arm.success_only,
-            label=arm.label,
-            threshold=preset.improvement.threshold if arm.success_only and arm.label == "vlm" else 0.0,
+            success_only=variant.success_only,
+            label=variant.label,
+            threshold=preset.improvement.threshold if variant.success_only and variant.label == "vlm" else 0.0,
             where=item["where"],
         )
-    elif arm.data == "headroom":
+    elif variant.data == "headroom":
         # Demonstrations are neither slow nor idle: they are learned from as the pre-training data is, but as often as own data.
         source = config.pretraining
         autonomous = AutonomousData(store=run / "headroom" / item["scene"] / "episodes", success_only=False)
-    elif arm.gripper_weight is not None:
+    elif variant.gripper_weight is not None:
         config = dataclasses.replace(
-            config, pretraining=dataclasses.replace(config.pretraining, gripper_weight=arm.gripper_weight)
+            config, pretraining=dataclasses.replace(config.pretraining, gripper_weight=variant.gripper_weight)
         )
     config = dataclasses.replace(
         config,
@@ -244,14 +246,14 @@ def train_arm(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
         autonomous=source,
         upsampling=preset.improvement.policy.upsampling,
         autonomous_cap=preset.improvement.policy.autonomous_cap,
-        autonomous_share=arm.share,
+        autonomous_share=variant.share,
     )
     cotrain(
         config,
         Path(item["out"]),
         pretraining=Path(item["pretraining"]),
         autonomous=autonomous,
-        initial=None if arm.from_scratch else Path(item["policy"]),
+        initial=None if variant.from_scratch else Path(item["policy"]),
         on_step=lambda done, total, _metrics: report(done=done, total=total) if done % 20 == 0 else None,
     )
     return {}
@@ -277,13 +279,13 @@ def mean_speed_m(evaluation: Path) -> float:
     """
     lengths = [np.linalg.norm(episode.actions_TD[:, :3], axis=1).mean() for episode in read_films(evaluation)]
     if not lengths:
-        raise ConfigError(f"no films beside {evaluation}: evaluate that arm first")
+        raise ConfigError(f"no films beside {evaluation}: evaluate that variant first")
     return float(np.mean(lengths))
 
 
-def _write(results: Path, command: str, arms: Mapping[str, Arm], evaluations: Results) -> None:
+def _write(results: Path, command: str, variants: Mapping[str, Variant], evaluations: Results) -> None:
     rows = []
-    order = list(arms)
+    order = list(variants)
     for (_scene, _arm), group in sorted(evaluations.items(), key=lambda item: order.index(item[0][1])):
         for seed, evaluation in enumerate(group):
             made_by = {"training_seed": seed, "policy": evaluation.policy, "subgoals": evaluation.subgoal_model}

@@ -1,305 +1,139 @@
-"""Autonomous collection in simulation: several processes, each with a robot and a table of its own, into one store (§3).
+"""Autonomous collection by one robot or by several simulated ones, into one store (§3).
 
-No table is reset between episodes, unless `CollectionConfig.set_table_every` says so; only a robot that begins, or begins again
-after its process was killed, finds its objects in new random places, some of them in a container, as a person who comes in the
-morning would have put them. A robot's number is its name: `sim-0`, `sim-1`, … With more robots than processes they take turns,
-each with all of its episodes.
+A workcell that can be opened only once has one robot, which this process drives. A simulated one has as many as one likes, each
+with a table of its own, in as many processes as there are cores for them. No table is reset between episodes, unless
+`CollectionConfig.set_table_every` says so; only a robot that begins, or begins again after its process was killed, finds its
+objects in new random places, as a person who comes in the morning would have put them. Simulated robots are called `NAME-0`,
+`NAME-1`, … With more robots than processes they take turns, each with all of its episodes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from soar.collect.collector import Collector
-from soar.collect.config import CollectConfig, CollectionConfig
-from soar.configuration import validate
-from soar.episodes.store import EpisodeStore
+from soar.collect.config import CollectionConfig
+from soar.collect.listeners import Listener
+from soar.collect.models import Models, check_models, open_subgoals, open_vlm
+from soar.episodes.store import EpisodeStore, quoted
 from soar.errors import ConfigError
-from soar.evaluation.runner import ORACLE, check_rendering, open_subgoals, open_world
 from soar.event_log import Journal
-from soar.fleet.processes import Reporter, run_workers
-from soar.instruction_grammar import parse_instruction
+from soar.fleet.processes import run_workers
+from soar.fleet.session import SessionConfig, episode_report, run_robot, run_session
 from soar.policies.base import Policy
-from soar.policies.exploration import Explorer
-from soar.policies.loading import open_policy
-from soar.robots.safety import SafeRobot
-from soar.seeding import derive_seed, generator
-from soar.sim.robot import SimRobot
-from soar.sim.world import World
-from soar.subgoals.loading import open_subgoal_model
-from soar.tasks import PresenceChecker, SuccessDetector, TaskProposer
-from soar.tasks.notification import MissingObjectWebhook
-from soar.tasks.open_vocabulary import OpenVocabularyProposer, read_constitution
-from soar.tasks.proposal import ProposalConfig
-from soar.tasks.questions import read_questions, reviewed
-from soar.types import Provenance, Task
-from soar.vlm.base import VisionLanguageModel
-from soar.vlm.loading import check_vlm, open_language_model, open_vlm
-from soar.vlm.oracle import OracleVLM
+from soar.robots.workcell import Workcell, load_workcell
+from soar.tasks.open_vocabulary import read_constitution
+from soar.vlm.loading import load_language_model
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Models:
-    """Where the models of an autonomous robot are.
-
-    Attributes:
-        policy: Folder of the policy, or URL of one behind `soar serve` (see `soar.policies.loading`).
-        subgoals: Folder of the subgoal model, another model's YAML file (see `soar.subgoals.loading`), or `oracle`; a
-            language-conditioned policy acts without.
-        vlm: Folder of the VQA model, another model's YAML file (see `soar.vlm.loading`), `human`, or `oracle` (the simulator's
-            truth with the paper's noise, §D).
-    """
-
-    policy: str
-    subgoals: str
-    vlm: str
-
-
-def open_robots_vlm(name: str, robot: SimRobot, seed: int = 0) -> VisionLanguageModel:
-    """Return the model of that name (see `soar.vlm.loading`), or with `oracle` the simulator's noisy answers.
-
-    Raises:
-        CheckpointError: It cannot be loaded.
-        ConfigError: Its YAML file is invalid.
-    """
-    return OracleVLM(robot.answer, seed=seed) if name == ORACLE else open_vlm(name)
-
-
-def check_models(models: Models) -> None:
-    """Load all models once, so that what is wrong with them shows before any work begins.
-
-    Raises:
-        CheckpointError: One of them is missing, foreign or damaged.
-        ModelServerError: The server of one of them does not answer.
-    """
-    if open_policy(models.policy).conditioning == "goal" and models.subgoals != ORACLE:
-        open_subgoal_model(models.subgoals)
-    if models.vlm != ORACLE:
-        check_vlm(models.vlm)
+OnEpisode = Callable[[int, int, dict[str, Any]], None]
 
 
 def collect(
     models: Models,
     *,
-    scene: str,
+    workcell: str,
     store: str | Path,
     journal: Path,
     run: str,
     round: int,
     seed: int,
     config: CollectionConfig,
-    workers: int,
-    image_size: int,
-    on_episode: Callable[[int, int, dict[str, Any]], None] | None = None,
+    workers: int = 1,
+    image_size: int | None = None,
+    on_episode: OnEpisode | None = None,
+    listeners: Sequence[Listener] = (),
 ) -> int:
     """Collect until the store holds `config.episodes` episodes of this run and round.
 
     Args:
         models: Of all robots.
-        scene: Name of a scene, or path of its YAML file.
+        workcell: Name of a workcell, path of its YAML file, or `sim:SCENE`.
         store: Folder or URI of the episode store; made when it does not exist.
         journal: Where events are appended.
         run: Name of the run.
         round: Number of the round.
         seed: Of everything random.
         config: How.
-        workers: Robots, each in a process.
-        image_size: Of the cameras [px].
-        on_episode: Called after each episode with (episodes done, episodes in all, `{"instruction", "success", "truth"}`).
+        workers: Processes for simulated robots.
+        image_size: Of simulated cameras [px]; the policy's by default.
+        on_episode: Called after each episode with (episodes done, episodes in all, see `episode_report`).
+        listeners: Told what a real robot does (see `soar.collect.listeners`).
 
     Returns:
         How many episodes of this run and round the store holds.
 
     Raises:
-        ConfigError: The scene or a number is invalid.
+        ConfigError: The workcell, the scene or a number is invalid.
         CheckpointError: A model cannot be loaded.
         StoreError: The store cannot be written; what was stored is kept.
+        RobotFault: `unrecoverable`.
     """
     if workers < 1:
         raise ConfigError(f"collect: workers must be at least 1, got {workers}")
-    # What can be wrong is opened here first: an error in a worker is a worse message.
-    check_models(models)
-    if config.proposal.questions:
-        read_questions(Path(config.proposal.questions))
+    # What can be wrong is opened here first: an error in a worker is a worse message, and nothing is made before.
+    cell, policy = load_workcell(workcell), check_models(models)
     if config.proposal.constitution:
         read_constitution(Path(config.proposal.constitution))
-        open_language_model(config.proposal.lister or models.vlm)
-
-    episodes = EpisodeStore(store, mode="open_or_create")
-    mine = episodes.episodes(f"run = {_quoted(run)} AND round = {round}")
-    robots = config.robots or workers
-    names = [f"sim-{number}" for number in range(robots)]
-    have = {name: sum(record.provenance.robot == name for record in mine) for name in names}
-    # Robots of an earlier call with more workers keep what they have done; the rest is shared out.
-    if len(mine) < config.episodes:
-        check_rendering(scene, image_size)
-    left = max(0, config.episodes - len(mine))
-    quotas = {name: have[name] + left // robots + (number < left % robots) for number, name in enumerate(names)}
-    done = len(mine)
-    if on_episode is not None:
-        on_episode(done, config.episodes, {})
-
-    def receive(_index: int, report: dict[str, Any]) -> None:
-        nonlocal done
-        done += 1
+        load_language_model(config.proposal.lister or models.vlm)
+    questions = Path(config.proposal.questions) if config.proposal.questions else None
+    size = image_size or policy.image_size
+    with cell.open(image_size=size, questions=questions) as opened:
+        check_abilities(opened, models, policy, config)
+        episodes = EpisodeStore(store, mode="open_or_create")
+        mine = episodes.episodes(f"run = {quoted(run)} AND round = {round}")
+        left, done = max(0, config.episodes - len(mine)), len(mine)
         if on_episode is not None:
-            on_episode(done, config.episodes, report)
+            on_episode(done, config.episodes, {})
+        names = [f"{cell.name}-{number}" for number in range(config.robots)] if cell.simulated else [cell.name]
+        have = {name: sum(record.provenance.robot == name for record in mine) for name in names}
+        sessions = [
+            SessionConfig(
+                models=models,
+                workcell=workcell,
+                robot=name,
+                image_size=size,
+                store=str(store),
+                journal=str(journal),
+                # Robots of an earlier call with more of them keep what they have done; the rest is shared out.
+                episodes=have[name] + left // len(names) + (number < left % len(names)),
+                run=run,
+                round=round,
+                seed=seed,
+                config=config,
+            )
+            for number, name in enumerate(names)
+        ]
+        sessions = [session for session in sessions if session.episodes > have[session.robot]]
 
-    items = [
-        {
-            "models": asdict(models),
-            "scene": scene,
-            "store": str(store),
-            "journal": str(journal),
-            "robot": name,
-            "episodes": quotas[name],
-            "run": run,
-            "round": round,
-            "seed": seed,
-            "config": asdict(config),
-            "image_size": image_size,
-        }
-        for name in names
-        if quotas[name] > have[name]
-    ]
-    run_workers(run_robot, items, workers=workers, journal=Journal(journal), on_report=receive)
-    return episodes.count(f"run = {_quoted(run)} AND round = {round}")
+        def receive(report: dict[str, Any]) -> None:
+            nonlocal done
+            done += 1
+            if on_episode is not None:
+                on_episode(done, config.episodes, report)
 
-
-def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
-    """Collect with one robot (worker entry point); reports `instruction`, `success` and `truth` of each episode."""
-    config = validate(CollectionConfig, item["config"], "collection")
-    models = Models(**item["models"])
-    world = open_world(item["scene"], item["image_size"])
-    robot, scene = SimRobot(world), world.config.scene()
-    policy, vlm = open_policy(models.policy), open_robots_vlm(models.vlm, robot, item["seed"])
-    subgoal_model = open_subgoals(models.subgoals, robot) if policy.conditioning == "goal" else None
-    store = EpisodeStore(item["store"], mode="open_or_create")
-    past = store.episodes(f"run = {_quoted(item['run'])}")
-    proposal = config.proposal
-    tasks = reviewed(scene.tasks, Path(proposal.questions)) if proposal.questions else scene.tasks
-    detector = SuccessDetector(vlm, config.threshold)
-    proposer = open_proposer(
-        proposal,
-        vlm,
-        models.vlm,
-        tasks,
-        seed=derive_seed(item["seed"], item["robot"]) % 2**31,
-        past=[record.instruction for record in past],
-        past_successes=[record.instruction for record in past if record.success],
-        detector=detector if proposal.reproposals else None,
-    )
-    presence = None
-    if config.watch_objects:
-        webhook = MissingObjectWebhook(proposal.notify, item["robot"]) if proposal.notify else None
-        presence = PresenceChecker(vlm, tasks) if webhook is None else PresenceChecker(vlm, tasks, webhook)
-
-    def exploring(seed: int) -> Policy:
-        return Explorer(policy, config.exploration, action_std=policy.action_std, seed=seed)
-
-    def prepare(index: int) -> None:
-        if config.set_table_every and index > begun and index % config.set_table_every == 0:
-            set_table(index)
-
-    def set_table(index: int) -> None:
-        table = f"collection/{item['run']}/{item['round']}/{item['robot']}"
-        _set_table(world, derive_seed(item["seed"], table, index) % 2**31)
-
-    collector = Collector(
-        robot=SafeRobot(robot, scene.workspace),
-        scene=scene,
-        proposer=proposer,
-        subgoal_model=subgoal_model,
-        policy=exploring,
-        detector=detector,
-        store=store,
-        journal=Journal(Path(item["journal"])),
-        provenance=Provenance(
-            policy=policy.id,
-            vlm=vlm.id,
-            subgoal_model="" if subgoal_model is None else subgoal_model.id,
-            robot=item["robot"],
-            run=item["run"],
-            round=item["round"],
-            seed=item["seed"],
-        ),
-        config=CollectConfig(),
-        presence=presence,
-        prepare=prepare,
-        truth=lambda task: _truth(robot, task),
-    )
-    begun = collector.collected()
-    set_table(begun)
-    collector.run(
-        item["episodes"],
-        stopping=lambda: report.stopping,
-        on_episode=lambda episode: report(
-            instruction=episode.instruction, success=episode.labels[0].success, truth=episode.labels[-1].success
-        ),
-    )
-    return {}
+        if not cell.simulated and sessions:
+            run_session(opened, sessions[0], on_episode=lambda episode: receive(episode_report(episode)), listeners=listeners)
+    if cell.simulated:
+        items = [asdict(session) for session in sessions]
+        run_workers(
+            run_robot, items, workers=workers, journal=Journal(journal), on_report=lambda _index, report: receive(report)
+        )
+    return episodes.count(f"run = {quoted(run)} AND round = {round}")
 
 
-def _set_table(world: World, seed: int) -> None:
-    """Put everything somewhere, two things of five in a container where there is one."""
-    rng = generator(seed, "table")
-    inside = {name: str(rng.choice(world.containers)) for name in world.graspable if world.containers and rng.random() < 0.4}
-    world.reset(seed, inside=inside)
-
-
-def open_proposer(
-    config: ProposalConfig,
-    vlm: VisionLanguageModel,
-    vlm_name: str,
-    tasks: Sequence[Task],
-    *,
-    seed: int,
-    past: Sequence[str] = (),
-    past_successes: Sequence[str] = (),
-    detector: SuccessDetector | None = None,
-) -> TaskProposer:
-    """Return the proposer of a scene's tasks, or with a constitution that of the tasks which a model lists.
-
-    Args:
-        config: How tasks are proposed.
-        vlm: Answers the feasibility questions.
-        vlm_name: Its name; it lists tasks too, when `config.lister` names no other model.
-        tasks: The scene's.
-        seed: Of the selector.
-        past: Instructions of the attempts so far, which count wherever they came from.
-        past_successes: Instructions of those that were judged successes.
-        detector: Vets what was chosen; None: nobody does.
+def check_abilities(workcell: Workcell, models: Models, policy: Policy, config: CollectionConfig) -> None:
+    """Refuse what a workcell cannot do, before anything moves or is written.
 
     Raises:
-        ConfigError: The constitution cannot be read, or the model that is to list tasks does not reply in words.
+        ConfigError: An oracle or a set table is asked of a place that has none; the message says what its driver lacks.
     """
-    if not config.constitution:
-        return TaskProposer(
-            vlm, tasks, config.selector(seed), past, past_successes, detector=detector, reproposals=config.reproposals
+    if policy.conditioning == "goal":
+        open_subgoals(models.subgoals, workcell)
+    open_vlm(models.vlm, workcell)
+    if config.set_table_every and workcell.set_table is None:
+        raise ConfigError(
+            f"set_table_every {config.set_table_every}: nobody sets the table of workcell {workcell.name!r}, since its driver "
+            "has no set_table(seed). Use 0, and set it yourself."
         )
-    return OpenVocabularyProposer(
-        vlm,
-        open_language_model(config.lister or vlm_name),
-        read_constitution(Path(config.constitution)),
-        tasks,
-        config.selector(seed),
-        past=past,
-        past_successes=past_successes,
-        detector=detector,
-        reproposals=config.reproposals,
-    )
-
-
-def _truth(robot: SimRobot, task: Task) -> bool | None:
-    """Return whether a task is done; None when the simulator has no such task, which a model may have listed all the same."""
-    known, kind = robot.world.specs, parse_instruction(task.instruction).kind
-    if not known.keys() >= set(task.objects) or (kind in ("open", "close") and "drawer" not in known):
-        return None
-    return robot.succeeded(task.instruction)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -25,7 +25,9 @@ from soar.formats.fingerprints import fingerprint
 from soar.formats.gripper_range import Grippers, survey
 from soar.formats.pictures import ImageRange, check_range
 from soar.formats.rlds_features import (
+    ACTION,
     METADATA,
+    STATE,
     Features,
     as_bytes,
     camera_images,
@@ -34,7 +36,7 @@ from soar.formats.rlds_features import (
     metadata,
     other_wordings,
 )
-from soar.formats.rlds_vectors import ACTION, STATE, gripper_numbers, read_vectors
+from soar.formats.rlds_vectors import gripper_numbers, read_vectors
 from soar.formats.steps import Actions, Dataset, Found, Unsaid, episode_of_steps, subgoals_of_steps, text_list
 from soar.formats.texts import verdict_of
 from soar.formats.vector_maps import VectorConfig

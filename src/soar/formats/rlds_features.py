@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from soar.errors import FormatError
 from soar.formats import tfrecord
 from soar.formats.texts import Spoken, spoken, text_of, verdict_of
+from soar.formats.vector_maps import EULER, EXAMPLE, POSITION, QUATERNION, VECTOR
 
 Features = Mapping[str, tfrecord.Values]
+STATE, ACTION = "steps/observation/state", "steps/action"
 OBSERVATION, METADATA = "steps/observation/", "episode_metadata/"
 _LANGUAGE = (
     "steps/language_instruction",
@@ -22,6 +24,15 @@ _LANGUAGE = (
     "episode_metadata/language_instruction",
 )
 """Where the first one that is there holds the instruction."""
+WITHIN = {STATE: OBSERVATION, ACTION: ACTION + "/"}
+"""Where the parts of a state and of an action are, if they are apart."""
+FLAGS = {STATE: "--state-map", ACTION: "--action-map"}
+_PARTS: tuple[tuple[tuple[str, ...], dict[int, tuple[str, ...]]], ...] = (
+    (("world_vector", "translation", "position", "xyz"), {3: POSITION}),
+    (("rotation", "orientation", "euler", "rpy", "quat"), {3: EULER, 4: QUATERNION}),
+    (("gripper", "grasp"), {1: ("gripper",)}),
+)
+"""How datasets call the parts, and how many numbers each has."""
 _PER_STEP = ("steps/is_first", "steps/is_last", "steps/is_terminal", "steps/reward", "steps/discount")
 
 
@@ -63,12 +74,43 @@ def vectors(features: Features, name: str, dim: int, steps: int, place: str) -> 
         found = "it holds " + kind(values, steps) if name in features else listed(features, name, steps)
         raise FormatError(
             f"{place}: no {name} of floats, {found}; this is not an RLDS dataset with states and actions of a robot arm"
+            f"{_hint(features, name, steps)}"
+        )
+    each = values.size // steps if steps and values.size % steps == 0 else dim
+    if each != dim:
+        raise FormatError(
+            f"{place}: {name} has {each} numbers a step, {dim} are needed ({' '.join(VECTOR)})"
+            f"{_hint(features, name, steps) or f'. Say which is which, for example {FLAGS[name]} {EXAMPLE}'}"
         )
     if values.size % dim:
         raise FormatError(
             f"{place}: {name} has {values.size} numbers, which is no multiple of {dim}; its vectors have another size"
         )
     return values.reshape(-1, dim).astype(np.float32)
+
+
+def fitting_map(features: Features, name: str, steps: int) -> str:
+    """Return a map of what is below an action's name, or beside a state's; empty where it is not clear which is which."""
+    prefix = WITHIN[name]
+    counts = {
+        key.removeprefix(prefix): len(values) // steps
+        for key, values in sorted(features.items())
+        if key.startswith(prefix) and key != name and isinstance(values, np.ndarray) and steps and len(values) % steps == 0
+    }
+    parts = []
+    for words, targets in _PARTS:
+        found = [key for key, count in counts.items() if count in targets and any(word in key.lower() for word in words)]
+        if len(found) != 1:
+            return ""
+        key = found[0]
+        turned = "clos" in key.lower()
+        parts += [f"{target}={'-' * turned}{key}[{n}]{'+1' * turned}" for n, target in enumerate(targets[counts[key]])]
+    return ",".join(parts)
+
+
+def _hint(features: Features, name: str, steps: int) -> str:
+    found = fitting_map(features, name, steps)
+    return f". If these are its parts: {FLAGS[name]} {found}" if found else ""
 
 
 def listed(features: Features, name: str, steps: int) -> str:

@@ -5,7 +5,7 @@ Shape suffixes: N steps, D numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,10 @@ from numpy.typing import NDArray
 
 from soar.errors import FormatError
 from soar.formats import tfrecord
-from soar.formats.rlds_features import Features, as_bytes, listed, vectors
+from soar.formats.rlds_features import ACTION, FLAGS, STATE, WITHIN, Features, as_bytes, listed, vectors
 from soar.formats.tfrecord_part import read_part
-from soar.formats.vector_maps import EULER, EXAMPLE, PLAIN, POSITION, VectorConfig, VectorMap, parse_map
+from soar.formats.vector_maps import PLAIN, VectorConfig, VectorMap, parse_map
 
-STATE, ACTION = "steps/observation/state", "steps/action"
-_WITHIN = {STATE: "steps/observation/", ACTION: "steps/action/"}
-_FLAGS = {STATE: "--state-map", ACTION: "--action-map"}
 _COUNTED = ("steps/is_first", "steps/is_last", "steps/is_terminal", "steps/reward", "steps/discount")
 _LARGEST_BYTES = 2**20
 """Features above it are images, and no vectors."""
@@ -51,9 +48,7 @@ def gripper_numbers(
     names = {STATE, ACTION, *_COUNTED}
 
     def wanted(name: str, size: int) -> bool:
-        below = (config.state_map and name.startswith(_WITHIN[STATE])) or (
-            config.action_map and name.startswith(_WITHIN[ACTION])
-        )
+        below = (config.state_map and name.startswith(WITHIN[STATE])) or (config.action_map and name.startswith(WITHIN[ACTION]))
         return name in names or bool(below and size < _LARGEST_BYTES)
 
     for record in records:
@@ -76,13 +71,9 @@ def gripper_numbers(
 def _columns(features: Features, name: str, config: VectorConfig, steps: int, place: str) -> tuple[VectorMap, NDArray[Any]]:
     """Return the map of a state or an action, and the numbers (N, D) that it is for."""
     text = config.state_map if name == STATE else config.action_map
-    prefix = _WITHIN[name]
     if not text:
-        try:
-            return PLAIN, vectors(features, name, PLAIN.count, steps, place)
-        except FormatError as error:
-            there = [key.removeprefix(prefix) for key in sorted(features) if key.startswith(prefix) and key != name]
-            raise FormatError(f"{error}. Say which is which: {_FLAGS[name]} {_fitting(there)}") from error
+        return PLAIN, vectors(features, name, PLAIN.count, steps, place)
+    prefix = WITHIN[name]
     columns: list[NDArray[Any]] = []
     names: list[str] = []
     for key in sorted(features, key=lambda key: (key != name, key)):
@@ -94,16 +85,5 @@ def _columns(features: Features, name: str, config: VectorConfig, steps: int, pl
             numbers = range(values.size // steps)
             names += ["" if key == name else f"{key.removeprefix(prefix)}[{number}]" for number in numbers]
     if not columns:
-        raise FormatError(f"{place}: no numbers for {_FLAGS[name]}, {listed(features, name, steps)}")
-    return parse_map(text, names, flag=_FLAGS[name]), np.concatenate(columns, axis=1)
-
-
-def _fitting(names: Sequence[str]) -> str:
-    """Return a map that may fit entries of these names: the one of RT-X if they are its, else how one is written."""
-    grippers = [name for name in names if "grip" in name]
-    if not {"world_vector", "rotation_delta"} <= set(names) or not grippers:
-        return f"{EXAMPLE}, with NAME[PLACE] for what is not in the vector"
-    moves = [f"{axis}=world_vector[{place}]" for place, axis in enumerate(POSITION)]
-    turns = [f"{angle}=rotation_delta[{place}]" for place, angle in enumerate(EULER)]
-    gripper = next((name for name in grippers if "open" in name), grippers[0])
-    return ",".join([*moves, *turns, f"gripper={'-' if 'clos' in gripper else ''}{gripper}[0]"])
+        raise FormatError(f"{place}: no numbers for {FLAGS[name]}, {listed(features, name, steps)}")
+    return parse_map(text, names, flag=FLAGS[name]), np.concatenate(columns, axis=1)

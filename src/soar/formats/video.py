@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 import av
+import cv2
 import numpy as np
 
 from soar.errors import FormatError
@@ -22,6 +23,8 @@ _ENCODERS = {
     "av1": ("libsvtav1", {"g": "2", "crf": "30", "preset": "10", "svtav1-params": "lp=1"}),
     "h264": ("libx264", {"g": "2", "crf": "18"}),
 }
+_BT601, _VIDEO_LEVELS = (2, 5, 6), (0, 1)
+"""FFmpeg's numbers of colour spaces and ranges; the first of the spaces, and of the ranges, is none."""
 TOLERANCE_S = 1e-4
 """How far the time of a frame may be from what is expected."""
 
@@ -127,6 +130,9 @@ class VideoWriter:
 def _image(frame: av.VideoFrame, path: Path, image_range: ImageRange | None) -> Image:
     """Return a frame as RGB of 8 bits. Colour of more bits has the whole range, so it is only rounded; grey may be depth."""
     components = frame.format.components
+    if _is_plain(frame):
+        # FFmpeg's own conversion rounds down: its pictures are a level darker.
+        return np.asarray(cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2RGB_I420), np.uint8)
     if len(components) > 2 or components[0].bits <= 8 or frame.format.name.startswith("pal"):
         return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     try:
@@ -134,6 +140,12 @@ def _image(frame: av.VideoFrame, path: Path, image_range: ImageRange | None) -> 
     except ValueError as error:
         raise FormatError(f"{path}: frames of format {frame.format.name} are not read; encode the video again") from error
     return scaled(values, f"a frame of format {frame.format.name}", str(path), image_range)
+
+
+def _is_plain(frame: av.VideoFrame) -> bool:
+    """Whether a frame has the format of most videos: 4:2:0, 8 bits, BT.601 or no colours named, video levels."""
+    colours = int(frame.colorspace) in _BT601 and int(frame.color_range) in _VIDEO_LEVELS
+    return frame.format.name == "yuv420p" and colours and frame.height % 2 == 0 and frame.width % 2 == 0
 
 
 @contextmanager

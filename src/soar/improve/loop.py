@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from soar.collect.models import Models, check_models
 from soar.episodes import EpisodeStore
 from soar.errors import ConfigError
 from soar.evaluation import Evaluation, not_worse, read_evaluation
 from soar.evaluation.runner import evaluate
-from soar.fleet.collection import Models, check_models, collect
+from soar.evaluation.trial_running import JudgeName, check_judge
+from soar.fleet.collection import check_abilities, collect
 from soar.improve.preset import Preset
 from soar.improve.run_folder import RunFolder
 from soar.improve.run_report import write_run_report
@@ -31,7 +33,7 @@ from soar.nn.model_files import copy_model
 from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.pretraining.recording import record
 from soar.progress import Progress
-from soar.sim.scene import load_scene
+from soar.robots.workcell import load_workcell
 from soar.training.config import PolicyTrainingConfig
 from soar.training.cotraining import AutonomousData, cotrain
 from soar.training.policy import load_parent
@@ -46,30 +48,32 @@ class ImproveConfig:
 
     Attributes:
         run: Its folder, see `soar.improve.run_folder`; its name is the run's name.
-        scene: Name of a scene, or path of its YAML file.
+        workcell: Name of a workcell, path of its YAML file, or `sim:SCENE`.
         models: The base policy, and the frozen models.
         preset: How much of everything.
         seed: Of collection and training. Evaluation has seeds of its own.
         learner: Folder of another policy that learns from what is collected, as long as none of its descendants is deployed;
             the deployed policy learns itself by default.
         demonstrations: Configuration of the base's demonstrations, some of which are recorded again to co-train on.
-        pretraining: Store of demonstrations to co-train on instead.
+        pretraining: Store of demonstrations to co-train on instead; outside of the simulated tabletop there is no other way.
+        judge: Who says in evaluations whether it worked: the workcell's truth, or the vision-language model.
         device: Of torch, for training.
     """
 
     run: Path
-    scene: str
+    workcell: str
     models: Models
     preset: Preset
     seed: int = 0
     learner: str | None = None
     demonstrations: str = "demonstrations"
     pretraining: str | None = None
+    judge: JudgeName = "truth"
     device: str = "cpu"
 
     def __post_init__(self) -> None:
         if not self.run.name:
-            raise ConfigError(f"--run {self.run}: name a folder, for example runs/{self.scene}")
+            raise ConfigError(f"--run {self.run}: name a folder, for example runs/mine")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +106,7 @@ def improve(config: ImproveConfig, on_progress: Progress = lambda phase, done, t
         SoarError: Something cannot be written; what was finished is kept.
     """
     # What is wrong with the models or the scene must not leave a folder behind.
-    load_scene(config.scene)
-    check_models(config.models)
+    check(config)
     base, learner = (_checked(folder, config) for folder in (config.models.policy, config.learner))
     if config.pretraining is not None:
         EpisodeStore(config.pretraining)
@@ -123,9 +126,29 @@ def improve(config: ImproveConfig, on_progress: Progress = lambda phase, done, t
             folder.journal.append("round_finished", round=round)
     deployed = folder.deployed(before_round=rounds)
     folder.point_at(deployed)
-    write_run_report(folder, scene=config.scene, deployed=deployed)
+    write_run_report(folder, scene=load_workcell(config.workcell).scene.name, deployed=deployed)
     after = read_evaluation(folder.evaluation(deployed))
     return Improvement(before=before, after=after, report=folder.report, dataset=folder.episodes)
+
+
+def check(config: ImproveConfig) -> None:
+    """Open all that a run needs once, so that what is wrong shows before anything is made.
+
+    Raises:
+        ConfigError: Something in the configuration is invalid, or the workcell cannot do what is asked of it.
+        CheckpointError: A model cannot be loaded.
+    """
+    cell, policy = load_workcell(config.workcell), check_models(config.models)
+    if config.pretraining is None and not cell.is_tabletop:
+        raise ConfigError(
+            f"workcell {cell.name!r} is not the simulated tabletop, so that there are no demonstrations to co-train on: name "
+            "the store of those that the policy was trained on with --pretraining (`soar data import` makes one)"
+        )
+    collection = config.preset.improvement.collection
+    questions = Path(collection.proposal.questions) if collection.proposal.questions else None
+    with cell.open(image_size=policy.image_size, questions=questions) as workcell:
+        check_abilities(workcell, config.models, policy, collection)
+        check_judge(workcell, judge=config.judge, vlm=config.models.vlm)
 
 
 class _Loop:
@@ -134,20 +157,25 @@ class _Loop:
     def __init__(self, config: ImproveConfig, folder: RunFolder, on_progress: Progress) -> None:
         self._config, self._folder, self._on_progress = config, folder, on_progress
         self._preset, self._improvement = config.preset, config.preset.improvement
+        questions = self._improvement.collection.proposal.questions
+        self._questions = Path(questions) if questions else None
 
-    def evaluate(self, number: int, arm: str) -> Evaluation:
+    def evaluate(self, number: int, variant: str) -> Evaluation:
         """Run the trials of policy `number`."""
         phase = f"evaluate policy {number}"
         with self._folder.timed(phase):
             return evaluate(
                 self._folder.policy(number),
-                scene=self._config.scene,
+                workcell=self._config.workcell,
                 subgoals=self._config.models.subgoals,
                 trials=self._improvement.trials,
                 out=self._folder.evaluation(number),
-                arm=arm,
+                variant=variant,
                 workers=self._preset.workers,
-                image_size=self._preset.image_size,
+                judge=self._config.judge,
+                vlm=self._config.models.vlm,
+                threshold=self._improvement.collection.threshold,
+                questions=self._questions,
                 on_trial=lambda done, total, rate: self._on_progress(phase, done, total, f"success {rate:.2f}"),
             )
 
@@ -197,7 +225,7 @@ class _Loop:
         with self._folder.timed(phase):
             collect(
                 dataclasses.replace(self._config.models, policy=str(policy)),
-                scene=self._config.scene,
+                workcell=self._config.workcell,
                 store=self._folder.episodes,
                 journal=self._folder.journal_file,
                 run=self._config.run.name,
@@ -205,7 +233,6 @@ class _Loop:
                 seed=self._config.seed,
                 config=self._improvement.collection,
                 workers=self._preset.workers,
-                image_size=self._preset.image_size,
                 on_episode=on_episode,
             )
 

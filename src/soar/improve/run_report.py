@@ -44,7 +44,9 @@ def write_run_report(folder: RunFolder, *, scene: str, deployed: int) -> None:
         before=before,
         after=after,
         promotions=promotions,
-        arms=tuple(read_evaluation(folder.evaluation(number)) for number in [0, *(event["candidate"] for event in verdicts)]),
+        variants=tuple(
+            read_evaluation(folder.evaluation(number)) for number in [0, *(event["candidate"] for event in verdicts)]
+        ),
         models={"subgoals": before.subgoal_model, "task proposer and success detector": first.vlm if first else "none"},
         phases_s=folder.phases(),
         collected=_collected(records),
@@ -61,7 +63,7 @@ def write_run_report(folder: RunFolder, *, scene: str, deployed: int) -> None:
 def round_rows(folder: RunFolder) -> list[dict[str, Any]]:
     """Return the curve of a run as rows of a results file: the rates of each round's candidate, and what it had learned from.
 
-    The arm is `round N`, 0 for the policy that the run began with; `episodes` are those collected until then.
+    The variant is `round N`, 0 for the policy that the run began with; `episodes` are those collected until then.
     """
     records = EpisodeStore(folder.episodes).episodes() if folder.episodes.exists() else []
     rows = []
@@ -72,7 +74,7 @@ def round_rows(folder: RunFolder) -> list[dict[str, Any]]:
             "judged_successes": sum(record.success is True for record in known),
             "promoted": number == 0 or any(e["candidate"] == number and e["promote"] for e in folder.events("promotion")),
         }
-        evaluation = dataclasses.replace(read_evaluation(folder.evaluation(number)), arm=f"round {number}")
+        evaluation = dataclasses.replace(read_evaluation(folder.evaluation(number)), variant=f"round {number}")
         rows += [row | made for row in success_rows([evaluation])]
     return rows
 

@@ -48,7 +48,7 @@ class _Robot:
         return np.asarray(self.chunk_HD[self.done - 1])
 
 
-class Planner:
+class ActionChunker:
     """Executes plans, one a robot.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,21 @@ class Policy(Protocol):
     @property
     def id(self) -> str:
         """Name and version of the policy."""
+        ...
+
+    @property
+    def conditioning(self) -> Literal["goal", "language"]:
+        """What its goals are: images to reach, or instructions to follow."""
+        ...
+
+    @property
+    def action_std(self) -> NDArray[np.float32]:
+        """(7,) standard deviation of the actions that it learned from: the unit of exploration."""
+        ...
+
+    @property
+    def image_size(self) -> int | None:
+        """Height and width of the pictures that it looks at [px], which others are brought to; None: any."""
         ...
 
     def act(self, observations: Sequence[Observation], goals: Sequence[Goal]) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from soar.errors import ConfigError
 from soar.images import resized
-from soar.policies.action_chunking import Planner
+from soar.policies.action_chunking import ActionChunker
 from soar.policies.instructions import InstructionEncoder
 from soar.seeding import generator
 from soar.types import ACTION_DIM, Goal, Observation
@@ -54,7 +54,12 @@ class PlanningPolicy(ABC):
         self.instructions = instructions
         self.execute = execute
         self._id, self._image_size, self._chunk = id, image_size, chunk
-        self._planner = Planner(self.plan, execute)
+        self._planner = ActionChunker(self.plan, execute)
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the images that it sees [px]."""
+        return self._image_size
 
     @property
     def id(self) -> str:

@@ -1,4 +1,4 @@
-"""What is done to a policy's actions while data is collected: exploration, and the "faster" control arm.
+"""What is done to a policy's actions while data is collected: exploration, and the "faster" control variant.
 
 Imitating the successes of a deterministic policy teaches it nothing that it does not do already; selection needs variation.
 The wrappers here are policies themselves and compose.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,28 @@ class ExplorationConfig:
             raise ConfigError(f"exploration.sticky_gripper_steps must be at least 1, got {self.sticky_gripper_steps}")
 
 
-class Explorer:
+class _Wrapper:
+    """What a policy around another one has in common with it."""
+
+    policy: Policy
+
+    @property
+    def conditioning(self) -> Literal["goal", "language"]:
+        """The policy's."""
+        return self.policy.conditioning
+
+    @property
+    def action_std(self) -> NDArray[np.float32]:
+        """The policy's."""
+        return self.policy.action_std
+
+    @property
+    def image_size(self) -> int | None:
+        """The policy's."""
+        return self.policy.image_size
+
+
+class Explorer(_Wrapper):
     """A policy that sometimes does something else. Every episode begins with an open gripper.
 
     Args:
@@ -136,7 +158,7 @@ class _Robot:
         return float(not self.closed)
 
 
-class ScaledPolicy:
+class ScaledPolicy(_Wrapper):
     """The same policy at another speed: the six motion dimensions times `scale`, the gripper as it is."""
 
     def __init__(self, policy: Policy, scale: float) -> None:

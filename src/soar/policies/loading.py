@@ -3,6 +3,7 @@
 a folder                  the policy in it (`soar.policies.learned`)
 an ONNX file              the policy that was exported to it (`soar.policies.onnx`)
 a URL                     the one behind `soar serve policy` there (`soar.policies.remote`)
+MODULE:NAME               what that function or class of yours makes (see `soar.references`)
 a YAML file               `backend: remote` with the fields of `RemoteConfig`
 """
 
@@ -15,9 +16,8 @@ from typing import TYPE_CHECKING
 
 from soar.configuration import read_yaml, validate
 from soar.errors import ConfigError, UnknownNameError
-from soar.policies.chunked import PlanningPolicy
-from soar.policies.learned import LearnedPolicy
-from soar.policies.onnx import SUFFIX, ExportedPolicy
+from soar.policies.base import Policy
+from soar.references import is_reference, made
 from soar.remote.wire import is_url
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @functools.cache
-def open_policy(name: str) -> PlanningPolicy | RemotePolicy:
+def load_policy(name: str) -> Policy:
     """Return a policy, opened once a process.
 
     Raises:
@@ -36,12 +36,27 @@ def open_policy(name: str) -> PlanningPolicy | RemotePolicy:
     path = Path(name)
     if is_url(name):
         return _remote({"url": name}, name)
+    if is_reference(name):
+        own: Policy = made(name, "policy", Policy)
+        return own
     if path.suffix in (".yaml", ".yml"):
         data = read_yaml(path)
         if (backend := data.pop("backend", None)) != "remote":
             raise UnknownNameError("backend", str(backend), ["remote"], f"Give one as `backend:` in {path}.")
         return _remote(data, name)
-    return ExportedPolicy.load(path) if path.suffix == SUFFIX else LearnedPolicy.load(path)
+    # What a robot's computer may lack is imported when it is needed: it runs an ONNX file, or asks a server.
+    if path.suffix == ".onnx":
+        from soar.policies.onnx import ExportedPolicy
+
+        return ExportedPolicy.load(path)
+    if importlib.util.find_spec("torch") is None:
+        raise ConfigError(
+            f"policy {name}: a policy's folder needs torch. Install it: pip install 'soar-robot[train]'; or name an ONNX file "
+            "(soar export-policy) or the URL of a server (soar serve policy)"
+        )
+    from soar.policies.learned import LearnedPolicy
+
+    return LearnedPolicy.load(path)
 
 
 def _remote(data: dict[str, object], where: str) -> RemotePolicy:

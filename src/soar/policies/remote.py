@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soar.errors import ConfigError, ModelServerError
-from soar.policies.action_chunking import Planner
+from soar.policies.action_chunking import ActionChunker
 from soar.remote.client import ModelAwayError, ModelServer, RemoteConfig
 from soar.remote.fallbacks import fell_back
 from soar.remote.wire import is_id, pack
@@ -24,6 +24,8 @@ HOLD = "hold position"
 _TIMEOUT_S = 5.0
 _GRIPPER = 6
 _LONGEST_CHUNK = 1000
+LARGEST = 4096
+"""Height and width of a picture that a policy may ask for [px]."""
 
 
 class RemotePolicy:
@@ -53,8 +55,10 @@ class RemotePolicy:
         self.id = str(name)
         self.conditioning: Literal["goal", "language"] = "goal" if conditioning == "goal" else "language"
         self.action_std = std
+        size = about.get("image_size")
+        self.image_size: int | None = size if isinstance(size, int) and 1 <= size <= LARGEST else None
         self._execute = execute
-        self._planner = Planner(self._plan, execute)
+        self._planner = ActionChunker(self._plan, execute)
         self._gripper: dict[int, float] = {}
 
     def act(self, observations: Sequence[Observation], goals: Sequence[Goal]) -> NDArray[np.float32]:

@@ -33,19 +33,19 @@ from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError
 from soar.files import replacing
 from soar.instruction_grammar import task_from_instruction
-from soar.policies.loading import open_policy
-from soar.pretraining.execution_noise import Disturbance
+from soar.policies.loading import load_policy
+from soar.pretraining.execution_noise import ExecutionNoise
 from soar.pretraining.expert_corrections import record_strays, stray_actor
-from soar.pretraining.vqa_frames import Stills, ask
+from soar.pretraining.vqa_frames import VQAFrames, ask
 from soar.seeding import derive_seed, generator
 from soar.sim import catalogue
 from soar.sim.appearance import Look, LookJitter
 from soar.sim.ground_truth import reset_for, succeeded
 from soar.sim.scene import SceneConfig, load_scene
-from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.expert import ScriptedExpert
 from soar.sim.scripted.style import Style
 from soar.sim.world import HOME_POSITION, World
-from soar.subgoals.loading import open_subgoal_model
+from soar.subgoals.loading import load_subgoal_model
 from soar.types import Episode, Label, Provenance
 
 MAX_STEPS = 100
@@ -62,7 +62,7 @@ class DemonstrationConfig:
         jitter: Of camera, light and colours around `look`, drawn for each world.
         episode_jitter: Drawn for each episode in a world.
         per_world: Episodes in one world.
-        varied: Whether demonstrators vary in pace, path and grasp.
+        varied: Whether experts vary in pace, path and grasp.
         prelude_steps: Longest prelude, in steps; half of the demonstrations begin after one. 0 leaves them out.
         used_share: Share of the demonstrations that begin on a table as practice leaves it, see `soar.sim.placement`.
         answers: Record true answers to questions about some of the frames, of preludes too, and keep failed demonstrations.
@@ -163,7 +163,7 @@ def record_world(item: dict[str, Any], report: Any) -> dict[str, Any]:
     in_scene = str(item.get("scene", ""))
     scene = named_world(in_scene, seed, index) if in_scene else draw_world(config, seed, index)
     names = item.get("student")
-    student = (open_policy(names[0]), open_subgoal_model(names[1])) if names else None
+    student = (load_policy(names[0]), load_subgoal_model(names[1])) if names else None
     world = World(scene, image_size=config.image_size)
     present = {record.id for record in store.episodes(f"scene = '{scene.name}'")}
     kept: list[Episode] = []
@@ -213,21 +213,21 @@ def _record(
     _wander(world, rng)
     episode_id = f"{scene.name}-{number}"
     if config.prelude_steps and rng.random() < 0.5:
-        stills = _prelude(config, world, instruction, rng)
-        if stills.images:
-            yield stills.episode(f"{episode_id}-prelude", seed)
+        frames = _prelude(config, world, instruction, rng)
+        if frames.images:
+            yield frames.episode(f"{episode_id}-prelude", seed)
         open_tasks = [task for task in scene.tasks if not succeeded(world, task)]
         if succeeded(world, instruction) and open_tasks:
             instruction = str(rng.choice(open_tasks))
-    demonstrator = Demonstrator(world, instruction, Style.draw(rng) if config.varied else Style(), rng)
-    disturbance = Disturbance(config.disturbance_m, config.bump_probability, rng)
+    expert = ScriptedExpert(world, instruction, Style.draw(rng) if config.varied else Style(), rng)
+    noise = ExecutionNoise(config.disturbance_m, config.bump_probability, rng)
     images, states, actions = [world.render()], [world.proprioception()], []
     rows = ask(world, episode_id, 0, rng, cloths=config.cloth_share > 0) if config.answers else []
     rest, needed_rest = 0, int(rng.integers(4, 12))
     for _ in range(MAX_STEPS):
-        action = demonstrator.act()
+        action = expert.act()
         # The arm does not do quite what it is told; what is recorded is what it was told.
-        world.step(disturbance.applied_to(action))
+        world.step(noise.applied_to(action))
         actions.append(action)
         images.append(world.render())
         states.append(world.proprioception())
@@ -257,16 +257,16 @@ def _record(
     if config.answers and rng.random() < 0.5:
         # What a proposer sees between episodes: the arm at home, the table as the last attempt left it.
         world.home()
-        stills = _stills(config, world, rng)
-        stills.take()
-        yield stills.episode(f"{episode_id}-home", seed)
+        frames = _vqa_frames(config, world, rng)
+        frames.take()
+        yield frames.episode(f"{episode_id}-home", seed)
 
 
 def _arrangements(
     config: DemonstrationConfig, world: World, rng: np.random.Generator
 ) -> Iterator[tuple[Episode, list[dict[str, Any]]]]:
     """Yield pictures of things where no demonstration leaves them: against a wall, several in a bowl, under the arm."""
-    scene, stills = world.config, _stills(config, world, rng)
+    scene, frames = world.config, _vqa_frames(config, world, rng)
     free = [name for name in world.graspable if world.containers]
     for _ in range(config.arrangements):
         world.apply_look(_episode_look(config, scene, rng))
@@ -283,23 +283,23 @@ def _arrangements(
         if not at_home and rng.random() < 0.5:
             world.step(np.array([0, 0, 0, 0, 0, 0, 0], np.float32))
             world.step(np.array([0, 0, 0, 0, 0, 0, 0], np.float32))
-        stills.take()
-    yield stills.episode(f"{scene.name}-arrangements", int(rng.integers(2**31)))
+        frames.take()
+    yield frames.episode(f"{scene.name}-arrangements", int(rng.integers(2**31)))
 
 
-def _prelude(config: DemonstrationConfig, world: World, instruction: str, rng: np.random.Generator) -> Stills:
+def _prelude(config: DemonstrationConfig, world: World, instruction: str, rng: np.random.Generator) -> VQAFrames:
     """Bring the world into a state that a weak policy gets into, and return some pictures of the way there."""
-    actor, stills = stray_actor(world, instruction, rng), _stills(config, world, rng)
-    disturbance = Disturbance(config.disturbance_m, config.bump_probability, rng)
+    actor, frames = stray_actor(world, instruction, rng), _vqa_frames(config, world, rng)
+    noise = ExecutionNoise(config.disturbance_m, config.bump_probability, rng)
     for _ in range(int(rng.integers(1, config.prelude_steps + 1))):
-        world.step(disturbance.applied_to(actor.act()))
+        world.step(noise.applied_to(actor.act()))
         if config.answers and rng.random() < ASKED_SHARE:
-            stills.take()
-    return stills
+            frames.take()
+    return frames
 
 
-def _stills(config: DemonstrationConfig, world: World, rng: np.random.Generator) -> Stills:
-    return Stills(world, rng, cloths=config.cloth_share > 0)
+def _vqa_frames(config: DemonstrationConfig, world: World, rng: np.random.Generator) -> VQAFrames:
+    return VQAFrames(world, rng, cloths=config.cloth_share > 0)
 
 
 def _episode_look(config: DemonstrationConfig, scene: SceneConfig, rng: np.random.Generator) -> Look:

@@ -7,7 +7,7 @@ import numpy as np
 from soar.types import Action
 
 
-class Disturbance:
+class ExecutionNoise:
     """Noise on every step, and now and then a knock that lasts some steps.
 
     Args:

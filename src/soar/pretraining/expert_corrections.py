@@ -1,13 +1,13 @@
 """Pictures of attempts that go astray, and of what should come next.
 
 ```
-attempt    ──●────●──────●───●─────►   an oblivious or clumsy actor, or a policy, 100 steps, started once
+attempt    ──●────●──────●───●─────►   a blind or clumsy actor, or a policy, 100 steps, started once
              ╲    ╲      ╲   ╲
-demonstrator  20   20     20  20       from some of the states: the picture 20 steps later, then back
+expert        20   20     20  20       from some of the states: the picture 20 steps later, then back
 ```
 
 Each pair of pictures is kept as an episode of one action (which nobody takes): its first frame is the state, its last one what
-the demonstrator makes of it. So a subgoal model learns what to imagine where a weak policy ends up, not only along the way of
+the expert makes of it. So a subgoal model learns what to imagine where a weak policy ends up, not only along the way of
 those who do it right. With a policy and a subgoal model that are already there, it learns that of the very states that they
 bring about (DAgger, Ross et al. 2011).
 """
@@ -23,8 +23,8 @@ from soar.instruction_grammar import task_from_instruction
 from soar.policies.base import Policy
 from soar.seeding import derive_seed
 from soar.sim.ground_truth import reset_for, succeeded
-from soar.sim.scripted.blind import Oblivious
-from soar.sim.scripted.expert import Demonstrator, imagine
+from soar.sim.scripted.blind import BlindPolicy
+from soar.sim.scripted.expert import ScriptedExpert, imagine
 from soar.sim.scripted.style import Style
 from soar.sim.world import World
 from soar.subgoals.base import SubgoalModel
@@ -76,8 +76,8 @@ class Follower:
 def stray_actor(world: World, instruction: str, rng: np.random.Generator) -> Actor:
     """Return someone who does badly: mostly one who does not look, else one who looks and is clumsy."""
     if rng.random() < 0.75:
-        return Oblivious(world, instruction, rng)
-    return Demonstrator(world, instruction, Style.clumsy(rng), rng)
+        return BlindPolicy(world, instruction, rng)
+    return ScriptedExpert(world, instruction, Style.clumsy(rng), rng)
 
 
 def record_strays(

@@ -1,4 +1,4 @@
-"""Demonstrations by the scripted demonstrator, in several processes; what was recorded already is not recorded again."""
+"""Demonstrations by the scripted expert, in several processes; what was recorded already is not recorded again."""
 
 from __future__ import annotations
 

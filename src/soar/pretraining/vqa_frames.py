@@ -40,7 +40,7 @@ def ask(world: World, episode: str, step: int, rng: np.random.Generator, *, clot
     ]
 
 
-class Stills:
+class VQAFrames:
     """Single pictures with answers, kept as the frames of an episode without instruction, in which nothing is commanded."""
 
     def __init__(self, world: World, rng: np.random.Generator, *, cloths: bool) -> None:

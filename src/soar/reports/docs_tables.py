@@ -30,7 +30,9 @@ _MARKED = re.compile(r"(<!-- table:(?P<name>[\w.-]+) -->\n)(?P<table>.*?)(<!-- /
 
 def comparison_table(before: Evaluation, after: Evaluation) -> Table:
     """Return a console table of each task's success rate before and after, with 95 % intervals."""
-    table = Table("task", "before", "after", "change", title=f"{before.arm} → {after.arm}, success rate [95 % interval]")
+    table = Table(
+        "task", "before", "after", "change", title=f"{before.variant} → {after.variant}, success rate [95 % interval]"
+    )
     old, new = before.by_task(), after.by_task()
     none = Rate(successes=0, trials=0)
     for task in dict.fromkeys((*old, *new)):
@@ -43,8 +45,8 @@ def comparison_table(before: Evaluation, after: Evaluation) -> Table:
 def results_to_markdown(results: Mapping[str, Any]) -> str:
     """Return a results file as a Markdown table, and under it the command that regenerates it.
 
-    Rows with `successes` become one line an arm, or with several scenes one line a scene; the p-values are Fisher's, one-sided,
-    for the arm named `improved` being better. Other rows are shown as they are.
+    Rows with `successes` become one line a variant, or with several scenes one line a scene; the p-values are Fisher's,
+    one-sided, for the variant named `improved` being better. Other rows are shown as they are.
 
     Args:
         results: The content of a results file, see `soar.evaluation.results`.
@@ -114,37 +116,37 @@ def _success_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     scenes = list(dict.fromkeys(row["scene"] for row in rows))
     cells: dict[tuple[Any, str], dict[str, Rate]] = {}
     for row in rows:
-        rates = cells.setdefault((row["scene"], str(row["arm"])), {})
+        rates = cells.setdefault((row["scene"], str(row["variant"])), {})
         task = str(row["task"])
         rates[task] = rates.get(task, Rate(successes=0, trials=0)) + Rate(successes=row["successes"], trials=row["trials"])
     totals = {key: sum(rates.values(), Rate(successes=0, trials=0)) for key, rates in cells.items()}
     if len(scenes) > 1:
-        return _scenes_by_arms(totals)
-    # One scene: a line an arm, and its tasks beside it.
-    tested = any(arm == "improved" for _, arm in totals)
+        return _scenes_by_variants(totals)
+    # One scene: a line a variant, and its tasks beside it.
+    tested = any(variant == "improved" for _, variant in totals)
     shown = tasks if len(tasks) > 1 else []
-    head = ["arm", "success rate [95 %]", *(["improved better, p"] if tested else []), *shown]
+    head = ["variant", "success rate [95 %]", *(["improved better, p"] if tested else []), *shown]
     lines = []
-    for (scene, arm), total in totals.items():
+    for (scene, variant), total in totals.items():
         best = totals.get((scene, "improved"))
-        line = [arm, str(total)]
+        line = [variant, str(total)]
         if tested:
-            line.append("-" if best is None or arm == "improved" else p_value(fisher_p(best, total)))
+            line.append("-" if best is None or variant == "improved" else p_value(fisher_p(best, total)))
         none = Rate(successes=0, trials=0)
-        line += [short(cells[scene, arm].get(task, none).value) for task in shown]
+        line += [short(cells[scene, variant].get(task, none).value) for task in shown]
         lines.append(line)
     return _markdown(head, lines)
 
 
-def _scenes_by_arms(totals: Mapping[tuple[Any, str], Rate]) -> list[str]:
-    """Return a line a scene with a column an arm, and under them all trials of an arm, where no scene lacks it."""
-    scenes, arms = ([*dict.fromkeys(key[i] for key in totals)] for i in (0, 1))
-    lines = [[str(scene), *(str(totals.get((scene, arm), "-")) for arm in arms)] for scene in scenes]
+def _scenes_by_variants(totals: Mapping[tuple[Any, str], Rate]) -> list[str]:
+    """Return a line a scene with a column a variant, and under them all trials of a variant, where no scene lacks it."""
+    scenes, variants = ([*dict.fromkeys(key[i] for key in totals)] for i in (0, 1))
+    lines = [[str(scene), *(str(totals.get((scene, variant), "-")) for variant in variants)] for scene in scenes]
     together = []
-    for arm in arms:
-        found = [totals[scene, arm] for scene in scenes if (scene, arm) in totals]
+    for variant in variants:
+        found = [totals[scene, variant] for scene in scenes if (scene, variant) in totals]
         together.append(str(sum(found, Rate(successes=0, trials=0))) if len(found) == len(scenes) else "-")
-    return _markdown(["scene", *arms], [*lines, ["all", *together]])
+    return _markdown(["scene", *variants], [*lines, ["all", *together]])
 
 
 def _plain_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:

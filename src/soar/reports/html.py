@@ -104,7 +104,7 @@ class Report:
         before: Evaluation of the policy that the run began with.
         after: Evaluation, on the same starts, of the policy that it ended with.
         promotions: The verdict on each candidate, oldest first.
-        arms: Evaluations to compare; need not include `before` and `after`.
+        variants: Evaluations to compare; need not include `before` and `after`.
         models: Ids of the models by what they did (`subgoals`, `success detector`, …).
         phases_s: Seconds spent by phase.
         collected: What the robots did, a line a task.
@@ -121,7 +121,7 @@ class Report:
     before: Evaluation
     after: Evaluation
     promotions: tuple[Promotion, ...] = ()
-    arms: tuple[Evaluation, ...] = ()
+    variants: tuple[Evaluation, ...] = ()
     models: Mapping[str, str] = field(default_factory=dict)
     phases_s: Mapping[str, float] = field(default_factory=dict)
     collected: tuple[Collected, ...] = ()
@@ -135,7 +135,7 @@ class Report:
     def oracles(self) -> list[str]:
         """Return the ids of all models involved that look at the simulator's state."""
         ids = list(self.models.values())
-        for evaluation in (self.before, self.after, *self.arms):
+        for evaluation in (self.before, self.after, *self.variants):
             ids += [evaluation.policy, evaluation.subgoal_model]
         for episode in (*self.successes, *self.failures):
             ids += [episode.provenance.policy, episode.provenance.vlm, episode.provenance.subgoal_model]
@@ -163,7 +163,7 @@ def write_report(path: Path, report: Report) -> None:
         tasks=[(task, old.get(task, none), new.get(task, none)) for task in dict.fromkeys((*old, *new))],
         before=report.before.rate(),
         after=report.after.rate(),
-        arms=[_arm(evaluation, report.after) for evaluation in report.arms],
+        variants=[_variant(evaluation, report.after) for evaluation in report.variants],
         true_successes=_total(report.collected),
         total_s=sum(report.phases_s.values()),
         longest_s=max(report.phases_s.values(), default=0.0),
@@ -173,7 +173,7 @@ def write_report(path: Path, report: Report) -> None:
     write_text(path, page)
 
 
-def _arm(evaluation: Evaluation, after: Evaluation) -> dict[str, Any]:
+def _variant(evaluation: Evaluation, after: Evaluation) -> dict[str, Any]:
     rate = evaluation.rate()
     itself = evaluation.policy == after.policy and evaluation.subgoal_model == after.subgoal_model
     p = None if itself or not rate.trials or not after.trials else fisher_p(after.rate(), rate)

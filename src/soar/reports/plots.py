@@ -23,47 +23,49 @@ PANELS: tuple[tuple[str, str], ...] = (
 
 
 def rates(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Rate]:
-    """Return the pooled rate of each (scene, arm) of the rows of a results file, in their order."""
+    """Return the pooled rate of each (scene, variant) of the rows of a results file, in their order."""
     found: dict[tuple[str, str], Rate] = {}
     for row in rows:
-        key = str(row["scene"]), str(row["arm"])
+        key = str(row["scene"]), str(row["variant"])
         found[key] = found.get(key, Rate(successes=0, trials=0)) + Rate(successes=row["successes"], trials=row["trials"])
     return found
 
 
-def mean(found: Mapping[tuple[str, str], Rate], arm: str, scenes: Sequence[str]) -> float | None:
-    """Return the mean over scenes of an arm's success rate; None when a scene lacks it."""
-    values = [found[scene, arm].value for scene in scenes if (scene, arm) in found]
+def mean(found: Mapping[tuple[str, str], Rate], variant: str, scenes: Sequence[str]) -> float | None:
+    """Return the mean over scenes of a variant's success rate; None when a scene lacks it."""
+    values = [found[scene, variant].value for scene in scenes if (scene, variant) in found]
     return sum(values) / len(values) if values and len(values) == len(scenes) else None
 
 
 def bars(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """Return a group of bars for each scene, one bar an arm, then the means over scenes, ours and the paper's.
+    """Return a group of bars for each scene, one bar a variant, then the means over scenes, ours and the paper's.
 
     Args:
         rows: Of a results file with success rates.
         title: Above the bars.
     """
     found = rates(rows)
-    scenes, arms = ([*dict.fromkeys(key[i] for key in found)] for i in (0, 1))
+    scenes, variants = ([*dict.fromkeys(key[i] for key in found)] for i in (0, 1))
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     axes = figure.subplots()
-    width = 0.8 / max(1, len(arms))
-    for index, arm in enumerate(arms):
-        ours = {scene: found[scene, arm].value for scene in scenes if (scene, arm) in found}
-        values = {**ours, "mean": mean(found, arm, scenes), "paper": PAPER_MEANS.get(arm)}
+    width = 0.8 / max(1, len(variants))
+    for index, variant in enumerate(variants):
+        ours = {scene: found[scene, variant].value for scene in scenes if (scene, variant) in found}
+        values = {**ours, "mean": mean(found, variant, scenes), "paper": PAPER_MEANS.get(variant)}
         groups = [*scenes, "mean", "paper"]
         places = [(place, value) for place, group in enumerate(groups) if (value := values.get(group)) is not None]
-        x = [place + (index - (len(arms) - 1) / 2) * width for place, _ in places]
-        drawn = axes.bar(x, [value for _, value in places], width, label=arm)
+        x = [place + (index - (len(variants) - 1) / 2) * width for place, _ in places]
+        drawn = axes.bar(x, [value for _, value in places], width, label=variant)
         axes.bar_label(drawn, [short(value) for _, value in places], label_type="center", color="white", fontsize=7)
-        intervals = [(at, found[groups[place], arm]) for at, (place, _) in zip(x, places, strict=True) if place < len(scenes)]
+        intervals = [
+            (at, found[groups[place], variant]) for at, (place, _) in zip(x, places, strict=True) if place < len(scenes)
+        ]
         for at, rate in intervals:
             axes.vlines(at, *rate.interval, color="black", linewidth=1)
     axes.set_xticks(range(len(scenes) + 2), [*scenes, "mean", "paper"])
     axes.set_ylim(0, 1)
     axes.set_title(title)
-    axes.legend(ncols=max(1, len(arms)), fontsize=8)
+    axes.legend(ncols=max(1, len(variants)), fontsize=8)
     return figure
 
 
@@ -86,20 +88,20 @@ def round_curve(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     """Return success against autonomous episodes of a scene over rounds, with 95 % intervals; scenes are pooled.
 
     Args:
-        rows: An arm a round, see `soar.improve.run_report.round_rows`; a policy that was not promoted is drawn hollow.
+        rows: A variant a round, see `soar.improve.run_report.round_rows`; a policy that was not promoted is drawn hollow.
         title: Above the curve.
     """
     found = rates([{**row, "scene": ""} for row in rows])
-    made = {str(row["arm"]): row for row in rows}
+    made = {str(row["variant"]): row for row in rows}
     figure = Figure(figsize=(5, 3), layout="constrained")
     axes = figure.subplots()
-    episodes = [made[arm]["episodes"] for _, arm in found]
+    episodes = [made[variant]["episodes"] for _, variant in found]
     values = [rate.value for rate in found.values()]
     axes.plot(episodes, values, color="tab:blue")
     low, high = ([rate.interval[end] for rate in found.values()] for end in (0, 1))
     axes.fill_between(episodes, low, high, alpha=0.2)
-    for at, value, (_, arm) in zip(episodes, values, found, strict=True):
-        axes.plot(at, value, marker="o", color="tab:blue", markerfacecolor="tab:blue" if made[arm]["promoted"] else "white")
+    for at, value, (_, variant) in zip(episodes, values, found, strict=True):
+        axes.plot(at, value, marker="o", color="tab:blue", markerfacecolor="tab:blue" if made[variant]["promoted"] else "white")
         axes.annotate(short(value), (at, value), textcoords="offset points", xytext=(0, 7), ha="center", fontsize=8)
     axes.set_ylim(0, 1)
     axes.set_xticks(episodes)

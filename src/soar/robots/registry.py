@@ -1,58 +1,73 @@
 """Robots by name: `configs/robots/NAME.yaml` says which driver a robot has and how far one action may go.
 
-    driver: soar.sim.robot:open_robot      # MODULE:FUNCTION, called as function(scene, image_size) -> Robot
-    limits: {translation_m: 0.05, rotation_rad: 0.35, lag_m: 0.06}
+    driver: my_lab.arm:open_arm            # MODULE:NAME, called with `options`; it returns a `soar.robots.base.Robot`
+    options: {port: /dev/ttyUSB0}
+    limits: {translation_m: 0.03, rotation_rad: 0.2, lag_m: 0.0}
+    workspace: {low: [0.15, -0.2, 0.01], high: [0.4, 0.2, 0.25]}     # [m], when neither workcell nor scene says
+    timeouts: {act: 2.0}                   # [s]; what is not said is as in `soar.robots.timeouts`
+    simulated: false                       # true: may be opened any number of times, is never waited for, and cannot hang
 
-The driver is imported when the robot is opened, so that no robot's library is needed to drive another. A robot of your own
-needs a module that can be imported and a YAML file, whose path is as good as a name; nothing here changes.
+A driver with a parameter `scene` is told its workcell's `soar.scenes.SceneFile`; one with a parameter `image_size`, which
+(height, width) is asked of its camera, if any. The driver is imported when the robot is opened, so that no robot's library is
+needed to drive another. A robot of your own needs a module that can be imported and a YAML file, whose path is as good as a
+name.
 """
 
 from __future__ import annotations
 
-import importlib
-import re
-from collections.abc import Callable
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from pathlib import Path
+from typing import Any
 
 from soar.configuration import find, read_yaml, validate
 from soar.errors import ConfigError
-from soar.robots.base import Robot
+from soar.references import build, is_reference, resolve
 from soar.robots.safety import SafetyLimits
-
-Driver = Callable[[str, int], Robot]
+from soar.robots.timeouts import Timeouts
+from soar.types import WorkspaceBox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobotConfig:
-    """One robot.
+    """One robot; see the module's docstring.
 
     Attributes:
-        driver: `MODULE:FUNCTION`; the function takes a scene's name and an image size [pixels], and returns a `Robot`.
+        driver: `MODULE:NAME` of a function or class that makes a `Robot`.
+        options: What it is called with.
         limits: What its `SafeRobot` lets one action do.
+        workspace: The box that its gripper never leaves.
+        timeouts: How long its calls may take.
+        simulated: Whether it may be opened any number of times, by several processes at once.
+        folder: Of the file, where the driver's module may lie.
     """
 
     driver: str
+    options: dict[str, Any] = field(default_factory=dict)
     limits: SafetyLimits = field(default_factory=SafetyLimits)
+    workspace: WorkspaceBox | None = None
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    simulated: bool = False
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w.]+:\w+", self.driver):
-            raise ConfigError(f"robot: driver {self.driver!r} must be MODULE:FUNCTION, such as soar.sim.robot:open_robot")
+        if not is_reference(self.driver):
+            raise ConfigError(f"robot: driver {self.driver!r} must be MODULE:NAME, such as my_lab.arm:open_arm")
 
-    def open(self, scene: str, image_size: int) -> Robot:
-        """Return the driver of this robot in front of a scene; wrap it into a `SafeRobot` before a policy drives it.
+    def make(self, **offered: Any) -> Any:
+        """Return what the driver makes of the options, and of those of the offered arguments that it has a parameter for.
 
         Raises:
-            ConfigError: The driver's module or function does not exist; the message names it.
+            ConfigError: It cannot be imported, or refuses.
         """
-        module, _, function = self.driver.partition(":")
+        function = resolve(self.driver, "robot driver", self.folder)
         try:
-            driver = getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(
-                f"robot driver {self.driver!r} cannot be imported: {error}. Install it or correct `driver`."
-            ) from error
-        return cast(Driver, driver)(scene, image_size)
+            parameters: Mapping[str, Any] = inspect.signature(function).parameters
+        except (TypeError, ValueError):
+            parameters = {}
+        wanted = {name: value for name, value in offered.items() if name in parameters}
+        return build(self.driver, "robot driver", wanted | self.options, self.folder)
 
 
 def load_robot(name: str) -> RobotConfig:
@@ -63,7 +78,14 @@ def load_robot(name: str) -> RobotConfig:
         ConfigError: Its file is invalid.
     """
     path = find("robots", name)
-    data = read_yaml(path)
-    if isinstance(data.get("limits"), dict):
-        data["limits"] = validate(SafetyLimits, data["limits"], f"{path}: limits")
-    return validate(RobotConfig, data, str(path))
+    return robot_config(read_yaml(path), path)
+
+
+def robot_config(data: Mapping[str, Any], path: Path) -> RobotConfig:
+    """Return a robot from what stands in a YAML file.
+
+    Raises:
+        UnknownNameError: A key is unknown.
+        ConfigError: A value is invalid.
+    """
+    return validate(RobotConfig, dict(data) | {"folder": path.parent}, str(path))

@@ -15,15 +15,14 @@ What is refused. An action of the wrong shape or with NaN or infinity never reac
 instead, since under delta control silence means hold the position; the caller drops the episode. Holding quietly would
 fill the dataset with the stillness of a broken policy.
 
-What is noticed. `OSError` (timeouts included) from a driver is a lost connection; `health()` is asked after every action;
-`CameraWatchdog` sees every observation. A driver must bound the time of its own calls: nothing here can interrupt them.
+What is noticed. Whatever a driver raises is a fault with its words, an `OSError` (timeouts included) a lost connection;
+`health()` is asked after every action; `CameraWatchdog` sees every observation; a picture of another size than before is
+refused. The time of a driver's calls is bounded by `soar.robots.driver`, in which a workcell wraps it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +30,7 @@ from numpy.typing import NDArray
 
 from soar.errors import ConfigError, RobotFault, SoarError
 from soar.robots.base import Health, Robot
+from soar.robots.driver import as_fault
 from soar.robots.watchdog import CameraWatchdog
 from soar.types import ACTION_DIM, STATE_DIM, Action, Observation, WorkspaceBox
 
@@ -80,8 +80,16 @@ class _Interval:
 class SafeRobot:
     """A `Robot` around a driver that enforces the workspace box and detects faults; see the module's docstring."""
 
-    def __init__(self, robot: Robot, workspace: WorkspaceBox, limits: SafetyLimits | None = None) -> None:
+    def __init__(
+        self,
+        robot: Robot,
+        workspace: WorkspaceBox,
+        limits: SafetyLimits | None = None,
+        *,
+        image_size: tuple[int, int] | None = None,
+    ) -> None:
         self._robot = robot
+        self._image_size = image_size
         self._low, self._high = np.array(workspace.low), np.array(workspace.high)
         self._limits = limits or SafetyLimits()
         self._watchdog = CameraWatchdog()
@@ -101,10 +109,12 @@ class SafeRobot:
             RobotFault: The camera is frozen, the connection is lost, or the driver reports a fault.
             SafetyError: The driver's observation is not what `soar.types.Observation` says.
         """
-        with self._connection("observe"):
+        with as_fault("observe"):
             observation = self._robot.observe()
-        _check_observation(observation)
+        _check_observation(observation, self._image_size)
+        self._image_size = observation.image_HWC.shape[:2]
         self._watchdog.check(observation)
+        observation = Observation(image_HWC=observation.image_HWC, state=np.asarray(observation.state, np.float32))
         self._measured = observation.state[:3].astype(np.float64)
         if self._commanded is None:
             self._commanded = _Interval(self._measured, self._measured)
@@ -127,7 +137,7 @@ class SafeRobot:
             self.observe()
         assert self._measured is not None and self._commanded is not None  # noqa: PT018 - observe() sets both
         safe = self._bound(values, self._measured, self._commanded)
-        with self._connection("act"):
+        with as_fault("act"):
             self._robot.act(safe)
         self._last_action = safe
         self._commanded = self._commanded.after(safe[:3].astype(np.float64), self._measured, self._limits.lag_m)
@@ -142,8 +152,8 @@ class SafeRobot:
         Raises:
             RobotFault: The connection is lost, or the robot is not healthy afterwards.
         """
-        self._forget()
-        with self._connection("home"):
+        self.forget()
+        with as_fault("home"):
             self._robot.home()
         health = self.health()
         if not health.ok:
@@ -152,9 +162,10 @@ class SafeRobot:
     def health(self) -> Health:
         """Say whether the robot works; never raises."""
         try:
-            return self._robot.health()
-        except OSError as error:
-            return Health(ok=False, fault="connection", detail=str(error) or type(error).__name__)
+            with as_fault("health"):
+                return self._robot.health()
+        except RobotFault as fault:
+            return Health(ok=False, fault=fault.kind, detail=fault.detail)
 
     def recover(self) -> None:
         """Reboot what failed and go home.
@@ -162,14 +173,15 @@ class SafeRobot:
         Raises:
             RobotFault: It did not help; `unrecoverable` when trying again is pointless.
         """
-        self._forget()
-        with self._connection("recover"):
+        self.forget()
+        with as_fault("recover"):
             self._robot.recover()
         health = self.health()
         if not health.ok:
             raise RobotFault(health.fault, health.detail)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Take nothing for granted that was measured or commanded before: somebody else moved the arm."""
         self._measured = self._commanded = None
 
     def _bound(self, values: NDArray[np.float64], measured: NDArray[np.float64], commanded: _Interval) -> Action:
@@ -184,13 +196,6 @@ class SafeRobot:
         rotation = _shorten(values[3:6], self._limits.rotation_rad)
         return np.concatenate([step, rotation, np.clip(values[6:], 0.0, 1.0)]).astype(np.float32)
 
-    @contextmanager
-    def _connection(self, call: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise RobotFault("connection", f"{call}: {error or type(error).__name__}") from error
-
 
 def _shorten(vector: NDArray[np.float64], longest: float) -> NDArray[np.float64]:
     """Return the vector, scaled down to the length `longest` when it is longer."""
@@ -203,11 +208,21 @@ def _shorten(vector: NDArray[np.float64], longest: float) -> NDArray[np.float64]
     return vector / largest * (longest / float(np.linalg.norm(vector / largest)))
 
 
-def _check_observation(observation: Observation) -> None:
-    image, state = observation.image_HWC, observation.state
+def _check_observation(observation: Observation, size: tuple[int, int] | None) -> None:
+    if not isinstance(observation, Observation):
+        raise SafetyError(f"the driver's observe() returned a {type(observation).__name__}, not a soar.types.Observation")
+    image, state = np.asarray(observation.image_HWC), np.asarray(observation.state)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise SafetyError(f"the driver's image is {image.dtype} of shape {image.shape}; expected uint8 (H, W, 3) RGB")
+    if size is not None and image.shape[:2] != size:
+        raise SafetyError(f"the driver's image is {_by(image.shape[:2])}; expected {_by(size)} (height x width)")
+    if state.dtype.kind not in "fiu":
+        raise SafetyError(f"the driver's state is {state.dtype}; expected {STATE_DIM} numbers, see soar.types.Observation")
     if state.shape != (STATE_DIM,):
         raise SafetyError(f"the driver's state has shape {state.shape}; expected ({STATE_DIM},), see soar.types.Observation")
     if not np.all(np.isfinite(state)):
         raise RobotFault("motor", f"the joint readings are not finite: {state}")
+
+
+def _by(size: tuple[int, ...]) -> str:
+    return " x ".join(str(number) for number in size)

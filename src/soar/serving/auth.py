@@ -26,7 +26,7 @@ _SHORTEST_TOKEN = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GateConfig:
+class AuthConfig:
     """Who may ask, and how much.
 
     Attributes:
@@ -51,10 +51,10 @@ class _RefusedError(Exception):
         self.status, self.message = status, message
 
 
-class Gate:
+class Auth:
     """An ASGI application in front of another one."""
 
-    def __init__(self, app: App, config: GateConfig) -> None:
+    def __init__(self, app: App, config: AuthConfig) -> None:
         self._app, self._config = app, config
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

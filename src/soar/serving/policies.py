@@ -51,6 +51,7 @@ def policy_application(policy: PlanningPolicy, config: ServiceConfig) -> FastAPI
     about = {
         "conditioning": policy.conditioning,
         "execute": policy.execute,
+        "image_size": policy.image_size,
         "action_std": policy.action_std.tolist(),
     }
     app = new_application(KIND, policy.id, batcher, about)

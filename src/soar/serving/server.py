@@ -17,12 +17,12 @@ from soar.nn.devices import usable_device
 from soar.policies.learned import LearnedPolicy
 from soar.remote.client import TOKEN
 from soar.serving.application import ServiceConfig
-from soar.serving.auth import App, Gate, GateConfig
+from soar.serving.auth import App, Auth, AuthConfig
 from soar.serving.chat import chat_application
 from soar.serving.policies import policy_application
 from soar.serving.subgoals import subgoal_application
-from soar.subgoals.loading import open_subgoal_model
-from soar.vlm.loading import open_vlm
+from soar.subgoals.loading import load_subgoal_model
+from soar.vlm.loading import load_vlm
 
 Kind = Literal["subgoal", "vlm", "policy"]
 LOOPBACK = "127.0.0.1"
@@ -54,11 +54,11 @@ class ServerConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.port < 2**16:
             raise ConfigError(f"--port must lie between 0 and {2**16 - 1}, got {self.port}")
-        self.gate()  # refuses tokens that are none
+        self.auth()  # refuses tokens that are none
 
-    def gate(self) -> GateConfig:
+    def auth(self) -> AuthConfig:
         """Return who may ask."""
-        return GateConfig(token=self.token, bytes=self.service.limits.bytes)
+        return AuthConfig(token=self.token, bytes=self.service.limits.bytes)
 
 
 def choose_token() -> tuple[str, bool]:
@@ -76,15 +76,15 @@ def build(config: ServerConfig) -> tuple[App, str]:
     """
     app: FastAPI
     if config.kind == "subgoal":
-        subgoals = open_subgoal_model(config.model)
+        subgoals = load_subgoal_model(config.model)
         app, name = subgoal_application(subgoals, config.service), subgoals.id
     elif config.kind == "vlm":
-        vlm = open_vlm(config.model)
+        vlm = load_vlm(config.model)
         app, name = chat_application(vlm, config.service), vlm.id
     else:
         policy = LearnedPolicy.load(config.model, usable_device(config.device))
         app, name = policy_application(policy, config.service), policy.id
-    return Gate(app, config.gate()), name
+    return Auth(app, config.auth()), name
 
 
 def serve(config: ServerConfig, on_ready: Callable[[str, str], None]) -> None:

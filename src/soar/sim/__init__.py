@@ -1,4 +1,4 @@
-"""The simulated WidowX tabletop: arm, objects, the scenes of the paper's Table 5, a scripted demonstrator, and the truth.
+"""The simulated WidowX tabletop: arm, objects, the scenes of the paper's Table 5, a scripted expert, and the truth.
 
     rendering ── picks the GL library before MuJoCo is imported
     catalogue, appearance ──► scene ──► world ──► robot     what a policy meets: a `soar.robots.Robot`

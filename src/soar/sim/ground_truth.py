@@ -1,4 +1,4 @@
-"""What is really the case on the simulated table. Privileged: only evaluation, demonstrators and `oracle` models may ask.
+"""What is really the case on the simulated table. Privileged: only evaluation, experts and `oracle` models may ask.
 
 `answer` is geometry, as a person would answer from a good look. `succeeded` is stricter, so that luck does not count: the
 gripper must have let go, and a removed object must lie on the table.

@@ -7,6 +7,7 @@ A process can have several cameras; each frees its GL context when it is closed,
 
 from __future__ import annotations
 
+import atexit
 import ctypes.util
 import os
 import weakref
@@ -88,6 +89,10 @@ class Camera:
                 "was imported before soar.sim could choose it: import soar.sim.rendering first, or set MUJOCO_GL=egl."
             ) from error
         self._close = weakref.finalize(self, _close, self._renderer)
+        # Exit handlers run last in, first out, and those of `weakref` count from its first use by anybody: the renderer has to
+        # be freed before the GL library that it needs.
+        self._close.atexit = False
+        atexit.register(self._close)
         flags = self._renderer.scene.flags
         for flag in ("SHADOW", "REFLECTION", "SKYBOX", "FOG", "HAZE"):
             flags[int(getattr(mujoco.mjtRndFlag, f"mjRND_{flag}"))] = 0
@@ -104,6 +109,7 @@ class Camera:
     def close(self) -> None:
         """Free the GL context."""
         self._close()
+        atexit.unregister(self._close)
 
 
 def _close(renderer: mujoco.Renderer) -> None:

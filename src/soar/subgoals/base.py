@@ -17,6 +17,10 @@ class SubgoalModel(Protocol):
         """Name and version of the model."""
         ...
 
+    def reset(self) -> None:
+        """Forget the last episode, if anything of it is kept."""
+        ...
+
     def generate(self, images: Sequence[Image], instructions: Sequence[str], seeds: Sequence[int]) -> list[Image]:
         """Return one subgoal a (image, instruction), of the image's own size; equal seeds give equal subgoals."""
         ...

@@ -22,7 +22,7 @@ import torch
 from soar.errors import CheckpointError, ConfigError, SoarError
 from soar.images import resized
 from soar.nn.devices import usable_device
-from soar.subgoals.diffusion_sampling import EditingConfig, Editor
+from soar.subgoals.diffusion_sampling import DiffusionSampler, DiffusionSamplingConfig
 from soar.subgoals.flow import to_float, to_uint8
 from soar.types import Image
 
@@ -30,11 +30,11 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 PIPELINE = "model_index.json"
 """What makes a folder a pipeline of `diffusers`."""
 SAMPLING = "sampling.yaml"
-"""Beside it: the fields of `EditingConfig` that fit the model."""
+"""Beside it: the fields of `DiffusionSamplingConfig` that fit the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiffusionConfig(EditingConfig):
+class DiffusionConfig(DiffusionSamplingConfig):
     """One checkpoint and how it is sampled; the content of a YAML file with `backend: diffusion`.
 
     Attributes:
@@ -57,7 +57,7 @@ class DiffusionConfig(EditingConfig):
     compile: bool = False
 
     def __post_init__(self) -> None:
-        EditingConfig.__post_init__(self)
+        DiffusionSamplingConfig.__post_init__(self)
         if self.batch_size < 1:
             raise ConfigError(f"batch_size must be positive, got {self.batch_size}")
 
@@ -81,7 +81,9 @@ class DiffusionSubgoals:
         if config.compile:
             pipeline.unet.fuse_qkv_projections()
         # Shapes are few (see `_filled`), so each may have kernels of its own.
-        self._editor = Editor(pipeline, config, torch.compile(pipeline.unet, dynamic=False) if config.compile else None)
+        self._editor = DiffusionSampler(
+            pipeline, config, torch.compile(pipeline.unet, dynamic=False) if config.compile else None
+        )
 
     @classmethod
     def load(cls, config: DiffusionConfig) -> Self:
@@ -99,6 +101,9 @@ class DiffusionSubgoals:
     def id(self) -> str:
         """`diffusion-`, a digest of the UNet's weights, and how it is sampled."""
         return self._id
+
+    def reset(self) -> None:
+        """Nothing is kept."""
 
     def generate(self, images: Sequence[Image], instructions: Sequence[str], seeds: Sequence[int]) -> list[Image]:
         """Return one subgoal a (image, instruction), of the image's own size."""

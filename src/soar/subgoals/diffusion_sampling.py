@@ -39,7 +39,7 @@ _TEXTS_KEPT = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EditingConfig:
+class DiffusionSamplingConfig:
     """How images are sampled (defaults: paper §B.4).
 
     Attributes:
@@ -79,7 +79,7 @@ class EditingConfig:
         return self.guidance_interval == (0.0, 1.0)
 
 
-class Editor:
+class DiffusionSampler:
     """The parts of a pipeline, and how they are sampled.
 
     Args:
@@ -88,7 +88,7 @@ class Editor:
         unet: Called instead of the pipeline's UNet, for example a compiled one.
     """
 
-    def __init__(self, pipeline: Any, config: EditingConfig, unet: Callable[..., Any] | None = None) -> None:
+    def __init__(self, pipeline: Any, config: DiffusionSamplingConfig, unet: Callable[..., Any] | None = None) -> None:
         self.config, self.pipeline = config, pipeline
         self._unet = unet or pipeline.unet
         self._scheduler = _scheduler(pipeline.scheduler, config)
@@ -181,7 +181,7 @@ def embed(pipeline: Any, texts: Sequence[str]) -> Tensor:
 
 
 def _branches(
-    config: EditingConfig, image_BCHW: Tensor, texts_2BLD: Tensor, *, guided: bool
+    config: DiffusionSamplingConfig, image_BCHW: Tensor, texts_2BLD: Tensor, *, guided: bool
 ) -> tuple[list[float], Tensor, Tensor]:
     """Return the weights of the branches of guidance that count, and their conditions, one branch after another."""
     texts, empty = texts_2BLD.chunk(2)
@@ -195,7 +195,7 @@ def _branches(
     return [weight for weight, _, _ in counting], torch.cat([b[1] for b in counting]), torch.cat([b[2] for b in counting])
 
 
-def _scheduler(reference: Any, config: EditingConfig) -> Any:
+def _scheduler(reference: Any, config: DiffusionSamplingConfig) -> Any:
     import diffusers  # slow to import
 
     # DDIM clips its estimate of pixels by default; latents are no pixels.

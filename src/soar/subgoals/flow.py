@@ -290,6 +290,9 @@ class FlowSubgoalModel:
         """`flow-` and a digest of the weights."""
         return self._id
 
+    def reset(self) -> None:
+        """Nothing is kept."""
+
     def generate(self, images: Sequence[Image], instructions: Sequence[str], seeds: Sequence[int]) -> list[Image]:
         """Return one subgoal a (image, instruction), of the image's own size.
 

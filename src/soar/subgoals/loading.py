@@ -4,6 +4,7 @@
     a YAML file                       `backend: diffusion` with the fields of `DiffusionConfig`; paths are relative to it. Or
                                       `backend: remote` with those of `RemoteConfig`
     a URL                             the model behind `soar serve subgoal` there (`soar.subgoals.remote`)
+    MODULE:NAME                       what that function or class of yours makes (see `soar.references`)
     any other folder                  the small flow model in it (`soar.subgoals.flow`)
 
 The simulator's `oracle` needs a simulator, so the rooms that have one know that name. A checkpoint that was trained here has a
@@ -18,12 +19,13 @@ from pathlib import Path
 
 from soar.configuration import read_yaml, validate
 from soar.errors import ConfigError, UnknownNameError
+from soar.references import is_reference, made
 from soar.remote.wire import is_url
 from soar.subgoals.base import SubgoalModel
 
 
 @functools.cache
-def open_subgoal_model(name: str) -> SubgoalModel:
+def load_subgoal_model(name: str) -> SubgoalModel:
     """Return a subgoal model, opened once a process.
 
     Raises:
@@ -33,6 +35,9 @@ def open_subgoal_model(name: str) -> SubgoalModel:
     """
     if is_url(name):
         return _remote({"url": name}, name)
+    if is_reference(name):
+        own: SubgoalModel = made(name, "subgoal model", SubgoalModel)
+        return own
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         data = read_yaml(path)

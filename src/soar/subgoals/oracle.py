@@ -11,7 +11,7 @@ class OracleSubgoals:
     """A subgoal model that asks the simulator, for tests and ablations (see `soar.subgoals.base.SubgoalModel`).
 
     Args:
-        imagine: Renders what a demonstrator's scene looks like 20 steps from the simulator's present state, given an
+        imagine: Renders what an expert's scene looks like 20 steps from the simulator's present state, given an
             instruction and a seed. The images passed to `generate` must therefore be of the present.
     """
 
@@ -22,6 +22,9 @@ class OracleSubgoals:
     def id(self) -> str:
         """Always `oracle`."""
         return "oracle"
+
+    def reset(self) -> None:
+        """Nothing is kept."""
 
     def generate(self, images: Sequence[Image], instructions: Sequence[str], seeds: Sequence[int]) -> list[Image]:
         """Return one imagined image an instruction."""

@@ -59,7 +59,8 @@ class SuccessDetector:
         )
 
 
-def _log_missing(name: str) -> None:
+def log_missing(name: str) -> None:
+    """Say in the log that an object is missing."""
     logger.warning("%s is missing from the table; its tasks are off limits until it is back", name)
 
 
@@ -72,7 +73,7 @@ class PresenceChecker:
         notify: Called with an object's name, once for each time that it disappears. Logs a warning by default.
     """
 
-    def __init__(self, vlm: VisionLanguageModel, tasks: Sequence[Task], notify: Callable[[str], None] = _log_missing) -> None:
+    def __init__(self, vlm: VisionLanguageModel, tasks: Sequence[Task], notify: Callable[[str], None] = log_missing) -> None:
         self._vlm, self._tasks, self._notify = vlm, tuple(tasks), notify
         self._objects = tuple(dict.fromkeys(name for task in tasks for name in task.objects))
         self._missing: frozenset[str] = frozenset()

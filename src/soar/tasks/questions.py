@@ -14,16 +14,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from soar.configuration import read_yaml, validate
 from soar.errors import ConfigError
 from soar.files import write_text
 from soar.instruction_grammar import task_from_instruction
+from soar.scenes import Question, read_questions
 from soar.types import Task
 from soar.vlm.base import LanguageModel
 from soar.vlm.words import yes_or_no
@@ -55,49 +55,6 @@ the table. Reply with the JSON object alone.
 Instruction: {instruction}
 """
 _LONGEST = 300
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """How a vision-language model is asked about a task.
-
-    Attributes:
-        question: Yes/no.
-        feasible_answer: The answer while there is still something to do.
-        objects: Names of the objects that must be present.
-        by: Who wrote it: `rules`, a language model's id, or a person.
-    """
-
-    question: str
-    feasible_answer: bool
-    objects: tuple[str, ...] = ()
-    by: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.question.strip().endswith("?"):
-            raise ConfigError(f"a question ends with a question mark, got {self.question!r}")
-
-    def task(self, instruction: str) -> Task:
-        """Return the task."""
-        return Task(instruction=instruction, question=self.question, feasible_answer=self.feasible_answer, objects=self.objects)
-
-
-def read_questions(path: Path) -> dict[str, Question]:
-    """Return the questions in a file, by instruction.
-
-    Raises:
-        ConfigError: It cannot be read; the message names the instruction and what is wrong.
-    """
-    entries = {}
-    for instruction, entry in read_yaml(path).items():
-        if not isinstance(entry, Mapping):
-            raise ConfigError(f"{path}: {instruction!r} needs `question` and `feasible_answer` below it")
-        try:
-            entries[str(instruction)] = validate(Question, entry, f"{path}: {instruction}")
-        except ConfigError as error:
-            message = str(error)
-            raise ConfigError(message if str(path) in message else f"{path}: {instruction}: {message}") from error
-    return entries
 
 
 def write_questions(path: Path, questions: Mapping[str, Question]) -> None:

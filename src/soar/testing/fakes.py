@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from soar.robots.base import Health
 from soar.seeding import generator
-from soar.types import Action, Goal, Image, Observation, WorkspaceBox
+from soar.types import ACTION_DIM, Action, Goal, Image, Observation, WorkspaceBox
 from soar.vlm.base import Answer
 
 FAKE_WORKSPACE = WorkspaceBox(low=(0.15, -0.2, 0.02), high=(0.4, 0.2, 0.2))
@@ -73,6 +74,9 @@ class FakeVLM:
     def __init__(self, script: Callable[[Image, str], bool | None] = lambda image, question: False) -> None:
         self._script = script
 
+    def check(self) -> None:
+        """Nothing can be wrong once it is there."""
+
     def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
         """Answer by the script; p_yes is 0.9 or 0.1, or None when undecided."""
         verdicts = [self._script(image, question) for image, question in zip(images, questions, strict=True)]
@@ -84,6 +88,9 @@ class FakeSubgoals:
     """A subgoal model that paints a square of a random colour, by seed, into a random place of the image."""
 
     id = "fake-subgoals"
+
+    def reset(self) -> None:
+        """Nothing is kept."""
 
     def generate(self, images: Sequence[Image], instructions: Sequence[str], seeds: Sequence[int]) -> list[Image]:
         """Return one painted copy an image."""
@@ -105,9 +112,12 @@ class FakePolicy:
     """
 
     id = "fake-policy"
+    conditioning: Literal["goal", "language"] = "goal"
+    image_size: int | None = None
 
     def __init__(self, action: Sequence[float] = (0.002, 0.001, 0.0, 0.0, 0.0, 0.0, 1.0)) -> None:
         self._action = np.array(action, np.float32)
+        self.action_std = np.full(ACTION_DIM, 0.01, np.float32)
 
     def act(self, observations: Sequence[Observation], goals: Sequence[Goal]) -> NDArray[np.float32]:
         """Return the action once an observation."""

@@ -36,7 +36,7 @@ from soar.errors import ConfigError
 from soar.files import replacing, write_json, write_text
 from soar.seeding import derive_seed, generator
 from soar.subgoals.diffusion import PIPELINE, SAMPLING, load_pipeline, save_pipeline
-from soar.subgoals.diffusion_sampling import EditingConfig, Editor, embed
+from soar.subgoals.diffusion_sampling import DiffusionSampler, DiffusionSamplingConfig, embed
 from soar.subgoals.flow import to_float, to_uint8
 from soar.subgoals.small_pipeline import SmallConfig, small_pipeline
 from soar.training.augment import NO_AUGMENTATION, AugmentationConfig, augment
@@ -54,7 +54,7 @@ Report = Callable[[str, int, int, dict[str, float]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EditorTrainingConfig:
+class DiffusionSubgoalTrainingConfig:
     """How an image editor is trained; `fine_tuning` and `from_nothing` have recipes.
 
     Attributes:
@@ -82,7 +82,7 @@ class EditorTrainingConfig:
     augmentation: AugmentationConfig = NO_AUGMENTATION
     held_out: float = 0.05
     validation_pairs: int = 32
-    sampling: EditingConfig = field(default_factory=EditingConfig)
+    sampling: DiffusionSamplingConfig = field(default_factory=DiffusionSamplingConfig)
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
@@ -98,9 +98,9 @@ class EditorTrainingConfig:
             raise ConfigError(f"validation_pairs must be at least 1, got {self.validation_pairs}")
 
 
-def fine_tuning(base: str) -> EditorTrainingConfig:
+def fine_tuning(base: str) -> DiffusionSubgoalTrainingConfig:
     """Return a recipe for a large checkpoint on a GPU: the optimisation of SuSIE's released weights."""
-    return EditorTrainingConfig(
+    return DiffusionSubgoalTrainingConfig(
         base=base,
         fit=FitConfig(
             steps=40_000,
@@ -116,7 +116,7 @@ def fine_tuning(base: str) -> EditorTrainingConfig:
     )
 
 
-def from_nothing() -> EditorTrainingConfig:
+def from_nothing() -> DiffusionSubgoalTrainingConfig:
     """Return a recipe for a small editor that a laptop can train."""
     fit_config = FitConfig(
         steps=10_000,
@@ -129,10 +129,10 @@ def from_nothing() -> EditorTrainingConfig:
         bf16=True,
         channels_last=True,
     )
-    return EditorTrainingConfig(
+    return DiffusionSubgoalTrainingConfig(
         fit=fit_config,
         autoencoder=dataclasses.replace(fit_config, steps=2_000, learning_rate=1e-3),
-        sampling=EditingConfig(guidance=2.5, image_guidance=1.5, sampler="dpm", steps=10, image_size=64),
+        sampling=DiffusionSamplingConfig(guidance=2.5, image_guidance=1.5, sampler="dpm", steps=10, image_size=64),
     )
 
 
@@ -145,8 +145,8 @@ class _Trainee(nn.Module):
         self.text = pipeline.text_encoder if text else None
 
 
-def train_editor(
-    config: EditorTrainingConfig,
+def train_diffusion_subgoals(
+    config: DiffusionSubgoalTrainingConfig,
     store: Path,
     folder: Path,
     *,
@@ -272,9 +272,9 @@ def _loss(pipeline: Any, noises: Any, batch: FramePairs, dropout: float, augment
 
 
 def _validate(
-    pipeline: Any, noises: Any, held_out: FramePairs, config: EditorTrainingConfig, picture: Path
+    pipeline: Any, noises: Any, held_out: FramePairs, config: DiffusionSubgoalTrainingConfig, picture: Path
 ) -> dict[str, float]:
-    editor = Editor(pipeline, config.sampling)
+    editor = DiffusionSampler(pipeline, config.sampling)
     observation, goal = (to_float(images) for images in held_out.images)
     noise = torch.from_numpy(
         generator(config.fit.seed, "subgoal-validation-noise").standard_normal((len(goal), *editor.noise_shape), "float32")
@@ -293,6 +293,6 @@ def _validate(
     return {"loss": loss, **errors, "painted_error": held_out_error(painted, observation, goal)["changed_error"]}
 
 
-def _plain(sampling: EditingConfig) -> dict[str, Any]:
+def _plain(sampling: DiffusionSamplingConfig) -> dict[str, Any]:
     values = dataclasses.asdict(sampling)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

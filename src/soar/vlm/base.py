@@ -33,6 +33,10 @@ class VisionLanguageModel(Protocol):
         """Name and version of the model."""
         ...
 
+    def check(self) -> None:
+        """Raise what is wrong, before any robot moves: a server that does not answer, a budget that is spent."""
+        ...
+
     def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
         """Answer question i about image i; both sequences have the same length."""
         ...

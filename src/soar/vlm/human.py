@@ -20,6 +20,9 @@ class HumanVLM:
     def __init__(self, terminal: Terminal | None = None) -> None:
         self._terminal = terminal or Terminal()
 
+    def check(self) -> None:
+        """Nothing can be wrong once it is there."""
+
     def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
         """Ask the questions one after another.
 

@@ -1,6 +1,7 @@
 """How a model is named: one text, wherever a command or a preset asks for a vision-language or language model.
 
     a folder        the small VQA model in it (`soar.vlm.vqa`)
+    MODULE:NAME     what that function or class of yours makes (see `soar.references`)
     human           a person at the terminal
     a YAML file     `backend: openai` with the fields of `OpenAIConfig`, or `backend: transformers` with those of
                     `TransformersConfig`; and, for either, `decoder:`, the name of a model that reads its undecidable words
@@ -17,6 +18,7 @@ from typing import Any
 
 from soar.configuration import read_yaml, validate
 from soar.errors import ConfigError, UnknownNameError
+from soar.references import is_reference, made
 from soar.vlm.base import LanguageModel, VisionLanguageModel
 
 HUMAN = "human"
@@ -25,7 +27,7 @@ _MODULES = {"openai": ("openai", "httpx2"), "transformers": ("transformers",)}
 
 
 @functools.cache
-def open_vlm(name: str) -> VisionLanguageModel:
+def load_vlm(name: str) -> VisionLanguageModel:
     """Return a vision-language model, opened once a process.
 
     Raises:
@@ -34,6 +36,9 @@ def open_vlm(name: str) -> VisionLanguageModel:
     """
     if _is_yaml(name):
         return _open_file(Path(name))
+    if is_reference(name):
+        own: VisionLanguageModel = made(name, "vision-language model", VisionLanguageModel)
+        return own
     if name == HUMAN:
         from soar.vlm.human import HumanVLM
 
@@ -43,25 +48,29 @@ def open_vlm(name: str) -> VisionLanguageModel:
     return VQAModel.load(Path(name))
 
 
-def open_language_model(name: str) -> LanguageModel:
-    """Return a model that replies in words; only YAML files name one. Errors as in `open_vlm`."""
+def load_language_model(name: str) -> LanguageModel:
+    """Return a model that replies in words; YAML files and `MODULE:NAME` name one. Errors as in `load_vlm`."""
+    if is_reference(name):
+        mine: LanguageModel = made(name, "language model", LanguageModel)
+        return mine
     if not _is_yaml(name):
-        raise ConfigError(f"{name!r} does not reply in words. Name a YAML file with `backend: openai` or `transformers`.")
+        raise ConfigError(
+            f"{name!r} does not reply in words. Name MODULE:NAME, or a YAML file with `backend: openai` or `transformers`."
+        )
     model: LanguageModel = _open_backend(str(Path(name)))
     return model
 
 
 def check_vlm(name: str) -> VisionLanguageModel:
-    """Open a model, and ask the server of a remote one whether it is there.
+    """Open a model, and let it say what is wrong.
 
     Raises:
-        ModelServerError: It is not.
-        CheckpointError: See `open_vlm`.
-        ConfigError: See `open_vlm`.
+        ModelServerError: Its server does not answer.
+        CheckpointError: See `load_vlm`.
+        ConfigError: See `load_vlm`.
     """
-    vlm = open_vlm(name)
-    if check := getattr(vlm, "check", None):
-        check()
+    vlm = load_vlm(name)
+    vlm.check()
     return vlm
 
 
@@ -76,7 +85,7 @@ def _open_file(path: Path) -> VisionLanguageModel:
         return model
     from soar.vlm.llm_decoder import DecodedVLM
 
-    return DecodedVLM(model, open_language_model(str(path.parent / str(decoder))))
+    return DecodedVLM(model, load_language_model(str(path.parent / str(decoder))))
 
 
 @functools.cache

@@ -39,14 +39,14 @@ from soar.remote.wire import plain
 from soar.types import Image
 from soar.vlm.base import Answer
 from soar.vlm.probability import p_yes
-from soar.vlm.response_cache import Ledger, digest
+from soar.vlm.response_cache import ResponseCache, digest
 
 log = logging.getLogger(__name__)
 YES_NO = "{question} Answer with one word, yes or no."
 _LONGEST = 30_000
 """Characters after which an answer is cut off."""
 _MOST_TOKENS = 10_000_000
-"""That are believed of one call: one wrong number must not use up the cap for ever, nor overflow the ledger."""
+"""That are believed of one call: one wrong number must not use up the cap for ever, nor overflow the cache."""
 _TOP = 20
 """Alternatives of a token that are asked for; the most that hosted services give."""
 _HOPELESS = (
@@ -123,7 +123,7 @@ class OpenAIModel:
 
     def __init__(self, config: OpenAIConfig) -> None:
         self.config = config
-        self.ledger = Ledger(
+        self.cache = ResponseCache(
             None if config.cache is None else Path(config.cache), max_calls=config.max_calls, max_tokens=config.max_tokens
         )
         self._client = openai.OpenAI(
@@ -181,7 +181,7 @@ class OpenAIModel:
         keys = [
             (*common, prompt, "" if image is None else digest(image)) for prompt, image in zip(prompts, images, strict=True)
         ]
-        answers = {key: answer for key in set(keys) if (answer := self.ledger.find(*key)) is not None}
+        answers = {key: answer for key in set(keys) if (answer := self.cache.find(*key)) is not None}
         missing = {key: (key, prompt, image) for key, prompt, image in zip(keys, prompts, images, strict=True)}
         work = [item for key, item in missing.items() if key not in answers]
         if work:
@@ -196,7 +196,7 @@ class OpenAIModel:
 
     def _ask(self, key: tuple[str, ...], prompt: str, image: Image | None, *, yes_no: bool) -> tuple[Answer, str]:
         """Return an answer, and why it is none; empty when it is one."""
-        self.ledger.book()
+        self.cache.book()
         try:
             answer = self._call(prompt, image, yes_no=yes_no)
         except _AWAY as error:
@@ -204,7 +204,7 @@ class OpenAIModel:
                 raise self._refusal(error) from error
             return Answer(text=""), f"{type(error).__name__}: {_short(error)}"
         self._answered = True
-        self.ledger.keep(answer, *key)
+        self.cache.keep(answer, *key)
         return answer, ""
 
     def _call(self, prompt: str, image: Image | None, *, yes_no: bool) -> Answer:
@@ -240,7 +240,7 @@ class OpenAIModel:
         except _STRANGE as error:
             # The client believes what a server sends; one that sends something else makes it stumble anywhere.
             raise ValueError(f"this is not a chat completion ({type(error).__name__}: {_short(error)})") from error
-        self.ledger.add_tokens(spent)
+        self.cache.add_tokens(spent)
         text = plain(text, _LONGEST)
         return Answer(text=text, p_yes=p_yes(text, tokens) if yes_no else None)
 

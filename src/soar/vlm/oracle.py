@@ -66,6 +66,9 @@ class OracleVLM:
         """`oracle` and its noise."""
         return self._id
 
+    def check(self) -> None:
+        """Nothing can be wrong once it is there."""
+
     def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
         """Answer from the truth of this moment; `p_yes` is the probability of truth given the noisy answer."""
         return [self._answer(image, question) for image, question in zip(images, questions, strict=True)]

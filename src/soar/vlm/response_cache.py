@@ -30,7 +30,7 @@ def digest(image_HWC: Image) -> str:
     return hashlib.sha256(head + image_HWC.tobytes()).hexdigest()
 
 
-class Ledger:
+class ResponseCache:
     """Answers and spending.
 
     Args:

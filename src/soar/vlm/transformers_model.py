@@ -98,6 +98,9 @@ class TransformersModel:
         commit = getattr(self._model.config, "_commit_hash", None)
         return f"transformers:{self.config.model}" + (f"@{commit[:8]}" if commit else "")
 
+    def check(self) -> None:
+        """Nothing can be wrong once it is there."""
+
     def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
         """Answer question i about image i."""
         if len(images) != len(questions):

@@ -146,6 +146,9 @@ class VQAModel:
         """`vqa-` and a digest of the weights."""
         return self._id
 
+    def check(self) -> None:
+        """Nothing can be wrong once it is there."""
+
     def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
         """Answer question i about image i; a question with unknown words is answered all the same, with a warning."""
         if len(images) != len(questions):

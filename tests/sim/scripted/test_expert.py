@@ -5,7 +5,7 @@ import pytest
 
 from soar.sim.ground_truth import reset_for, succeeded
 from soar.sim.scene import load_scene
-from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.expert import ScriptedExpert
 from soar.sim.scripted.style import Style
 from soar.sim.world import World
 from soar.types import SUBGOAL_STEPS
@@ -16,7 +16,7 @@ PUT = "put the green block in the wooden bowl"
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_the_demonstrator_does_every_task(scene: str) -> None:
+def test_the_expert_does_every_task(scene: str) -> None:
     world = World(load_scene(scene))
     for task in world.config.tasks:
         done = []
@@ -64,9 +64,9 @@ def test_neither_luck_nor_doing_nothing_does_a_task(scene: str) -> None:
 def test_it_recovers_from_an_object_that_is_taken_away() -> None:
     world = World(load_scene("scene1"))
     reset_for(world, PUT, 2)
-    demonstrator = Demonstrator(world, PUT, Style(), np.random.default_rng(0))
+    expert = ScriptedExpert(world, PUT, Style(), np.random.default_rng(0))
     for _ in range(60):
-        world.step(demonstrator.act())
+        world.step(expert.act())
         if world.is_grasped("green block") and world.object_position("green block")[2] > 0.03:
             break
     assert world.is_grasped("green block")
@@ -89,10 +89,10 @@ def test_mistakes_and_noise_are_recovered_from() -> None:
 def test_its_pace_fits_the_subgoals() -> None:
     world = World(load_scene("scene1"))
     reset_for(world, PUT, 1)
-    demonstrator = Demonstrator(world, PUT, Style(), np.random.default_rng(0))
+    expert = ScriptedExpert(world, PUT, Style(), np.random.default_rng(0))
     lengths = []
     while not succeeded(world, PUT):
-        action = demonstrator.act()
+        action = expert.act()
         lengths.append(float(np.linalg.norm(action[:3])))
         world.step(action)
     assert max(lengths) <= 0.0131

@@ -2,7 +2,7 @@
 
 python -m soar.sim.pages.scenes docs/scenes.md
 
-Pictures go to `images/` beside the page. The demonstrator does each task once, from a start that no trial uses.
+Pictures go to `images/` beside the page. The expert does each task once, from a start that no trial uses.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from soar.sim import catalogue
 from soar.sim.ground_truth import reset_for, succeeded
 from soar.sim.pages.gallery import SCENES
 from soar.sim.scene import SceneConfig, load_scene
-from soar.sim.scripted.expert import Demonstrator
+from soar.sim.scripted.expert import ScriptedExpert
 from soar.sim.scripted.style import Style
 from soar.sim.world import World
 from soar.types import Image
@@ -37,23 +37,23 @@ COMMAND = "python -m soar.sim.pages.scenes docs/scenes.md"
 
 
 def before_and_after(world: World, task: str) -> tuple[Image, Image]:
-    """Return pictures of a start from which a task is possible, and of what the demonstrator made of it.
+    """Return pictures of a start from which a task is possible, and of what the expert made of it.
 
     Raises:
-        SoarError: The demonstrator failed from each of several starts.
+        SoarError: The expert failed from each of several starts.
     """
     for attempt in range(ATTEMPTS):
         seed = derive_seed(0, f"picture of {task}", attempt)
         reset_for(world, task, seed % 2**31)
         before = world.render()
-        demonstrator = Demonstrator(world, task, Style(), np.random.default_rng(seed))
+        expert = ScriptedExpert(world, task, Style(), np.random.default_rng(seed))
         rest = 0
         for _ in range(STEPS):
-            world.step(demonstrator.act())
+            world.step(expert.act())
             rest = rest + 1 if succeeded(world, task) else 0
             if rest == REST_STEPS:
                 return before, world.render()
-    raise SoarError(f"the demonstrator failed {ATTEMPTS} times in a row: {task!r} in scene {world.config.name!r}")
+    raise SoarError(f"the expert failed {ATTEMPTS} times in a row: {task!r} in scene {world.config.name!r}")
 
 
 def draw_tasks(scene: SceneConfig) -> Image:
@@ -97,7 +97,7 @@ def page(scenes: Sequence[SceneConfig]) -> str:
         f"| objects | {names(shown, seen=True)} | {names(shown, seen=False)} |\n",
         "The paper counts 19 objects, 14 of them unseen; the cloth is the twentieth here. Every scene has a camera of its own "
         "and plexiglass around the table, which no demonstration shows.\n",
-        "Each picture pair is a start and what the scripted demonstrator made of it. The camera faces the robot, so left in a "
+        "Each picture pair is a start and what the scripted expert made of it. The camera faces the robot, so left in a "
         f"picture is the robot's right. `{COMMAND}` draws this page; "
         "[how often each task can be done](benchmarks.md#can-every-task-be-done) is measured.\n",
     ]

@@ -25,7 +25,7 @@ PATIENCE_STEPS = 30
 """A place that is not reached in this many steps is given up."""
 
 
-class Oblivious:
+class BlindPolicy:
     """Goes through the motions of one instruction, again and again.
 
     Args:

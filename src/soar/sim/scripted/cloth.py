@@ -1,4 +1,4 @@
-"""What the demonstrator does with a cloth: pinch its right edge, carry it over, let go.
+"""What the expert does with a cloth: pinch its right edge, carry it over, let go.
 
 The right edge is the last row of the cloth, wherever it lies: at the right of a flat cloth, on the left half of a folded one.
 Pinching squeezes a few centimetres of the cloth between the fingers, one of which comes down outside the edge.

@@ -1,4 +1,4 @@
-"""A scripted demonstrator: it looks at the simulator's state and does what a person with a joystick would do.
+"""A scripted expert: it looks at the simulator's state and does what a person with a joystick would do.
 
 It is reactive (the next action depends on the state alone, not on a plan), so it recovers from a slipped grasp and can be
 started in the middle of an attempt. Its pace is BridgeData's (10 to 17 mm a step), so that 20 steps are about one phase:
@@ -28,19 +28,19 @@ FINGER_HALF_M = 0.009
 
 
 def imagine(world: World, instruction: str, seed: int) -> tuple[Image, NDArray[np.float32]]:
-    """Return picture and proprioception (7,) after the demonstrator worked for one subgoal's time; the world stays as it is."""
+    """Return picture and proprioception (7,) after the expert worked for one subgoal's time; the world stays as it is."""
     before = world.snapshot()
     kind = parse_instruction(instruction).kind
-    demonstrator = Demonstrator(world, instruction, Style(), np.random.default_rng(seed))
+    expert = ScriptedExpert(world, instruction, Style(), np.random.default_rng(seed))
     for _ in range(SUBGOAL_STEPS):
         if kind in ("open", "close") or not succeeded(world, instruction) or world.grip_position[2] < 0.11:
-            world.step(demonstrator.act())
+            world.step(expert.act())
     image, state = world.render(), world.proprioception()
     world.restore(before)
     return image, state
 
 
-class Demonstrator:
+class ScriptedExpert:
     """Performs one instruction in one world.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """How a demonstrator moves.
+    """How an expert moves.
 
     Attributes:
         pace_m: Speed of free motion, per step.

@@ -5,14 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soar.configuration import CONFIGS
 from soar.errors import ConfigError, UnknownNameError
 from soar.robots import SafeRobot
 from soar.robots.registry import RobotConfig, load_robot
-from soar.sim.robot import SimRobot, open_robot
-from soar.sim.scene import load_scene
-from soar.sim.scripted.expert import Demonstrator
+from soar.robots.workcell import open_workcell
+from soar.sim.scripted.expert import ScriptedExpert
 from soar.sim.scripted.style import Style
+from soar.sim.workcell import SimRobot, open_robot
 from soar.testing import check_robot
 from tests.sim.acting import walk
 
@@ -58,24 +57,26 @@ def test_following_imagined_goals_one_after_another_does_the_task(robot: SimRobo
         goals.append(robot.imagine(PUT, 0))
         for _ in range(20):
             robot.act(_demonstration(robot))
-    assert robot.succeeded(PUT)
+    assert robot.truth(PUT)
     assert robot.answer("Is the green block in the wooden bowl?")
     assert len({goal.tobytes() for goal in goals}) >= 3
 
 
 def _demonstration(robot: SimRobot) -> np.ndarray:
-    return Demonstrator(robot.world, PUT, Style(), np.random.default_rng(0)).act()
+    return ScriptedExpert(robot.world, PUT, Style(), np.random.default_rng(0)).act()
 
 
-def test_every_scene_names_a_robot_that_exists() -> None:
-    for path in sorted((CONFIGS / "scenes").glob("*.yaml")):
-        assert isinstance(load_robot(load_scene(path.stem).robot), RobotConfig)
+def test_the_workcell_of_a_scene_is_opened_by_the_scenes_name() -> None:
+    with open_workcell("sim:scene5", image_size=32) as workcell:
+        assert workcell.robot.observe().image_HWC.shape == (32, 32, 3)
+        assert workcell.scene.name == "scene5"
+        assert all((workcell.reset_for, workcell.set_table, workcell.truth, workcell.imagine, workcell.answer))
 
 
-def test_a_robot_is_opened_by_name() -> None:
-    robot = load_robot("widowx-sim").open("scene5", 32)
-    assert isinstance(robot, SimRobot)
-    assert robot.observe().image_HWC.shape == (32, 32, 3)
+def test_a_task_in_somebodys_own_words_has_no_truth(robot: SimRobot) -> None:
+    assert robot.truth("put the green block next to the bowl") is None
+    assert robot.truth("put the violet duck in the wooden bowl") is None
+    assert robot.truth("open the drawer") is None
 
 
 def test_an_unknown_robot_is_answered_with_those_that_exist() -> None:
@@ -87,13 +88,13 @@ def test_an_unknown_robot_is_answered_with_those_that_exist() -> None:
     ("text", "message"),
     [
         ("limits: {}", "driver: Field required|missing"),
-        ("driver: soar.sim.robot", "must be MODULE:FUNCTION"),
-        ("driver: soar.sim.robot:open_robot\nspeed: 3", "unknown key 'speed'"),
+        ("driver: soar.sim.workcell", "must be MODULE:NAME"),
+        ("driver: soar.sim.workcell:open_robot\nspeed: 3", "unknown key 'speed'"),
         (
-            "driver: soar.sim.robot:open_robot\nlimits: {translation: 3}",
+            "driver: soar.sim.workcell:open_robot\nlimits: {translation: 3}",
             "unknown key 'translation'; did you mean 'translation_m'",
         ),
-        ("driver: soar.sim.robot:open_robot\nlimits: {translation_m: -1}", "must be positive"),
+        ("driver: soar.sim.workcell:open_robot\nlimits: {translation_m: -1}", "must be positive"),
     ],
 )
 def test_a_robots_file_is_checked(tmp_path: Path, text: str, message: str) -> None:
@@ -103,7 +104,7 @@ def test_a_robots_file_is_checked(tmp_path: Path, text: str, message: str) -> No
         load_robot(str(path))
 
 
-@pytest.mark.parametrize("driver", ["no_such_library.arm:connect", "soar.sim.robot:no_such_function"])
+@pytest.mark.parametrize("driver", ["no_such_library.arm:connect", "soar.sim.workcell:no_such_function"])
 def test_a_driver_that_cannot_be_imported_is_named(driver: str) -> None:
     with pytest.raises(ConfigError, match=rf"robot driver '{driver}' cannot be imported"):
-        RobotConfig(driver=driver).open("scene1", 32)
+        RobotConfig(driver=driver).make()

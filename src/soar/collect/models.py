@@ -1,0 +1,88 @@
+"""The models of an autonomous robot, by their names; and what a workcell that is a simulator can put in their place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from soar.errors import ConfigError
+from soar.policies.base import Policy
+from soar.policies.loading import load_policy
+from soar.robots.workcell import Workcell
+from soar.subgoals.base import SubgoalModel
+from soar.subgoals.loading import load_subgoal_model
+from soar.subgoals.oracle import OracleSubgoals
+from soar.vlm.base import VisionLanguageModel
+from soar.vlm.loading import check_vlm, load_vlm
+from soar.vlm.oracle import OracleVLM
+
+ORACLE = "oracle"
+"""In place of a model's name: the workcell itself, which only a simulator can."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """Where the models of an autonomous robot are.
+
+    Attributes:
+        policy: Folder of the policy, ONNX file, URL of one behind `soar serve`, or `MODULE:NAME` (see `soar.policies.loading`).
+        subgoals: Folder of the subgoal model, another model's YAML file, URL, `MODULE:NAME` (see `soar.subgoals.loading`), or
+            `oracle`; a language-conditioned policy acts without.
+        vlm: Folder of the VQA model, another model's YAML file, `MODULE:NAME` (see `soar.vlm.loading`), `human`, or `oracle`
+            (the simulator's truth with the paper's noise, §D).
+    """
+
+    policy: str
+    subgoals: str
+    vlm: str
+
+
+def check_models(models: Models) -> Policy:
+    """Load all models once, so that what is wrong with them shows before any work begins; returns the policy.
+
+    Raises:
+        CheckpointError: One of them is missing, foreign or damaged.
+        ModelServerError: The server of one of them does not answer.
+    """
+    policy = load_policy(models.policy)
+    if policy.conditioning == "goal" and models.subgoals != ORACLE:
+        load_subgoal_model(models.subgoals)
+    if models.vlm != ORACLE:
+        check_vlm(models.vlm)
+    return policy
+
+
+def open_subgoals(name: str, workcell: Workcell) -> SubgoalModel:
+    """Return the model of that name, or with `oracle` the workcell's own imagination.
+
+    Raises:
+        CheckpointError: It cannot be loaded.
+        ConfigError: Its YAML file is invalid, or the workcell cannot imagine.
+    """
+    if name != ORACLE:
+        return load_subgoal_model(name)
+    imagine = workcell.imagine
+    if imagine is None:
+        raise ConfigError(_no_oracle("--subgoals", workcell, "imagine(instruction, seed)"))
+    return OracleSubgoals(imagine)
+
+
+def open_vlm(name: str, workcell: Workcell, seed: int = 0) -> VisionLanguageModel:
+    """Return the model of that name, or with `oracle` the workcell's noisy answers.
+
+    Raises:
+        CheckpointError: It cannot be loaded.
+        ConfigError: Its YAML file is invalid, or the workcell has no answers.
+    """
+    if name != ORACLE:
+        return load_vlm(name)
+    answer = workcell.answer
+    if answer is None:
+        raise ConfigError(_no_oracle("--vlm", workcell, "answer(question)"))
+    return OracleVLM(answer, seed=seed)
+
+
+def _no_oracle(flag: str, workcell: Workcell, method: str) -> str:
+    return (
+        f"{flag} oracle: workcell {workcell.name!r} has no oracle, since its driver lacks {method}; that is for simulators. "
+        "Name a model."
+    )

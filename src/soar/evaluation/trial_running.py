@@ -1,0 +1,218 @@
+"""One trial after another on an open workcell, judged by its truth or by a vision-language model.
+
+    set the start, if the place can ─► home ─► 5 × (subgoal, 20 actions) ─► judge ─► Trial, and for some an episode to look at
+
+A trial in which the robot fails is begun again; one in which a model was away stops the evaluation, since it measures another
+robot.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from soar.collect.models import open_subgoals, open_vlm
+from soar.collect.rollout import Rollout, RolloutConfig, rollout
+from soar.configuration import validate
+from soar.episodes.store import EpisodeStore, quoted
+from soar.errors import ConfigError, RobotFault
+from soar.evaluation.trials import Trial
+from soar.fleet.processes import Reporter
+from soar.fleet.session import simulated_workcell
+from soar.policies.base import Policy
+from soar.policies.exploration import ScaledPolicy
+from soar.policies.loading import load_policy
+from soar.remote import fallbacks
+from soar.robots.safety import SafetyError
+from soar.robots.workcell import Workcell
+from soar.subgoals.base import SubgoalModel
+from soar.tasks import SuccessDetector
+from soar.types import Episode, Label, Provenance, Task
+
+log = logging.getLogger(__name__)
+JudgeName = Literal["truth", "vlm"]
+ATTEMPTS = 3
+"""How often a trial is begun when the robot fails in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialConfig:
+    """How trials are run and judged; JSON-able.
+
+    Attributes:
+        workcell: Name of the workcell.
+        policy: Name of the policy.
+        subgoals: Name of the subgoal model, `oracle`, or "" for none.
+        variant: What the policy is in the comparison at hand.
+        films: Store of the trials that are kept.
+        image_size: Of a simulated camera [px].
+        action_scale: Factor on the policy's motions.
+        judge: Who says whether it worked.
+        vlm: Name of the model that judges, with `judge: vlm`.
+        threshold: Its least probability of success.
+        questions: File of questions that count more than the scene's; "" for none.
+        rollout: How long a trial is.
+    """
+
+    workcell: str
+    policy: str
+    subgoals: str
+    variant: str
+    films: str
+    image_size: int | None = None
+    action_scale: float = 1.0
+    judge: JudgeName = "truth"
+    vlm: str = ""
+    threshold: float = 0.5
+    questions: str = ""
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+
+
+def check_judge(workcell: Workcell, *, judge: JudgeName, vlm: str) -> str:
+    """Return who judges, `truth` or the model's id.
+
+    Raises:
+        ConfigError: The workcell knows no truth.
+        ModelServerError: The model does not answer.
+    """
+    if judge == "vlm":
+        model = open_vlm(vlm, workcell)
+        model.check()
+        return model.id
+    if workcell.truth is None:
+        raise ConfigError(
+            f"workcell {workcell.name!r} does not know whether a task is done: its driver has no truth(instruction). Let a "
+            "person or a model say so: --judge person, or --judge vlm"
+        )
+    return "truth"
+
+
+def run_chunk(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
+    """Run some trials on a simulated workcell (worker entry point); reports the fields of each `Trial`.
+
+    Args:
+        item: `config`, see `TrialConfig`, and `trials`: lists of task, seed, and whether the episode is kept.
+        report: Of the worker.
+    """
+    config = validate(TrialConfig, item["config"], "trials")
+    questions = Path(config.questions) if config.questions else None
+    run_trials(
+        simulated_workcell(config.workcell, config.image_size, questions),
+        config,
+        [(task, seed, keep) for task, seed, keep in item["trials"]],
+        lambda trial: report(**asdict(trial)),
+        stopping=lambda: report.stopping,
+    )
+    return {}
+
+
+def run_trials(
+    workcell: Workcell,
+    config: TrialConfig,
+    trials: Sequence[tuple[str, int, bool]],
+    on_trial: Callable[[Trial], None],
+    stopping: Callable[[], bool] = lambda: False,
+) -> None:
+    """Run trials one after another.
+
+    Args:
+        workcell: Open.
+        config: How.
+        trials: Task, seed, and whether the episode is kept, of each.
+        on_trial: Called with each.
+        stopping: Asked before each; True ends it early.
+
+    Raises:
+        RobotFault: A robot failed in a trial again and again, or cannot be recovered.
+    """
+    policy = policy_of(config)
+    subgoal_model = open_subgoals(config.subgoals, workcell) if config.subgoals else None
+    judge = _judge(config, workcell)
+    tasks = {task.instruction: task for task in workcell.scene.tasks}
+    for instruction, seed, keep in trials:
+        if stopping():
+            return
+        result = run_trial(workcell, tasks[instruction], subgoal_model, policy, seed=seed, config=config.rollout)
+        label = judge(result, tasks[instruction])
+        if keep:
+            made_by = Provenance(
+                policy=policy.id,
+                subgoal_model="" if subgoal_model is None else subgoal_model.id,
+                robot=workcell.name,
+                run=config.variant,
+                seed=seed,
+            )
+            _keep(Path(config.films), _film(workcell.scene.name, instruction, result, label, made_by))
+        on_trial(
+            Trial(
+                scene=workcell.scene.name,
+                task=instruction,
+                seed=seed,
+                success=label.success is True,
+                steps=len(result.actions_TD),
+                note="" if label.success is not None else f"undecidable: {label.answer}",
+            )
+        )
+
+
+def run_trial(
+    workcell: Workcell, task: Task, subgoal_model: SubgoalModel | None, policy: Policy, *, seed: int, config: RolloutConfig
+) -> Rollout:
+    """Set the start where the workcell can, go home, and let the policy try; begun again when the robot fails.
+
+    Raises:
+        RobotFault: It failed `ATTEMPTS` times, or cannot be recovered.
+        ModelServerError: A model was away.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            if workcell.reset_for is not None:
+                workcell.reset_for(task.instruction, seed)
+            else:
+                workcell.robot.home()
+            with fallbacks.forbidden():
+                return rollout(workcell.robot, task.instruction, subgoal_model, policy, seed=seed, config=config)
+        except (RobotFault, SafetyError) as error:
+            if attempt == ATTEMPTS or (isinstance(error, RobotFault) and error.kind == "unrecoverable"):
+                raise
+            log.warning("%s: a trial is begun again (%s)", workcell.name, error)
+            workcell.robot.recover()
+    raise AssertionError("unreachable")
+
+
+def _judge(config: TrialConfig, workcell: Workcell) -> Callable[[Rollout, Task], Label]:
+    if config.judge == "vlm":
+        detector = SuccessDetector(open_vlm(config.vlm, workcell), config.threshold)
+        return lambda result, task: detector.detect(result.images_THWC[-1], task)
+    truth = workcell.truth
+    assert truth is not None  # check_judge was here
+    return lambda _result, task: Label(success=truth(task.instruction), probability=None, source="simulator")
+
+
+def _film(scene: str, instruction: str, result: Rollout, label: Label, made_by: Provenance) -> Episode:
+    return Episode(
+        id=f"{scene}-{instruction}-{made_by.seed}".replace(" ", "-"),
+        scene=scene,
+        instruction=instruction,
+        images_THWC=result.images_THWC,
+        states_TD=result.states_TD,
+        actions_TD=result.actions_TD,
+        subgoals=result.subgoals,
+        labels=(label,),
+        provenance=made_by,
+    )
+
+
+def _keep(folder: Path, episode: Episode) -> None:
+    store = EpisodeStore(folder, mode="open_or_create")
+    if not store.count(f"id = {quoted(episode.id)}"):
+        store.append(episode)
+
+
+def policy_of(config: TrialConfig) -> Policy:
+    """Return the policy, at the configured speed."""
+    policy = load_policy(config.policy)
+    return policy if config.action_scale == 1.0 else ScaledPolicy(policy, config.action_scale)

@@ -1,0 +1,196 @@
+"""A session: one workcell, its models and its collector. What a process runs, and whoever manages several robots lets run.
+
+The same code drives a simulated robot in a worker process (`run_robot`) and a real one in the process of the command
+(`run_session`). A workcell is opened by whoever begins the session, who closes it.
+
+A robot's episodes are a function of its name, the seed and what was there before this round: how many processes work, and which
+robot is faster, changes nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from soar.collect.collector import Collector
+from soar.collect.config import CollectConfig, CollectionConfig
+from soar.collect.listeners import Listener, Listeners
+from soar.collect.models import Models, open_subgoals, open_vlm
+from soar.configuration import validate
+from soar.episodes.store import EpisodeStore, quoted
+from soar.event_log import Journal
+from soar.fleet.processes import Reporter
+from soar.policies.base import Policy
+from soar.policies.exploration import Explorer
+from soar.policies.loading import load_policy
+from soar.robots.workcell import Workcell, open_workcell
+from soar.seeding import derive_seed
+from soar.tasks import PresenceChecker, SuccessDetector
+from soar.tasks.loading import open_proposer
+from soar.tasks.notification import MissingObjectWebhook
+from soar.types import Episode, Provenance, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionConfig:
+    """What one robot is to do.
+
+    Attributes:
+        models: Its own.
+        workcell: Name of its workcell.
+        robot: Its name, in the episodes.
+        image_size: Of a simulated camera [px]; None: whatever the workcell says.
+        store: Folder or URI of the episode store.
+        journal: Where events are appended.
+        episodes: How many of this run and round it shall have in the end.
+        run: Name of the run.
+        round: Number of the round.
+        seed: Of everything random.
+        config: How it collects.
+    """
+
+    models: Models
+    workcell: str
+    robot: str
+    image_size: int | None
+    store: str
+    journal: str
+    episodes: int
+    run: str
+    round: int
+    seed: int
+    config: CollectionConfig
+
+    @property
+    def questions(self) -> Path | None:
+        """File of questions that count more than the scene's."""
+        return Path(self.config.proposal.questions) if self.config.proposal.questions else None
+
+
+def run_session(
+    workcell: Workcell,
+    session: SessionConfig,
+    *,
+    stopping: Callable[[], bool] = lambda: False,
+    on_episode: Callable[[Episode], None] | None = None,
+    listeners: Sequence[Listener] = (),
+) -> None:
+    """Collect until the store holds the session's episodes.
+
+    Args:
+        workcell: Open.
+        session: What to do.
+        stopping: Asked before each episode; True ends the session early.
+        on_episode: Called with each episode once it is stored.
+        listeners: Told what happens, see `soar.collect.listeners`.
+
+    Raises:
+        RobotFault: `unrecoverable`.
+        StoreError: The store cannot be written.
+        ModelServerError: A model is away and its configuration says to stop.
+    """
+    config, proposal = session.config, session.config.proposal
+    policy, vlm = load_policy(session.models.policy), open_vlm(session.models.vlm, workcell, session.seed)
+    subgoal_model = open_subgoals(session.models.subgoals, workcell) if policy.conditioning == "goal" else None
+    store = EpisodeStore(session.store, mode="open_or_create")
+    mine = f"(round = {session.round} AND robot = {quoted(session.robot)})"
+    past = store.episodes(f"run = {quoted(session.run)} AND (round < {session.round} OR {mine})")
+    detector = SuccessDetector(vlm, config.threshold)
+    proposer = open_proposer(
+        proposal,
+        vlm,
+        session.models.vlm,
+        workcell.scene.tasks,
+        seed=derive_seed(session.seed, session.robot) % 2**31,
+        past=[record.instruction for record in past],
+        past_successes=[record.instruction for record in past if record.success],
+        detector=detector if proposal.reproposals else None,
+    )
+    presence = None
+    if config.watch_objects:
+        webhook = MissingObjectWebhook(proposal.notify, session.robot) if proposal.notify else None
+        presence = (
+            PresenceChecker(vlm, workcell.scene.tasks)
+            if webhook is None
+            else PresenceChecker(vlm, workcell.scene.tasks, webhook)
+        )
+
+    def exploring(seed: int) -> Policy:
+        return Explorer(policy, config.exploration, action_std=policy.action_std, seed=seed)
+
+    def prepare(index: int) -> None:
+        if config.set_table_every and index > begun and index % config.set_table_every == 0:
+            set_table(index)
+
+    def set_table(index: int) -> None:
+        if workcell.set_table is not None:
+            table = f"collection/{session.run}/{session.round}/{session.robot}"
+            workcell.set_table(derive_seed(session.seed, table, index) % 2**31)
+
+    truth = workcell.truth
+
+    def truth_of(task: Task) -> bool | None:
+        return None if truth is None else truth(task.instruction)
+
+    told = Listeners(session.robot, listeners)
+    collector = Collector(
+        robot=workcell.robot,
+        scene=workcell.scene,
+        proposer=proposer,
+        subgoal_model=subgoal_model,
+        policy=exploring,
+        detector=detector,
+        store=store,
+        journal=Journal(Path(session.journal)),
+        provenance=Provenance(
+            policy=policy.id,
+            vlm=vlm.id,
+            subgoal_model="" if subgoal_model is None else subgoal_model.id,
+            robot=session.robot,
+            run=session.run,
+            round=session.round,
+            seed=session.seed,
+        ),
+        config=CollectConfig(),
+        presence=presence,
+        prepare=prepare,
+        truth=None if truth is None else truth_of,
+        listeners=told,
+    )
+    begun = collector.collected()
+    set_table(begun)
+    try:
+        collector.run(session.episodes, stopping=stopping, on_episode=on_episode)
+    finally:
+        told.close()
+
+
+def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
+    """Run the session of one simulated robot (worker entry point); reports each episode as `episode_report` does."""
+    session = validate(SessionConfig, item, "session")
+    run_session(
+        simulated_workcell(session.workcell, session.image_size, session.questions),
+        session,
+        stopping=lambda: report.stopping,
+        on_episode=lambda episode: report(**episode_report(episode)),
+    )
+    return {}
+
+
+def episode_report(episode: Episode) -> dict[str, Any]:
+    """Return what a progress bar needs to know: `instruction`, `success` as judged, and `truth` where it is known."""
+    truths = [label.success for label in episode.labels if label.source == "simulator"]
+    return {
+        "instruction": episode.instruction,
+        "success": episode.labels[0].success,
+        "truth": truths[-1] if truths else None,
+    }
+
+
+@functools.cache
+def simulated_workcell(name: str, image_size: int | None, questions: Path | None = None) -> Workcell:
+    """Return a simulated workcell that this process keeps: compiling one and making its renderer takes a second."""
+    return open_workcell(name, image_size=image_size, questions=questions)
