@@ -16,10 +16,13 @@ from soar.episodes import jpeg as frames
 from soar.episodes.encoded import encode
 from soar.formats import tfrecord
 from soar.formats.steps import actions_of_steps
+from soar.formats.vector_maps import VectorConfig
 from soar.formats.video import VideoWriter
 from soar.types import Provenance
 from tests.episodes.builders import goal_images, judged, make_episode
 
+AS_WRITTEN = VectorConfig(gripper_range="0:1", opening_range="0:1")
+"""How the datasets of `interop.pictures` are read: their numbers are no pose and no gripper."""
 PROVENANCE = Provenance(policy="p", vlm="v", subgoal_model="s", robot="r", run="n", round=2, seed=2**40, faults=("camera",))
 
 

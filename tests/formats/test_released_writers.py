@@ -15,6 +15,8 @@ from soar.formats.lerobot import LeRobotConfig, open_lerobot
 from soar.formats.rlds import RLDSConfig, open_rlds
 from tests.interop.pictures import LENGTHS, numbers, picture
 
+from .datasets import AS_WRITTEN
+
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
@@ -38,7 +40,7 @@ def assert_holds(read: EncodedEpisode, episode: int, *, inverted: bool = False, 
 
 def check_lerobot(folder: Path, scratch: Path) -> None:
     for camera, inverted in (("front", False), ("observation.images.wrist", True)):
-        read = imported(open_lerobot(folder, LeRobotConfig(camera=camera)), scratch / f"store-{inverted}")
+        read = imported(open_lerobot(folder, LeRobotConfig(camera=camera, vectors=AS_WRITTEN)), scratch / f"store-{inverted}")
         assert [episode.instruction for episode in read] == ["put the corn in the pot", "open the drawer"]
         assert [episode.labels[0].success for episode in read] == [True, False]
         assert {episode.provenance.robot for episode in read} == {"widowx"}
@@ -47,7 +49,7 @@ def check_lerobot(folder: Path, scratch: Path) -> None:
 
 
 def check_soar(folder: Path, scratch: Path) -> None:
-    read = imported(open_rlds(folder, RLDSConfig()), scratch / "soar")
+    read = imported(open_rlds(folder, RLDSConfig(vectors=AS_WRITTEN)), scratch / "soar")
     by_path = {episode.origin["metadata"]["file_path"]: episode for episode in read}
     for number, split in ((0, "success"), (1, "success"), (2, "failure")):
         episode = by_path[f"/data/robot_1/scene_2/gcbc/2024-01-01/{split}/trajectory_{number}"]
@@ -60,12 +62,14 @@ def check_soar(folder: Path, scratch: Path) -> None:
 
 
 def check_bridge(folder: Path, scratch: Path) -> None:
-    train, val = imported(open_rlds(folder, RLDSConfig()), scratch / "bridge")
+    train, val = imported(open_rlds(folder, RLDSConfig(vectors=AS_WRITTEN)), scratch / "bridge")
     assert (train.instruction, val.instruction) == ("open the drawer", ""), "the flag says that the other has no language"
     assert_holds(train, 3)
     assert_holds(val, 4)
     assert (train.labels, train.subgoals) == ((), ())
-    (other,) = imported(open_rlds(folder, RLDSConfig(camera="image_1", splits=("val",))), scratch / "image_1")
+    (other,) = imported(
+        open_rlds(folder, RLDSConfig(vectors=AS_WRITTEN, camera="image_1", splits=("val",))), scratch / "image_1"
+    )
     assert_holds(other, 4, inverted=True)
 
 
@@ -84,7 +88,7 @@ def test_bridge_data_of_the_released_writer_is_imported(tmp_path: Path) -> None:
 
 
 def test_reached_motion_and_latency_of_the_released_writer(tmp_path: Path) -> None:
-    config = RLDSConfig(actions="reached", latency_shift="by-date", splits=("train",))
+    config = RLDSConfig(vectors=AS_WRITTEN, actions="reached", latency_shift="by-date", splits=("train",))
     (read,) = imported(open_rlds(FIXTURES / "rlds" / "bridge_dataset", config), tmp_path / "store")
     states = np.stack([numbers(3, step, 0) for step in range(1, LENGTHS[3])])
     assert read.states_TD.tobytes() == states.tobytes()

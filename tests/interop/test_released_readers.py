@@ -17,7 +17,7 @@ from soar.formats.lerobot_export import export_lerobot
 from soar.formats.rlds import RLDSConfig, open_rlds
 from soar.formats.rlds_export import export_rlds
 from soar.formats.steps import actions_of_steps
-from tests.formats.datasets import assert_same, store_of_three, write_v21
+from tests.formats.datasets import AS_WRITTEN, assert_same, store_of_three, write_v21
 from tests.formats.test_released_writers import check_bridge, check_lerobot, check_soar
 
 from .conftest import Peer
@@ -102,12 +102,12 @@ def test_what_the_released_writers_write_now_is_what_the_fixtures_hold(tmp_path:
 def test_version_21_is_imported_as_what_the_released_converter_makes_of_it(tmp_path: Path, lerobot: Peer) -> None:
     theirs = Path(__file__).parents[1] / "fixtures" / "lerobot"
     new, before, after = (EpisodeStore(tmp_path / name, mode="create") for name in ("new", "before", "after"))
-    import_episodes(open_lerobot(theirs, LeRobotConfig(camera="front")), new)
+    import_episodes(open_lerobot(theirs, LeRobotConfig(camera="front", vectors=AS_WRITTEN)), new)
     folder = write_v21(tmp_path / "lerobot", new)
-    import_episodes(open_lerobot(folder, LeRobotConfig()), before)
+    import_episodes(open_lerobot(folder, LeRobotConfig(vectors=AS_WRITTEN)), before)
     lerobot("convert", folder)
     assert json.loads((folder / "meta" / "info.json").read_text())["codebase_version"] == "v3.0"
-    import_episodes(open_lerobot(folder, LeRobotConfig()), after)
+    import_episodes(open_lerobot(folder, LeRobotConfig(vectors=AS_WRITTEN)), after)
     for record in before.episodes():
         read, written = after.read_encoded(record.id), before.read_encoded(record.id)
         assert_same(replace(read, created_s=written.created_s), written, frames_equal=True)
@@ -116,8 +116,8 @@ def test_version_21_is_imported_as_what_the_released_converter_makes_of_it(tmp_p
 def test_a_dataset_of_theirs_that_went_through_our_store_is_read_by_them(tmp_path: Path, lerobot: Peer, tfds: Peer) -> None:
     theirs = Path(__file__).parents[1] / "fixtures"
     one, two = EpisodeStore(tmp_path / "1", mode="create"), EpisodeStore(tmp_path / "2", mode="create")
-    import_episodes(open_lerobot(theirs / "lerobot", LeRobotConfig(camera="front")), one)
-    import_episodes(open_rlds(theirs / "rlds" / "soar_dataset" / "1.0.0", RLDSConfig()), two)
+    import_episodes(open_lerobot(theirs / "lerobot", LeRobotConfig(camera="front", vectors=AS_WRITTEN)), one)
+    import_episodes(open_rlds(theirs / "rlds" / "soar_dataset" / "1.0.0", RLDSConfig(vectors=AS_WRITTEN)), two)
     lerobot("read", export_lerobot(one, tmp_path / "out"), tmp_path / "lerobot.npz")
     lerobot("read", theirs / "lerobot", tmp_path / "theirs.npz")
     ours, original = np.load(tmp_path / "lerobot.npz"), np.load(tmp_path / "theirs.npz")
@@ -140,6 +140,6 @@ def test_a_dataset_of_theirs_that_went_through_our_store_is_read_by_them(tmp_pat
                 read, written = ours[f"{split}/{same}/{name}"][:end], original[f"{split}/{number}/{name}"][:end]
                 assert read.tobytes() == written.tobytes(), (split, number, name)
     back = EpisodeStore(tmp_path / "3", mode="create")
-    import_episodes(open_rlds(folder, RLDSConfig()), back)
+    import_episodes(open_rlds(folder, RLDSConfig(vectors=AS_WRITTEN)), back)
     for record in two.episodes():
         assert_same(back.read_encoded(record.id), two.read_encoded(record.id), frames_equal=True)

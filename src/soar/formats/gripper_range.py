@@ -38,6 +38,9 @@ _BINARY_STEPS, _STEPS = 8, 50
 _LAGS = 6
 _RELATED = 0.5
 _MOST = 0.8
+_STILL = 0.02
+_Numbers = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""By episode, openings and commands."""
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 
 
@@ -55,7 +58,8 @@ class GripperRange:
         """Return the numbers with 0 for closed and 1 for open."""
         if self == AS_IT_IS:
             return values_N
-        return (values_N - self.closed) / (self.open - self.closed)
+        # No minus zero.
+        return (values_N - self.closed) / (self.open - self.closed) + 0.0
 
     def ends(self, low: float, high: float) -> tuple[float, float]:
         """Return the least and the greatest that numbers between `low` and `high` become."""
@@ -159,7 +163,7 @@ def _openings(
 
 
 def _commands(
-    episodes: list[tuple[NDArray[np.float64], NDArray[np.float64]]],
+    episodes: _Numbers,
     config: VectorConfig,
     *,
     place: str,
@@ -187,9 +191,43 @@ def _commands(
             f"nor metres. Say which are closed and open: --gripper-range {low:.4g}:{high:.4g}, or {high:.4g}:{low:.4g} where "
             "greater numbers close"
         )
-    assumed = found
-    if closed:
-        found = found.reversed
+    _refuse_changes(found, episodes, place)
+    return _directed(
+        found.reversed if closed else found,
+        episodes,
+        place=place,
+        closed=closed,
+        openings=openings,
+        certain=certain,
+        notes=notes,
+    )
+
+
+def _refuse_changes(found: GripperRange, episodes: _Numbers, place: str) -> None:
+    """Refuse commands that say how the gripper changes: -1, 0 and 1, where 0 is no change."""
+    if found.closed != -1:
+        return
+    values_N = np.concatenate([commands_N for _, commands_N in episodes])
+    still = np.abs(values_N) < SAME
+    if np.mean(still) > _STILL and np.all(still | (np.abs(np.abs(values_N) - 1) < SAME)):
+        raise FormatError(
+            f"{place}: the gripper's commands are -1, 0 and 1, and {np.mean(still):.0%} are 0, which then means no change and "
+            "not half open; make targets of them before the import, or say that it does with --gripper-range -1:1"
+        )
+
+
+def _directed(
+    found: GripperRange,
+    episodes: _Numbers,
+    *,
+    place: str,
+    closed: bool,
+    openings: GripperRange,
+    certain: bool,
+    notes: list[str],
+) -> GripperRange:
+    """Return the range of the commands, turned round where that is certain; refused where it is in doubt."""
+    low, high = _extremes([commands_N for _, commands_N in episodes])
     related = _relation([(openings(states_N), found(commands_N)) for states_N, commands_N in episodes])
     closed_share = float(np.mean(found(np.array([commands_N[0] for _, commands_N in episodes])) < 0.5))
     begins_closed = closed_share >= _MOST and not doubt(*found.ends(low, high)) and not closed and related < _RELATED
@@ -214,9 +252,8 @@ def _commands(
             f"open, import into a new store with --gripper-range {found.reversed}"
         )
     if found != AS_IT_IS:
-        why = (
-            "the file calls them closed" if closed else "greater is more open" if found == assumed else "greater is more closed"
-        )
+        greater = "open" if found.open > found.closed else "closed"
+        why = "the file calls them closed" if closed else f"greater is more {greater}"
         notes.append(
             f"{place}: the gripper's commands, {low:.4g} to {high:.4g}, are stored as 0 (closed, {found.closed:.4g}) to 1 "
             f"(open, {found.open:.4g}): {why}; if that is wrong, import into a new store with --gripper-range {found.reversed}"

@@ -120,10 +120,11 @@ def check_spans(
                 "times in meta/episodes"
             )
     first, last, end_s = ordered[0], ordered[-1], max(ends)
-    if first.start_s * fps > _HALF and whole(first.episode - 1):
+    early = first.start_s * fps
+    if early < -_HALF or (early > _HALF and whole(first.episode - 1)):
         raise FormatError(
-            f"{path}: its first episode, {first.episode}, begins at {first.start_s:.4f} s and not at 0: "
-            f"{_count(first.start_s * fps)} frames before it are nobody's. Restore the times in meta/episodes"
+            f"{path}: its first episode, {first.episode}, begins at {first.start_s:.4f} s and not at 0, {_count(abs(early))} "
+            "frames away. Restore the times in meta/episodes"
         )
     if frames is None:
         return

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from soar.errors import FormatError
 from soar.formats import tfrecord
 from soar.formats.rlds_features import ACTION, FLAGS, STATE, WITHIN, Features, as_bytes, listed, vectors
+from soar.formats.tfrecord_part import read_part
 from soar.formats.vector_maps import PLAIN, VectorConfig, VectorMap, parse_map
 
 _COUNTED = ("steps/is_first", "steps/is_last", "steps/is_terminal", "steps/reward", "steps/discount")
@@ -52,7 +53,7 @@ def gripper_numbers(
 
     for record in records:
         try:
-            features = tfrecord.parse_example(tfrecord.read_part(record, wanted), record.place)
+            features = tfrecord.parse_example(read_part(record, wanted), record.place)
             counts = [len(features[name]) for name in _COUNTED if len(features.get(name, ()))]
             if not counts and (config.state_map or config.action_map):
                 features = tfrecord.parse_example(tfrecord.read(record), record.place)

@@ -16,7 +16,7 @@ import os
 import struct
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,12 +31,10 @@ from numpy.typing import NDArray
 
 from soar.errors import FormatError
 
-_HEADER = struct.Struct("<QI")
+HEADER = struct.Struct("<QI")
 _CRC = struct.Struct("<I")
 _MASK_DELTA = 0xA282EAD8
 _BLOCK_BYTES = 2**20
-_HEAD_BYTES = 512
-"""The name of a feature is within so many bytes."""
 _GZIP_OR_ZLIB = 47
 """What zlib calls either, told apart by the header."""
 _FOREIGN = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
@@ -78,7 +76,7 @@ def scan(path: Path) -> list[Record]:
     """
     try:
         packed = _is_packed(path)
-        with _opened(path, packed) as (file, whole):
+        with opened(path, packed) as (file, whole):
             return _scan(path, file, packed, whole)
     except OSError as error:
         raise FormatError(f"cannot read {path}: {error.strerror or error}") from error
@@ -96,8 +94,8 @@ def read(record: Record) -> bytes:
             "Download the file again"
         )
     try:
-        with _opened(record.path, record.packed) as (file, _):
-            file.seek(record.offset + _HEADER.size)
+        with opened(record.path, record.packed) as (file, _):
+            file.seek(record.offset + HEADER.size)
             data = file.read(record.length)
             crc = file.read(_CRC.size)
     except OSError as error:
@@ -107,92 +105,26 @@ def read(record: Record) -> bytes:
     return data
 
 
-def read_part(record: Record, wanted: Callable[[str, int], bool]) -> bytes:
-    """Return a `tf.train.Example` with some of the features of a record; what is not wanted is not read, nor verified.
-
-    Args:
-        record: Which one.
-        wanted: Is asked with the name and the size in bytes of each feature.
-
-    Raises:
-        FormatError: It is damaged or truncated.
-    """
-    if record.length is None:
-        return read(record)
-    parts = []
-    try:
-        with _opened(record.path, record.packed) as (file, _):
-            begin = record.offset + _HEADER.size
-            end = begin + record.length
-            size, place = _field(_at(file, begin), 0)
-            begin += place
-            if begin + size != end:
-                return read(record)
-            while begin < end:
-                head = _at(file, begin)
-                size, place = _field(head, 0)
-                length, name = _field(head, place)
-                if begin + place + size > end or name + length > len(head):
-                    return read(record)
-                if wanted(head[name : name + length].decode(), size):
-                    file.seek(begin)
-                    parts.append(file.read(place + size))
-                begin += place + size
-    except OSError as error:
-        raise FormatError(f"cannot read {record.path}: {error.strerror or error}") from error
-    except (IndexError, ValueError):
-        # Another program may order it otherwise.
-        return read(record)
-    features = b"".join(parts)
-    return b"\x0a" + _varint(len(features)) + features
-
-
-def _at(file: BinaryIO, offset: int) -> bytes:
-    file.seek(offset)
-    return file.read(_HEAD_BYTES)
-
-
-def _field(data: bytes, place: int) -> tuple[int, int]:
-    """Return the size of the first field of a message, which must have a length, and where its content begins."""
-    if data[place] != 0x0A:
-        raise ValueError(f"expected a field with a length at {place}")
-    size = shift = 0
-    while True:
-        place += 1
-        size |= (data[place] & 0x7F) << shift
-        shift += 7
-        if not data[place] & 0x80:
-            return size, place + 1
-
-
-def _varint(number: int) -> bytes:
-    parts = bytearray()
-    while number > 0x7F:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*parts, number])
-
-
 def _scan(path: Path, file: BinaryIO, packed: bool, whole: bool) -> list[Record]:
     records: list[Record] = []
     end = file.seek(0, os.SEEK_END)
     offset = 0
     file.seek(0)
-    header = file.read(_HEADER.size)
+    header = file.read(HEADER.size)
     while offset < end:
         length = None
-        if len(header) == _HEADER.size:
-            found, crc = _HEADER.unpack(header)
-            if crc == masked_crc(header[:8]) and offset + _HEADER.size + found + _CRC.size <= end:
+        if len(header) == HEADER.size:
+            found, crc = HEADER.unpack(header)
+            if crc == masked_crc(header[:8]) and offset + HEADER.size + found + _CRC.size <= end:
                 length = found
         if length is None:
             records.append(Record(path=path, number=len(records), offset=offset, length=None, packed=packed))
             return records
-        file.seek(offset + _HEADER.size + length)
-        after = file.read(_CRC.size + _HEADER.size)
+        file.seek(offset + HEADER.size + length)
+        after = file.read(_CRC.size + HEADER.size)
         crc = _CRC.unpack_from(after)[0]
         records.append(Record(path=path, number=len(records), offset=offset, length=length, crc=crc, packed=packed))
-        offset += _HEADER.size + length + _CRC.size
+        offset += HEADER.size + length + _CRC.size
         header = after[_CRC.size :]
     if not whole:
         records.append(Record(path=path, number=len(records), offset=offset, length=None, packed=packed))
@@ -202,8 +134,8 @@ def _scan(path: Path, file: BinaryIO, packed: bool, whole: bool) -> list[Record]
 def _is_packed(path: Path) -> bool:
     """Whether a file is packed by gzip or zlib: what it begins with says so, not its name."""
     with path.open("rb") as file:
-        header = file.read(_HEADER.size)
-    if len(header) == _HEADER.size and _HEADER.unpack(header)[1] == masked_crc(header[:8]):
+        header = file.read(HEADER.size)
+    if len(header) == HEADER.size and HEADER.unpack(header)[1] == masked_crc(header[:8]):
         return False
     for magic, name in _FOREIGN.items():
         if header.startswith(magic):
@@ -213,7 +145,7 @@ def _is_packed(path: Path) -> bool:
 
 
 @contextmanager
-def _opened(path: Path, packed: bool) -> Iterator[tuple[BinaryIO, bool]]:
+def opened(path: Path, packed: bool) -> Iterator[tuple[BinaryIO, bool]]:
     """Yield a file of records, and whether nothing of it is missing as far as its packing tells."""
     if packed:
         found = path.stat()
