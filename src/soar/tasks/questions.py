@@ -25,8 +25,8 @@ from soar.errors import ConfigError
 from soar.files import write_text
 from soar.grammar import task_from_instruction
 from soar.types import Task
+from soar.vlm.answer_parsing import yes_or_no
 from soar.vlm.base import LanguageModel
-from soar.vlm.words import yes_or_no
 
 RULES = "rules"
 _HEAD = """\

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from soar.errors import ConfigError
 from soar.types import Image
+from soar.vlm.answer_parsing import yes_or_no
 from soar.vlm.base import Answer
-from soar.vlm.words import yes_or_no
 
 TERMINAL = Path("/dev/tty")
 _WORDS = {"y": "yes", "n": "no", "?": "I cannot tell"}

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soar.vlm.probability import p_yes, share_of_yes
-from soar.vlm.words import SIDES, side, yes_or_no
+
+from soar.vlm.answer_parsing import yes_or_no
+from soar.vlm.answer_words import SIDES
+from soar.vlm.token_probability import share_of_yes, side
 
 YES = sorted(word for word, means in SIDES.items() if means)
 NO = sorted(word for word, means in SIDES.items() if not means)
