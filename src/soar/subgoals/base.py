@@ -32,7 +32,6 @@ def _flat(image_HWC: Image) -> bool:
     return bool((pixels.max(0).astype(int) - pixels.min(0) <= _COLOURS).all())
 
 
-
 @runtime_checkable
 class SubgoalModel(Protocol):
     """A frozen language-conditioned image-editing model; `id` is what provenance records."""

@@ -134,7 +134,6 @@ class DiffusionSubgoals:
         check_imagined(goals, images, self.id)
         return [resized(goal, image.shape[1::-1]) for goal, image in zip(goals, images, strict=True)]
 
-
     def _edit(self, images_BCHW: torch.Tensor, texts: Sequence[str], noise_BCHW: torch.Tensor) -> torch.Tensor:
         try:
             return self._editor.edit(images_BCHW, texts, noise_BCHW)
@@ -142,7 +141,9 @@ class DiffusionSubgoals:
             if self.config.numerical_failure == "stop" or self._editor.dtype == torch.float32:
                 raise
             fell_back(self.id, "float32", str(error))
-        self._editor = Editor(self._editor.pipeline.to(torch.float32), self.config)  # not compiled: its kernels are of half precision
+        # From the file: weights that were halved before stay so. It is not compiled again.
+        pipeline = load_pipeline(self.config.model, self.config.revision).to(self._editor.device)
+        self._editor = Editor(pipeline, self.config)
         return self._editor.edit(images_BCHW, texts, noise_BCHW)
 
 

@@ -36,7 +36,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from soar.errors import ConfigError
+from soar.errors import ConfigError, NumericalError
 from soar.language import TextConfig, TextEncoder, empty_texts, mean_word, tokenize, unknown_words
 from soar.layers import ResidualBlock, TransformerBlock
 from soar.model_files import read_config, read_weights
@@ -316,6 +316,10 @@ class FlowSubgoalModel:
                 torch.from_numpy(noise_Z).to(device)[None],
                 self.sampling,
             )
+            if not bool(torch.isfinite(goal_BCHW).all()):
+                raise NumericalError(
+                    f"{self.id} made NaN or infinity, so that there is no subgoal. Its weights are damaged: train it again."
+                )
             goal_HWC: Image = to_uint8(goal_BCHW)[0].cpu().contiguous().numpy()
         if not resized:
             return goal_HWC

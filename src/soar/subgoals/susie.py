@@ -75,7 +75,9 @@ def torch_weights(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]
         if leaf == "kernel":
             values = values.transpose(3, 2, 0, 1) if values.ndim == 4 else values.T
         if not np.isfinite(values).all():
-            raise CheckpointError(f"{name!r} holds NaN or infinity: the file is damaged, or its training failed. Download it again.")
+            raise CheckpointError(
+                f"{name!r} holds NaN or infinity: the file is damaged, or its training failed. Download it again."
+            )
         weights[f"{path}.{_LEAVES[leaf]}"] = torch.from_numpy(np.array(values, order="C"))
     return weights
 
