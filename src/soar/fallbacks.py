@@ -66,8 +66,8 @@ def forbidden() -> Iterator[None]:
 
     def refuse(fallback: Fallback) -> None:
         raise ModelServerError(
-            f"{fallback.model} does not answer ({fallback.detail}), and a measurement must not go on without it. What was finished "
-            "is kept: mend that, then run the same command again."
+            f"{fallback.model} does not answer ({fallback.detail}), and a measurement must not go on without it. What was "
+            "finished is kept: mend that, then run the same command again."
         )
 
     with _listening(refuse):

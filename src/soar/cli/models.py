@@ -44,8 +44,8 @@ class Ask:
 class EvaluateVLM:
     """Measure a success detector against labels by people or the simulator: accuracy, precision, recall, ROC, calibration.
 
-    OUT gets report.json with intervals and every judgement, and mistakes.webp. With --answers it measures instead how answers are
-    read: without a store and a model, on a file of answers with the right reading. A wrong reading then ends it with status 1.
+    OUT gets report.json with intervals and every judgement, and mistakes.webp. With --answers it measures how answers
+    are read: without a store and a model, on a file of answers with the right reading. A wrong one ends it with status 1.
 
     Example: soar vlm evaluate runs/scene1/episodes --vlm vlm.yaml --labels simulator --out runs/detector
     """

@@ -136,7 +136,7 @@ def answer_all(vlm: VisionLanguageModel, questions: Sequence[Question]) -> list[
 def completion(model: str, answer: Answer, *, logprobs: bool) -> dict[str, Any]:
     """Return an answer as a chat completion; its probability of yes as the log-probabilities of its first word.
 
-    A model whose words and probability disagree answers by its probability: a client that reads words must not hear the opposite.
+    A model whose words and probability disagree answers by its probability: who reads words must not hear the opposite.
     """
     text, content = answer.text, None
     if logprobs and answer.p_yes is not None and not math.isnan(answer.p_yes):

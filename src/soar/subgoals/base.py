@@ -22,8 +22,8 @@ def check_imagined(goals: Sequence[Image], images: Sequence[Image], model: str) 
         if _flat(goal_HWC) and not _flat(image_HWC):
             colour = ", ".join(str(round(float(level))) for level in goal_HWC.reshape(-1, 3).mean(0))
             raise NumericalError(
-                f"{model} imagined a picture of one colour ({colour}), which is no subgoal. That is what a failed computation and "
-                "a filter for pictures (safety checker) leave behind: set `dtype: float32`, and switch the filter off."
+                f"{model} imagined a picture of one colour ({colour}), which is no subgoal. That is what a failed computation "
+                "and a filter for pictures (safety checker) leave behind: set `dtype: float32`, and switch the filter off."
             )
 
 

@@ -4,7 +4,7 @@
 Each subgoal has a seed of its own: in float32 it depends on image, instruction and seed only; in half precision also, by a grey
 level here and there, on the batch.
 
-A model that makes NaN or infinity in half precision, or a picture of one colour (what a filter for pictures puts in place of one),
+A model that makes NaN or infinity in half precision, or a picture of one colour (a filter for pictures paints it black),
 imagines nothing, and a robot must not pursue that: it is a `NumericalError`, or the same again in float32 if the file says so.
 
 A folder that `soar train subgoal` wrote says in `sampling.yaml` how its images are sampled; for others the defaults count.
@@ -131,7 +131,7 @@ class DiffusionSubgoals:
             small, noise, texts = small + small[:1] * extra, noise + noise[:1] * extra, texts + texts[:1] * extra
         made_BCHW = self._edit(to_float(torch.stack(small)), texts, torch.stack(noise))
         goals = to_uint8(made_BCHW[:count]).numpy()
-        check_imagined(goals, images, self.id)
+        check_imagined(list(goals), images, self.id)
         return [resized(goal, image.shape[1::-1]) for goal, image in zip(goals, images, strict=True)]
 
     def _edit(self, images_BCHW: torch.Tensor, texts: Sequence[str], noise_BCHW: torch.Tensor) -> torch.Tensor:

@@ -137,7 +137,7 @@ class Editor:
             way_out = (
                 "The weights are damaged, or the guidance is far too strong"
                 if self.dtype == torch.float32
-                else "This precision is too small for it: set `dtype: float32` (or bfloat16, instead of float16) in the model's "
+                else "This precision is too small for it: set `dtype: float32` (or bfloat16 for float16) in the model's "
                 "YAML file, or `numerical_failure: float32`, which goes on in float32 and says so in the journal"
             )
             raise NumericalError(f"{part} made NaN or infinity in {name}, so that there is no subgoal. {way_out}.")

@@ -63,7 +63,7 @@ class Score:
     Attributes:
         right: Read as they should be.
         undecided: A yes or no that was read as undecidable: caution.
-        wrong: A yes read as no, a no as yes, or either where nothing is decided; also a wrong probability or an unnoticed fault.
+        wrong: A yes read as no, a no as yes, or either where nothing is decided; a wrong probability; an unnoticed fault.
         mistakes: What was wrong, one line each.
     """
 

@@ -59,7 +59,8 @@ _SAID = rf"(?:{_BEFORE}(?:{_SIDE})(?![\w'-]))(?:[ ,!.]+(?:{_SIDE})(?![\w'-]))*"
 _OPENS = re.compile(rf"{_SAID}(?!\s*[.:#]?\s*\d){_AFTER}")
 _ALONE = re.compile(rf"{_SAID}[\s.!,:;]*")
 _LABELLED = re.compile(
-    rf"{_BEFORE}(?:(?:the|my|your|an?|die|das|meine|la|le|ma|il|el|mi|de|het|mijn|o) )?(?:(?:final|short|correct|right|simple|best|one-word|direct) )*(?:{LABELS})"
+    rf"{_BEFORE}(?:(?:the|my|your|an?|die|das|meine|la|le|ma|il|el|mi|de|het|mijn|o) )?"
+    rf"(?:(?:final|short|correct|right|simple|best|one-word|direct) )*(?:{LABELS})"
     r"(?: to (?:the|your|this) question)?(?: (?:is|would be|lautet|ist|est|es|è|é))?(?:\s|[:=]|-+>?|→|\bthat\b)*"
     rf"{_SAID}{_AFTER}"
 )

@@ -31,6 +31,9 @@ _LIMIT = re.compile(r"less|most|max|exceed|range|between|greater|larger?|limit|u
 _UNKNOWN = re.compile(
     r"unsupported|not supported|unrecogni[sz]ed|unknown|unexpected|extra|deprecated|instead|not permitted|invalid param"
 )
+_FORBIDDEN = re.compile(
+    r"not (?:\w+ )?(?:allowed|supported|available|permitted|enabled|implemented|support)|unsupported|cannot"
+)
 _COUNT = re.compile(r"(?<![\w.-])(\d{1,2})(?![\w-]|\.\d)")
 _KEY = "Put a valid key into the environment variable {key}."
 _ADVICE: tuple[tuple[tuple[int, ...], str, str], ...] = (
@@ -115,9 +118,9 @@ class Dialect:
         return replace(self, **changes) if changes else None
 
     def _fewer(self, said: str) -> int:
-        if not _LIMIT.search(said):
-            return 0
         allowed = [count for text in _COUNT.findall(said) if 0 < (count := int(text)) < self.top]
+        if not _LIMIT.search(said) or (not allowed and _FORBIDDEN.search(said)):
+            return 0
         return max(allowed) if allowed else _FEW if self.top > _FEW else 0
 
 

@@ -50,7 +50,6 @@ _BLOCK = re.compile(
     r"|verdict|judge?ment|boxed)(?:\s[^<>]*)?/?>",
     re.IGNORECASE,
 )
-_TAG = r"(?:b|i|u|em|strong|p|br|hr|div|span|code|pre|h[1-6]|ul|ol|li|mark|sub|sup|small|center|font)"
 _TAG = re.compile(r"<(/?)([^\W\d][\w:.-]*)(?:\s[^<>]*)?>|\[(/)([a-z_]+)\]", re.IGNORECASE)
 _SPECIAL = re.compile(
     r"<\|[^<>|]*\|>|<\uff5c[^<>\uff5c]*\uff5c>|</?s>|<(?:eos|bos|pad|end_of_turn|end_of_utterance|start_of_turn)>|\[/?INST\]"

@@ -43,8 +43,8 @@ class TransformersConfig:
         device: Of torch; `auto` takes a GPU when there is one.
         dtype: Of the weights; `auto` is bfloat16 on a GPU and float32 elsewhere.
         batch_size: Questions at a time.
-        answer_tokens: Longest answer to a yes/no question, thought included; a model that thinks aloud needs thousands. A reply in
-            words may be ten times as long.
+        answer_tokens: Longest answer to a yes/no question, thought included; a model that thinks aloud needs thousands. A
+            reply in words may be ten times as long.
         thought_marks: Where a model's thoughts begin and end, for a model whose marks `soar.vlm.thoughts` does not know.
         prompt: Of a yes/no question; `{question}` is replaced.
         trust_remote_code: Run code that comes with the model (CogVLM needs it). Read that code first.
