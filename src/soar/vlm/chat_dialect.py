@@ -32,7 +32,7 @@ _UNKNOWN = re.compile(
     r"unsupported|not supported|unrecogni[sz]ed|unknown|unexpected|extra|deprecated|instead|not permitted|invalid param"
 )
 _FORBIDDEN = re.compile(
-    r"not (?:\w+ )?(?:allowed|supported|available|permitted|enabled|implemented|support)|unsupported|cannot"
+    r"not (?:\w+ )?(?:allowed|supported|available|permitted|enabled|implemented|support)|unsupported"
 )
 _COUNT = re.compile(r"(?<![\w.-])(\d{1,2})(?![\w-]|\.\d)")
 _KEY = "Put a valid key into the environment variable {key}."
