@@ -25,7 +25,7 @@ import httpx2
 
 from soar.errors import ConfigError, ModelServerError
 from soar.seeding import generator
-from soar.wire import Encoding, Limits, is_url
+from soar.wire import NO_PROXY, Encoding, Limits, is_loopback, is_url
 
 TOKEN = "SOAR_TOKEN"
 """Environment variable of the token, of servers and clients alike."""
@@ -100,7 +100,13 @@ class ModelServer:
 
     def _connect(self) -> httpx2.Client:
         try:
-            return httpx2.Client(base_url=self.config.url, headers=self._headers, timeout=self._timeout_s, verify=_trust())
+            return httpx2.Client(
+                base_url=self.config.url,
+                headers=self._headers,
+                timeout=self._timeout_s,
+                verify=_trust(),
+                mounts=NO_PROXY if is_loopback(self.config.url) else None,
+            )
         except (httpx2.InvalidURL, ValueError) as error:
             raise ConfigError(f"{self.config.url} is no address: {error}") from error
 

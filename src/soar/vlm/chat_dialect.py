@@ -12,16 +12,15 @@ What worked is asked for from then on, so that a refusal costs one request and n
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 import openai
 
 from soar.vlm.completions import ServerSaidError
+from soar.wire import is_loopback
 
 TOP = 20
 """Alternatives of a token that are asked for first; the most that hosted services give."""
@@ -31,9 +30,7 @@ _LIMIT = re.compile(r"less|most|max|exceed|range|between|greater|larger?|limit|u
 _UNKNOWN = re.compile(
     r"unsupported|not supported|unrecogni[sz]ed|unknown|unexpected|extra|deprecated|instead|not permitted|invalid param"
 )
-_FORBIDDEN = re.compile(
-    r"not (?:\w+ )?(?:allowed|supported|available|permitted|enabled|implemented|support)|unsupported"
-)
+_FORBIDDEN = re.compile(r"not (?:\w+ )?(?:allowed|supported|available|permitted|enabled|implemented|support)|unsupported")
 _COUNT = re.compile(r"(?<![\w.-])(\d{1,2})(?![\w-]|\.\d)")
 _KEY = "Put a valid key into the environment variable {key}."
 _ADVICE: tuple[tuple[tuple[int, ...], str, str], ...] = (
@@ -160,16 +157,6 @@ def hint(error: Exception, *, key: str, url: str) -> str:
     if isinstance(error, HOPELESS):
         return "Check `model`, `extra` and `extra_yes_no`."
     return "Start the server, or correct `base_url`, then run the same command again." + _proxy_hint(url)
-
-
-def is_loopback(url: str) -> bool:
-    """Whether an address is this machine's own."""
-    host = urlsplit(url).hostname or ""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-    return address.is_loopback or address.is_unspecified
 
 
 def proxies() -> tuple[str, ...]:

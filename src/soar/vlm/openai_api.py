@@ -40,11 +40,11 @@ from soar.fallbacks import fell_back
 from soar.types import Image
 from soar.vlm.answer_parsing import CUT_OFF, SHOWN_NOTHING, VERSION, Reading, read
 from soar.vlm.base import Answer
-from soar.vlm.chat_dialect import HOPELESS, Dialect, hint, is_loopback, quoted, short
+from soar.vlm.chat_dialect import HOPELESS, Dialect, hint, quoted, short
 from soar.vlm.completions import Said, ServerSaidError, error_in, read_completion
 from soar.vlm.ledger import Ledger, digest
 from soar.vlm.thoughts import Marks, split_thought
-from soar.wire import plain
+from soar.wire import NO_PROXY, is_loopback, plain
 
 log = logging.getLogger(__name__)
 YES_NO = "{question} Answer with one word, yes or no."
@@ -52,7 +52,6 @@ _LONGEST = 30_000
 """Characters after which an answer is cut off."""
 _AWAY = (openai.OpenAIError, httpx2.HTTPError, ValueError)
 """What the client raises when there is no answer: connection, time, status, and bodies that are not JSON."""
-_ALL = ("http://", "https://", "all://")
 _STRANGE = (TypeError, AttributeError, LookupError, RecursionError)
 _GATEWAY = (502, 503, 504)
 """Nobody is there behind whoever answered."""
@@ -131,8 +130,7 @@ class OpenAIModel:
             api_key=os.environ.get(config.api_key_env) or "none",
             timeout=config.timeout_s,
             max_retries=config.retries,
-            # A proxy between a machine and itself answers in the server's place, mostly with a page about an error.
-            http_client=openai.DefaultHttpxClient(mounts=dict.fromkeys(_ALL)) if is_loopback(config.base_url) else None,
+            http_client=openai.DefaultHttpxClient(mounts=NO_PROXY) if is_loopback(config.base_url) else None,
         )
         self._dialect = Dialect()
         self._answered = self._away = False
