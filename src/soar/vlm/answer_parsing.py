@@ -61,7 +61,7 @@ _ALONE = re.compile(rf"{_SAID}[\s.!,:;]*")
 _LABELLED = re.compile(
     rf"{_BEFORE}(?:(?:the|my|your|an?|die|das|meine|la|le|ma|il|el|mi|de|het|mijn|o) )?"
     rf"(?:(?:final|short|correct|right|simple|best|one-word|direct) )*(?:{LABELS})"
-    r"(?: to (?:the|your|this) question)?(?: (?:is|would be|lautet|ist|est|es|è|é))?(?:\s|[:=]|-+>?|→|\bthat\b)*"
+    r"(?: to (?:the|your|this) question)?(?: (?:is|would be|lautet|ist|est|es|è|é))?(?:[\s,:=]|-+>?|→|\bthat\b)*"
     rf"{_SAID}{_AFTER}"
 )
 _CONCLUDES = re.compile(
@@ -71,6 +71,9 @@ _CONCLUDES = re.compile(
 _HESITATES = re.compile(rf"\b(?:{_SIDE})\s*\.\.")
 _PROMPT = re.compile(r"(?:please )?(?:answer|reply|respond|say|output|write)\b.*\b(?:yes or no|yes/no)\W*")
 _QUOTED_QUESTION = re.compile('["\u201c\u00ab\'\u2018][^"\u201c\u201d\u00ab\u00bb\n]{3,300}\\?\\s*["\u201d\u00bb\'\u2019]')
+_SEEN = re.compile(
+    r"(?:based on|according to|from|in|looking at|judging by|given) (?:the|this|your)(?: \w+)? (?:image|picture|photo\w*), ?"
+)
 _STRUCK = re.compile(r"~~[^~\n]+~~|<(del|strike)>.*?</\1>", re.DOTALL)
 _NUMBERED = re.compile(r"^[ \t]*(?:\d+[.)]|[-•+]|,?[a-d][.):,])[ \t]+(?=[^\W\d_]+\W*$)", re.MULTILINE)
 _ANYTHING_ELSE = re.compile(r"\b(?:anything else|help|assist|more (?:detail|information)|further|like me to|need)\b")
@@ -248,7 +251,7 @@ def _meaning(plain: str, text: str) -> tuple[bool | None, str]:
 
 def _answering(plain: str) -> list[str]:
     """Return sentences, without the question or the prompt repeated before them and an offer to help behind them."""
-    sentences = [sentence.strip(" ,") for sentence in _SENTENCE.findall(plain) if _WORD.search(sentence)]
+    sentences = [_SEEN.sub("", sentence.strip(" ,")) for sentence in _SENTENCE.findall(plain) if _WORD.search(sentence)]
     while len(sentences) > 1 and (_PROMPT.fullmatch(sentences[0]) or ("?" in sentences[0] and not _begins(sentences[0]))):
         sentences.pop(0)
     while len(sentences) > 1 and "?" in sentences[-1] and _ANYTHING_ELSE.search(sentences[-1]):
