@@ -1,6 +1,7 @@
 """The `soar` command. Nothing heavy is imported before a command runs, so that `soar --help` answers at once.
 
-Exit status: 0 when it worked, 2 for a `SoarError` (its message, no traceback) and for wrong flags, 130 for Ctrl-C. Anything
+Exit status: 0 when it worked, 2 for a `SoarError` (its message, no traceback) and for wrong flags, 1 when what was measured is
+wrong (`soar vlm evaluate --answers`), 130 for Ctrl-C. Anything
 else is a bug and keeps its traceback.
 
 Arguments and names of files are UTF-8 whatever the locale, and what the terminal cannot show is escaped.

@@ -14,6 +14,7 @@ from rich.table import Table
 from soar.evaluation import Evaluation, Rate
 from soar.evaluation.detector_metrics import DetectorScore
 from soar.evaluation.statistics import short
+from soar.vlm.answer_file import Score
 
 POSE = ("x [m]", "y [m]", "z [m]", "roll [rad]", "pitch [rad]", "yaw [rad]", "opening")
 """The dimensions of a state …"""
@@ -100,6 +101,24 @@ def print_score(vlm: str, score: DetectorScore) -> None:
     if score.calibration_error is not None:
         table.add_row("calibration error", short(score.calibration_error))
     _print(table)
+
+
+def print_readings(scores: dict[str, Score]) -> None:
+    """Print how well answers are read, by kind, and then what was read wrongly."""
+    table = Table("", "right", "undecided", "wrong", title="answers as they are read")
+    for kind, score in scores.items():
+        table.add_row(kind, str(score.right), str(score.undecided), str(score.wrong))
+    right, undecided, wrong = (
+        sum(getattr(score, name) for score in scores.values()) for name in ("right", "undecided", "wrong")
+    )
+    table.add_section()
+    table.add_row("all", str(right), str(undecided), str(wrong))
+    _print(table)
+    for kind, score in scores.items():
+        for mistake in score.mistakes:
+            say(f"{kind}: {mistake}")
+    total = right + undecided + wrong
+    say(f"{right} of {total} answers are read as they should be; {undecided} are left undecided, {wrong} are read wrongly.")
 
 
 def _print(table: Table) -> None:

@@ -30,10 +30,10 @@ from soar.remote import fallbacks
 from soar.robots.safety import SafeRobot, SafetyError
 from soar.seeding import derive_seed
 from soar.subgoals.base import SubgoalModel
-from soar.tasks.answers import decide
 from soar.tasks.detection import PresenceChecker, SuccessDetector
 from soar.tasks.proposal import TaskProposer
 from soar.types import Episode, Image, Label, Provenance, Scene, Task
+from soar.vlm.answer_parsing import decide
 
 log = logging.getLogger(__name__)
 

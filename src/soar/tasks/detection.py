@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 from soar.errors import ConfigError
 from soar.instruction_grammar import presence_question
-from soar.tasks.answers import decide
 from soar.types import Image, Label, Task
+from soar.vlm.answer_parsing import decide
 from soar.vlm.base import Answer, VisionLanguageModel
 
 logger = logging.getLogger(__name__)
