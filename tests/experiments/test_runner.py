@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from soar.collect.models import Models
 from soar.configuration import load, names
 from soar.episodes import EpisodeStore
 from soar.errors import ConfigError, UnknownNameError
@@ -15,7 +16,6 @@ from soar.evaluation.results import read_results
 from soar.experiments.collection_tables import attempt_rows, collection_rows, detector_rows
 from soar.experiments.config import Experiment, Variant
 from soar.experiments.runner import mean_speed_m, reproduce
-from soar.fleet.collection import Models
 from soar.policies.learned import LearnedPolicy, read_lineage
 from tests.conftest import Pretrained
 from tests.improve.tiny import SCENE, write
