@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from soar.collect.rollout import RolloutConfig
+
 T = TypeVar("T", bound="DataclassInstance")
 Switch = Literal["on", "off"]
 """A flag that is on, off, or what the preset says."""
@@ -22,6 +24,15 @@ def on(switch: Switch | None) -> bool | None:
 def changed(config: T, **changes: object) -> T:
     """Return a dataclass with those of the changes that are not None."""
     return dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
+
+
+def rollout_of(config: RolloutConfig, retries: int | None, look_every: int | None) -> RolloutConfig:
+    """Return what happens in an episode with so many retries and looks, None for what is there already."""
+    return dataclasses.replace(
+        config,
+        reflex=changed(config.reflex, times=retries),
+        early_success=changed(config.early_success, every=look_every),
+    )
 
 
 def invocation(command: str, options: DataclassInstance, *names: str) -> str:

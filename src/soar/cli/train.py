@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from soar.cli.flags import Switch, changed, on
+from soar.cli.flags import Switch, changed, on, rollout_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,8 @@ class Evaluate:
     language-conditioned policy needs none."""
     trials: int = 50
     """Of each task."""
+    first_trial: int = 0
+    """Index of the first start of each task; tune on other starts than those that you report."""
     out: Path
     """The JSON file of the evaluation; what it holds already is not run again."""
     arm: str = ""
@@ -38,6 +40,12 @@ class Evaluate:
     """Factor on the policy's motions."""
     image_size: int = 64
     """Of the camera [px]."""
+    retries: int = 0
+    """How often in an episode a robot that stands still may open its hand, back off and get a new subgoal."""
+    look_every: int = 0
+    """Steps between two looks of the VLM; two in a row that see success end the attempt. 0 for no looks."""
+    vlm: str | None = None
+    """Folder of the VQA model, or YAML file of any other, that looks; the one that comes with SOAR by default."""
     workers: int = 2
     """Processes."""
 
@@ -46,6 +54,7 @@ class Evaluate:
         from soar.base_models import default_weights
         from soar.cli.progress import progress_bars
         from soar.cli.tables import print_rates
+        from soar.collect.rollout import RolloutConfig
         from soar.evaluation.runner import evaluate
 
         with progress_bars() as report:
@@ -54,12 +63,15 @@ class Evaluate:
                 scene=self.scene,
                 subgoals=self.subgoals or str(default_weights("subgoal")),
                 trials=self.trials,
+                first_trial=self.first_trial,
                 out=self.out,
                 arm=self.arm or self.out.stem,
                 tasks=self.task,
                 workers=self.workers,
                 action_scale=self.action_scale,
                 image_size=self.image_size,
+                rollout=rollout_of(RolloutConfig(), self.retries, self.look_every),
+                vlm=self.vlm or str(default_weights("vqa")),
                 on_trial=lambda done, total, rate: report("trials", done, total, f"success {rate:.2f}"),
             )
         print_rates([evaluation])
@@ -98,6 +110,10 @@ class Collect:
     """Which of the feasible tasks is attempted; the preset's by default."""
     set_table_every: int | None = None
     """Attempts of a robot after which its table is set anew, 0 for never; the preset's by default."""
+    retries: int | None = None
+    """How often in an episode a robot that stands still may back off; the preset's by default."""
+    look_every: int | None = None
+    """Steps between two looks of the VLM, two of which end an attempt; 0 for one look at the end; the preset's by default."""
     questions: Path | None = None
     """YAML file of reviewed questions (`soar tasks questions` writes one); the preset's by default."""
     constitution: Path | None = None
@@ -124,6 +140,7 @@ class Collect:
         if self.sigma is not None:
             config = dataclasses.replace(config, exploration=dataclasses.replace(config.exploration, sigma=self.sigma))
         config = changed(config, threshold=self.threshold, episodes=self.episodes, set_table_every=self.set_table_every)
+        config = dataclasses.replace(config, rollout=rollout_of(config.rollout, self.retries, self.look_every))
         files = {"questions": self.questions, "constitution": self.constitution, "lister": self.lister}
         paths = {name: str(path.resolve()) for name, path in files.items() if path is not None}
         proposal = changed(config.proposal, selection=self.selection, **paths)

@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from soar.collect.rollout import RolloutConfig, rollout
+from soar.collect.early_success import EarlySuccess
+from soar.collect.rollout import Rollout, RolloutConfig, rollout
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError, RobotFault
 from soar.event_log import Journal
@@ -42,7 +43,7 @@ class CollectConfig:
     """How episodes are collected.
 
     Attributes:
-        rollout: How long an episode is.
+        rollout: How long an episode is, whether a robot that stands still backs off, and whether success ends an attempt.
         reboots: Attempts at recovering the robot before giving up.
         drops: Episodes dropped in a row before giving up.
     """
@@ -185,13 +186,22 @@ class Collector:
         if self._prepare is not None:
             self._prepare(index)
         task = self._propose(index)
+        config = self._config.rollout
+        judge = EarlySuccess(lambda image: self._detector.detect(image, task), config.early_success)
         result = rollout(
-            self._robot, task.instruction, self._subgoal_model, self._policy(seed), seed=seed, config=self._config.rollout
+            self._robot,
+            task.instruction,
+            self._subgoal_model,
+            self._policy(seed),
+            seed=seed,
+            config=config,
+            succeeded=judge.look if config.early_success.every else None,
         )
         health = self._robot.health()
         if not health.ok:
             raise RobotFault(health.fault, health.detail)
-        labels = [self._detector.detect(result.images_THWC[-1], task)]
+        labels = [judge.label(len(result.actions_TD), result.images_THWC[-1])]
+        self._journal_course(index, result, judge)
         # A dropped attempt does not count as one: the task is still as unknown as before.
         self._proposer.record(task, labels[0].success)
         if self._truth is not None:
@@ -207,7 +217,22 @@ class Collector:
             subgoals=result.subgoals,
             labels=tuple(labels),
             provenance=dataclasses.replace(key, seed=seed, faults=faults),
+            reflex_steps=result.reflex_steps,
         )
+
+    def _journal_course(self, index: int, result: Rollout, judge: EarlySuccess) -> None:
+        """Write down where the robot backed off, and what the judge saw on the way."""
+        if result.reflexes:
+            self._journal.append("reflex", robot=self._provenance.robot, index=index, steps=list(result.reflexes))
+        if self._config.rollout.early_success.every:
+            self._journal.append(
+                "looks",
+                robot=self._provenance.robot,
+                index=index,
+                steps=[look.step for look in judge.looks],
+                probabilities=[round(look.certainty, 3) for look in judge.looks],
+                ended=result.ended_early,
+            )
 
     @contextmanager
     def _journaled_fallbacks(self, index: int) -> Iterator[None]:

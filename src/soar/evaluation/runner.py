@@ -16,10 +16,13 @@ from __future__ import annotations
 import atexit
 import functools
 from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from soar.collect.early_success import EarlySuccess
 from soar.collect.rollout import RolloutConfig, rollout
+from soar.configuration import validate
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError, UnknownNameError
 from soar.evaluation.trials import Evaluation, Trial, read_evaluation, write_evaluation
@@ -36,7 +39,11 @@ from soar.sim.world import World
 from soar.subgoals.base import SubgoalModel
 from soar.subgoals.loading import open_subgoal_model
 from soar.subgoals.oracle import OracleSubgoals
-from soar.types import Episode, Label, Provenance
+from soar.tasks.detection import SuccessDetector
+from soar.types import Episode, Image, Label, Provenance, Task
+from soar.vlm.base import VisionLanguageModel
+from soar.vlm.loading import open_vlm
+from soar.vlm.oracle import OracleVLM
 
 ORACLE = "oracle"
 """In place of a model's folder: the simulator itself."""
@@ -88,6 +95,16 @@ def open_subgoals(name: str, robot: SimRobot) -> SubgoalModel:
     return OracleSubgoals(robot.imagine) if name == ORACLE else open_subgoal_model(name)
 
 
+def open_robots_vlm(name: str, robot: SimRobot, seed: int = 0) -> VisionLanguageModel:
+    """Return the model of that name (see `soar.vlm.loading`), or with `oracle` the simulator's noisy answers.
+
+    Raises:
+        CheckpointError: It cannot be loaded.
+        ConfigError: Its YAML file is invalid.
+    """
+    return OracleVLM(robot.answer, seed=seed) if name == ORACLE else open_vlm(name)
+
+
 def evaluate(
     policy: Path | str,
     *,
@@ -100,6 +117,9 @@ def evaluate(
     workers: int = 1,
     action_scale: float = 1.0,
     image_size: int = IMAGE_SIZE,
+    rollout: RolloutConfig | None = None,
+    vlm: str = "",
+    first_trial: int = 0,
     on_trial: Callable[[int, int, float], None] | None = None,
 ) -> Evaluation:
     """Run what is missing of an evaluation.
@@ -116,6 +136,11 @@ def evaluate(
         workers: Processes.
         action_scale: The "faster" control: motions are scaled by it.
         image_size: Of the camera [px].
+        rollout: How long an episode is, whether a robot that stands still backs off, and whether success ends an attempt;
+            neither by default.
+        vlm: Name of the VLM that looks whether an attempt has succeeded (see `open_robots_vlm`); not looked at without looks.
+        first_trial: Index of the first start of each task. What is tuned on some starts must be measured on others; figures
+            are measured on those from 0 on.
         on_trial: Called after each trial with (trials done, trials in all, success rate so far).
 
     Raises:
@@ -124,8 +149,11 @@ def evaluate(
         RenderingError: Nothing can be drawn here.
         SoarError: The file cannot be written; trials that were written are kept.
     """
-    if trials < 1 or workers < 1:
-        raise ConfigError(f"evaluate: trials and workers must be at least 1, got {trials} and {workers}")
+    if trials < 1 or workers < 1 or first_trial < 0:
+        raise ConfigError(
+            "evaluate: trials and workers must be at least 1, first_trial at least 0; "
+            f"got {trials}, {workers} and {first_trial}"
+        )
     config = load_scene(scene)
     known = [task.instruction for task in config.parsed_tasks()]
     for task in tasks:
@@ -136,9 +164,13 @@ def evaluate(
         subgoals, subgoal_id = "", ""
     else:
         subgoal_id = ORACLE if subgoals == ORACLE else open_subgoal_model(subgoals).id
+    rollout = rollout or RolloutConfig()
+    if rollout.early_success.every and not vlm:
+        raise ConfigError("evaluate: name the VLM that looks whether an attempt has succeeded, or set early_success.every: 0")
+    judge = _judge_id(vlm) if rollout.early_success.every else ""
     item = {"policy": str(policy), "subgoals": subgoals, "scene": scene, "action_scale": action_scale, "image_size": image_size}
-    item |= {"arm": arm, "films": str(out.with_name(f"{out.stem}-films"))}
-    evaluation = Evaluation(arm=arm, policy=_policy(item).id, subgoal_model=subgoal_id)
+    item |= {"arm": arm, "films": str(out.with_name(f"{out.stem}-films")), "rollout": asdict(rollout), "vlm": judge and vlm}
+    evaluation = Evaluation(arm=arm, policy=_policy(item).id, subgoal_model=subgoal_id, rollout=rollout, judge=judge)
     if out.exists():
         found = read_evaluation(out)
         if (found.arm, found.policy, found.subgoal_model) != (arm, evaluation.policy, evaluation.subgoal_model):
@@ -146,11 +178,16 @@ def evaluate(
                 f"{out} holds an evaluation of {found.policy} ({found.arm}) with subgoals of {found.subgoal_model}, not of "
                 f"{evaluation.policy} ({arm}) with {evaluation.subgoal_model}. Write to another file, or move that one away."
             )
+        if (found.rollout, found.judge) != (rollout, judge):
+            raise ConfigError(
+                f"{out} holds an evaluation with {found.rollout} and looks of {found.judge or 'nobody'}, not with "
+                f"{rollout} and those of {judge or 'nobody'}. Write to another file, or move that one away."
+            )
         evaluation = found
-    chosen = tasks or known
-    films = {(config.name, task, trial_seed(config.name, task, i)) for task in chosen for i in range(FILMS_PER_TASK)}
+    chosen, indices = tasks or known, range(first_trial, first_trial + trials)
+    films = {(config.name, task, trial_seed(config.name, task, i)) for task in chosen for i in indices[:FILMS_PER_TASK]}
     # Tasks in turn, so that the rate shown meanwhile is one of the whole scene.
-    wanted = [(config.name, task, trial_seed(config.name, task, i)) for i in range(trials) for task in chosen]
+    wanted = [(config.name, task, trial_seed(config.name, task, i)) for i in indices for task in chosen]
     missing = evaluation.missing(wanted)
     total = len(wanted)
     if missing:
@@ -188,19 +225,25 @@ def run_trials(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
 
     Args:
         item: `policy`, `subgoals` (empty for none), `scene`, `action_scale`, `image_size`, `arm`, `films` (folder of a store),
-            and `trials`: lists of task, seed, and whether the episode is kept.
+            `rollout`, `vlm` (empty for none), and `trials`: lists of task, seed, and whether the episode is kept.
         report: Called with the fields of each `Trial`.
     """
     world = open_world(item["scene"], item["image_size"])
     robot, policy = SimRobot(world), _policy(item)
     subgoal_model = open_subgoals(item["subgoals"], robot) if item["subgoals"] else None
+    config = validate(RolloutConfig, item["rollout"], "rollout")
+    detector = SuccessDetector(open_robots_vlm(item["vlm"], robot)) if item["vlm"] else None
+    tasks = {task.instruction: task for task in world.config.scene().tasks}
     for task, seed, keep in item["trials"]:
         if report.stopping:
             break
         robot.reset_for(task, seed)
         safe = SafeRobot(robot, world.config.workspace)
+        judge = EarlySuccess(functools.partial(_detect, detector, tasks[task]), config.early_success) if detector else None
         with fallbacks.forbidden():
-            result = rollout(safe, task, subgoal_model, policy, seed=seed, config=RolloutConfig())
+            result = rollout(
+                safe, task, subgoal_model, policy, seed=seed, config=config, succeeded=judge.look if judge else None
+            )
         success = robot.succeeded(task)
         if keep:
             episode = Episode(
@@ -219,10 +262,28 @@ def run_trials(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
                     run=item["arm"],
                     seed=seed,
                 ),
+                reflex_steps=result.reflex_steps,
             )
             _keep(Path(item["films"]), episode)
-        report(scene=world.config.name, task=task, seed=seed, success=success, steps=len(result.actions_TD))
+        report(
+            scene=world.config.name,
+            task=task,
+            seed=seed,
+            success=success,
+            steps=len(result.actions_TD),
+            reflexes=len(result.reflexes),
+            looks=len(judge.looks) if judge else 0,
+            ended_early=result.ended_early,
+        )
     return {}
+
+
+def _detect(detector: SuccessDetector, task: Task, image_HWC: Image) -> Label:
+    return detector.detect(image_HWC, task)
+
+
+def _judge_id(vlm: str) -> str:
+    return ORACLE if vlm == ORACLE else open_vlm(vlm).id
 
 
 def _keep(folder: Path, episode: Episode) -> None:
@@ -238,12 +299,7 @@ def _policy(item: dict[str, Any]) -> Policy:
 
 def _with(evaluation: Evaluation, trials: Iterable[Trial]) -> Evaluation:
     """Return the evaluation with these trials, in an order that does not depend on which worker was faster."""
-    return Evaluation(
-        arm=evaluation.arm,
-        policy=evaluation.policy,
-        subgoal_model=evaluation.subgoal_model,
-        trials=tuple(sorted(trials, key=lambda trial: trial.key)),
-    )
+    return replace(evaluation, trials=tuple(sorted(trials, key=lambda trial: trial.key)))
 
 
 def read_films(out: Path) -> list[Episode]:

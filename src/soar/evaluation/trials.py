@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from soar.collect.rollout import RolloutConfig
 from soar.configuration import validate
 from soar.errors import SoarError
 from soar.evaluation.statistics import Rate
@@ -33,6 +34,9 @@ class Trial:
         seed: What the start and every random draw of the trial derive from.
         success: Ground truth at the end of the episode, not a model's opinion.
         steps: Actions taken.
+        reflexes: How often the robot backed off.
+        looks: How often the judge was asked whether it has succeeded.
+        ended_early: Whether the judge ended it.
     """
 
     scene: str
@@ -40,6 +44,9 @@ class Trial:
     seed: int
     success: bool
     steps: int
+    reflexes: int = 0
+    looks: int = 0
+    ended_early: bool = False
 
     @property
     def key(self) -> TrialKey:
@@ -55,12 +62,16 @@ class Evaluation:
         arm: What the policy is in the comparison at hand (`pretrained`, `improved`, …).
         policy: Its id.
         subgoal_model: Id of the model that made its subgoals; empty for a policy that needs none.
+        rollout: How long an episode was, and what happened in it beside what the policy did.
+        judge: Id of the VLM that looked whether an attempt has succeeded; empty when nobody did.
         trials: In any order, one a (scene, task, seed).
     """
 
     arm: str
     policy: str
     subgoal_model: str = ""
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    judge: str = ""
     trials: tuple[Trial, ...] = ()
 
     def __post_init__(self) -> None:

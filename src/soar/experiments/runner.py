@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from soar.collect.rollout import RolloutConfig
 from soar.configuration import validate
 from soar.errors import ConfigError
 from soar.evaluation.results import success_rows, write_results
@@ -73,6 +74,11 @@ def reproduce(
         report: Progress: (what, done, in all, note).
     """
     settings = load_preset(preset)
+    collection = dataclasses.replace(settings.improvement.collection, episodes=experiment.episodes)
+    if experiment.set_table_every is not None:
+        collection = dataclasses.replace(collection, set_table_every=experiment.set_table_every)
+    if experiment.rollout is not None:
+        collection = dataclasses.replace(collection, rollout=experiment.rollout)
     scenes = {load_scene(scene).name: scene for scene in experiment.scenes}
     arms = experiment.arms
     evaluations: Results = {}
@@ -119,6 +125,9 @@ def reproduce(
             "pretraining": str(pretraining),
             "run": str(run),
             "workers": workers,
+            "vlm": models.vlm,
+            "rollout": dataclasses.asdict(arms[arm].rollout or collection.rollout),
+            "first_trial": experiment.first_trial,
         }
 
     def collect_by(arm: str, round: int) -> None:
@@ -139,9 +148,6 @@ def reproduce(
 
     # What needs no data comes first: if the base is not what it should be, that shows at once.
     measure([name for name, arm in arms.items() if arm.data == "none" and not arm.as_fast_as])
-    collection = dataclasses.replace(settings.improvement.collection, episodes=experiment.episodes)
-    if experiment.set_table_every is not None:
-        collection = dataclasses.replace(collection, set_table_every=experiment.set_table_every)
     if any(arm.data == "headroom" for arm in arms.values()):
         for name, scene in scenes.items():
             record(
@@ -173,7 +179,7 @@ def _own_episodes(scene: str, runs: Sequence[str]) -> str:
 
 
 def _training(arm: Arm) -> Arm:
-    return dataclasses.replace(arm, subgoals="", as_fast_as="")
+    return dataclasses.replace(arm, subgoals="", as_fast_as="", rollout=None)
 
 
 def _recipe(preset: Preset, arm: Arm) -> PolicyTrainingConfig:
@@ -206,6 +212,9 @@ def _evaluate(job: Mapping[str, Any], scene: str, trials: int, report: Progress)
         workers=int(job["workers"]),
         action_scale=scale,
         image_size=load_preset(str(job["preset"])).image_size,
+        rollout=validate(RolloutConfig, job["rollout"], "rollout"),
+        vlm=str(job["vlm"]),
+        first_trial=int(job["first_trial"]),
         on_trial=functools.partial(_report_trial, report, f"evaluate {out.stem} in {job['scene']}"),
     )
 

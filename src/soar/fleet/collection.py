@@ -17,7 +17,7 @@ from soar.collect.collector import CollectConfig, Collector
 from soar.configuration import validate
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError
-from soar.evaluation.runner import ORACLE, check_rendering, open_subgoals, open_world
+from soar.evaluation.runner import ORACLE, check_rendering, open_robots_vlm, open_subgoals, open_world
 from soar.event_log import Journal
 from soar.fleet.processes import Reporter, run_workers
 from soar.improve.preset import CollectionConfig
@@ -37,8 +37,7 @@ from soar.tasks.proposal import ProposalConfig
 from soar.tasks.questions import read_questions, reviewed
 from soar.types import Provenance, Task
 from soar.vlm.base import VisionLanguageModel
-from soar.vlm.loading import check_vlm, open_language_model, open_vlm
-from soar.vlm.oracle import OracleVLM
+from soar.vlm.loading import check_vlm, open_language_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,16 +55,6 @@ class Models:
     policy: str
     subgoals: str
     vlm: str
-
-
-def open_robots_vlm(name: str, robot: SimRobot, seed: int = 0) -> VisionLanguageModel:
-    """Return the model of that name (see `soar.vlm.loading`), or with `oracle` the simulator's noisy answers.
-
-    Raises:
-        CheckpointError: It cannot be loaded.
-        ConfigError: Its YAML file is invalid.
-    """
-    return OracleVLM(robot.answer, seed=seed) if name == ORACLE else open_vlm(name)
 
 
 def check_models(models: Models) -> None:
@@ -226,7 +215,7 @@ def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
             round=item["round"],
             seed=item["seed"],
         ),
-        config=CollectConfig(),
+        config=CollectConfig(rollout=config.rollout),
         presence=presence,
         prepare=prepare,
         truth=lambda task: _truth(robot, task),

@@ -146,6 +146,8 @@ class _Loop:
                 arm=arm,
                 workers=self._preset.workers,
                 image_size=self._preset.image_size,
+                rollout=self._improvement.collection.rollout,
+                vlm=self._config.models.vlm,
                 on_trial=lambda done, total, rate: self._on_progress(phase, done, total, f"success {rate:.2f}"),
             )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from soar.collect.rollout import RolloutConfig
 from soar.configuration import load
 from soar.errors import ConfigError
 from soar.policies.exploration import ExplorationConfig
@@ -77,6 +78,8 @@ class CollectionConfig:
         set_table_every: Attempts of a robot after which its table is set anew (only in simulation); 0 for never.
         exploration: How far actions stray from the policy's.
         threshold: Least probability at which the success detector says success.
+        rollout: How long an episode is, whether a robot that stands still backs off, and whether success ends an attempt;
+            evaluation's episodes are the same.
         watch_objects: Ask before each episode whether the objects are still there.
         proposal: How tasks are chosen.
     """
@@ -86,6 +89,7 @@ class CollectionConfig:
     set_table_every: int = 0
     exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
     threshold: float = 0.5
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
     watch_objects: bool = True
     proposal: ProposalConfig = field(default_factory=ProposalConfig)
 
