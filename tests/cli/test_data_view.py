@@ -86,3 +86,10 @@ def test_contact_sheets_are_written_as_png(tmp_path: Path, store: EpisodeStore, 
 
 def test_a_row_of_one_frame_is_no_row(tmp_path: Path, store: EpisodeStore, fails: Callable[..., str]) -> None:
     assert "2 or more" in fails("data", "contact-sheet", store.uri, "--out", tmp_path / "a.png", "--columns", 1)
+
+
+def test_episodes_whose_ids_give_one_name_get_files_of_their_own(tmp_path: Path) -> None:
+    store = EpisodeStore(tmp_path / "names", mode="create")
+    store.append([make_episode(id, size=32, seed=number) for number, id in enumerate(("a/b", "a_b"))])
+    assert main(["data", "contact-sheet", store.uri, "--count", "2", "--out", str(tmp_path / "sheets")]) == 0
+    assert sorted(path.name for path in (tmp_path / "sheets").iterdir()) == ["a_b-1.png", "a_b.png"]

@@ -93,7 +93,12 @@ def _files(ids: Sequence[str], out: Path, ending: str) -> list[tuple[str, Path]]
     from soar.errors import ConfigError
 
     if out.suffix != ending:
-        return [(id, out / f"{id.replace('/', '_')}{ending}") for id in ids]
+        names = [id.replace("/", "_") for id in ids]
+        # Two ids may give one name.
+        numbered = [
+            f"{name}-{names[:place].count(name)}" if name in names[:place] else name for place, name in enumerate(names)
+        ]
+        return [(id, out / f"{name}{ending}") for id, name in zip(ids, numbered, strict=True)]
     if len(ids) != 1:
         raise ConfigError(f"{out} is one file, and there are {len(ids)} episodes; name a folder, or fewer episodes")
     return [(ids[0], out)]

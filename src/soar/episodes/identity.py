@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from soar.episodes import jpeg
 from soar.episodes.encoded import EncodedEpisode
 from soar.episodes.schema import EpisodeRecord
 from soar.episodes.store import EpisodeStore
@@ -23,12 +24,13 @@ from soar.types import Label
 SOURCE, RENAMED = "source", "renamed_from"
 """Keys of an episode's origin: what it was imported from (`id` and `fingerprint`), and the id that was taken."""
 _DIGITS = 8
+_DARKER_LEVELS = 2.0
 
 
 def content_digest(episode: EncodedEpisode) -> str:
     """Return what two episodes share when all that was recorded is the same; ids and labels do not count."""
     found = hashlib.blake2b(digest_size=16)
-    for part in (*episode.frames, *(jpeg for _, jpeg in episode.subgoals)):
+    for part in (*episode.frames, *(goal for _, goal in episode.subgoals)):
         found.update(len(part).to_bytes(8, "little") + part)
     for array in (episode.states_TD, episode.actions_TD):
         found.update(np.ascontiguousarray(array, np.float32).tobytes())
@@ -84,7 +86,7 @@ class KnownEpisodes:
         id = episode.id
         while id in self._ids:
             there = self._pending[id] if id in self._pending else self._store.read_encoded(id)
-            if content_digest(there) == digest:
+            if content_digest(there) == digest or _older_import(there, episode):
                 if lacks_labels(there.labels, episode.labels):
                     self.other_labels.append(id)
                 return None
@@ -100,6 +102,21 @@ class KnownEpisodes:
     def stored(self) -> None:
         """Note that all that was added is on disk."""
         self._pending.clear()
+
+
+def _older_import(there: EncodedEpisode, brought: EncodedEpisode) -> bool:
+    """Whether an episode was imported before sources were noted, when videos were decoded a level darker."""
+    if "format" not in there.origin or SOURCE in there.origin or there.instruction != brought.instruction:
+        return False
+    arrays = ((there.states_TD, brought.states_TD), (there.actions_TD, brought.actions_TD))
+    if len(there.frames) != len(brought.frames) or not all(np.array_equal(one, other) for one, other in arrays):
+        return False
+    for one, other in zip(there.frames, brought.frames, strict=True):
+        if jpeg.size(one) != jpeg.size(other):
+            return False
+        if one != other and np.abs(jpeg.decode(one).astype(int) - jpeg.decode(other)).mean() > _DARKER_LEVELS:
+            return False
+    return True
 
 
 def _imported_from(origin: Mapping[str, Any]) -> list[tuple[str, str]]:

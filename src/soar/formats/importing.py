@@ -106,6 +106,7 @@ class _Import:
         self._store, self._split = store, split
         self.known = KnownEpisodes(store)
         self._batch: list[EncodedEpisode] = []
+        self._bytes = 0
         self.imported = self.present = 0
         self.bad: list[str] = []
         self.renamed: list[tuple[str, str]] = []
@@ -128,7 +129,7 @@ class _Import:
             encoded = replace(encoded, origin={**encoded.origin, SOURCE: source})
         for part in split_at_instructions(encoded) if self._split else [encoded]:
             self._add(part)
-        if len(self._batch) >= _BATCH or sum(len(jpeg) for e in self._batch for jpeg in e.frames) > _BATCH_BYTES:
+        if len(self._batch) >= _BATCH or self._bytes > _BATCH_BYTES:
             self.flush()
 
     def flush(self) -> None:
@@ -137,6 +138,7 @@ class _Import:
         self.known.stored()
         self.imported += len(self._batch)
         self._batch.clear()
+        self._bytes = 0
 
     def _add(self, part: EncodedEpisode) -> None:
         placed = self.known.place(part)
@@ -145,6 +147,7 @@ class _Import:
             return
         self.known.add(placed)
         self._batch.append(placed)
+        self._bytes += sum(map(len, placed.frames))
         if placed.id != part.id:
             self.renamed.append((part.id, placed.id))
         if INSTRUCTIONS in placed.origin:

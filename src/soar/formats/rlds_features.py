@@ -158,7 +158,9 @@ def instructions(features: Features, steps: int, place: str) -> Spoken:
     if verdict_of(features.get(METADATA + "has_language"), place) is False:
         return ()
     for name in _LANGUAGE:
-        texts = [text_of(text, f"{place}, {name}") for text in as_bytes(features.get(name, ()))]
+        written = as_bytes(features.get(name, ()))
+        meant = {text: text_of(text, f"{place}, {name}") for text in set(written)}
+        texts = [meant[text] for text in written]
         if len(texts) not in (0, 1, steps):
             raise FormatError(f"{place}: {name} has {len(texts)} texts, and there are {steps} images; a step has one of each")
         if any(texts):

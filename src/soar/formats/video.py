@@ -143,7 +143,7 @@ def _image(frame: av.VideoFrame, path: Path, image_range: ImageRange | None) -> 
 
 
 def _is_plain(frame: av.VideoFrame) -> bool:
-    """Whether a frame has the format of most videos: 4:2:0, 8 bits, BT.601 or no colours named, video levels."""
+    """Whether a frame is as most videos are: 4:2:0 of 8 bits, colours of BT.601 or of no name, and video's levels."""
     colours = int(frame.colorspace) in _BT601 and int(frame.color_range) in _VIDEO_LEVELS
     return frame.format.name == "yuv420p" and colours and frame.height % 2 == 0 and frame.width % 2 == 0
 
