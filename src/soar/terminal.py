@@ -60,7 +60,7 @@ class Terminal:
         return self._ask(image_HWC, question, choices, remarks=False, meanwhile=None)[0]
 
     def ask_and_hear(
-        self, image_HWC: Image | None, question: str, choices: Sequence[str], meanwhile: Callable[[], None] | None = None
+        self, image_HWC: Image | None, question: str, choices: Sequence[str], meanwhile: Callable[[], object] | None = None
     ) -> tuple[str, str]:
         """Ask as `ask` does, and return one of the choices and what was remarked after it, such as `y, but only just`.
 
@@ -100,7 +100,7 @@ class Terminal:
         choices: Sequence[str],
         *,
         remarks: bool,
-        meanwhile: Callable[[], None] | None,
+        meanwhile: Callable[[], object] | None,
     ) -> tuple[str, str]:
         with self._open() as (reader, writer):
             if image_HWC is not None:

@@ -21,14 +21,15 @@ from soar.robots.safety import SafetyError
 from soar.robots.workcell import Workcell
 from soar.subgoals.base import SubgoalModel
 from soar.terminal import Terminal
-from soar.types import Label, Provenance, Task
+from soar.types import Image, Label, Provenance, Task
 
 HELP = (
     "y: it worked, n: it did not (a remark may follow: n slipped), r: repeat the trial, f: the robot failed, repeat it, "
     "u: take back the last verdict, q: stop here, the same command goes on"
 )
-SET = "Set the table as it shall be for this trial, then g: go (u: take back the last verdict, q: stop)."
-RESTORE = "Move things until nothing is seen twice in {}, then g: go (u: take back the last verdict, q: stop)."
+KEYS = "then g: go (p: the picture again, u: take back the last verdict, q: stop)."
+SET = f"Set the table as it shall be for this trial, {KEYS}"
+RESTORE = f"Move things until nothing is seen twice in {{}}, {KEYS}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -119,15 +120,16 @@ class Session:
         robot.home()
         reference = starts.reference(slot.key)
 
-        def look() -> None:
+        def look() -> Image:
             live = robot.observe().image_HWC
-            write_picture(self._picture, live if reference is None else blended(reference, live))
+            shown = live if reference is None else blended(reference, live)
+            write_picture(self._picture, shown)
+            return shown
 
-        look()
-        live = robot.observe().image_HWC
         self._terminal.say(SET if reference is None else RESTORE.format(self._picture))
-        shown = live if reference is None else blended(reference, live)
-        said, _ = self._terminal.ask_and_hear(shown, self._title(slot), ("g", "u", "q"), meanwhile=look)
+        said = "p"
+        while said == "p":
+            said, _ = self._terminal.ask_and_hear(look(), self._title(slot), ("g", "p", "u", "q"), meanwhile=look)
         if said == "u":
             self._take_back()
         elif said == "g" and reference is None:
