@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -58,8 +57,11 @@ class Improve:
     """Processes that simulate; the preset's number by default."""
     seed: int = 0
     """Of collection and training; evaluation has seeds of its own."""
-    judge: Literal["truth", "vlm"] = "truth"
-    """Who says in evaluations whether it worked: the workcell's truth, or the vision-language model."""
+    evaluate: Literal["truth", "person", "vlm", "off"] = "truth"
+    """Who says in evaluations whether it worked: the workcell's truth, a person at this terminal, or the vision-language model.
+    `off`: there are no evaluations; a candidate practises, and stays if it is not judged to do worse than its predecessor."""
+    judge_name: str = ""
+    """Who you are, with --evaluate person."""
     device: str = "cpu"
     """Of torch, for training."""
     results: Path | None = None
@@ -69,15 +71,19 @@ class Improve:
         """Run it."""
         from soar.base_models import default_weights
         from soar.cli.progress import progress_bars
-        from soar.cli.tables import print_rates, say
+        from soar.cli.tables import print_practice, print_rates, say
         from soar.collect.models import Models
+        from soar.errors import ConfigError
         from soar.evaluation.results import write_results
-        from soar.improve.loop import ImproveConfig, improve
+        from soar.improve.config import ImproveConfig
+        from soar.improve.loop import improve
         from soar.improve.preset import load_preset
         from soar.improve.run_folder import RunFolder
         from soar.improve.run_report import round_rows
         from soar.robots.workcell import SIMULATED
 
+        if self.results is not None and self.evaluate == "off":
+            raise ConfigError("--results is a curve of evaluations, and with --evaluate off there are none: leave it out")
         workcell = workcell_name(self.workcell, self.scene)
         place = Path(workcell.removeprefix(SIMULATED)).stem
         preset = load_preset(self.preset)
@@ -100,10 +106,11 @@ class Improve:
             seed=self.seed,
             learner=str(default_weights("language")) if self.learner == "language" else self.learner,
             pretraining=self.pretraining,
-            judge=self.judge,
+            evaluate=self.evaluate,
+            judge_name=self.judge_name,
             device=self.device,
         )
-        with progress_bars() as report:
+        with progress_bars(talking=self.evaluate == "person") as report:
             result = improve(config, report)
         if self.results is not None:
             from soar.reports.plots import round_curve, save
@@ -127,10 +134,10 @@ class Improve:
                 round_curve(rows, f"{Path(workcell.removeprefix(SIMULATED)).stem}: each round's policy"),
                 self.results.with_suffix(".svg"),
             )
-        # One column would say it all when nothing was promoted, but a run that did not help should look like one.
-        before, after = (
-            dataclasses.replace(evaluation, variant=variant)
-            for evaluation, variant in ((result.before, "before"), (result.after, "after"))
-        )
-        print_rates([before, after])
+        if result.compared:
+            print_rates(result.compared)
+        if result.practised:
+            print_practice(result.practised)
+        for sentence in result.verdicts:
+            say(sentence)
         say(f"report:  {result.report.resolve()}\ndataset: {result.dataset.resolve()}")

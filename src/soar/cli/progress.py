@@ -40,10 +40,14 @@ class _Lines:
 
 
 @contextmanager
-def progress_bars() -> Iterator[ProgressReport]:
-    """Yield the function that long work reports to; the bars stand as long as the context."""
+def progress_bars(*, talking: bool = False) -> Iterator[ProgressReport]:
+    """Yield the function that long work reports to; the bars stand as long as the context.
+
+    Args:
+        talking: Somebody is asked at the terminal meanwhile: lines, which leave the questions where they are.
+    """
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if talking or not console.is_terminal:
         yield _Lines(console)
         return
     columns = (

@@ -19,6 +19,7 @@ from soar.collect.early_success import EarlySuccess
 from soar.collect.models import open_subgoals, open_vlm
 from soar.collect.rollout import Rollout, RolloutConfig, rollout
 from soar.configuration import validate
+from soar.episodes.schema import PERSON
 from soar.episodes.store import EpisodeStore, quoted
 from soar.errors import ConfigError, RobotFault
 from soar.evaluation.trials import Trial
@@ -32,10 +33,11 @@ from soar.robots.safety import SafetyError
 from soar.robots.workcell import Workcell
 from soar.subgoals.base import SubgoalModel
 from soar.tasks import SuccessDetector
+from soar.terminal import Terminal
 from soar.types import Episode, Image, Label, Provenance, Task
 
 log = logging.getLogger(__name__)
-JudgeName = Literal["truth", "vlm"]
+JudgeName = Literal["truth", "person", "vlm"]
 ATTEMPTS = 3
 """How often a trial is begun when the robot fails in it."""
 
@@ -89,23 +91,37 @@ def check_looks(workcell: Workcell, *, rollout: RolloutConfig, vlm: str) -> str:
     return model.id
 
 
-def check_judge(workcell: Workcell, *, judge: JudgeName, vlm: str) -> str:
-    """Return who judges, `truth` or the model's id.
+def check_judge(workcell: Workcell, *, judge: JudgeName, vlm: str, name: str = "") -> str:
+    """Return who judges: `truth`, the model's id, or `person:NAME`.
 
     Raises:
-        ConfigError: The workcell knows no truth.
+        ConfigError: The workcell knows no truth, or the person has no name or no terminal.
         ModelServerError: The model does not answer.
     """
     if judge == "vlm":
         model = open_vlm(vlm, workcell)
         model.check()
         return model.id
+    if judge == "person":
+        return check_person(name)
     if workcell.truth is None:
         raise ConfigError(
             f"workcell {workcell.name!r} does not know whether a task is done: its driver has no truth(instruction). Let a "
-            "person or a model say so: --judge person, or --judge vlm"
+            "person or a model say so: --judge person, or --judge vlm (soar improve: --evaluate person, vlm, or off)"
         )
     return "truth"
+
+
+def check_person(name: str, terminal: Terminal | None = None) -> str:
+    """Return who judges, as evaluations name them.
+
+    Raises:
+        ConfigError: Nobody is named, or there is no terminal.
+    """
+    if not name:
+        raise ConfigError("a person judges, and evaluations say who: name yourself with --judge-name")
+    (terminal or Terminal(otherwise="let the workcell's truth or a model judge")).check()
+    return f"{PERSON}{name}"
 
 
 def run_chunk(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
@@ -192,7 +208,8 @@ def run_trial(
     *,
     seed: int,
     config: RolloutConfig,
-    detector: SuccessDetector | None,
+    detector: SuccessDetector | None = None,
+    attempts: int = ATTEMPTS,
 ) -> tuple[Rollout, int]:
     """Set the start where the workcell can, go home, and let the policy try; begun again when the robot fails.
 
@@ -204,15 +221,16 @@ def run_trial(
         seed: Of the start and the subgoals.
         config: What happens in the trial.
         detector: Looks on the way; None: nobody does.
+        attempts: How often it is begun when the robot fails.
 
     Returns:
         What was seen and done, and how often it was looked.
 
     Raises:
-        RobotFault: It failed `ATTEMPTS` times, or cannot be recovered.
+        RobotFault: It failed `attempts` times, or cannot be recovered.
         ModelServerError: A model was away.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, attempts + 1):
         try:
             if workcell.reset_for is not None:
                 workcell.reset_for(task.instruction, seed)
@@ -232,7 +250,7 @@ def run_trial(
                 )
             return result, len(looking.looks) if looking else 0
         except (RobotFault, SafetyError) as error:
-            if attempt == ATTEMPTS or (isinstance(error, RobotFault) and error.kind == "unrecoverable"):
+            if attempt == attempts or (isinstance(error, RobotFault) and error.kind == "unrecoverable"):
                 raise
             log.warning("%s: a trial is begun again (%s)", workcell.name, error)
             workcell.robot.recover()

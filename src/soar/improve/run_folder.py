@@ -55,7 +55,7 @@ class RunFolder:
         return Journal(self.journal_file)
 
     def policy(self, number: int) -> Path:
-        """Return the folder of policy `number`; 0 is the one that the run began with."""
+        """Return the folder of policy `number`: 0 is the one that the run began with, N the candidate of round N."""
         return self.path / "policies" / f"{number:03d}"
 
     @property
@@ -93,12 +93,25 @@ class RunFolder:
                 )
         write_text(path, yaml.safe_dump(mine, sort_keys=False))
 
-    def deployed(self, before_round: int) -> int:
-        """Return the number of the policy that is deployed when a round begins."""
+    def deployed(self, before_round: int | None = None) -> int:
+        """Return the number of the policy that is deployed when a round begins; None: after all that happened."""
         promoted = [
-            event["candidate"] for event in self.events("promotion") if event["promote"] and event["round"] < before_round
+            event["candidate"]
+            for event in self.events("promotion")
+            if event["promote"] and (before_round is None or event["round"] < before_round)
         ]
         return int(promoted[-1]) if promoted else 0
+
+    def on_trial(self) -> int | None:
+        """Return the number of the candidate that is deployed on trial, not judged yet, if there is one."""
+        judged = {event["candidate"] for event in self.events("promotion")}
+        waiting = [int(event["candidate"]) for event in self.events("on_trial") if event["candidate"] not in judged]
+        return waiting[-1] if waiting else None
+
+    def in_use(self) -> int:
+        """Return the number of the policy that robots use now: the one on trial, or else the deployed one."""
+        on_trial = self.on_trial()
+        return self.deployed() if on_trial is None else on_trial
 
     def point_at(self, number: int) -> None:
         """Let `current` name a policy, atomically."""
