@@ -30,7 +30,7 @@ from soar.evaluation.person import evaluate_by_person
 from soar.evaluation.promotion import Practice, Verdict, practised_not_worse
 from soar.evaluation.runner import evaluate
 from soar.fleet.collection import collect
-from soar.improve.config import CHANGEABLE, ImproveConfig, check, checked_policy, plain, recipe_of
+from soar.improve.config import CHANGEABLE, ImproveConfig, check, checked_policy, plain
 from soar.improve.practice import practice
 from soar.improve.run_folder import RunFolder
 from soar.improve.run_report import write_run_report
@@ -38,7 +38,8 @@ from soar.nn.model_files import copy_model
 from soar.pretraining.recording import record
 from soar.progress import Progress
 from soar.robots.workcell import load_workcell
-from soar.training.cotraining import AutonomousData, cotrain
+from soar.training.cotraining import AutonomousData
+from soar.training.learner import ImitationLearner, LearningData
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,14 +261,14 @@ class _Loop:
             return False
         if not begun:
             self._folder.journal.append("training", round=round, data=version)
-        phase, recipe = f"train, round {round}", recipe_of(self._config, initial)
+        phase = f"train, round {round}"
+        pretraining = self._config.pretraining or self._folder.pretraining / "episodes"
         with self._folder.timed(phase):
-            cotrain(
-                dataclasses.replace(recipe, fit=dataclasses.replace(recipe.fit, seed=self._config.seed)),
+            ImitationLearner(learned.policy).learn(
+                initial,
+                LearningData(pretraining=pretraining, autonomous=data),
                 self._folder.policy(round),
-                pretraining=self._config.pretraining or self._folder.pretraining / "episodes",
-                autonomous=data,
-                initial=initial,
+                seed=self._config.seed,
                 device=self._config.device,
                 on_step=lambda done, total, metrics: self._on_progress(
                     phase, done, total, f"loss {metrics.get('loss', 0.0):.2f}"
