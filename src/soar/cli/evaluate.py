@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from soar.cli.flags import Switch, on, workcell_name
+from soar.cli.flags import Switch, on, rollout_of, workcell_name
 
 if TYPE_CHECKING:
     from soar.evaluation import Evaluation
+    from soar.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,8 @@ class Evaluate:
     language-conditioned policy needs none."""
     trials: int = 50
     """Of each task."""
+    first_trial: int = 0
+    """Index of the first start of each task; tune on other starts than those that you report."""
     out: Path
     """The JSON file of the evaluation; what it holds already is not run again. Of several policies NAME-1.json, NAME-2.json, …
     are the files."""
@@ -44,6 +48,10 @@ class Evaluate:
     """Factor on the policy's motions."""
     image_size: int | None = None
     """Of a simulated camera [px]; the policy's by default."""
+    retries: int = 0
+    """How often in an episode a robot that stands still may open its hand, back off and get a new subgoal."""
+    look_every: int = 0
+    """Steps between two looks of the VLM; two in a row that see success end the attempt. 0 for no looks."""
     judge: Literal["truth", "person", "vlm"] = "truth"
     """Who says whether it worked: the workcell's truth (a simulator's state), a person at this terminal, who sets the starts
     and does not see which policy acts (docs/how-to/judging.md), or the vision-language model."""
@@ -54,7 +62,8 @@ class Evaluate:
     seed: int = 0
     """Of the order in which a person tries several policies."""
     vlm: str | None = None
-    """The model that judges with --judge vlm: folder, YAML file, or MODULE:NAME; the one that comes with SOAR by default."""
+    """The model that looks, and that judges with --judge vlm: folder, YAML file, or MODULE:NAME; the one that comes with SOAR
+    by default."""
     threshold: float = 0.5
     """Least probability at which it says success."""
     questions: Path | None = None
@@ -97,6 +106,7 @@ class Evaluate:
     def _by_itself(self, outs: list[Path]) -> list[Evaluation]:
         from soar.base_models import default_weights
         from soar.cli.progress import progress_bars
+        from soar.collect.rollout import RolloutConfig
         from soar.evaluation.runner import evaluate
 
         evaluations = []
@@ -109,17 +119,19 @@ class Evaluate:
                         workcell=workcell_name(self.workcell, self.scene),
                         subgoals=self.subgoals or str(default_weights("subgoal")),
                         trials=self.trials,
+                        first_trial=self.first_trial,
                         out=out,
                         variant=self.variant or out.stem,
                         tasks=self.task,
                         workers=self.workers,
                         action_scale=self.action_scale,
                         image_size=self.image_size,
+                        rollout=rollout_of(RolloutConfig(), self.retries, self.look_every),
                         judge="vlm" if self.judge == "vlm" else "truth",
                         vlm=self.vlm or str(default_weights("vqa")),
                         threshold=self.threshold,
                         questions=self.questions,
-                        on_trial=lambda done, total, rate, phase=phase: report(phase, done, total, f"success {rate:.2f}"),
+                        on_trial=functools.partial(_report_trial, report, phase),
                     )
                 )
         return evaluations
@@ -127,6 +139,7 @@ class Evaluate:
     def _by_person(self, outs: list[Path]) -> list[Evaluation] | None:
         """Return the evaluations, None when the person stopped before the end."""
         from soar.base_models import default_weights
+        from soar.collect.rollout import RolloutConfig
         from soar.evaluation.person import evaluate_by_person
 
         judged = evaluate_by_person(
@@ -144,5 +157,10 @@ class Evaluate:
             action_scale=self.action_scale,
             image_size=self.image_size,
             questions=self.questions,
+            rollout=rollout_of(RolloutConfig(), self.retries, 0),
         )
         return list(judged.evaluations) if judged.finished else None
+
+
+def _report_trial(report: Progress, phase: str, done: int, total: int, rate: float) -> None:
+    report(phase, done, total, f"success {rate:.2f}")

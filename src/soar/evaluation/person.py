@@ -127,10 +127,12 @@ def evaluate_by_person(
                     out=path,
                     policy=policy_of(config),
                     subgoal_model=open_subgoals(config.subgoals, opened) if config.subgoals else None,
-                    evaluation=begun_evaluation(path, config, who),
+                    evaluation=begun_evaluation(path, config, who, ""),
                 )
             )
-        plan = Plan(wanted_trials(opened.scene, tasks or known, trials), len(contenders), seed=seed, stop_early=stop_early)
+        plan = Plan(
+            wanted_trials(opened.scene, tasks or known, range(trials)), len(contenders), seed=seed, stop_early=stop_early
+        )
         session = Session(opened, contenders, plan, out, terminal)
         finished = session.run()
         return Judged(

@@ -61,7 +61,7 @@ class Session:
         self._workcell, self._contenders, self._plan = workcell, contenders, plan
         self._who, self._terminal = contenders[0].evaluation.judge, terminal
         self._tasks = {task.instruction: task for task in workcell.scene.tasks}
-        self._films = set(wanted_trials(workcell.scene, self._tasks, FILMS_PER_TASK))
+        self._films = set(wanted_trials(workcell.scene, self._tasks, range(FILMS_PER_TASK)))
         self._starts = Starts(out.parent, workcell.config.reference) if workcell.reset_for is None else None
         self._picture = out.with_name(f"{out.stem}-trial.png")
         self._journal = Journal(out.with_name(f"{out.stem}-session.jsonl"))
@@ -99,7 +99,7 @@ class Session:
             said = self._begin(slot)
             if said != "g":
                 return said != "q"
-            result = run_trial(
+            result, _looked = run_trial(
                 self._workcell,
                 task,
                 contender.subgoal_model,
