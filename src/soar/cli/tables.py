@@ -130,7 +130,13 @@ def print_readings(scores: dict[str, Score]) -> None:
     say(f"{right} of {total} answers are read as they should be; {undecided} are left undecided, {wrong} are read wrongly.")
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to `soar.cli.ending`: Rich's own way exits with 1, as if something had failed."""
+        raise BrokenPipeError
+
+
 def _print(table: Table) -> None:
-    console = Console()
+    console = _Console()
     # Without a terminal nothing limits the width: a log or a file can hold long lines.
-    (console if console.is_terminal else Console(width=200)).print(table)
+    (console if console.is_terminal else _Console(width=200)).print(table)
