@@ -92,7 +92,7 @@ def load_preset(name: str, settings: Sequence[str] = ()) -> Preset:
 
 
 def explained(name: str, settings: Sequence[str] = ()) -> str:
-    """Return all values of a preset as YAML, each with where it comes from: a file, the command line, or nowhere (a default)."""
+    """Return all values of a preset as YAML, each with where it comes from: a file, the command line, or a default."""
     values = json.loads(json.dumps(dataclasses.asdict(load_preset(name, settings))))
     parts = [(Path(path).name, said) for path, said in layers("presets", name)]
     parts += [("command line", setting(text)) for text in settings]
