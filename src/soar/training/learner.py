@@ -60,8 +60,8 @@ class Learner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ImitationLearner:
-    """Imitates demonstrations and what was chosen of the own attempts (§B.2.2, §B.3). The candidate is told what its base is told,
-    a goal image or an instruction, and sees pictures as it does.
+    """Imitates demonstrations and what was chosen of the own attempts (§B.2.2, §B.3). The candidate is told what its base is
+    told, a goal image or an instruction, and sees pictures as it does.
 
     Args:
         recipe: How it trains.
