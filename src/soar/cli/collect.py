@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from soar.cli.flags import changed, workcell_name
+from soar.cli.flags import changed, rollout_of, workcell_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,10 @@ class Collect:
     """Which of the feasible tasks is attempted; the preset's by default."""
     set_table_every: int | None = None
     """Attempts of a robot after which its table is set anew, 0 for never; the preset's by default."""
+    retries: int | None = None
+    """How often in an episode a robot that stands still may back off; the preset's by default."""
+    look_every: int | None = None
+    """Steps between two looks of the VLM, two of which end an attempt; 0 for one look at the end; the preset's by default."""
     questions: Path | None = None
     """YAML file of reviewed questions (`soar tasks questions` writes one); the preset's by default."""
     constitution: Path | None = None
@@ -82,6 +86,7 @@ class Collect:
             robots=self.robots,
             set_table_every=self.set_table_every,
         )
+        config = dataclasses.replace(config, rollout=rollout_of(config.rollout, self.retries, self.look_every))
         files = {"questions": self.questions, "constitution": self.constitution, "lister": self.lister}
         paths = {name: str(path.resolve()) for name, path in files.items() if path is not None}
         proposal = changed(config.proposal, selection=self.selection, **paths)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from soar.cli.flags import workcell_name
+from soar.cli.flags import rollout_of, workcell_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,8 @@ class Evaluate:
     language-conditioned policy needs none."""
     trials: int = 50
     """Of each task."""
+    first_trial: int = 0
+    """Index of the first start of each task; tune on other starts than those that you report."""
     out: Path
     """The JSON file of the evaluation; what it holds already is not run again."""
     variant: str = ""
@@ -40,11 +42,16 @@ class Evaluate:
     judge: Literal["truth", "vlm"] = "truth"
     """Who says whether it worked: the workcell's truth (a simulator's state), or the vision-language model."""
     vlm: str | None = None
-    """The model that judges with --judge vlm: folder, YAML file, or MODULE:NAME; the one that comes with SOAR by default."""
+    """The model that judges with --judge vlm, and that looks with --look-every: folder, YAML file, or MODULE:NAME; the one that
+    comes with SOAR by default."""
     threshold: float = 0.5
     """Least probability at which it says success."""
     questions: Path | None = None
     """YAML file of reviewed questions (`soar tasks questions` writes one); the scene's by default."""
+    retries: int = 0
+    """How often in an episode a robot that stands still may open its hand, back off and get a new subgoal."""
+    look_every: int = 0
+    """Steps between two looks of the VLM; two in a row that see success end the attempt. 0 for no looks."""
     workers: int = 2
     """Processes."""
 
@@ -53,6 +60,7 @@ class Evaluate:
         from soar.base_models import default_weights
         from soar.cli.progress import progress_bars
         from soar.cli.tables import print_rates
+        from soar.collect.rollout import RolloutConfig
         from soar.evaluation.runner import evaluate
 
         with progress_bars() as report:
@@ -61,6 +69,7 @@ class Evaluate:
                 workcell=workcell_name(self.workcell, self.scene),
                 subgoals=self.subgoals or str(default_weights("subgoal")),
                 trials=self.trials,
+                first_trial=self.first_trial,
                 out=self.out,
                 variant=self.variant or self.out.stem,
                 tasks=self.task,
@@ -71,6 +80,7 @@ class Evaluate:
                 vlm=self.vlm or str(default_weights("vqa")),
                 threshold=self.threshold,
                 questions=self.questions,
+                rollout=rollout_of(RolloutConfig(), self.retries, self.look_every),
                 on_trial=lambda done, total, rate: report("trials", done, total, f"success {rate:.2f}"),
             )
         print_rates([evaluation])

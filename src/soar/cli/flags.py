@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from soar.collect.rollout import RolloutConfig
+
 T = TypeVar("T", bound="DataclassInstance")
 Switch = Literal["on", "off"]
 """A flag that is on, off, or what the preset says."""
@@ -39,6 +41,15 @@ def workcell_name(workcell: str | None, scene: str | None) -> str:
             "them. A workcell's file says which scene is in front of its robot."
         )
     return workcell if workcell is not None else SIMULATED + (scene or "scene1")
+
+
+def rollout_of(config: RolloutConfig, retries: int | None, look_every: int | None) -> RolloutConfig:
+    """Return what happens in an episode with so many retries and looks, None for what is there already."""
+    return dataclasses.replace(
+        config,
+        reflex=changed(config.reflex, times=retries),
+        early_success=changed(config.early_success, every=look_every),
+    )
 
 
 def invocation(command: str, options: DataclassInstance, *names: str) -> str:

@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from soar.collect.config import CollectConfig
+from soar.collect.early_success import EarlySuccess
 from soar.collect.listeners import Listeners
-from soar.collect.rollout import rollout
+from soar.collect.rollout import Rollout, rollout
 from soar.episodes.store import EpisodeStore, quoted
 from soar.errors import RobotFault
 from soar.event_log import Journal
@@ -171,19 +172,23 @@ class Collector:
             self._prepare(index)
         task = self._propose(index)
         self._listeners.tell("episode_begins", index=index, instruction=task.instruction)
+        config = self._config.rollout
+        judge = EarlySuccess(lambda image: self._detector.detect(image, task), config.early_success)
         result = rollout(
             self._robot,
             task.instruction,
             self._subgoal_model,
             self._policy(seed),
             seed=seed,
-            config=self._config.rollout,
+            config=config,
             listeners=self._listeners,
+            succeeded=judge.look if config.early_success.every else None,
         )
         health = self._robot.health()
         if not health.ok:
             raise RobotFault(health.fault, health.detail)
-        labels = [self._detector.detect(result.images_THWC[-1], task)]
+        labels = [judge.label(len(result.actions_TD), result.images_THWC[-1])]
+        self._journal_course(index, result, judge)
         verdict = labels[0]
         self._listeners.tell(
             "judged", index=index, instruction=task.instruction, success=verdict.success, probability=verdict.probability
@@ -203,7 +208,22 @@ class Collector:
             subgoals=result.subgoals,
             labels=tuple(labels),
             provenance=dataclasses.replace(key, seed=seed, faults=faults),
+            reflex_steps=result.reflex_steps,
         )
+
+    def _journal_course(self, index: int, result: Rollout, judge: EarlySuccess) -> None:
+        """Write down where the robot backed off, and what the judge saw on the way."""
+        if result.reflexes:
+            self._journal.append("reflex", robot=self._provenance.robot, index=index, steps=list(result.reflexes))
+        if self._config.rollout.early_success.every:
+            self._journal.append(
+                "looks",
+                robot=self._provenance.robot,
+                index=index,
+                steps=[look.step for look in judge.looks],
+                probabilities=[round(look.certainty, 3) for look in judge.looks],
+                ended=result.ended_early,
+            )
 
     @contextmanager
     def _journaled_fallbacks(self, index: int) -> Iterator[None]:

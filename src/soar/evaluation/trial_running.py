@@ -8,12 +8,14 @@ robot.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from soar.collect.early_success import EarlySuccess
 from soar.collect.models import open_subgoals, open_vlm
 from soar.collect.rollout import Rollout, RolloutConfig, rollout
 from soar.configuration import validate
@@ -51,10 +53,10 @@ class TrialConfig:
         image_size: Of a simulated camera [px].
         action_scale: Factor on the policy's motions.
         judge: Who says whether it worked.
-        vlm: Name of the model that judges, with `judge: vlm`.
+        vlm: Name of the model that judges, with `judge: vlm`, and that looks whether a trial has succeeded, if it is looked at.
         threshold: Its least probability of success.
         questions: File of questions that count more than the scene's; "" for none.
-        rollout: How long a trial is.
+        rollout: How long a trial is, whether a robot that stands still backs off, and whether success ends it.
     """
 
     workcell: str
@@ -88,6 +90,22 @@ def check_judge(workcell: Workcell, *, judge: JudgeName, vlm: str) -> str:
             "person or a model say so: --judge person, or --judge vlm"
         )
     return "truth"
+
+
+def check_looker(workcell: Workcell, config: TrialConfig) -> str:
+    """Return the id of the model that looks whether a trial has succeeded, "" when nobody does.
+
+    Raises:
+        ConfigError: No model is named.
+        ModelServerError: It does not answer.
+    """
+    if not config.rollout.early_success.every:
+        return ""
+    if not config.vlm:
+        raise ConfigError("evaluate: name the VLM that looks whether a trial has succeeded, or set early_success.every: 0")
+    model = open_vlm(config.vlm, workcell)
+    model.check()
+    return model.id
 
 
 def run_chunk(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
@@ -131,11 +149,14 @@ def run_trials(
     policy = policy_of(config)
     subgoal_model = open_subgoals(config.subgoals, workcell) if config.subgoals else None
     judge = _judge(config, workcell)
+    detector = SuccessDetector(open_vlm(config.vlm, workcell)) if config.rollout.early_success.every else None
     tasks = {task.instruction: task for task in workcell.scene.tasks}
     for instruction, seed, keep in trials:
         if stopping():
             return
-        result = run_trial(workcell, tasks[instruction], subgoal_model, policy, seed=seed, config=config.rollout)
+        result, looks = run_trial(
+            workcell, tasks[instruction], subgoal_model, policy, seed=seed, config=config.rollout, detector=detector
+        )
         label = judge(result, tasks[instruction])
         if keep:
             made_by = Provenance(
@@ -154,14 +175,27 @@ def run_trials(
                 success=label.success is True,
                 steps=len(result.actions_TD),
                 note="" if label.success is not None else f"undecidable: {label.answer}",
+                reflexes=len(result.reflexes),
+                looks=looks,
+                ended_early=result.ended_early,
             )
         )
 
 
 def run_trial(
-    workcell: Workcell, task: Task, subgoal_model: SubgoalModel | None, policy: Policy, *, seed: int, config: RolloutConfig
-) -> Rollout:
+    workcell: Workcell,
+    task: Task,
+    subgoal_model: SubgoalModel | None,
+    policy: Policy,
+    *,
+    seed: int,
+    config: RolloutConfig,
+    detector: SuccessDetector | None = None,
+) -> tuple[Rollout, int]:
     """Set the start where the workcell can, go home, and let the policy try; begun again when the robot fails.
+
+    Returns:
+        What happened, and how often the detector, if there is one, looked whether the task is done.
 
     Raises:
         RobotFault: It failed `ATTEMPTS` times, or cannot be recovered.
@@ -173,8 +207,18 @@ def run_trial(
                 workcell.reset_for(task.instruction, seed)
             else:
                 workcell.robot.home()
+            judge = EarlySuccess(functools.partial(detector.detect, task=task), config.early_success) if detector else None
             with fallbacks.forbidden():
-                return rollout(workcell.robot, task.instruction, subgoal_model, policy, seed=seed, config=config)
+                result = rollout(
+                    workcell.robot,
+                    task.instruction,
+                    subgoal_model,
+                    policy,
+                    seed=seed,
+                    config=config,
+                    succeeded=judge.look if judge else None,
+                )
+            return result, len(judge.looks) if judge else 0
         except (RobotFault, SafetyError) as error:
             if attempt == ATTEMPTS or (isinstance(error, RobotFault) and error.kind == "unrecoverable"):
                 raise
@@ -203,6 +247,7 @@ def _film(scene: str, instruction: str, result: Rollout, label: Label, made_by: 
         subgoals=result.subgoals,
         labels=(label,),
         provenance=made_by,
+        reflex_steps=result.reflex_steps,
     )
 
 

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from soar.collect.models import Models
+from soar.collect.rollout import RolloutConfig
 from soar.configuration import validate
 from soar.episodes.store import quoted
 from soar.errors import ConfigError
@@ -77,6 +78,11 @@ def reproduce(
         report: Progress: (what, done, in all, note).
     """
     settings = load_preset(preset)
+    collection = dataclasses.replace(settings.improvement.collection, episodes=experiment.episodes)
+    if experiment.set_table_every is not None:
+        collection = dataclasses.replace(collection, set_table_every=experiment.set_table_every)
+    if experiment.rollout is not None:
+        collection = dataclasses.replace(collection, rollout=experiment.rollout)
     scenes = {load_scene(scene).name: scene for scene in experiment.scenes}
     variants = experiment.variants
     evaluations: Results = {}
@@ -123,6 +129,9 @@ def reproduce(
             "pretraining": str(pretraining),
             "run": str(run),
             "workers": workers,
+            "vlm": models.vlm,
+            "rollout": dataclasses.asdict(variants[variant].rollout or collection.rollout),
+            "first_trial": experiment.first_trial,
         }
 
     def collect_by(variant: str, round: int) -> None:
@@ -142,9 +151,6 @@ def reproduce(
 
     # What needs no data comes first: if the base is not what it should be, that shows at once.
     measure([name for name, variant in variants.items() if variant.data == "none" and not variant.as_fast_as])
-    collection = dataclasses.replace(settings.improvement.collection, episodes=experiment.episodes)
-    if experiment.set_table_every is not None:
-        collection = dataclasses.replace(collection, set_table_every=experiment.set_table_every)
     if any(variant.data == "headroom" for variant in variants.values()):
         for name, scene in scenes.items():
             record(
@@ -176,7 +182,7 @@ def _own_episodes(scene: str, runs: Sequence[str]) -> str:
 
 
 def _training(variant: Variant) -> Variant:
-    return dataclasses.replace(variant, subgoals="", as_fast_as="")
+    return dataclasses.replace(variant, subgoals="", as_fast_as="", rollout=None)
 
 
 def _recipe(preset: Preset, variant: Variant) -> PolicyTrainingConfig:
@@ -208,6 +214,9 @@ def _evaluate(job: Mapping[str, Any], scene: str, trials: int, report: Progress)
         variant=str(job["name"]),
         workers=int(job["workers"]),
         action_scale=scale,
+        vlm=str(job["vlm"]),
+        rollout=validate(RolloutConfig, job["rollout"], "rollout"),
+        first_trial=int(job["first_trial"]),
         on_trial=functools.partial(_report_trial, report, f"evaluate {out.stem} in {job['scene']}"),
     )
 

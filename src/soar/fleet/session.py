@@ -154,7 +154,7 @@ def run_session(
             round=session.round,
             seed=session.seed,
         ),
-        config=CollectConfig(),
+        config=CollectConfig(rollout=config.rollout),
         presence=presence,
         prepare=prepare,
         truth=None if truth is None else truth_of,

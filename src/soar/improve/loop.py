@@ -176,6 +176,7 @@ class _Loop:
                 vlm=self._config.models.vlm,
                 threshold=self._improvement.collection.threshold,
                 questions=self._questions,
+                rollout=self._improvement.collection.rollout,
                 on_trial=lambda done, total, rate: self._on_progress(phase, done, total, f"success {rate:.2f}"),
             )
 
