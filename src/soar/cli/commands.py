@@ -13,6 +13,7 @@ from soar.cli.evaluate import Evaluate
 from soar.cli.improve import Improve
 from soar.cli.pretrain import Pretrain
 from soar.cli.reproduce import Reproduce
+from soar.cli.robot import Robot
 from soar.cli.serve import Serve
 from soar.cli.subgoals import ImportSusie, Subgoal
 from soar.cli.tasks import Tasks
@@ -34,4 +35,5 @@ Command = (
     | Annotated[Subgoal, tyro.conf.subcommand("subgoal", prefix_name=False)]
     | Annotated[ImportSusie, tyro.conf.subcommand("import-susie", prefix_name=False)]
     | Annotated[Serve, tyro.conf.subcommand("serve", prefix_name=False)]
+    | Annotated[Robot, tyro.conf.subcommand("robot", prefix_name=False)]
 )
