@@ -76,7 +76,8 @@ def build(name: str, kind: str, options: Mapping[str, Any] | None = None, folder
     except SoarError:
         raise
     except Exception as error:
-        given = f" with options {dict(options)}" if options else ""
+        shown = {key: "(not shown)" if "token" in key else value for key, value in (options or {}).items()}
+        given = f" with options {shown}" if shown else ""
         raise ConfigError(f"{kind} {name!r} cannot be opened{given}: {type(error).__name__}: {error}") from error
 
 

@@ -62,8 +62,9 @@ class Serve:
         from soar.cli.tables import say
         from soar.remote.wire import Limits
         from soar.serving.application import ServiceConfig
+        from soar.serving.auth import choose_token
         from soar.serving.batching import BatchConfig
-        from soar.serving.server import ServerConfig, choose_token, serve
+        from soar.serving.server import ServerConfig, serve
 
         token, new = choose_token() if self.require_token else (None, False)
         weights = "vqa" if self.kind == "vlm" else self.kind
