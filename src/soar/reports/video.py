@@ -51,8 +51,9 @@ def film_strip(episode: Episode) -> Pillow.Image:
 def contact_sheet(episode: Episode, columns: int = 8) -> Pillow.Image:
     """Return the whole episode as one picture, read like a page.
 
-    Above stand the instruction, the verdict and the episode's id. Each row begins with a subgoal and goes on with `columns` evenly spaced frames from when it was commanded to when the next
-    one was. An episode without subgoals gets up to four rows of frames.
+    Above stand the instruction, the verdict and the episode's id. Each row begins with a subgoal and goes on with `columns`
+    evenly spaced frames from when it was commanded to when the next one was. An episode without subgoals gets up to four rows
+    of frames.
     """
     last = len(episode.actions_TD)
     if episode.subgoals:
