@@ -58,6 +58,10 @@ class ModelServerError(SoarError):
     """A model behind a network refused a request or is not there; the message names its address and what it said."""
 
 
+class NumericalError(SoarError):
+    """A network computed something that is no number, or a picture of one colour; the message names dtype and way out."""
+
+
 class BudgetError(SoarError):
     """A cap on calls or tokens is reached; nothing more is asked until it is raised."""
 

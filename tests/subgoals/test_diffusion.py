@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from soar.errors import CheckpointError, ConfigError, UnknownNameError
-from soar.subgoals.diffusion import DiffusionConfig, DiffusionSubgoals
+from soar.errors import CheckpointError, ConfigError, ModelServerError, NumericalError, UnknownNameError
+from soar.remote import fallbacks
+from soar.subgoals.base import check_imagined
+from soar.subgoals.diffusion import DiffusionConfig, DiffusionSubgoals, load_pipeline, save_pipeline
 from soar.subgoals.diffusion_sampling import SAMPLERS
 from soar.subgoals.loading import load_subgoal_model
 from soar.testing import check_subgoal_model
@@ -101,3 +104,39 @@ def test_a_damaged_or_missing_checkpoint_is_one_clear_error(tmp_path: Path) -> N
 def test_numbers_that_cannot_be_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(changes))):
         DiffusionConfig(model="m", **changes)
+
+
+def overflowing(folder: Path, **changes: Any) -> DiffusionSubgoals:
+    """A model whose UNet is within float32 and beyond float16, as some editors' are."""
+    pipeline = load_pipeline(str(folder))
+    with torch.no_grad():
+        pipeline.unet.conv_in.weight.mul_(3e4)
+        pipeline.unet.conv_in.bias.fill_(6e4)
+    broken = folder.parent / "overflowing"
+    save_pipeline(pipeline, broken)
+    return opened(broken, dtype="float16", guidance=1.0, image_guidance=1.0, **changes)
+
+
+def test_a_computation_that_overflows_in_half_precision_is_an_error_and_no_grey_subgoal(folder: Path) -> None:
+    with pytest.raises(NumericalError, match=r"NaN or infinity in float16.*`dtype: float32`.*`numerical_failure: float32`"):
+        overflowing(folder).generate(IMAGES[:1], TEXTS[:1], [1])
+
+
+def test_or_it_goes_on_in_float32_and_says_so_once(folder: Path) -> None:
+    model = overflowing(folder, numerical_failure="float32")
+    with fallbacks.heard() as heard:
+        first, again = (model.generate(IMAGES[:1], TEXTS[:1], [1])[0] for _ in range(2))
+    assert [(fallback.model, fallback.instead) for fallback in heard] == [(model.id, "float32")]
+    np.testing.assert_array_equal(first, again)
+    assert first.std() > 0
+    with fallbacks.forbidden(), pytest.raises(ModelServerError, match="float16"):
+        overflowing(folder, numerical_failure="float32").generate(IMAGES[:1], TEXTS[:1], [1])
+
+
+@pytest.mark.parametrize("level", [0, 128])
+def test_a_picture_of_one_colour_is_no_subgoal_of_a_picture_that_is_not(level: int) -> None:
+    flat = np.full_like(IMAGES[0], level)
+    with pytest.raises(NumericalError, match=rf"one colour \({level}, {level}, {level}\).*safety checker"):
+        check_imagined([flat], IMAGES[:1], "m")
+    check_imagined([flat], [flat], "m")
+    check_imagined(IMAGES[:1], [flat], "m")

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from soar.errors import CheckpointError, ConfigError
 from soar.testing import check_vlm
+from soar.vlm.answer_parsing import read
 from soar.vlm.loading import load_language_model, load_vlm
 from soar.vlm.transformers_model import TransformersConfig, TransformersModel
 
@@ -69,3 +71,25 @@ def test_what_is_no_model_is_one_clear_error(tmp_path: Path) -> None:
 def test_wrong_numbers_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(changes))):
         TransformersConfig(model="m", **changes)
+
+
+@pytest.mark.parametrize("end", ["</s>", None])
+def test_a_local_models_thought_does_not_count_and_the_probability_is_its_answers(folder: Path, end: str | None) -> None:
+    model = opened(folder, answer_tokens=20 if end else 7)
+    tokenizer = model._tokenizer
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>", "<think>", "</think>"]})
+    model = TransformersModel(model.config, model._model, model._processor)
+    words = ["<think>", "Yes", "Yes", "in", "</think>", "No", *([end, "<pad>"] if end else ["the"])]
+    ids = torch.tensor(tokenizer.convert_tokens_to_ids(words))
+    yes, no = (list(model._sides.values()).index(word) for word in ("Yes", "No"))
+    chances = torch.zeros(len(ids), len(model._sides))
+    chances[:, yes], chances[:, no] = 0.94, 0.05
+    chances[5, yes], chances[5, no] = 0.1, 0.8
+    made = model._made(ids, chances, model.config.answer_tokens)
+    text = "".join(token.text for token in made.tokens)
+    assert text == tokenizer.decode(ids[:6] if end else ids)
+    reading = read(text, made.tokens, finish="length" if made.cut else None)
+    if end:
+        assert (reading.verdict, reading.p_yes) == (False, pytest.approx(0.1 / 0.9, abs=1e-4))
+    else:
+        assert (reading.verdict, made.cut) == (None, True), "cut off in the middle of an answer"

@@ -13,7 +13,9 @@ from rich.table import Table
 
 from soar.evaluation import Evaluation, Rate
 from soar.evaluation.detector_metrics import DetectorScore
+from soar.evaluation.promotion import Practice
 from soar.evaluation.statistics import short
+from soar.vlm.answer_file import Score
 
 POSE = ("x [m]", "y [m]", "z [m]", "roll [rad]", "pitch [rad]", "yaw [rad]", "opening")
 """The dimensions of a state …"""
@@ -35,6 +37,14 @@ def print_rates(evaluations: Sequence[Evaluation]) -> None:
         table.add_row(task, *(str(by_task.get(task, none)) for by_task in rates))
     table.add_section()
     table.add_row("all tasks", *(str(evaluation.rate()) for evaluation in evaluations))
+    _print(table)
+
+
+def print_practice(practised: Sequence[Practice]) -> None:
+    """Print what policies did while they practised: a row a policy."""
+    table = Table("policy", "judged while practising", "true", "judged by", title="success [95 % interval], not evaluated")
+    for one in practised:
+        table.add_row(one.policy, str(one.judged), "-" if one.true is None else str(one.true), one.judge)
     _print(table)
 
 
@@ -102,7 +112,31 @@ def print_score(vlm: str, score: DetectorScore) -> None:
     _print(table)
 
 
+def print_readings(scores: dict[str, Score]) -> None:
+    """Print how well answers are read, by kind, and then what was read wrongly."""
+    table = Table("", "right", "undecided", "wrong", title="answers as they are read")
+    for kind, score in scores.items():
+        table.add_row(kind, str(score.right), str(score.undecided), str(score.wrong))
+    right, undecided, wrong = (
+        sum(getattr(score, name) for score in scores.values()) for name in ("right", "undecided", "wrong")
+    )
+    table.add_section()
+    table.add_row("all", str(right), str(undecided), str(wrong))
+    _print(table)
+    for kind, score in scores.items():
+        for mistake in score.mistakes:
+            say(f"{kind}: {mistake}")
+    total = right + undecided + wrong
+    say(f"{right} of {total} answers are read as they should be; {undecided} are left undecided, {wrong} are read wrongly.")
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to `soar.cli.ending`: Rich's own way exits with 1, as if something had failed."""
+        raise BrokenPipeError
+
+
 def _print(table: Table) -> None:
-    console = Console()
+    console = _Console()
     # Without a terminal nothing limits the width: a log or a file can hold long lines.
-    (console if console.is_terminal else Console(width=200)).print(table)
+    (console if console.is_terminal else _Console(width=200)).print(table)

@@ -79,7 +79,10 @@ class Train:
     learning_rate: float | None = None
     """Peak learning rate."""
     image_size: int | None = None
-    """Of the network [px]; that of the episodes."""
+    """Of the network [px]; pictures of any size and shape are brought to it."""
+    image_fit: Literal["squash", "crop", "pad"] | None = None
+    """How: scaled side by side (squash), the middle of them (crop), or all of them between black bars (pad); the preset's by
+    default, with --initial that of the policy."""
     compile: Switch | None = None
     """Compile the encoder: minutes at the beginning, then faster steps on a GPU."""
     encoder: str | None = None
@@ -127,7 +130,7 @@ class Train:
             accumulate=self.accumulate,
             seed=self.seed,
         )
-        network = changed(config.network, image_size=self.image_size)
+        network = changed(config.network, image_size=self.image_size, fit=self.image_fit)
         if self.kind == "lcbc":
             network = following_instructions(dataclasses.replace(config, network=network), self.encoder or "").network
         elif self.encoder is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -35,22 +36,26 @@ class Ask:
         (answer,) = model.answer([read_picture(self.image)], [self.question])
         verdict = {True: "yes", False: "no", None: "undecidable"}[decide(answer)]
         sure = "" if answer.p_yes is None else f", probability of yes {answer.p_yes:.3f}"
-        say(f"{verdict}{sure}\n{model.id} said: {answer.text.strip()!r}")
+        why = answer.unreadable or answer.no_probability
+        say(f"{verdict}{sure}{f' ({why})' if why else ''}\n{model.id} said: {answer.text.strip()!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateVLM:
     """Measure a success detector against labels by people or the simulator: accuracy, precision, recall, ROC, calibration.
 
-    OUT gets report.json with intervals and every judgement, and mistakes.webp.
+    OUT gets report.json with intervals and every judgement, and mistakes.webp. With --answers it measures how answers
+    are read: without a store and a model, on a file of answers with the right reading. A wrong one ends it with status 1.
 
     Example: soar vlm evaluate runs/scene1/episodes --vlm vlm.yaml --labels simulator --out runs/detector
     """
 
-    store: Annotated[Path, tyro.conf.Positional]
+    store: Annotated[Path | None, tyro.conf.Positional] = None
     """Folder of a store of episodes."""
-    out: Path
-    """Folder of the report."""
+    out: Path | None = None
+    """Folder of the report; with --answers it gets readings.jsonl, each answer with what was read, and is not needed."""
+    answers: str | None = None
+    """A file of answers (`soar.vlm.answer_file`), or `shipped`: the one that comes with SOAR."""
     vlm: str | None = None
     """Folder of the VQA model, YAML file of any other model, or `human`; by default the judgements in the store count."""
     labels: Literal["simulator", "person"] = "simulator"
@@ -66,6 +71,29 @@ class EvaluateVLM:
 
     def run(self) -> None:
         """Run it."""
+        from soar.errors import ConfigError
+
+        if self.answers is not None:
+            self._measure_reading(self.answers)
+        elif self.store is None or self.out is None:
+            raise ConfigError("name a store and a folder for the report with --out, or a file of answers with --answers")
+        else:
+            self._measure_detector(self.store, self.out)
+
+    def _measure_reading(self, name: str) -> None:
+        from soar.cli.tables import print_readings
+        from soar.files import write_text
+        from soar.vlm.answer_file import read_examples, score
+
+        scores, rows = score(read_examples(name))
+        if self.out is not None:
+            self.out.mkdir(parents=True, exist_ok=True)
+            write_text(self.out / "readings.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        print_readings(scores)
+        if any(score.wrong for score in scores.values()):
+            raise SystemExit(1)
+
+    def _measure_detector(self, folder: Path, out: Path) -> None:
         from soar.cli.progress import progress_bars
         from soar.cli.tables import print_score
         from soar.episodes import EpisodeStore
@@ -75,7 +103,7 @@ class EvaluateVLM:
         from soar.tasks.questions import task_finder
         from soar.vlm.loading import check_vlm
 
-        store = EpisodeStore(self.store)
+        store = EpisodeStore(folder)
         vlm = None if self.vlm is None else check_vlm(self.vlm)
         detector = None if vlm is None else SuccessDetector(vlm, self.threshold)
         with progress_bars() as report, fallbacks.forbidden():
@@ -89,7 +117,7 @@ class EvaluateVLM:
                 on_progress=lambda done, total: report("episodes", done, total),
             )
         name = "as stored" if vlm is None else vlm.id
-        print_score(name, write_report(self.out, name, self.labels, judgements, mistakes_sheet(store, judgements)))
+        print_score(name, write_report(out, name, self.labels, judgements, mistakes_sheet(store, judgements)))
 
 
 @dataclass(frozen=True, kw_only=True)

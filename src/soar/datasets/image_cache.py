@@ -25,6 +25,7 @@ from soar.datasets.buffers import Buffers
 from soar.episodes import jpeg as frames
 from soar.episodes.store import EpisodeStore
 from soar.errors import StoreError
+from soar.images import ImageFitter
 from soar.types import Image
 
 _SHARE = 0.5
@@ -104,16 +105,26 @@ class StoredImages:
         store: Opened at a version, so that rows stay what they are.
         rows_N: Of the store, see `EpisodeStore.rows`.
         cache_bytes: Memory for decoded images; None lets it size itself from the memory that is free, 0 is none.
+        fitter: Brings images to a network's size as they are decoded; None leaves them as the camera gave them.
 
     Raises:
         StoreError: There are no rows, a row is missing or not a JPEG, or the frames that were looked at differ in size.
     """
 
-    def __init__(self, store: EpisodeStore, rows_N: NDArray[np.int64], *, cache_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        store: EpisodeStore,
+        rows_N: NDArray[np.int64],
+        *,
+        cache_bytes: int | None = None,
+        fitter: ImageFitter | None = None,
+    ) -> None:
         self._store, self._rows_N = store, rows_N
         looked_at = np.unique(np.linspace(0, len(rows_N) - 1, min(len(rows_N), _CHECKED)).astype(np.int64))
         jpegs = store.table(rows_N[looked_at], ["frame"])["frame"].to_pylist()
-        self._shape: tuple[int, ...] = frames.decode(jpegs[0]).shape
+        found_HWC = frames.decode(jpegs[0]).shape
+        self._fitter = fitter if fitter is not None and fitter.shape != found_HWC else None
+        self._shape: tuple[int, ...] = found_HWC if self._fitter is None else self._fitter.shape
         sizes = {size for jpeg in jpegs if (size := frames.size(jpeg)) is not None}
         if len(sizes) > 1:
             found = " and ".join(f"{width}x{height}" for height, width in sorted(sizes))
@@ -160,7 +171,10 @@ class StoredImages:
             places = missing[start : start + _CHUNK]
             jpegs = self._store.table(stored_B[places], ["frame"])["frame"].to_pylist()
             images = [targets[place] for place in places.tolist()]
-            frames.decode_into(jpegs, images)
+            if self._fitter is None:
+                frames.decode_into(jpegs, images)
+            else:
+                frames.decode_fitted(jpegs, images, self._fitter)
             self._cache.keep(stored_B[places], images)
 
 

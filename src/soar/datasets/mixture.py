@@ -16,7 +16,7 @@ from soar.datasets.hindsight import HindsightSampler
 from soar.datasets.image_cache import read_into
 from soar.episodes import jpeg as frames
 from soar.errors import StoreError
-from soar.images import resized
+from soar.images import ImageFitter, resized
 from soar.types import ACTION_DIM, STATE_DIM
 
 
@@ -80,7 +80,8 @@ class Mixture:
         StoreError: The sources have images of different sizes.
     """
 
-    def __init__(self, sources: Sequence[tuple[str, HindsightSampler, float]]) -> None:
+    def __init__(self, sources: Sequence[tuple[str, HindsightSampler, float]], fitter: ImageFitter | None = None) -> None:
+        self._fitter = fitter
         weights = np.array([weight for _, _, weight in sources], np.float64)
         if len(weights) == 0 or not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() == 0:
             raise ValueError(
@@ -131,7 +132,8 @@ class Mixture:
             read_into(arrays.images_NHWC, np.concatenate([observations, goals]), targets)
             for slot in slots[draw.subgoal_B[slots] >= 0]:
                 imagined_HWC = frames.decode(arrays.subgoals[draw.subgoal_B[slot]])
-                batch.goal_BHWC[slot] = resized(imagined_HWC, self._image_HWC[1::-1])
+                fitted = self._fitter(imagined_HWC) if self._fitter else resized(imagined_HWC, self._image_HWC[1::-1])
+                batch.goal_BHWC[slot] = fitted
             batch.actions_BD[slots] = arrays.actions_ND[observations]
             batch.observation_states_BD[slots] = arrays.states_ND[observations]
             batch.goal_states_BD[slots] = arrays.states_ND[goals]

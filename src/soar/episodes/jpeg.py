@@ -17,6 +17,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from soar.errors import StoreError
+from soar.images import ImageFitter
 from soar.types import Image
 
 QUALITY = 95
@@ -88,6 +89,15 @@ def decode_into(jpegs: Sequence[bytes], images_NHWC: Sequence[Image] | NDArray[n
             f"frames of different sizes, {found[1]}x{found[0]} and {_size(target_HWC)} pixels, cannot be one array; "
             "select episodes of one size with a filter, for example by robot or run"
         )
+
+    _for_each(one, len(jpegs))
+
+
+def decode_fitted(jpegs: Sequence[bytes], images_NHWC: Sequence[Image] | NDArray[np.uint8], fitter: ImageFitter) -> None:
+    """Decode N JPEGs of any size, and bring each to the size of its place in `images_NHWC`; as `decode_into` otherwise."""
+
+    def one(index: int) -> None:
+        images_NHWC[index][...] = fitter(decode(jpegs[index]))
 
     _for_each(one, len(jpegs))
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soar.errors import ConfigError
-from soar.images import resized
+from soar.images import ImageFitter
 from soar.policies.action_chunking import ActionChunker
 from soar.policies.instructions import InstructionEncoder
 from soar.seeding import generator
@@ -31,7 +31,7 @@ class PlanningPolicy(ABC):
     Args:
         id: See `id`.
         conditioning: What its goals are: `goal` images, or instructions in `language`.
-        image_size: Of the images that it sees [px].
+        fitter: Brings pictures to the size of those that it sees.
         chunk: Actions that are predicted at once.
         execute: How many of them are executed before it looks again.
         action_std: (7,) standard deviation of the actions that it learned from.
@@ -43,7 +43,7 @@ class PlanningPolicy(ABC):
         *,
         id: str,
         conditioning: Conditioning,
-        image_size: int,
+        fitter: ImageFitter,
         chunk: int,
         execute: int,
         action_std: NDArray[np.float32],
@@ -53,13 +53,13 @@ class PlanningPolicy(ABC):
         self.action_std = action_std
         self.instructions = instructions
         self.execute = execute
-        self._id, self._image_size, self._chunk = id, image_size, chunk
+        self._id, self._fitter, self._chunk = id, fitter, chunk
         self._planner = ActionChunker(self.plan, execute)
 
     @property
     def image_size(self) -> int:
         """Height and width of the images that it sees [px]."""
-        return self._image_size
+        return self._fitter.size
 
     @property
     def id(self) -> str:
@@ -107,8 +107,7 @@ class PlanningPolicy(ABC):
         """
         shape = self._chunk, ACTION_DIM
         noise_BHD = np.stack([generator(0, "flow", look).standard_normal(shape, np.float32) for look in looks])
-        size = (self._image_size, self._image_size)
-        images_BHWC = np.stack([resized(observation.image_HWC, size) for observation in observations])
+        images_BHWC = np.stack([self._fitter(observation.image_HWC) for observation in observations])
         chunks_BHD = np.array(self.predict(images_BHWC, self._goals(goals), noise_BHD), np.float32)
         chunks_BHD[..., -1] = chunks_BHD[..., -1] >= 0.5
         return chunks_BHD
@@ -124,4 +123,4 @@ class PlanningPolicy(ABC):
             )
         if self.conditioning == "language":
             return self.instructions(texts)
-        return np.stack([resized(goal, (self._image_size, self._image_size)) for goal in pictures])
+        return np.stack([self._fitter(goal) for goal in pictures])

@@ -42,7 +42,7 @@ from soar.types import ACTION_DIM
 SCHEMA_VERSION = 1
 KINDS: Mapping[Conditioning, str] = {"goal": "soar-gcbc-policy", "language": "soar-lcbc-policy"}
 _INSTRUCTIONS = "instructions"
-_RESIZE = "resize by area to network.image_size; uint8 RGB / 127.5 - 1"
+_RESIZE = "brought to network.image_size as network.fit says (soar.images); uint8 RGB / 127.5 - 1"
 _PREPROCESSING: Mapping[Conditioning, str] = {
     "goal": f"{_RESIZE}; observation and goal stacked on channels",
     "language": f"{_RESIZE}; instruction embedded by network.instruction.encoder",
@@ -74,7 +74,7 @@ class LearnedPolicy(PlanningPolicy):
         super().__init__(
             id=id,
             conditioning=config.conditioning,
-            image_size=config.image_size,
+            fitter=config.fitter,
             chunk=config.head.chunk,
             execute=config.head.execute,
             action_std=statistics.std,

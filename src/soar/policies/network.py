@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from soar.errors import ConfigError
+from soar.images import Fit, ImageFitter
 from soar.policies.chunked import Conditioning
 from soar.policies.encoders import SMALL_IMAGE_SIZE, EncoderConfig, build_encoder
 from soar.policies.heads import FlowHead, HeadConfig, mlp
@@ -39,7 +40,8 @@ class NetworkConfig:
         encoder: The image encoder.
         head: From features to actions.
         instruction: How an instruction becomes a vector; nothing with goal images.
-        image_size: Height and width of its images [px].
+        image_size: Height and width of its images [px]; others are brought to it.
+        fit: How, see `soar.images`.
         dropout: After each hidden layer of the action head.
         motion_std: Standard deviation of the six motion dimensions, in normalised units; nothing with a flow.
         gripper_std: Standard deviation of the gripper target; nothing with a flow.
@@ -53,6 +55,7 @@ class NetworkConfig:
     head: HeadConfig = field(default_factory=HeadConfig)
     instruction: InstructionConfig = field(default_factory=InstructionConfig)
     image_size: int = 256
+    fit: Fit = "squash"
     dropout: float = 0.1
     motion_std: float = 1.0
     gripper_std: float = 0.1
@@ -75,6 +78,11 @@ class NetworkConfig:
                 raise ConfigError(f"network.{name} must be positive, got {getattr(self, name)}")
         if self.auxiliary_weight < 0:
             raise ConfigError(f"network.auxiliary_weight must not be negative, got {self.auxiliary_weight}")
+
+    @property
+    def fitter(self) -> ImageFitter:
+        """Brings pictures of any size and shape to the network's."""
+        return ImageFitter(size=self.image_size, fit=self.fit)
 
 
 class PolicyNetwork(nn.Module):

@@ -3,7 +3,7 @@
 The file holds everything: the network, and as metadata under `soar` what else acting takes (JSON, see `ExportedPolicy.load`).
 Its inputs and outputs mean the same in any language that runs ONNX:
 
-    observation   (B, S, S, 3) uint8 RGB, resized by area to S pixels
+    observation   (B, S, S, 3) uint8 RGB, brought to S pixels as `fit` in the metadata says (`soar.images`)
     goal          the same; of a language-conditioned policy `embedding` (B, E) float32 instead
     noise         (B, H, 7) float32, standard normal; only if the head is a flow
     actions       (B, H, 7) float32 in physical units, see `soar.types.Action`; the gripper opens from 0.5 on
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soar.errors import CheckpointError, ConfigError
+from soar.images import ImageFitter
 from soar.policies.chunked import PlanningPolicy
 from soar.policies.instructions import InstructionConfig, InstructionEncoder
 
@@ -47,7 +48,7 @@ class ExportedPolicy(PlanningPolicy):
         super().__init__(
             id=metadata["id"],
             conditioning=metadata["conditioning"],
-            image_size=int(metadata["image_size"]),
+            fitter=ImageFitter(size=int(metadata["image_size"]), fit=metadata.get("fit", "squash")),
             chunk=int(metadata["chunk"]),
             execute=int(metadata["execute"]),
             action_std=np.array(metadata["action_std"], np.float32),

@@ -83,6 +83,7 @@ def export_policy(policy: LearnedPolicy, out: Path) -> float:
         "id": f"{policy.id}+onnx",
         "conditioning": config.conditioning,
         "image_size": config.image_size,
+        "fit": config.fit,
         "chunk": config.head.chunk,
         "execute": config.head.execute,
         "action_std": policy.statistics.std.tolist(),

@@ -32,6 +32,7 @@ from soar.datasets.image_cache import StoredImages
 from soar.episodes import EpisodeStore
 from soar.errors import SoarError, StoreError
 from soar.files import write_json
+from soar.images import ImageFitter
 from soar.nn.model_files import copy_model
 from soar.policies.lineage import Lineage, git_revision
 from soar.pretraining.config import PretrainingConfig
@@ -196,16 +197,17 @@ def _language(job: _Job) -> dict[str, Any]:
 
 def _train_policy(job: _Job, config: PolicyTrainingConfig) -> dict[str, Any]:
     store = EpisodeStore(job.data / "demonstrations" / "episodes")
-    arrays = load_arrays(store, subgoals=config.pretraining.imagined_goals > 0)
+    fitter = config.network.fitter
+    arrays = load_arrays(store, subgoals=config.pretraining.imagined_goals > 0, fitter=fitter)
     training, validation = train_validation_split(arrays, job.config.validation_share, config.fit.seed)
     episodes, frames = len(arrays.lengths_E), len(arrays.states_ND)
     del arrays  # the split is a copy
     train_policy(
         config,
-        co_training_mixture(make_sampler(training, config.pretraining), None),
+        co_training_mixture(make_sampler(training, config.pretraining), None, fitter=fitter),
         action_statistics(training),
         job.folder,
-        validation=co_training_mixture(make_sampler(validation, config.pretraining), None),
+        validation=co_training_mixture(make_sampler(validation, config.pretraining), None, fitter=fitter),
         initial=job.initial,
         lineage=Lineage(data={"demonstrations": store.version}, revision=git_revision()),
         on_step=job.on_step,
@@ -225,7 +227,8 @@ def _correction(job: _Job) -> dict[str, Any]:
 def _train_subgoal(job: _Job, config: SubgoalTrainingConfig) -> dict[str, Any]:
     store = EpisodeStore(job.data / "pictures" / "episodes")
     # A failed attempt shows what should not be imagined.
-    arrays = load_arrays(store, f"simulator_success OR policy = '{IMAGINED}'")
+    fitter = ImageFitter(size=config.network.image_size)
+    arrays = load_arrays(store, f"simulator_success OR policy = '{IMAGINED}'", fitter=fitter)
     scenes = {record.id: record.scene for record in store.episodes()}
     _, groups_E = np.unique(np.array([scenes[id] for id in arrays.ids]), return_inverse=True)
     metrics = train_subgoal_model(
@@ -260,7 +263,9 @@ def _vqa(job: _Job) -> dict[str, Any]:
     _, groups_Q = np.unique(np.array([record.scene for record in asked]), return_inverse=True)
     metrics = train_vqa(
         config,
-        StoredImages(EpisodeStore(store.uri, version=store.version), rows_N),
+        StoredImages(
+            EpisodeStore(store.uri, version=store.version), rows_N, fitter=ImageFitter(size=config.network.image_size)
+        ),
         frame_index_Q.astype(np.int64),
         answers["question"].to_pylist(),
         np.array(answers["answer"].to_pylist(), bool),

@@ -24,7 +24,7 @@ from typing import Any, Literal
 import httpx2
 
 from soar.errors import ConfigError, ModelServerError
-from soar.remote.wire import Encoding, Limits, is_url
+from soar.remote.wire import NO_PROXY, Encoding, Limits, is_loopback, is_url
 from soar.seeding import generator
 
 TOKEN = "SOAR_TOKEN"
@@ -100,7 +100,13 @@ class ModelServer:
 
     def _connect(self) -> httpx2.Client:
         try:
-            return httpx2.Client(base_url=self.config.url, headers=self._headers, timeout=self._timeout_s, verify=_trust())
+            return httpx2.Client(
+                base_url=self.config.url,
+                headers=self._headers,
+                timeout=self._timeout_s,
+                verify=_trust(),
+                mounts=NO_PROXY if is_loopback(self.config.url) else None,
+            )
         except (httpx2.InvalidURL, ValueError) as error:
             raise ConfigError(f"{self.config.url} is no address: {error}") from error
 

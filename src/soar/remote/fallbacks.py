@@ -43,7 +43,7 @@ def fell_back(model: str, instead: str, detail: str) -> None:
     if _ears:
         _ears[-1](fallback)
     else:
-        log.warning("%s is away (%s); instead: %s", model, detail, instead)
+        log.warning("%s does not answer (%s); instead: %s", model, detail, instead)
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def heard() -> Iterator[list[Fallback]]:
 
     def hear(fallback: Fallback) -> None:
         if all((other.model, other.instead) != (fallback.model, fallback.instead) for other in found):
-            log.warning("%s is away (%s); instead: %s", fallback.model, fallback.detail, fallback.instead)
+            log.warning("%s does not answer (%s); instead: %s", fallback.model, fallback.detail, fallback.instead)
         found.append(fallback)
 
     with _listening(hear):
@@ -66,8 +66,8 @@ def forbidden() -> Iterator[None]:
 
     def refuse(fallback: Fallback) -> None:
         raise ModelServerError(
-            f"{fallback.model} is away ({fallback.detail}), and a measurement must not go on without it. What was finished is "
-            "kept: start the server, then run the same command again."
+            f"{fallback.model} does not answer ({fallback.detail}), and a measurement must not go on without it. What was "
+            "finished is kept: mend that, then run the same command again."
         )
 
     with _listening(refuse):

@@ -11,11 +11,13 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import ipaddress
 import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -25,6 +27,8 @@ from PIL import Image as Pillow
 from soar.errors import ConfigError, SoarError
 from soar.types import Image
 
+NO_PROXY = dict.fromkeys(("http://", "https://", "all://"))
+"""Mounts of an HTTP client that asks no proxy: between a machine and itself one answers in the server's place."""
 Encoding = Literal["png", "jpeg", "raw"]
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Pillow.DecompressionBombError)
 """What Pillow raises for files that are none."""
@@ -61,6 +65,16 @@ class Limits:
 def is_url(name: str) -> bool:
     """Whether a model is named by the address of its server."""
     return name.startswith(("http://", "https://"))
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address is this machine's own."""
+    host = urlsplit(url).hostname or ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
 
 
 def is_id(name: Any) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -26,14 +27,16 @@ from soar.remote.wire import WireError, decode_url
 from soar.serving.application import ServiceConfig, new_application
 from soar.serving.batching import Batcher
 from soar.types import Image
+from soar.vlm.answer_parsing import decide, yes_or_no
 from soar.vlm.base import Answer, LanguageModel, VisionLanguageModel
-from soar.vlm.words import side
+from soar.vlm.token_probability import side
 
 KIND = "vlm"
 SUFFIX = " Answer with one word, yes or no."
 """What our client puts behind a question, and the model puts there itself if it needs it."""
 _LONGEST = 20_000
 _LEAST = 1e-9
+_FIRST = re.compile(r"[^\W\d_]+")
 
 
 class ChatRequest(BaseModel):
@@ -131,16 +134,23 @@ def answer_all(vlm: VisionLanguageModel, questions: Sequence[Question]) -> list[
 
 
 def completion(model: str, answer: Answer, *, logprobs: bool) -> dict[str, Any]:
-    """Return an answer as a chat completion; its probability of yes as the log-probabilities of its first word."""
-    content = None
+    """Return an answer as a chat completion; its probability of yes as the log-probabilities of its first word.
+
+    A model whose words and probability disagree answers by its probability: who reads words must not hear the opposite.
+    """
+    text, content = answer.text, None
     if logprobs and answer.p_yes is not None and not math.isnan(answer.p_yes):
+        means = decide(answer)
+        if yes_or_no(text) is not means or (first := _FIRST.search(text)) is None or side(first[0]) is not means:
+            text = "yes" if means else "no"
+        before, word, after = re.split(f"({_FIRST.pattern})", text, maxsplit=1)
         log = {"yes": math.log(max(answer.p_yes, _LEAST)), "no": math.log(max(1 - answer.p_yes, _LEAST))}
-        top = [{"token": word, "logprob": value, "bytes": list(word.encode())} for word, value in log.items()]
-        first = next((word for word in answer.text.split() if side(word.strip(".,;:!*'\"")) is not None), answer.text[:20])
-        chosen = log["yes"] if side(first.strip(".,;:!*'\"")) else log["no"]
-        content = {"content": [{"token": first, "logprob": chosen, "bytes": list(first.encode()), "top_logprobs": top}]}
-    message = {"role": "assistant", "content": answer.text}
-    choice = {"index": 0, "finish_reason": "stop", "message": message, "logprobs": content}
+        top = [_token(token, value, []) for token, value in log.items()]
+        pieces = [_token(before, 0.0, []), _token(word, max(log.values()), top), _token(after, 0.0, [])]
+        content = {"content": [piece for piece in pieces if piece["token"]]}
+    message = {"role": "assistant", "content": text}
+    finish = "length" if answer.unreadable else "stop"
+    choice = {"index": 0, "finish_reason": finish, "message": message, "logprobs": content}
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
         "object": "chat.completion",
@@ -150,11 +160,15 @@ def completion(model: str, answer: Answer, *, logprobs: bool) -> dict[str, Any]:
     }
 
 
+def _token(text: str, log_probability: float, alternatives: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"token": text, "logprob": log_probability, "bytes": list(text.encode()), "top_logprobs": alternatives}
+
+
 async def _chunks(whole: dict[str, Any]) -> AsyncIterator[str]:
     (choice,) = whole["choices"]
     base = {key: whole[key] for key in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
     first = {"index": 0, "delta": choice["message"], "logprobs": choice["logprobs"], "finish_reason": None}
-    last = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    last = {"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}
     for part in (first, last):
         yield f"data: {json.dumps({**base, 'choices': [part]})}\n\n"
     yield "data: [DONE]\n\n"

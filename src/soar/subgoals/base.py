@@ -5,7 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+from soar.errors import NumericalError
 from soar.types import Image
+
+_COLOURS = 3
+"""Grey levels between the darkest and the brightest pixel of a channel up to which a picture is of one colour."""
+
+
+def check_imagined(goals: Sequence[Image], images: Sequence[Image], model: str) -> None:
+    """Refuse subgoals of one colour, of images that are not: black from a filter for pictures, grey from a failed computation.
+
+    Raises:
+        NumericalError: There is one.
+    """
+    for goal_HWC, image_HWC in zip(goals, images, strict=True):
+        if _flat(goal_HWC) and not _flat(image_HWC):
+            colour = ", ".join(str(round(float(level))) for level in goal_HWC.reshape(-1, 3).mean(0))
+            raise NumericalError(
+                f"{model} imagined a picture of one colour ({colour}), which is no subgoal. That is what a failed computation "
+                "and a filter for pictures (safety checker) leave behind: set `dtype: float32`, and switch the filter off."
+            )
+
+
+def _flat(image_HWC: Image) -> bool:
+    pixels = image_HWC.reshape(-1, image_HWC.shape[-1])
+    return bool((pixels.max(0).astype(int) - pixels.min(0) <= _COLOURS).all())
 
 
 @runtime_checkable

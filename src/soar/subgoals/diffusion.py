@@ -4,6 +4,9 @@
 to the image's. Each subgoal has a seed of its own: in float32 it depends on image, instruction and seed only; in half precision
 also, by a grey level here and there, on the batch.
 
+A model that makes NaN or infinity in half precision, or a picture of one colour (a filter for pictures paints it black),
+imagines nothing, and a robot must not pursue that: it is a `NumericalError`, or the same again in float32 if the file says so.
+
 A folder that `soar train subgoal` wrote says in `sampling.yaml` how its images are sampled; for others the defaults count.
 """
 
@@ -19,9 +22,11 @@ from typing import Any, Literal, Self
 
 import torch
 
-from soar.errors import CheckpointError, ConfigError, SoarError
+from soar.errors import CheckpointError, ConfigError, NumericalError, SoarError
 from soar.images import resized
 from soar.nn.devices import usable_device
+from soar.remote.fallbacks import fell_back
+from soar.subgoals.base import check_imagined
 from soar.subgoals.diffusion_sampling import DiffusionSampler, DiffusionSamplingConfig
 from soar.subgoals.flow import to_float, to_uint8
 from soar.types import Image
@@ -46,6 +51,7 @@ class DiffusionConfig(DiffusionSamplingConfig):
         channels_last: Keep images and convolutions channels-last in memory, which is faster; `auto` does so in half precision.
         compile: Let `torch.compile` make the UNet faster; the first images then take minutes. Batches are filled up to 1, 2, 4
             … images, so that few shapes are compiled.
+        numerical_failure: What NaN in half precision means: `stop`, or go on in `float32` for good, which listeners are told.
     """
 
     model: str
@@ -55,6 +61,7 @@ class DiffusionConfig(DiffusionSamplingConfig):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     channels_last: bool | Literal["auto"] = "auto"
     compile: bool = False
+    numerical_failure: Literal["stop", "float32"] = "stop"
 
     def __post_init__(self) -> None:
         DiffusionSamplingConfig.__post_init__(self)
@@ -81,7 +88,7 @@ class DiffusionSubgoals:
         if config.compile:
             pipeline.unet.fuse_qkv_projections()
         # Shapes are few (see `_filled`), so each may have kernels of its own.
-        self._editor = DiffusionSampler(
+        self._sampler = DiffusionSampler(
             pipeline, config, torch.compile(pipeline.unet, dynamic=False) if config.compile else None
         )
 
@@ -106,7 +113,11 @@ class DiffusionSubgoals:
         """Nothing is kept."""
 
     def generate(self, images: Sequence[Image], instructions: Sequence[str], seeds: Sequence[int]) -> list[Image]:
-        """Return one subgoal a (image, instruction), of the image's own size."""
+        """Return one subgoal a (image, instruction), of the image's own size.
+
+        Raises:
+            NumericalError: The model made something that is no number, or a picture of one colour.
+        """
         if not len(images) == len(instructions) == len(seeds):
             raise ValueError(f"{len(images)} images, {len(instructions)} instructions and {len(seeds)} seeds")
         goals: list[Image] = []
@@ -118,14 +129,27 @@ class DiffusionSubgoals:
     def _generate(self, images: Sequence[Image], instructions: Sequence[str], seeds: Sequence[int]) -> list[Image]:
         size = (self.config.image_size, self.config.image_size)
         small = [torch.from_numpy(resized(image, size)) for image in images]
-        noise = [torch.randn(self._editor.noise_shape, generator=torch.Generator("cpu").manual_seed(seed)) for seed in seeds]
+        noise = [torch.randn(self._sampler.noise_shape, generator=torch.Generator("cpu").manual_seed(seed)) for seed in seeds]
         texts, count = list(instructions), len(images)
         if self.config.compile:
             extra = _filled(count, self.config.batch_size) - count
             small, noise, texts = small + small[:1] * extra, noise + noise[:1] * extra, texts + texts[:1] * extra
-        made_BCHW = self._editor.edit(to_float(torch.stack(small)), texts, torch.stack(noise))
-        goals = to_uint8(torch.nan_to_num(made_BCHW[:count])).numpy()
+        made_BCHW = self._edit(to_float(torch.stack(small)), texts, torch.stack(noise))
+        goals = to_uint8(made_BCHW[:count]).numpy()
+        check_imagined(list(goals), images, self.id)
         return [resized(goal, image.shape[1::-1]) for goal, image in zip(goals, images, strict=True)]
+
+    def _edit(self, images_BCHW: torch.Tensor, texts: Sequence[str], noise_BCHW: torch.Tensor) -> torch.Tensor:
+        try:
+            return self._sampler.edit(images_BCHW, texts, noise_BCHW)
+        except NumericalError as error:
+            if self.config.numerical_failure == "stop" or self._sampler.dtype == torch.float32:
+                raise
+            fell_back(self.id, "float32", str(error))
+        # From the file: weights that were halved before stay so. It is not compiled again.
+        pipeline = load_pipeline(self.config.model, self.config.revision).to(self._sampler.device)
+        self._sampler = DiffusionSampler(pipeline, self.config)
+        return self._sampler.edit(images_BCHW, texts, noise_BCHW)
 
 
 def load_pipeline(model: str, revision: str | None = None, dtype: torch.dtype = torch.float32) -> Any:

@@ -12,6 +12,7 @@ It computes what the released InstructPix2Pix pipeline computes, step for step, 
   it changes the images.
 - An image that occurs several times in a batch is encoded once, and an instruction once in the life of the model.
 - Latents stay in float32 between steps, whatever the weights' precision.
+- What is no number (float16 ends at 65504) is an error that says which part made it; it never becomes a grey picture.
 
 Shape suffixes: B images, C channels, H height, W width, L tokens, D width of a token. Images inside are float in [-1, 1].
 """
@@ -26,7 +27,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from soar.errors import ConfigError
+from soar.errors import ConfigError, NumericalError
 
 SAMPLERS = {
     "ddim": "DDIMScheduler",
@@ -120,11 +121,27 @@ class DiffusionSampler:
             images_BCHW: In [-1, 1], of the model's size.
             instructions: One an image.
             noise_BCHW: Standard normal, see `noise_shape`.
+
+        Raises:
+            NumericalError: A part of the model made something that is no number.
         """
         seen, where_B = _distinct([image.numpy().tobytes() for image in images_BCHW])
-        image = self.see(images_BCHW[seen])[where_B]
-        edited = self._denoise(image, self._embed(instructions), noise_BCHW.to(self.device))
-        return self.paint(edited).cpu()
+        image = self._checked(self.see(images_BCHW[seen]), "the VAE's encoder")[where_B]
+        texts = self._checked(self._embed(instructions), "the text encoder")
+        edited = self._checked(self._denoise(image, texts, noise_BCHW.to(self.device)), "the UNet")
+        return self._checked(self.paint(edited), "the VAE's decoder").cpu()
+
+    def _checked(self, made: Tensor, part: str) -> Tensor:
+        if not bool(torch.isfinite(made).all()):
+            name = str(self.dtype).removeprefix("torch.")
+            way_out = (
+                "The weights are damaged, or the guidance is far too strong"
+                if self.dtype == torch.float32
+                else "This precision is too small for it: set `dtype: float32` (or bfloat16 for float16) in the model's "
+                "YAML file, or `numerical_failure: float32`, which goes on in float32 and says so in the journal"
+            )
+            raise NumericalError(f"{part} made NaN or infinity in {name}, so that there is no subgoal. {way_out}.")
+        return made
 
     def see(self, images_BCHW: Tensor) -> Tensor:
         """Return the latents of images as the UNet gets them: the mode, not scaled."""
@@ -132,10 +149,10 @@ class DiffusionSampler:
         return latents
 
     def paint(self, latents_BCHW: Tensor) -> Tensor:
-        """Return the images of latents, in [-1, 1] (float32)."""
+        """Return the images of latents, in [-1, 1] (float32); infinity stays what it is."""
         vae = self.pipeline.vae
         images: Tensor = vae.decode((latents_BCHW / vae.config.scaling_factor).to(self.dtype), return_dict=False)[0]
-        return images.float().clamp(-1, 1)
+        return torch.where(images.isfinite(), images.float().clamp(-1, 1), images.float())
 
     def _embed(self, instructions: Sequence[str]) -> Tensor:
         """Return the embeddings of instructions (B, L, D), then of as many empty ones."""

@@ -36,7 +36,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from soar.errors import ConfigError
+from soar.errors import ConfigError, NumericalError
 from soar.nn.layers import ResidualBlock, TransformerBlock
 from soar.nn.model_files import read_config, read_weights
 from soar.nn.text_encoder import TextConfig, TextEncoder, empty_texts, mean_word, tokenize, unknown_words
@@ -319,6 +319,10 @@ class FlowSubgoalModel:
                 torch.from_numpy(noise_Z).to(device)[None],
                 self.sampling,
             )
+            if not bool(torch.isfinite(goal_BCHW).all()):
+                raise NumericalError(
+                    f"{self.id} made NaN or infinity, so that there is no subgoal. Its weights are damaged: train it again."
+                )
             goal_HWC: Image = to_uint8(goal_BCHW)[0].cpu().contiguous().numpy()
         if not resized:
             return goal_HWC

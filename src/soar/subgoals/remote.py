@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from soar.errors import ModelServerError
+from soar.errors import ModelServerError, NumericalError
 from soar.remote.client import ModelAwayError, ModelServer, RemoteConfig
 from soar.remote.fallbacks import fell_back
 from soar.remote.wire import Limits, WireError, is_id, pack, unpack
+from soar.subgoals.base import check_imagined
 from soar.types import Image
 
 KIND = "subgoal"
@@ -82,4 +83,8 @@ class RemoteSubgoals:
             raise ModelAwayError(f"{self.config.url} sent no subgoals: {error}") from error
         if [goal.shape for goal in goals] != [image.shape for image in images]:
             raise ModelAwayError(f"{self.config.url} sent {len(goals)} subgoals of other sizes than the {len(images)} images")
+        try:
+            check_imagined(goals, images, self.config.url)
+        except NumericalError as error:
+            raise ModelAwayError(str(error)) from error
         return goals

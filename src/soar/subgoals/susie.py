@@ -42,7 +42,7 @@ def torch_weights(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]
     """Return Flax arrays under torch's names and in torch's layout, float32.
 
     Raises:
-        CheckpointError: A name is none of a UNet's.
+        CheckpointError: A name is none of a UNet's, or a weight is no number.
     """
     weights = {}
     for name, array in arrays.items():
@@ -53,6 +53,10 @@ def torch_weights(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]
         values = np.asarray(array, np.float32)
         if leaf == "kernel":
             values = values.transpose(3, 2, 0, 1) if values.ndim == 4 else values.T
+        if not np.isfinite(values).all():
+            raise CheckpointError(
+                f"{name!r} holds NaN or infinity: the file is damaged, or its training failed. Download it again."
+            )
         weights[f"{path}.{_LEAVES[leaf]}"] = torch.from_numpy(np.array(values, order="C"))
     return weights
 

@@ -8,10 +8,10 @@ The vision-language model is frozen and only ever answers yes/no questions; `soa
 """
 
 from soar.instruction_grammar import parse_instruction, parse_question, presence_question, task_from_instruction
-from soar.tasks.answers import decide
 from soar.tasks.detection import PresenceChecker, SuccessDetector
 from soar.tasks.proposal import Proposal, ProposalConfig, TaskProposer
 from soar.tasks.selection import UCBSelector
+from soar.vlm.answer_parsing import decide
 
 __all__ = [
     "PresenceChecker",

@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from soar.errors import ConfigError, UnknownNameError
-from soar.tasks.answers import decide
 from soar.tasks.detection import SuccessDetector
 from soar.tasks.selection import (
     CyclingSelector,
@@ -23,6 +22,7 @@ from soar.tasks.selection import (
     ZoneSelector,
 )
 from soar.types import Image, Task
+from soar.vlm.answer_parsing import decide
 from soar.vlm.base import Answer, VisionLanguageModel
 
 

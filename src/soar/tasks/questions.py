@@ -25,8 +25,8 @@ from soar.files import write_text
 from soar.instruction_grammar import task_from_instruction
 from soar.scenes import Question, read_questions
 from soar.types import Task
+from soar.vlm.answer_parsing import yes_or_no
 from soar.vlm.base import LanguageModel
-from soar.vlm.words import yes_or_no
 
 RULES = "rules"
 _HEAD = """\

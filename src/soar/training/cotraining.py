@@ -130,7 +130,9 @@ def _episodes(
     if cache_bytes is None:
         # The processes of a group are taken to be on one machine; on several, each could have more.
         cache_bytes = free_bytes() // current_group().size
-    arrays = load_arrays(store, where, cache_bytes=cache_bytes, subgoals=source.imagined_goals > 0)
+    arrays = load_arrays(
+        store, where, cache_bytes=cache_bytes, subgoals=source.imagined_goals > 0, fitter=config.network.fitter
+    )
     check_commands(arrays.actions_ND, store.uri)
     return with_instructions(arrays, store.uri) if config.network.conditioning == "language" else arrays
 
@@ -143,4 +145,5 @@ def _mixture(sources: Mapping[str, StepArrays], config: PolicyTrainingConfig) ->
         upsampling=config.upsampling,
         cap=config.autonomous_cap,
         share=config.autonomous_share,
+        fitter=config.network.fitter,
     )

@@ -21,6 +21,7 @@ from soar.datasets import (
 from soar.datasets.grasp_reweighting import balanced_by_place
 from soar.datasets.hindsight import DISCOUNT, Goals
 from soar.errors import ConfigError, StoreError
+from soar.images import ImageFitter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,14 +131,16 @@ def co_training_mixture(
     upsampling: float = 10.0,
     cap: float = 0.5,
     share: float | None = None,
+    fitter: ImageFitter | None = None,
 ) -> Mixture:
     """Return the mixture of sources `pretraining` and `autonomous`, the latter up-sampled but at most a share of `cap`.
 
-    With `share`, that is what autonomous data gets, whatever its amount: 0.2 makes it 80/20.
+    With `share`, that is what autonomous data gets, whatever its amount: 0.2 makes it 80/20. `fitter` brings imagined goals to
+    the size of the other images.
     """
     if autonomous is None:
-        return Mixture([("pretraining", pretraining, 1.0)])
+        return Mixture([("pretraining", pretraining, 1.0)], fitter)
     weights = co_training_weights(len(pretraining), len(autonomous), upsampling, cap)
     if share is not None:
         weights = 1 - share, share
-    return Mixture([("pretraining", pretraining, weights[0]), ("autonomous", autonomous, weights[1])])
+    return Mixture([("pretraining", pretraining, weights[0]), ("autonomous", autonomous, weights[1])], fitter)

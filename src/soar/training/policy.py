@@ -84,8 +84,8 @@ def train_policy(
     sizes = mixture.samplers[0].arrays.images_NHWC.shape[1:3]
     if sizes != (config.network.image_size, config.network.image_size):
         raise ConfigError(
-            f"network.image_size is {config.network.image_size} px, but the episodes have images of {sizes[0]} x {sizes[1]}. "
-            "Set network.image_size to that, or record episodes of that size."
+            f"network.image_size is {config.network.image_size} px, but the mixture has images of {sizes[0]} x {sizes[1]}: "
+            "load its episodes with fitter=network.fitter, which brings them to that size"
         )
     parent = None if initial is None else load_parent(initial, config.network)
     if parent is not None:
@@ -189,7 +189,7 @@ def load_parent(folder: Path, network: NetworkConfig) -> LearnedPolicy:
         config["head"] = {name: config["head"][name] for name in ("name", "hidden", "chunk")}
     different = [
         f"network.{name} ({theirs[name]} there, {mine[name]} now)"
-        for name in ("conditioning", "encoder", "head", "instruction", "image_size", "auxiliary_weight")
+        for name in ("conditioning", "encoder", "head", "instruction", "image_size", "fit", "auxiliary_weight")
         if theirs[name] != mine[name]
     ]
     if different:

@@ -14,14 +14,19 @@ class Answer:
     """A model's answer to one question.
 
     Attributes:
-        text: The raw words; empty when nobody answered.
+        text: The words, without what the model thought aloud before; empty when nobody answered.
         p_yes: Probability of yes; None when the model gives none.
         decoded: What another model made of words that nobody else could read; None when none did, or it could not either.
+        unreadable: Why the words are no answer, whatever they seem to say: cut off, an unfinished thought, no picture was seen.
+            Empty when they may be read.
+        no_probability: Why the probabilities that were sent were not used; empty when they were, or none were sent.
     """
 
     text: str
     p_yes: float | None = None
     decoded: bool | None = None
+    unreadable: str = ""
+    no_probability: str = ""
 
 
 @runtime_checkable

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from soar.terminal import Terminal
 from soar.types import Image
+from soar.vlm.answer_parsing import yes_or_no
 from soar.vlm.base import Answer
-from soar.vlm.words import yes_or_no
 
 _WORDS = {"y": "yes", "n": "no", "?": "I cannot tell"}
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from soar.types import Image
+from soar.vlm.answer_parsing import yes_or_no
 from soar.vlm.base import Answer, LanguageModel, VisionLanguageModel
-from soar.vlm.words import yes_or_no
 
 _PROMPT = """Somebody was shown a picture and asked a yes/no question about it. Read the reply and say what it means.
 
@@ -47,11 +48,13 @@ class DecodedVLM:
         unread = [
             index
             for index, answer in enumerate(answers)
-            if answer.p_yes is None and answer.decoded is None and answer.text.strip() and yes_or_no(answer.text) is None
+            if answer.p_yes is None and answer.decoded is None and answer.text.strip()
+            # What must not be read, a thought cut off in the middle, would only be guessed at.
+            if not answer.unreadable and yes_or_no(answer.text) is None
         ]
         words = [answers[index].text[-_LONGEST:].replace(">>>", "") for index in unread]
         prompts = [_PROMPT.format(question=questions[i], answer=text) for i, text in zip(unread, words, strict=True)]
         replies = self._decoder.reply(prompts) if prompts else []
         for index, reply in zip(unread, replies, strict=True):
-            answers[index] = Answer(text=answers[index].text, decoded=yes_or_no(reply))
+            answers[index] = replace(answers[index], decoded=yes_or_no(reply))
         return answers

@@ -9,6 +9,9 @@ out, lost connection), with back-off and jitter, and waits as long as Retry-Afte
     or an answer that is no answer           robot goes on (a random task, an unlabelled episode); `stop`: ModelServerError
     wrong key, unknown model, bad request    before the first answer ModelServerError: waiting would not help. Later the same as
                                              above: a server that worked and now refuses must not end a night's collection
+    a field that the server does not take    asked again without it, from then on too (`soar.vlm.chat_dialect`)
+    cut off, or nothing but a thought        undecidable, and a warning that names `answer_tokens`
+    "I see no image"                         undecidable, never remembered; told once to who listens: the set-up is wrong
     the cap on calls or tokens               BudgetError
 
 While a server is away, calls are not repeated; the first that is answered ends that. Who listens (`soar.remote.fallbacks`) is
@@ -31,37 +34,31 @@ from typing import Any, Literal
 import httpx2
 import openai
 import simplejpeg
-from openai.types.chat import ChatCompletion
 
 from soar.errors import ConfigError, ModelServerError
 from soar.remote.fallbacks import fell_back
-from soar.remote.wire import plain
+from soar.remote.wire import NO_PROXY, is_loopback, plain
 from soar.types import Image
+from soar.vlm.answer_parsing import CUT_OFF, SHOWN_NOTHING, VERSION, Reading, read
 from soar.vlm.base import Answer
-from soar.vlm.probability import p_yes
+from soar.vlm.chat_dialect import HOPELESS, Dialect, hint, quoted, short
+from soar.vlm.completions import Said, ServerSaidError, error_in, read_completion
 from soar.vlm.response_cache import ResponseCache, digest
+from soar.vlm.thoughts import Marks, split_thought
 
 log = logging.getLogger(__name__)
 YES_NO = "{question} Answer with one word, yes or no."
 _LONGEST = 30_000
 """Characters after which an answer is cut off."""
-_MOST_TOKENS = 10_000_000
-"""That are believed of one call: one wrong number must not use up the cap for ever, nor overflow the cache."""
-_TOP = 20
-"""Alternatives of a token that are asked for; the most that hosted services give."""
-_HOPELESS = (
-    openai.AuthenticationError,
-    openai.PermissionDeniedError,
-    openai.NotFoundError,
-    openai.BadRequestError,
-    openai.UnprocessableEntityError,
-)
 _AWAY = (openai.OpenAIError, httpx2.HTTPError, ValueError)
 """What the client raises when there is no answer: connection, time, status, and bodies that are not JSON."""
 _STRANGE = (TypeError, AttributeError, LookupError, RecursionError)
 _GATEWAY = (502, 503, 504)
 """Nobody is there behind whoever answered."""
 UNDECIDABLE = "undecidable"
+NO_PICTURE = (
+    "The set-up is wrong: name a model that sees, and see to it that the server passes pictures on (llama.cpp: --mmproj)."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +72,9 @@ class OpenAIConfig:
         timeout_s: Of one attempt.
         retries: Of one call.
         concurrency: Calls at a time, of this process.
-        answer_tokens: Longest answer.
-        logprobs: Ask for probabilities; a server that refuses is asked without.
+        answer_tokens: Longest answer, thought included; a model that thinks aloud needs thousands.
+        thought_marks: Where a model's thoughts begin and end, for a model whose marks `soar.vlm.thoughts` does not know.
+        logprobs: Ask for probabilities; a server that refuses is asked for fewer alternatives, or without.
         stream: Read answers while they are made, so that one that does not end is cut off.
         prompt: Of a yes/no question; `{question}` is replaced.
         jpeg_quality: Of the images, 1..100.
@@ -96,6 +94,7 @@ class OpenAIConfig:
     retries: int = 5
     concurrency: int = 8
     answer_tokens: int = 256
+    thought_marks: tuple[Marks, ...] = ()
     logprobs: bool = True
     stream: bool = False
     prompt: str = YES_NO
@@ -131,9 +130,11 @@ class OpenAIModel:
             api_key=os.environ.get(config.api_key_env) or "none",
             timeout=config.timeout_s,
             max_retries=config.retries,
+            http_client=openai.DefaultHttpxClient(mounts=NO_PROXY) if is_loopback(config.base_url) else None,
         )
-        self._plain = False
+        self._dialect = Dialect()
         self._answered = self._away = False
+        self._told: set[str] = set()
 
     @property
     def id(self) -> str:
@@ -153,7 +154,7 @@ class OpenAIModel:
         except openai.InternalServerError as error:
             if error.status_code in _GATEWAY:
                 raise self._refusal(error) from error
-            log.info("%s cannot list its models (%s)", self.config.base_url, _short(error))  # `transformers serve` offline
+            log.info("%s cannot list its models (%s)", self.config.base_url, short(error))  # `transformers serve` offline
         except _AWAY as error:
             raise self._refusal(error) from error
 
@@ -170,13 +171,15 @@ class OpenAIModel:
         return self._ask_all(prompts, images, yes_no=True)
 
     def reply(self, prompts: Sequence[str], images: Sequence[Image | None] | None = None) -> list[str]:
-        """Reply to prompt i about image i; empty when the server is away. Errors as in `answer`."""
-        return [answer.text for answer in self._ask_all(prompts, images or [None] * len(prompts), yes_no=False)]
+        """Reply to prompt i about image i; empty when the server is away, or only thought. Errors as in `answer`."""
+        answers = self._ask_all(prompts, images or [None] * len(prompts), yes_no=False)
+        return [answer.text for answer in answers]
 
     def _ask_all(self, prompts: Sequence[str], images: Sequence[Image | None], *, yes_no: bool) -> list[Answer]:
         kind = "yes/no" if yes_no else "text"
         extra = self._extra(yes_no=yes_no)
-        common: tuple[str, ...] = (self.id, self.config.base_url, kind, str(self.config.answer_tokens))
+        common: tuple[str, ...] = (self.id, self.config.base_url, kind, str(self.config.answer_tokens), VERSION)
+        common += tuple("".join(marks) for marks in self.config.thought_marks)
         common += (json.dumps(extra, sort_keys=True, default=str),) if extra else ()  # it may decide what can be answered
         keys = [
             (*common, prompt, "" if image is None else digest(image)) for prompt, image in zip(prompts, images, strict=True)
@@ -200,114 +203,114 @@ class OpenAIModel:
         try:
             answer = self._call(prompt, image, yes_no=yes_no)
         except _AWAY as error:
-            if self.config.when_away == "stop" or (isinstance(error, _HOPELESS) and not self._answered):
+            if self.config.when_away == "stop" or (isinstance(error, HOPELESS) and not self._answered):
                 raise self._refusal(error) from error
-            return Answer(text=""), f"{type(error).__name__}: {_short(error)}"
+            return Answer(text=""), f"{type(error).__name__}: {short(error)}"
         self._answered = True
-        self.cache.keep(answer, *key)
+        if not answer.unreadable.startswith(SHOWN_NOTHING):
+            self.cache.keep(answer, *key)
         return answer, ""
 
     def _call(self, prompt: str, image: Image | None, *, yes_no: bool) -> Answer:
         content: list[dict[str, Any]] = [{"type": "text", "text": prompt}]
         if image is not None:
             content.insert(0, {"type": "image_url", "image_url": {"url": data_url(image, self.config.jpeg_quality)}})
-        request: dict[str, Any] = {
-            "model": self.config.model,
-            "messages": [{"role": "user", "content": content}],
-            "max_tokens": self.config.answer_tokens,
-            "temperature": 0.0,
-            "stream": self.config.stream,
-        }
-        wishes: dict[str, Any] = {"logprobs": True, "top_logprobs": _TOP} if yes_no and self.config.logprobs else {}
-        if self.config.stream:
-            wishes["stream_options"] = {"include_usage": True}
-        if not wishes or self._plain:
-            return self._send(request, yes_no=yes_no)
-        try:
-            return self._send(request | wishes, yes_no=yes_no)
-        except (openai.BadRequestError, openai.UnprocessableEntityError):
-            answer = self._send(request, yes_no=yes_no)  # when this is refused too, it was something else
-            log.warning("%s refuses %s; it is asked without from now on", self.id, ", ".join(wishes))
-            self._plain = True
-            return answer
+        request = {"model": self.config.model, "messages": [{"role": "user", "content": content}], "stream": self.config.stream}
+        wishes = {"logprobs": yes_no and self.config.logprobs, "stream": self.config.stream}
+        dialect, refused = self._dialect, None
+        while True:
+            try:
+                said = self._send(request | dialect.fields(self.config.answer_tokens, **wishes), yes_no=yes_no)
+                break
+            except (openai.APIStatusError, ServerSaidError) as error:
+                simpler = dialect.without(error, **wishes)
+                if simpler is None:
+                    raise error if refused is None or quoted(error) else refused from error
+                refused, dialect = error, simpler
+        if refused is not None and dialect != self._dialect:
+            log.warning("%s refuses a field (%s); from now on it is asked with %s", self.id, short(refused), dialect)
+            self._dialect = dialect
+        self.cache.add_tokens(said.spent)
+        return self._read(said, yes_no=yes_no)
 
-    def _send(self, request: dict[str, Any], *, yes_no: bool) -> Answer:
+    def _send(self, request: dict[str, Any], *, yes_no: bool) -> Said:
         client = self._client.with_options(max_retries=0) if self._away else self._client
         create: Callable[..., Any] = client.chat.completions.create
         try:
             response = create(**request, extra_body=self._extra(yes_no=yes_no) or None)
-            text, tokens, spent = self._read_stream(response) if self.config.stream else _read(response)
+            return self._read_stream(response) if self.config.stream else read_completion(response)
         except _STRANGE as error:
             # The client believes what a server sends; one that sends something else makes it stumble anywhere.
-            raise ValueError(f"this is not a chat completion ({type(error).__name__}: {_short(error)})") from error
-        self.cache.add_tokens(spent)
-        text = plain(text, _LONGEST)
-        return Answer(text=text, p_yes=p_yes(text, tokens) if yes_no else None)
+            raise ValueError(f"this is not a chat completion ({type(error).__name__}: {short(error)})") from error
+
+    def _read(self, said: Said, *, yes_no: bool) -> Answer:
+        text, tokens, marks = plain(said.text, _LONGEST), self.config.answer_tokens, self.config.thought_marks
+        cut = said.finish in CUT_OFF or (not text.strip() and said.made >= tokens)
+        if cut and not text.strip():
+            why = f"cut off at answer_tokens ({tokens}) " + (
+                "while it was still thinking" if said.thought else "before it said anything"
+            )
+            self._tell_once("cut off", f"{why}. Raise `answer_tokens`; a model that thinks aloud needs thousands")
+            return Answer(text="", unreadable=why)
+        if not text.strip() and said.refusal:
+            return Answer(text=plain(said.refusal, _LONGEST), unreadable="the model refuses to answer")
+        if not yes_no:
+            split = split_thought(text, marks)
+            if split.unfinished:
+                self._tell_once("cut off", f"a thought did not end within answer_tokens ({tokens}). Raise `answer_tokens`")
+            return Answer(text=split.answer, unreadable="an unfinished thought" if split.unfinished else "")
+        reading = read(text, said.tokens, finish=said.finish, thought=said.thought, marks=marks)
+        self._tell(reading, cut=cut)
+        return reading.answer()
+
+    def _tell(self, reading: Reading, *, cut: bool) -> None:
+        """Say what is wrong with an answer, once of each kind."""
+        if reading.no_picture and "no picture" not in self._told:
+            self._told.add("no picture")
+            problem = f"{SHOWN_NOTHING} ({reading.text.strip()[:200]!r}). {NO_PICTURE}"
+            log.error("%s: %s", self.id, problem)
+            fell_back(self.id, UNDECIDABLE, problem)
+        elif not reading.whole:
+            more = f"; answer_tokens is {self.config.answer_tokens}, raise it" if cut else ""
+            self._tell_once("unreadable", f"an answer cannot be read: {reading.reason}{more}")
+        elif reading.no_probability:
+            self._tell_once("probability", f"an answer is read without its probability: {reading.no_probability}")
+
+    def _tell_once(self, kind: str, message: str) -> None:
+        if kind not in self._told:
+            self._told.add(kind)
+            log.warning("%s: %s", self.id, message)
 
     def _extra(self, *, yes_no: bool) -> dict[str, Any]:
         return self.config.extra | (self.config.extra_yes_no if yes_no else {})
 
-    def _read_stream(self, chunks: Any) -> tuple[str, list[Any], int]:
-        """Return text, log-probabilities by token, and tokens spent; cuts off what is too long or takes too long."""
-        text, spent = "", 0
-        tokens: list[Any] = []
+    def _read_stream(self, chunks: Any) -> Said:
+        """Return what a stream says; cuts off what is too long or takes too long."""
+        said, any_choice = Said(), False
         deadline = time.monotonic() + self.config.timeout_s
         with chunks:
             for chunk in chunks:
+                if error := error_in(chunk):
+                    raise ServerSaidError(error)
                 for choice in chunk.choices or ():
-                    text += choice.delta.content or ""
-                    tokens += list((choice.logprobs and choice.logprobs.content) or ())
-                spent = _total(chunk.usage) or spent
+                    any_choice = True
+                    said.add(choice.delta, choice)
+                said.count(chunk.usage)
                 if time.monotonic() > deadline:
                     raise openai.OpenAIError(f"the answer was not complete after {self.config.timeout_s:g} s")
-                if len(text) > _LONGEST:
+                if len(said.text) > _LONGEST or len(said.thought) > _LONGEST * 10:
+                    said.finish = CUT_OFF[0]
                     break
-        if not (text or spent):
+        if not (said.text or said.spent or (any_choice and (said.thought or said.refusal or said.finish))):
             raise ValueError("the stream held no answer")
-        return text, tokens, spent
+        return said
 
     def _refusal(self, error: Exception) -> ModelServerError:
-        hint = (
-            f"Put a valid key into the environment variable {self.config.api_key_env}."
-            if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError))
-            else "Check `model`, `extra` and `extra_yes_no`."
-            if isinstance(error, _HOPELESS)
-            else "Start the server, or correct `base_url`, then run the same command again."
-        )
-        return ModelServerError(f"{self.config.model} at {self.config.base_url}: {_short(error)}. {hint}")
+        said = hint(error, key=self.config.api_key_env, url=self.config.base_url)
+        return ModelServerError(f"{self.config.model} at {self.config.base_url}: {short(error)}. {said}")
 
 
 def data_url(image_HWC: Image, quality: int) -> str:
     """Return an image as a JPEG in a URL."""
     jpeg = simplejpeg.encode_jpeg(image_HWC.copy(order="C"), quality=quality, colorspace="RGB", colorsubsampling="444")
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
-
-
-def _read(response: Any) -> tuple[str, list[Any], int]:
-    """Return text, log-probabilities by token, and tokens spent of a whole answer.
-
-    Raises:
-        ValueError: It is none.
-    """
-    if not isinstance(response, ChatCompletion) or not response.choices:
-        raise ValueError(f"this is not a chat completion: {str(response)[:80]!r}")
-    choice = response.choices[0]
-    text = getattr(getattr(choice, "message", None), "content", None)
-    if not isinstance(text, str):
-        raise ValueError("the answer has no text")
-    logprobs = getattr(choice, "logprobs", None)
-    return text, list(getattr(logprobs, "content", None) or []), _total(getattr(response, "usage", None))
-
-
-def _total(usage: Any) -> int:
-    total = getattr(usage, "total_tokens", 0)
-    return min(total, _MOST_TOKENS) if isinstance(total, int) and total > 0 else 0
-
-
-def _short(error: Exception) -> str:
-    text = str(error)
-    if isinstance(error, openai.APIStatusError) and error.body and " - " not in text:
-        # The client repeats only what stands where OpenAI puts it; FastAPI's servers say `detail`.
-        said = error.body.get("detail", error.body) if isinstance(error.body, dict) else error.body
-        text += f" - {said}"
-    return " ".join(text.split())[:300].rstrip(".")

@@ -8,6 +8,7 @@ A call is booked before it is made; its tokens are known only afterwards, so cal
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import sqlite3
@@ -68,7 +69,7 @@ class ResponseCache:
 
     def keep(self, answer: Answer, *key: str) -> None:
         """Remember an answer; the newest counts."""
-        text = json.dumps({"text": answer.text, "p_yes": answer.p_yes, "decoded": answer.decoded})
+        text = json.dumps(dataclasses.asdict(answer))
         with self._writing() as database:
             database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (_digest(key), text))
 

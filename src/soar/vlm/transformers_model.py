@@ -2,11 +2,15 @@
 
 The processor's chat template says how image and question are put; a model without one gets its image token before the
 question. A batch is padded on the left, so that an answer does not depend on what else is asked. The probability of yes comes
-from the first generated token, over all ways in which the vocabulary writes yes and no.
+from the first token of the answer, behind the thought if there is one, over all ways in which the vocabulary writes yes and no;
+of each step only those are kept. It is the probability from which the token was taken: what the checkpoint itself does to it,
+such as a penalty for repetition, is in it.
 """
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -16,12 +20,16 @@ from PIL import Image as Pillow
 
 from soar.errors import CheckpointError, ConfigError
 from soar.nn.devices import usable_device
+from soar.remote.fallbacks import fell_back
 from soar.types import Image
+from soar.vlm.answer_parsing import CUT_OFF, SHOWN_NOTHING, Reading, read
 from soar.vlm.base import Answer
-from soar.vlm.probability import share_of_yes
-from soar.vlm.words import side, yes_or_no
+from soar.vlm.thoughts import THOUGHT_MARKS, Marks, split_thought
+from soar.vlm.token_probability import Token, side
 
+log = logging.getLogger(__name__)
 YES_NO = "{question} Answer with one word, yes or no."
+_LEAST = 1e-30
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -35,7 +43,9 @@ class TransformersConfig:
         device: Of torch; `auto` takes a GPU when there is one.
         dtype: Of the weights; `auto` is bfloat16 on a GPU and float32 elsewhere.
         batch_size: Questions at a time.
-        answer_tokens: Longest answer to a yes/no question; a reply in words may be ten times as long.
+        answer_tokens: Longest answer to a yes/no question, thought included; a model that thinks aloud needs thousands. A
+            reply in words may be ten times as long.
+        thought_marks: Where a model's thoughts begin and end, for a model whose marks `soar.vlm.thoughts` does not know.
         prompt: Of a yes/no question; `{question}` is replaced.
         trust_remote_code: Run code that comes with the model (CogVLM needs it). Read that code first.
     """
@@ -45,7 +55,8 @@ class TransformersConfig:
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     batch_size: int = 8
-    answer_tokens: int = 24
+    answer_tokens: int = 256
+    thought_marks: tuple[Marks, ...] = ()
     prompt: str = YES_NO
     trust_remote_code: bool = False
 
@@ -65,9 +76,16 @@ class TransformersModel:
         self._tokenizer.padding_side = "left"
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
-        self._sides = {
-            index: token for token, index in self._tokenizer.get_vocab().items() if index >= 0 and side(token) is not None
+        vocabulary = self._tokenizer.get_vocab().items()
+        self._sides = {index: token for token, index in vocabulary if index >= 0 and side(token) is not None}
+        marks = [mark.lower() for pair in (*THOUGHT_MARKS, *config.thought_marks) for mark in pair]
+        # A mark may be several special tokens, such as those of channels: every special token that is a part of one stays.
+        self._dropped = {
+            index
+            for index in self._tokenizer.all_special_ids
+            if not any(self._tokenizer.convert_ids_to_tokens(index).lower() in mark for mark in marks)
         }
+        self._told: set[str] = set()
 
     @classmethod
     def load(cls, config: TransformersConfig) -> Self:
@@ -107,10 +125,11 @@ class TransformersModel:
             raise ValueError(f"{len(images)} images but {len(questions)} questions")
         prompts = [self.config.prompt.replace("{question}", question) for question in questions]
         answers = []
-        for text, first_V in self._generate(prompts, images, self.config.answer_tokens):
-            readable = yes_or_no(text) is not None
-            likely = share_of_yes((token, float(first_V[index])) for index, token in self._sides.items()) if readable else None
-            answers.append(Answer(text=text, p_yes=likely))
+        for made in self._generate(prompts, images, self.config.answer_tokens):
+            text = "".join(token.text for token in made.tokens)
+            reading = read(text, made.tokens, finish=CUT_OFF[0] if made.cut else None, marks=self.config.thought_marks)
+            self._tell(reading, cut=made.cut)
+            answers.append(reading.answer())
         return answers
 
     def reply(self, prompts: Sequence[str], images: Sequence[Image | None] | None = None) -> list[str]:
@@ -118,30 +137,84 @@ class TransformersModel:
         shown = images or [None] * len(prompts)
         if any(image is None for image in shown) and any(image is not None for image in shown):
             raise ValueError("either all prompts have an image or none")
-        return [text for text, _ in self._generate(prompts, shown, 10 * self.config.answer_tokens)]
+        replies = []
+        for made in self._generate(prompts, shown, 10 * self.config.answer_tokens):
+            split = split_thought("".join(token.text for token in made.tokens), self.config.thought_marks)
+            replies.append(split.answer.strip())
+        return replies
 
-    def _generate(
-        self, prompts: Sequence[str], images: Sequence[Image | None], answer_tokens: int
-    ) -> list[tuple[str, torch.Tensor]]:
-        """Return text, and the probabilities (V,) of the first token, of each answer."""
-        results: list[tuple[str, torch.Tensor]] = []
+    def _tell(self, reading: Reading, *, cut: bool) -> None:
+        """Say what is wrong with an answer, once of each kind."""
+        kind = (
+            "no picture" if reading.no_picture else "cut" if cut and not reading.whole else "read" if not reading.whole else ""
+        )
+        if not kind or kind in self._told:
+            return
+        self._told.add(kind)
+        if reading.no_picture:
+            problem = f"{SHOWN_NOTHING} ({reading.text.strip()[:200]!r}). The set-up is wrong: name a model that sees."
+            log.error("%s: %s", self.id, problem)
+            fell_back(self.id, "undecidable", problem)
+        else:
+            more = f"; answer_tokens is {self.config.answer_tokens}, raise it" if cut else ""
+            log.warning("%s: an answer cannot be read: %s%s", self.id, reading.reason, more)
+
+    def _generate(self, prompts: Sequence[str], images: Sequence[Image | None], answer_tokens: int) -> list[_Made]:
+        """Return what the model makes of each prompt."""
+        results: list[_Made] = []
         for start in range(0, len(prompts), self.config.batch_size):
             stop = start + self.config.batch_size
             inputs = self._inputs(prompts[start:stop], images[start:stop])
+            recorder = _Recorder(list(self._sides))
             with torch.inference_mode():
                 made = self._model.generate(
                     **inputs,
                     max_new_tokens=answer_tokens,
                     do_sample=False,
-                    output_logits=True,
+                    num_beams=1,
+                    logits_processor=[recorder],
                     return_dict_in_generate=True,
                     pad_token_id=self._tokenizer.pad_token_id,
                 )
-            first_BV = made.logits[0].float().softmax(-1).cpu()
+            steps = len(recorder.steps)
             # Models with an encoder return the answer alone, the others prompt and answer.
-            new = made.sequences[:, -len(made.logits) :]
-            results += zip(self._tokenizer.batch_decode(new, skip_special_tokens=True), first_BV, strict=True)
+            new_BN = made.sequences[:, -steps:].cpu()
+            chances_BNS = torch.stack(recorder.steps, 1).cpu()
+            results += [self._made(ids, chances, answer_tokens) for ids, chances in zip(new_BN, chances_BNS, strict=True)]
         return results
+
+    def _made(self, ids_N: torch.Tensor, chances_NS: torch.Tensor, answer_tokens: int) -> _Made:
+        ids = ids_N.tolist()
+        end = self._model.generation_config.eos_token_id
+        ends = {self._tokenizer.eos_token_id, *(end if isinstance(end, list) else [end])} - {None}
+        stopped = next((index for index, token in enumerate(ids) if token in ends), len(ids))
+        cut = stopped == len(ids) and len(ids) >= answer_tokens
+        kept = [index for index in range(stopped) if ids[index] not in self._dropped]
+        texts = self._pieces([ids[index] for index in kept])
+        names = list(self._sides.values())
+        tokens = [
+            Token(
+                text=text,
+                alternatives=tuple(
+                    (name, math.log(max(p, _LEAST))) for name, p in zip(names, chances_NS[index].tolist(), strict=True)
+                ),
+            )
+            for index, text in zip(kept, texts, strict=True)
+        ]
+        return _Made(tokens=tokens, cut=cut)
+
+    def _pieces(self, ids: list[int]) -> list[str]:
+        """Return each token's part of the text; half a character belongs to the token that completes it."""
+        pieces, begin, read_to = [], 0, 0
+        for index in range(len(ids)):
+            before = self._tokenizer.decode(ids[begin:read_to], skip_special_tokens=False)
+            after = self._tokenizer.decode(ids[begin : index + 1], skip_special_tokens=False)
+            if after.endswith("\ufffd") and index + 1 < len(ids):
+                pieces.append("")
+                continue
+            pieces.append(after[len(before) :])
+            begin, read_to = read_to, index + 1
+        return pieces
 
     def _inputs(self, prompts: Sequence[str], images: Sequence[Image | None]) -> dict[str, torch.Tensor]:
         pictures = [None if image is None else Pillow.fromarray(image) for image in images]
@@ -166,6 +239,24 @@ class TransformersModel:
             inputs = self._processor(images=pictures, text=texts, padding=True, return_tensors="pt")
         device, dtype = self._model.device, self._model.dtype
         return {name: x.to(device, dtype) if x.is_floating_point() else x.to(device) for name, x in inputs.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    tokens: list[Token]
+    cut: bool
+
+
+class _Recorder:
+    """Keeps, of each step, the probabilities of some tokens: those of the whole vocabulary would fill the memory."""
+
+    def __init__(self, indices: list[int]) -> None:
+        self._indices = indices
+        self.steps: list[torch.Tensor] = []
+
+    def __call__(self, ids_BN: torch.Tensor, scores_BV: torch.Tensor) -> torch.Tensor:
+        self.steps.append(scores_BV.float().softmax(-1)[:, self._indices])
+        return scores_BV
 
 
 def _shown(picture: Pillow.Image | None) -> list[dict[str, Any]]:

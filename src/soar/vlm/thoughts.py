@@ -1,0 +1,120 @@
+"""What a model thinks aloud is not its answer: the marks around thoughts, and what is left without them.
+
+<think> … </think> No                    No
+… </think> No                            No: the prompt's template had opened the thought
+<think> …                                nothing: the thought did not end
+<observation> … </observation> No        No: whatever is in tags that nobody knows is no answer
+<observation> …                          nothing, for the same reason
+… No                                     all of it; a thought without marks can only be told by being cut off
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+Marks = tuple[str, str]
+"""Where a thought begins, and where it ends."""
+_TAGS = [
+    "think",
+    "thinking",
+    "thought",
+    "thoughts",
+    "reason",
+    "reasoning",
+    "reflection",
+    "scratchpad",
+    "analysis",
+    "seed:think",
+    "cot",
+]
+THOUGHT_MARKS: tuple[Marks, ...] = (
+    *((f"<{tag}>", f"</{tag}>") for tag in _TAGS),
+    *((f"[{tag}]", f"[/{tag}]") for tag in ("think", "thinking", "reasoning")),
+    ("◁think▷", "◁/think▷"),
+    ("<|think|>", "<|/think|>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|start_thinking|>", "<|end_thinking|>"),
+    ("<|inner_prefix|>", "<|inner_suffix|>"),
+    ("<|channel|>analysis", "<|channel|>final<|message|>"),
+    ("<|channel|>commentary", "<|channel|>final<|message|>"),
+    ("<|channel>", "<channel|>"),
+    ("<unused94>", "<unused95>"),
+    ("here is my thought process:", "here is my response:"),
+)
+"""Of the models that there are; upper and lower case are the same."""
+_INLINE = re.compile(r"</?(?:b|i|u|em|strong|span|code|mark|sub|sup|small|font)(?:\s[^<>]*)?>", re.IGNORECASE)
+_BLOCK = re.compile(
+    r"</?(?:p|br|hr|div|pre|h[1-6]|ul|ol|li|center|answer|final|final_answer|finalanswer|conclusion|response|output|result|solution"
+    r"|verdict|judge?ment|boxed)(?:\s[^<>]*)?/?>",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"<(/?)([^\W\d][\w:.-]*)(?:\s[^<>]*)?>|\[(/)([a-z_]+)\]", re.IGNORECASE)
+_SPECIAL = re.compile(
+    r"<\|[^<>|]*\|>|<\uff5c[^<>\uff5c]*\uff5c>|</?s>|<(?:eos|bos|pad|end_of_turn|end_of_utterance|start_of_turn)>|\[/?INST\]"
+)
+_GLUED = re.compile(r"\s*analysis(?=[A-Z\"'(])")
+_GLUED_END = "assistantfinal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """A text without its thought.
+
+    Attributes:
+        answer: What follows the thought; all of the text when there is none.
+        start: Where `answer` begins in the text.
+        unfinished: The thought's mark that has no end; empty when all have one.
+    """
+
+    answer: str
+    start: int = 0
+    unfinished: str = ""
+
+
+def split_thought(text: str, marks: Iterable[Marks] = ()) -> Split:
+    """Return a text without its thought.
+
+    Args:
+        text: What a model said.
+        marks: Further ones than `THOUGHT_MARKS`.
+    """
+    if _GLUED.match(text):  # the channels of gpt-oss, whose marks a tokenizer has dropped
+        end = text.rfind(_GLUED_END)
+        if end < 0:
+            return Split(answer="", start=len(text), unfinished="analysis")
+        return Split(answer=text[end + len(_GLUED_END) :], start=end + len(_GLUED_END))
+    pairs = [(begin.lower(), end.lower()) for begin, end in (*THOUGHT_MARKS, *marks)]
+    ends = {begin: end for begin, end in pairs}
+    found = re.compile("|".join(re.escape(mark) for mark in sorted({m for pair in pairs for m in pair}, key=len, reverse=True)))
+    opened, start = "", 0
+    for match in found.finditer(_lower(text)):
+        mark = match[0]
+        if mark in ends:
+            opened = opened or mark
+        elif not opened or ends[opened] == mark:
+            opened, start = "", match.end()
+    if opened:
+        return Split(answer="", start=len(text), unfinished=opened)
+    return Split(answer=text[start:], start=start)
+
+
+def without_tags(text: str) -> tuple[str, str]:
+    """Return a text without layout, special tokens and what is in foreign tags; and the first foreign tag that has no end."""
+    text = _SPECIAL.sub("\n", _BLOCK.sub("\n", _INLINE.sub("", text)))
+    while match := _TAG.search(text):
+        name = match[2] or match[4]
+        if match[1] or match[3]:  # an end without a beginning: what is before it belongs to it
+            text = text[match.end() :]
+            continue
+        end = re.search(rf"</{re.escape(name)}\s*>", text[match.end() :], re.IGNORECASE)
+        if end is None:
+            return "", match[0]
+        text = text[: match.start()] + "\n" + text[match.end() + end.end() :]
+    return text, ""
+
+
+def _lower(text: str) -> str:
+    """Return a text in lower case, of the same length."""
+    return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
