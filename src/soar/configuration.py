@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -121,7 +121,71 @@ def _check_keys(cls: type[Any], data: Mapping[str, Any], where: str) -> None:
                 _check_keys(inner, value, f"{where}: {key}")
 
 
-def load(cls: type[T], kind: str, name: str) -> T:
-    """Load the named config of a kind as the dataclass `cls`."""
-    path = find(kind, name)
-    return validate(cls, read_yaml(path), str(path))
+def layers(kind: str, name: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return what a config says after those that it extends, each with its file's name.
+
+    `extends` names one, or the path of a file beside it.
+
+    Raises:
+        UnknownNameError: One of them does not exist.
+        ConfigError: One cannot be read, or extends itself in the end.
+    """
+    found: list[tuple[str, dict[str, Any]]] = []
+    paths: list[Path] = []
+    extended: str | None = name
+    while extended is not None:
+        beside = paths[-1].parent / extended if paths else Path(extended)
+        path = find(kind, str(beside) if beside.is_file() else extended)
+        if path.resolve() in paths:
+            raise ConfigError(f"{paths[0]} extends itself: {' extends '.join(map(str, [*paths, path.resolve()]))}")
+        paths.append(path.resolve())
+        said = read_yaml(path)
+        extended = said.pop("extends", None)
+        if extended is not None and not isinstance(extended, str):
+            raise ConfigError(f"{path}: extends: name one config, or the path of its YAML file; got {extended!r}")
+        found.insert(0, (str(path), said))
+    return found
+
+
+def merged(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return nested mappings as one, in which later ones count more, key by key."""
+    whole: dict[str, Any] = {}
+    for part in parts:
+        for key, value in part.items():
+            before = whole.get(key)
+            both = isinstance(before, Mapping) and isinstance(value, Mapping)
+            whole[key] = merged([before, value]) if both else value  # type: ignore[list-item]
+    return whole
+
+
+def load(cls: type[T], kind: str, name: str, settings: Sequence[str] = ()) -> T:
+    """Load the named config of a kind as the dataclass `cls`.
+
+    Args:
+        cls: What it becomes.
+        kind: See `names`.
+        name: A name, or the path of a YAML file.
+        settings: Such as `collection.exploration.sigma=0.5`: what counts more than the file.
+    """
+    parts = layers(kind, name)
+    said = merged([*(part for _, part in parts), *map(setting, settings)])
+    return validate(cls, said, ", ".join([parts[-1][0], *settings]))
+
+
+def setting(text: str) -> dict[str, Any]:
+    """Return what `a.b.c=VALUE` says, nested; the value is YAML.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not all(name.split(".")):
+        raise ConfigError(f"--set {text}: write NAME=VALUE, such as improvement.collection.exploration.sigma=0.5")
+    try:
+        said: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {name}: {value!r} is not valid YAML: {error}") from error
+    for key in reversed(name.split(".")):
+        said = {key: said}
+    nested: dict[str, Any] = said
+    return nested

@@ -6,8 +6,9 @@ The terminal itself is opened, not standard input: a worker process has none, an
 from __future__ import annotations
 
 import fcntl
+import select
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -20,6 +21,7 @@ from soar.errors import ConfigError
 from soar.types import Image
 
 TERMINAL = Path("/dev/tty")
+_MEANWHILE_S = 0.5
 
 
 def draw(image_HWC: Image, columns: int = 64) -> str:
@@ -41,12 +43,12 @@ class Terminal:
     """Shows pictures and asks questions.
 
     Args:
-        path: The terminal's device.
+        path: The terminal's device; that of this process by default.
         otherwise: What one can do without a terminal, for the error.
     """
 
-    def __init__(self, path: Path = TERMINAL, *, otherwise: str = "name another model") -> None:
-        self._path = path
+    def __init__(self, path: Path | None = None, *, otherwise: str = "name another model") -> None:
+        self._path = path or TERMINAL
         self._otherwise = otherwise
 
     def ask(self, image_HWC: Image | None, question: str, choices: Sequence[str]) -> str:
@@ -55,17 +57,66 @@ class Terminal:
         Raises:
             ConfigError: There is no terminal.
         """
+        return self._ask(image_HWC, question, choices, remarks=False, meanwhile=None)[0]
+
+    def ask_and_hear(
+        self, image_HWC: Image | None, question: str, choices: Sequence[str], meanwhile: Callable[[], object] | None = None
+    ) -> tuple[str, str]:
+        """Ask as `ask` does, and return one of the choices and what was remarked after it, such as `y, but only just`.
+
+        Args:
+            image_HWC: Drawn above the question.
+            question: The question.
+            choices: Of which one is returned.
+            meanwhile: Called twice a second as long as nobody answers.
+
+        Raises:
+            ConfigError: There is no terminal.
+        """
+        return self._ask(image_HWC, question, choices, remarks=True, meanwhile=meanwhile)
+
+    def say(self, text: str) -> None:
+        """Write a line.
+
+        Raises:
+            ConfigError: There is no terminal.
+        """
+        with self._open() as (_, writer):
+            writer.write(text + "\n")
+
+    def check(self) -> None:
+        """Raise when there is no terminal.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        with self._open():
+            pass
+
+    def _ask(
+        self,
+        image_HWC: Image | None,
+        question: str,
+        choices: Sequence[str],
+        *,
+        remarks: bool,
+        meanwhile: Callable[[], object] | None,
+    ) -> tuple[str, str]:
         with self._open() as (reader, writer):
             if image_HWC is not None:
                 writer.write(draw(image_HWC))
             while True:
                 writer.write(f"{question} [{'/'.join(choices)}] ")
                 writer.flush()
+                while meanwhile is not None and not select.select([reader], [], [], _MEANWHILE_S)[0]:
+                    meanwhile()
                 line = reader.readline()
                 if not line:
-                    return choices[-1]
-                if (said := line.strip().lower()) in choices:
-                    return said
+                    return choices[-1], ""
+                said, _, remark = line.strip().partition(" ")
+                said, remark = said.lower().rstrip(",.;:"), remark.strip()
+                if said in choices and (remarks or not remark):
+                    return said, remark
                 writer.write(f"Please type one of {', '.join(choices)}.\n")
 
     @contextmanager

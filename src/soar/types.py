@@ -158,6 +158,8 @@ class Episode:
         subgoals: In the order in which they were commanded; empty for demonstrations.
         labels: Judgements of success, oldest first.
         provenance: Who made it.
+        reflex_steps: Steps, increasing, whose action was not the policy's but a reflex's (`soar.collect.reflex`); nobody
+            imitates them.
     """
 
     id: str
@@ -169,6 +171,7 @@ class Episode:
     subgoals: tuple[Subgoal, ...] = ()
     labels: tuple[Label, ...] = ()
     provenance: Provenance = field(default_factory=lambda: Provenance(policy=""))
+    reflex_steps: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         steps = len(self.actions_TD)

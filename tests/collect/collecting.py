@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from soar.collect.collector import Collector
 from soar.collect.config import CollectConfig
+from soar.collect.listeners import Listeners
 from soar.collect.rollout import RolloutConfig
 from soar.episodes.store import EpisodeStore
 from soar.event_log import Journal
@@ -31,6 +32,7 @@ PUT = task_from_instruction("put the green block in the wooden bowl")
 OPEN = task_from_instruction("open the drawer")
 SCENE = Scene(name="scene", objects=("green block", "wooden bowl"), tasks=(PUT, OPEN), workspace=FAKE_WORKSPACE)
 STEPS = 10
+ROLLOUT = RolloutConfig(subgoals=2, steps_per_subgoal=STEPS // 2)
 PROVENANCE = Provenance(policy="policy", vlm="fake-vlm", subgoal_model="fake-subgoals", robot="fake", run="it's a run", seed=7)
 
 
@@ -57,6 +59,8 @@ def collector(
     watch_objects: bool = False,
     truth: Callable[[Task], bool | None] | None = None,
     subgoal_model: SubgoalModel | None = None,
+    rollout: RolloutConfig = ROLLOUT,
+    listeners: Listeners | None = None,
 ) -> Collector:
     vlm = FakeVLM(script)
     store = EpisodeStore(folder / "episodes", mode="open_or_create")
@@ -71,9 +75,10 @@ def collector(
         store=store,
         journal=Journal(folder / "events.jsonl"),
         provenance=provenance,
-        config=CollectConfig(rollout=RolloutConfig(subgoals=2, steps_per_subgoal=STEPS // 2), reboots=3, drops=4),
+        config=CollectConfig(rollout=rollout, reboots=3, drops=4),
         presence=PresenceChecker(vlm, SCENE.tasks) if watch_objects else None,
         truth=truth,
+        listeners=listeners,
     )
 
 

@@ -111,3 +111,20 @@ def test_neither_side_of_a_split_is_empty(fraction: float) -> None:
 def test_an_impossible_split_is_refused(fraction: float, episodes: int) -> None:
     with pytest.raises(ValueError, match="0 < fraction < 1 and at least 2"):
         train_validation_split(make_arrays([1] * episodes), fraction, seed=0)
+
+
+def test_reflexes_are_loaded_are_no_pursuit_and_are_kept_by_a_selection(tmp_path: Path) -> None:
+    store = EpisodeStore(tmp_path / "s", mode="create")
+    plain = make_episode("a", steps=4)
+    store.append([plain, make_episode("b", steps=5, subgoals=goal_images(plain), reflex_steps=(3, 4))])
+    arrays = load_arrays(store, subgoals=True)
+    assert arrays.reflex_N is not None
+    assert np.flatnonzero(arrays.reflex_N).tolist() == [8, 9]
+    assert arrays.pursued_N is not None
+    assert arrays.pursued_N.tolist() == [-1] * 5 + [0, 0, 1, -1, -1, -1]
+    assert arrays.has_action_N.tolist() == [True] * 4 + [False] + [True] * 3 + [False] * 3
+    chosen = arrays.select(np.array([False, True]))
+    assert chosen.reflex_N is not None
+    assert np.flatnonzero(chosen.reflex_N).tolist() == [3, 4]
+    assert chosen.reached_N.tolist() == [3, 3, 3, 3, 4, 5]
+    assert load_arrays(store, "id = 'a'").reflex_N is None

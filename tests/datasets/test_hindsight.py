@@ -158,3 +158,15 @@ def test_masks_and_weights_of_the_wrong_kind_are_refused() -> None:
     for weights in ([1.0, 1.0, 1.0], [1.0, 1.0, 1.0, -1.0], [1.0, 1.0, 1.0, np.nan]):
         with pytest.raises(ValueError, match="4 finite numbers, none negative"):
             HindsightSampler(make_arrays([3]), weights=np.array(weights))
+
+
+def test_reflexes_are_not_imitated_and_no_goal_lies_beyond_one() -> None:
+    reflex_N = np.zeros(13, bool)
+    reflex_N[[4, 5]] = True
+    sampler = HindsightSampler(make_arrays([9, 2], reflex_N=reflex_N), window=(0, 24))
+    pairs = sampler.sample(np.random.default_rng(0), 4000)
+    assert set(pairs.observation_indices.tolist()) == {0, 1, 2, 3, 6, 7, 8, 10, 11}
+    before, after = pairs.observation_indices < 4, (pairs.observation_indices >= 6) & (pairs.observation_indices < 9)
+    assert pairs.goal_indices[before].max() == 4  # what the policy reached, where the reflex begins
+    assert pairs.goal_indices[after].max() == 9
+    assert pairs.goal_indices[~before & ~after].max() == 12

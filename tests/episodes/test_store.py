@@ -427,3 +427,23 @@ def test_a_full_disk_is_one_clear_error_and_the_store_is_as_it_was(store: Episod
 
 def test_errors_are_ones_that_a_user_can_act_on() -> None:
     assert issubclass(StoreError, SoarError)
+
+
+def test_the_steps_of_reflexes_are_kept_also_by_a_store_of_an_older_format(tmp_path: Path) -> None:
+    store = EpisodeStore(tmp_path / "s", mode="create")
+    store.append(make_episode("before"))
+    lance.dataset(f"{store.uri}/episodes.lance").drop_columns(["reflex_steps"])
+    older = EpisodeStore(store.uri)
+    assert older.read("before").reflex_steps == ()
+    older.append(make_episode("plain"))
+    older.append(make_episode("with", reflex_steps=(1, 2)))
+    assert [older.read(id).reflex_steps for id in ("before", "plain", "with")] == [(), (), (1, 2)]
+    assert [record.reflex_steps for record in EpisodeStore(store.uri).episodes()] == [(), (), (1, 2)]
+
+
+@pytest.mark.parametrize("steps", [(2, 1), (1, 1), (-1,), (5,)])
+def test_steps_of_reflexes_that_are_not_in_the_episode_or_not_in_order_are_refused(
+    store: EpisodeStore, steps: tuple[int, ...]
+) -> None:
+    with pytest.raises(StoreError, match=r"steps of reflexes increase and lie in 0\.\.4"):
+        store.append(make_episode("wrong", steps=5, reflex_steps=steps))

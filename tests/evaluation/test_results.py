@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from soar.errors import SoarError
-from soar.evaluation import read_results, success_rows, write_results
-from soar.evaluation.results import revision
+from soar.evaluation import Trial, read_results, success_rows, write_results
+from soar.evaluation.results import course_rows, revision
 
 from .examples import TASKS, evaluation
 
@@ -18,6 +19,21 @@ def test_a_row_is_an_arm_scene_and_task() -> None:
         {"variant": "pretrained", "scene": "scene1", "task": TASKS[0], "successes": 2, "trials": 2},
         {"variant": "pretrained", "scene": "scene1", "task": TASKS[1], "successes": 0, "trials": 1},
     ]
+
+
+def test_a_course_says_what_looks_cost_and_how_often_they_were_right() -> None:
+    ends = [(True, True, 40), (True, True, 60), (False, True, 50), (True, False, 100), (False, False, 100)]
+    trials = tuple(
+        Trial(scene="scene1", task=TASKS[0], seed=seed, success=success, steps=steps, reflexes=seed, looks=5, ended_early=ended)
+        for seed, (success, ended, steps) in enumerate(ends)
+    )
+    looked = replace(evaluation([], variant="looks"), looked_by="vqa-1", trials=trials)
+    rows = {(row["scene"], row["variant"]): row for row in course_rows([evaluation([1, 0]), looked])}
+    assert list(rows) == [("scene1", "pretrained"), ("scene1", "looks"), ("all", "pretrained"), ("all", "looks")]
+    row = rows["all", "looks"]
+    assert (row["trials"], row["steps"], row["reflexes"], row["looks"], row["ended early"]) == (5, 70, 2, 5, 3)
+    assert [row[name].split(" ")[0] for name in ("success", "accuracy", "precision", "recall")] == ["3/5", "3/5", "2/3", "2/3"]
+    assert rows["scene1", "pretrained"]["accuracy"] == ""
 
 
 def test_a_results_file_says_how_when_and_where_it_was_made(tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from soar.collect.early_success import EarlySuccessConfig
+from soar.collect.reflex import ReflexConfig
+from soar.collect.rollout import RolloutConfig
 from soar.episodes import EpisodeStore
 from soar.errors import ConfigError, UnknownNameError
 from soar.evaluation import Evaluation, Trial, read_evaluation, write_evaluation
@@ -121,3 +124,42 @@ def test_an_unknown_task_is_refused_before_anything_is_written(tmp_path: Path) -
             tasks=(TASK.replace("green", "grean"),),
         )
     assert not out.exists()
+
+
+def test_reflexes_and_looks_are_counted_kept_in_films_and_part_of_what_an_evaluation_is(tmp_path: Path) -> None:
+    policy, scene, out = random_policy(tmp_path / "policy"), write(tmp_path, "one.yaml", SCENE), tmp_path / "variant.json"
+    # A fresh network moves at its data's mean speed, which is nothing: 5 cm in ten steps is more than it does.
+    rollout = RolloutConfig(
+        subgoals=2, reflex=ReflexConfig(times=1, still_m=0.05, still_steps=5), early_success=EarlySuccessConfig(every=10)
+    )
+    arguments: dict[str, Any] = {
+        "workcell": f"sim:{scene}",
+        "subgoals": "oracle",
+        "trials": 1,
+        "variant": "variant",
+        "vlm": "oracle",
+    }
+    evaluation = evaluate(policy, out=out, rollout=rollout, first_trial=5, **arguments)
+    (trial,) = evaluation.trials
+    assert trial.seed == trial_seed("one", TASK, 5)
+    assert trial.reflexes == 1
+    assert trial.ended_early or (trial.steps, trial.looks) == (40, 4)  # at 0, 20, 30 and 40
+    (film,) = read_films(out)
+    assert film.reflex_steps
+    assert read_evaluation(out) == evaluation
+    with pytest.raises(ConfigError, match=r"looks of oracle.*those of nobody.*Write to another file"):
+        evaluate(policy, out=out, first_trial=5, **arguments)
+
+
+def test_looks_need_somebody_who_looks(tmp_path: Path) -> None:
+    rollout = RolloutConfig(early_success=EarlySuccessConfig(every=5))
+    with pytest.raises(ConfigError, match="name the VLM"):
+        evaluate(
+            random_policy(tmp_path / "p"),
+            workcell=f"sim:{write(tmp_path, 'one.yaml', SCENE)}",
+            subgoals="oracle",
+            trials=1,
+            out=tmp_path / "variant.json",
+            variant="variant",
+            rollout=rollout,
+        )

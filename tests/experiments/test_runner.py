@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from soar.collect.models import Models
 from soar.configuration import load, names
 from soar.episodes import EpisodeStore
 from soar.errors import ConfigError, UnknownNameError
 from soar.evaluation.results import read_results
+from soar.evaluation.trials import read_evaluation
 from soar.experiments.collection_tables import attempt_rows, collection_rows, detector_rows
 from soar.experiments.config import Experiment, Variant
 from soar.experiments.runner import mean_speed_m, reproduce
-from soar.fleet.collection import Models
 from soar.policies.learned import LearnedPolicy, read_lineage
 from tests.conftest import Pretrained
 from tests.improve.tiny import SCENE, write
@@ -28,6 +29,7 @@ training_seeds: 2
 headroom_worlds: 1
 variants:
   pretrained: {{data: none}}
+  retries: {{data: none, rollout: {{subgoals: 1, reflex: {{times: 1}}, early_success: {{every: 10}}}}}}
   faster: {{data: none, as_fast_as: improved}}
   improved: {{data: autonomous, success_only: false, imagined_goals: 0.5}}
   improved, oracle subgoals: {{data: autonomous, success_only: false, imagined_goals: 0.5, subgoals: oracle}}
@@ -63,7 +65,7 @@ def test_every_arm_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pr
     rows = read_results(tmp_path / "results" / "tiny.json")["rows"]
     oracle = "improved, oracle subgoals"
     variants = [("pretrained", 1), ("faster", 1), ("improved", 2), (oracle, 2), ("control", 2), ("generalist", 2)]
-    variants += [("language pretrained", 1), ("language scene", 2), ("second round", 2)]
+    variants += [("retries", 1), ("language pretrained", 1), ("language scene", 2), ("second round", 2)]
     assert sorted((row["scene"], row["variant"], row["training_seed"]) for row in rows) == sorted(
         (scene, variant, seed) for scene in ("one", "two") for variant, seeds in variants for seed in range(seeds)
     )
@@ -71,6 +73,7 @@ def test_every_arm_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pr
     of = {variant: {row["policy"] for row in rows if row["variant"] == variant} for variant, _seeds in variants}
     assert {variant: len(ids) for variant, ids in of.items()} == {
         "pretrained": 1,
+        "retries": 1,
         "faster": 2,
         "improved": 4,
         oracle: 4,
@@ -94,6 +97,9 @@ def test_every_arm_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pr
     assert {row["subgoals"] for row in rows if row["variant"] == oracle} == {"oracle"}
     assert {row["policy"][:4] for row in rows if row["variant"].startswith("language")} == {"lcbc"}
     assert {row["subgoals"] for row in rows if row["variant"].startswith("language")} == {""}
+    retries = read_evaluation(tmp_path / "run" / "evaluations" / "one" / "retries-0.json")
+    assert (retries.rollout.subgoals, retries.rollout.reflex.times, retries.rollout.early_success.every) == (1, 1, 10)
+    assert all(trial.steps <= 20 and trial.looks for trial in retries.trials)
     store = tmp_path / "run" / "episodes"
     assert mean_speed_m(tmp_path / "run" / "evaluations" / "one" / "pretrained-0.json") > 0
 

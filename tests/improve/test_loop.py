@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from soar.collect.models import Models
 from soar.episodes import EpisodeStore
 from soar.errors import ConfigError
 from soar.evaluation import read_evaluation
 from soar.event_log import read_journal
-from soar.fleet.collection import Models
 from soar.improve.loop import ImproveConfig, improve
 from soar.improve.preset import load_preset
 from soar.improve.run_folder import RunFolder
@@ -27,7 +27,7 @@ from .tiny import SCENE, write
 PARENT = """
 import signal, sys
 from pathlib import Path
-from soar.fleet.collection import Models
+from soar.collect.models import Models
 from soar.improve.loop import ImproveConfig, improve
 from soar.improve.preset import load_preset
 if __name__ == "__main__":

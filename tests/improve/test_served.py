@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from soar.collect.models import Models, check_models
 from soar.episodes import EpisodeStore
 from soar.errors import ModelServerError
 from soar.event_log import read_journal
-from soar.fleet.collection import Models, check_models
 from soar.improve.loop import ImproveConfig, improve
 from soar.improve.preset import load_preset
 from tests.conftest import Pretrained

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from soar.robots.base import Health
+from soar.robots.faults import Fault, FaultyRobot
 from soar.testing import FakeRobot
 from soar.types import Action, Observation
 
@@ -103,3 +104,8 @@ def healthy() -> Health:
 
 
 not_callable = 3
+
+
+def stumbling() -> FaultyRobot:
+    """An arm whose motor fails once, in its 150th action."""
+    return FaultyRobot(Arm(), [Fault(kind="motor", step=149)])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from soar.errors import ConfigError
-from soar.fleet.collection import open_proposer
 from soar.instruction_grammar import task_from_instruction
+from soar.tasks.loading import open_proposer
 from soar.tasks.proposal import ProposalConfig
 from soar.vlm.loading import load_vlm
 from tests.improve.tiny import TASK, write

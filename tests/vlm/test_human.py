@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import threading
-import tty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,38 +13,15 @@ from soar.tasks import decide
 from soar.tasks.selection import HumanSelector
 from soar.terminal import Terminal, draw
 from soar.vlm.human import HumanVLM
+from tests.person import Person, at_a_terminal
 
 IMAGE = np.zeros((32, 32, 3), np.uint8)
 
 
-class Person:
-    """Types lines into a terminal, one each time that a question mark or bracket asks for it, and remembers what it saw."""
-
-    def __init__(self) -> None:
-        self.far, self.near = pty.openpty()
-        tty.setraw(self.near)
-        self.path = Path(os.ttyname(self.near))
-        self.seen = b""
-
-    def types(self, *lines: str) -> threading.Thread:
-        def run() -> None:
-            for line in lines:
-                while not self.seen.endswith(b"] "):
-                    self.seen += os.read(self.far, 65536)
-                self.seen += b"|"
-                os.write(self.far, line.encode())
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        return thread
-
-
 @pytest.fixture
 def person() -> Iterator[Person]:
-    person = Person()
-    yield person
-    os.close(person.near)
-    os.close(person.far)
+    with at_a_terminal() as person:
+        yield person
 
 
 def test_a_person_answers_and_is_asked_again_after_a_typing_error(person: Person) -> None:

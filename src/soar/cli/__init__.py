@@ -1,7 +1,7 @@
 """The `soar` command. Nothing heavy is imported before a command runs, so that `soar --help` answers at once.
 
 Exit status: 0 when it worked, 2 for a `SoarError` (its message, no traceback) and for wrong flags, 1 when what was measured is
-wrong (`soar vlm evaluate --answers`), 130 for Ctrl-C. Anything
+wrong (`soar vlm evaluate --answers`), 130 for Ctrl-C, 143 for SIGTERM, 141 when whoever reads the output has gone. Anything
 else is a bug and keeps its traceback.
 
 Arguments and names of files are UTF-8 whatever the locale, and what the terminal cannot show is escaped.
@@ -15,12 +15,22 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status."""
+    """Run one command and return its exit status.
+
+    Args:
+        arguments: Its words; None: those of this process, which is then the command's own.
+    """
+    from soar.cli.ending import ending
+
+    return ending(lambda: _run(arguments), own_process=arguments is None)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     if arguments is None:
         _begin_in_utf8()
     from soar.cli.run import run
 
-    return run(arguments)
+    return run(sys.argv[1:] if arguments is None else arguments)
 
 
 def _begin_in_utf8() -> None:

@@ -1,39 +1,73 @@
-"""The commands and their flags. Each is a dataclass: its docstring is the help, its fields are the flags."""
+"""The commands: where each is, and what it is for. Nothing is imported before a command is chosen.
+
+A command is a dataclass: its docstring is its help, its fields are its flags, and `run` runs it.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import importlib
+from dataclasses import dataclass
+from typing import Any
 
-import tyro
 
-from soar.cli.checkpoints import ExportPolicy, ImportCheckpoint
-from soar.cli.collect import Collect
-from soar.cli.data import Data
-from soar.cli.evaluate import Evaluate
-from soar.cli.improve import Improve
-from soar.cli.pretrain import Pretrain
-from soar.cli.reproduce import Reproduce
-from soar.cli.robot import Robot
-from soar.cli.serve import Serve
-from soar.cli.subgoals import ImportSusie, Subgoal
-from soar.cli.tasks import Tasks
-from soar.cli.train import TrainModel
-from soar.cli.vlm import VLM
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command.
 
-Command = (
-    Annotated[Improve, tyro.conf.subcommand("improve", prefix_name=False)]
-    | Annotated[Pretrain, tyro.conf.subcommand("pretrain", prefix_name=False)]
-    | Annotated[Collect, tyro.conf.subcommand("collect", prefix_name=False)]
-    | Annotated[TrainModel, tyro.conf.subcommand("train", prefix_name=False)]
-    | Annotated[Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
-    | Annotated[Reproduce, tyro.conf.subcommand("reproduce", prefix_name=False)]
-    | Annotated[ImportCheckpoint, tyro.conf.subcommand("import-checkpoint", prefix_name=False)]
-    | Annotated[ExportPolicy, tyro.conf.subcommand("export-policy", prefix_name=False)]
-    | Annotated[Data, tyro.conf.subcommand("data", prefix_name=False)]
-    | Annotated[VLM, tyro.conf.subcommand("vlm", prefix_name=False)]
-    | Annotated[Tasks, tyro.conf.subcommand("tasks", prefix_name=False)]
-    | Annotated[Subgoal, tyro.conf.subcommand("subgoal", prefix_name=False)]
-    | Annotated[ImportSusie, tyro.conf.subcommand("import-susie", prefix_name=False)]
-    | Annotated[Serve, tyro.conf.subcommand("serve", prefix_name=False)]
-    | Annotated[Robot, tyro.conf.subcommand("robot", prefix_name=False)]
-)
+    Attributes:
+        place: `module:class`, the module under `soar.cli`.
+        summary: What it is for, in a few words.
+    """
+
+    place: str
+    summary: str
+
+    def load(self) -> type[Any]:
+        """Import its class."""
+        module, _, name = self.place.partition(":")
+        found: type[Any] = getattr(importlib.import_module(f"soar.cli.{module}"), name)
+        return found
+
+
+GROUPS: dict[str, dict[str, Command]] = {
+    "The loop": {
+        "improve": Command("improve:Improve", "let a robot improve itself: collect, co-train, evaluate, promote, report"),
+        "collect": Command("collect:Collect", "let robots practise on their own, without resets"),
+        "train": Command("train:TrainModel", "train a policy, a subgoal model, or a vision-language model"),
+        "evaluate": Command("evaluate:Evaluate", "measure a policy in seeded trials"),
+    },
+    "Data": {
+        "data": Command("data:Data", "look at episodes, correct them, exchange them with other formats"),
+    },
+    "Models": {
+        "tasks": Command("tasks:Tasks", "write the questions of tasks, or let a model propose tasks"),
+        "vlm": Command("vlm:VLM", "ask a vision-language model, or measure one as a success detector"),
+        "subgoal": Command("subgoals:Subgoal", "look at what a subgoal model imagines"),
+        "serve": Command("serve:Serve", "put a model behind HTTP, for robots on other machines"),
+        "robot": Command("robot:Robot", "offer a robot to SOAR in another environment"),
+        "import-checkpoint": Command("checkpoints:ImportCheckpoint", "take over a released JAX policy"),
+        "import-susie": Command("subgoals:ImportSusie", "take over the released SuSIE subgoal model"),
+        "export-policy": Command("checkpoints:ExportPolicy", "write a policy as one ONNX file, for a robot without torch"),
+    },
+    "From nothing, and again": {
+        "pretrain": Command("pretrain:Pretrain", "make the base models in simulation"),
+        "reproduce": Command("reproduce:Reproduce", "run the experiments behind the results"),
+        "config": Command("config:Config", "show what a preset says"),
+    },
+}
+COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
+
+
+def overview() -> str:
+    """Return the help of `soar` itself."""
+    width = max(map(len, COMMANDS))
+    lines = [
+        "usage: soar COMMAND [flags]",
+        "",
+        "Robots that improve their instruction-following policy from data that they collect on their own.",
+        "Begin with `soar improve --scene scene1`. Every command resumes when it is run again.",
+    ]
+    for title, group in GROUPS.items():
+        lines += ["", title, *(f"  {name:<{width}}  {command.summary}" for name, command in group.items())]
+    lines += ["", "soar COMMAND --help explains one of them; soar --version says which version this is."]
+    return "\n".join(lines)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+    from soar.collect.rollout import RolloutConfig
 
 T = TypeVar("T", bound="DataclassInstance")
 Switch = Literal["on", "off"]
@@ -22,6 +26,12 @@ def on(switch: Switch | None) -> bool | None:
 def changed(config: T, **changes: object) -> T:
     """Return a dataclass with those of the changes that are not None."""
     return dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
+
+
+def opening(*what: str | Path | None) -> None:
+    """Say at once what is going to be loaded, which takes a while."""
+    sys.stderr.write(f"Opening {', '.join(str(name) for name in what if name is not None)} …\n")
+    sys.stderr.flush()
 
 
 def workcell_name(workcell: str | None, scene: str | None) -> str:
@@ -39,6 +49,15 @@ def workcell_name(workcell: str | None, scene: str | None) -> str:
             "them. A workcell's file says which scene is in front of its robot."
         )
     return workcell if workcell is not None else SIMULATED + (scene or "scene1")
+
+
+def rollout_of(config: RolloutConfig, retries: int | None, look_every: int | None) -> RolloutConfig:
+    """Return what happens in an episode with so many retries and looks, None for what is there already."""
+    return dataclasses.replace(
+        config,
+        reflex=changed(config.reflex, times=retries),
+        early_success=changed(config.early_success, every=look_every),
+    )
 
 
 def invocation(command: str, options: DataclassInstance, *names: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from soar.cli.flags import changed, invocation, workcell_name
+from soar.cli.flags import changed, invocation, opening, workcell_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,29 +57,46 @@ class Improve:
     """Processes that simulate; the preset's number by default."""
     seed: int = 0
     """Of collection and training; evaluation has seeds of its own."""
-    judge: Literal["truth", "vlm"] = "truth"
-    """Who says in evaluations whether it worked: the workcell's truth, or the vision-language model."""
+    evaluate: Literal["truth", "person", "vlm", "off"] = "truth"
+    """Who says in evaluations whether it worked: the workcell's truth, a person at this terminal, or the vision-language model.
+    `off`: there are no evaluations; a candidate practises, and stays if it is not judged to do worse than its predecessor."""
+    judge_name: str = ""
+    """Who you are, with --evaluate person."""
     device: str = "cpu"
     """Of torch, for training."""
+    set: tuple[str, ...] = ()
+    """NAME=VALUE of the preset that count more (`soar config show` lists them); --improvement.collection.episodes 5 is one,
+    too."""
     results: Path | None = None
     """Results file for the curve over rounds, such as results/rounds.json, and a picture of it beside; none by default."""
 
     def run(self) -> None:
         """Run it."""
+        workcell = workcell_name(self.workcell, self.scene)
+        opening(
+            workcell,
+            self.policy or "the base policy",
+            self.subgoals or "the base subgoal model",
+            self.vlm or "the base VQA model",
+        )
+
         from soar.base_models import default_weights
         from soar.cli.progress import progress_bars
-        from soar.cli.tables import print_rates, say
+        from soar.cli.tables import print_practice, print_rates, say
         from soar.collect.models import Models
+        from soar.errors import ConfigError
         from soar.evaluation.results import write_results
-        from soar.improve.loop import ImproveConfig, improve
+        from soar.improve.config import ImproveConfig
+        from soar.improve.loop import improve
         from soar.improve.preset import load_preset
         from soar.improve.run_folder import RunFolder
         from soar.improve.run_report import round_rows
         from soar.robots.workcell import SIMULATED
 
-        workcell = workcell_name(self.workcell, self.scene)
+        if self.results is not None and self.evaluate == "off":
+            raise ConfigError("--results is a curve of evaluations, and with --evaluate off there are none: leave it out")
         place = Path(workcell.removeprefix(SIMULATED)).stem
-        preset = load_preset(self.preset)
+        preset = load_preset(self.preset, self.set)
         collection = changed(
             preset.improvement.collection,
             episodes=self.episodes,
@@ -100,10 +116,11 @@ class Improve:
             seed=self.seed,
             learner=str(default_weights("language")) if self.learner == "language" else self.learner,
             pretraining=self.pretraining,
-            judge=self.judge,
+            evaluate=self.evaluate,
+            judge_name=self.judge_name,
             device=self.device,
         )
-        with progress_bars() as report:
+        with progress_bars(talking=self.evaluate == "person") as report:
             result = improve(config, report)
         if self.results is not None:
             from soar.reports.plots import round_curve, save
@@ -120,17 +137,17 @@ class Improve:
                 "episodes",
                 "trials",
             )
-            command = invocation("soar improve", self, *decide, "set_table_every", "preset", "seed")
+            command = invocation("soar improve", self, *decide, "set_table_every", "preset", "seed", "set")
             rows = round_rows(RunFolder(config.run))
             write_results(self.results, command, rows)
             save(
                 round_curve(rows, f"{Path(workcell.removeprefix(SIMULATED)).stem}: each round's policy"),
                 self.results.with_suffix(".svg"),
             )
-        # One column would say it all when nothing was promoted, but a run that did not help should look like one.
-        before, after = (
-            dataclasses.replace(evaluation, variant=variant)
-            for evaluation, variant in ((result.before, "before"), (result.after, "after"))
-        )
-        print_rates([before, after])
+        if result.compared:
+            print_rates(result.compared)
+        if result.practised:
+            print_practice(result.practised)
+        for sentence in result.verdicts:
+            say(sentence)
         say(f"report:  {result.report.resolve()}\ndataset: {result.dataset.resolve()}")

@@ -25,8 +25,9 @@ class Reproduce:
 
     What is finished is not run again, so it can be stopped and continued. Beside the results file NAME.json stand
     NAME-paired.json, the variants compared start by start, NAME.svg, the rates as a figure (over rounds, where a variant is
-    another's next round), and, of an experiment that collects, NAME-detector.json, NAME-collection.json and NAME-attempts.json
-    (figure5's without NAME). `make tables` draws the tables.
+    another's next round), NAME-course.json, what retries and looks cost, where variants differ in them, and, of an experiment
+    that collects, NAME-detector.json, NAME-collection.json and NAME-attempts.json (figure5's without NAME). `make tables` draws
+    the tables.
 
     Example: soar reproduce figure5
 
@@ -74,7 +75,7 @@ class Reproduce:
         from soar.collect.models import Models
         from soar.configuration import load
         from soar.evaluation.paired import paired_rows
-        from soar.evaluation.results import read_results, write_results
+        from soar.evaluation.results import course_rows, read_results, write_results
         from soar.experiments.collection_tables import attempt_rows, collection_rows, detector_rows
         from soar.experiments.config import Experiment
         from soar.experiments.learning_curve import learning_curve
@@ -120,6 +121,9 @@ class Reproduce:
                 report=report,
             )
         write_results(results.with_stem(f"{results.stem}-paired"), command, paired_rows(evaluations))
+        if any(variant.rollout for variant in experiment.variants.values()):
+            courses = course_rows([one for group in evaluations.values() for one in group])
+            write_results(results.with_stem(f"{results.stem}-course"), command, courses)
         rows, learned_from = read_results(results)["rows"], experiment.rounds()
         if learned_from:
             made = [

@@ -1,41 +1,78 @@
-"""Parse the command line, run the command, and turn what goes wrong into one message and an exit status."""
+"""Choose the command, parse its flags, run it, and turn what is wrong into one message and an exit status."""
 
 from __future__ import annotations
 
 import io
 import logging
+import re
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-import tyro
-
-from soar.cli.commands import Command
-from soar.errors import SoarError
-
-RESUME = "Interrupted. Everything that was finished is kept: run the same command again to resume."
-DESCRIPTION = (
-    "SOAR: robots that improve their instruction-following policy from data that they collect on their own. "
-    "Begin with `soar improve --scene scene1`. Every command resumes when it is run again."
-)
+from soar import __version__
+from soar.cli.commands import COMMANDS, overview
+from soar.errors import ConfigError, SoarError, UnknownNameError
+from soar.extras import advice
 
 
-def run(arguments: Sequence[str] | None) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Run one command; see the package's docstring for the exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    command = tyro.cli(Command, args=arguments, prog="soar", description=DESCRIPTION, config=(tyro.conf.OmitArgPrefixes,))
+    first = arguments[0] if arguments else ""
+    if first in ("-h", "--help"):
+        sys.stdout.write(overview() + "\n")
+        return 0
+    if first == "--version":
+        sys.stdout.write(f"soar {__version__}\n")
+        return 0
+    if not first:
+        sys.stderr.write(overview() + "\n")
+        return 2
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("soar.fleet.processes").addFilter(_without_tracebacks)
     try:
-        command.run()
+        if first not in COMMANDS:
+            kind = "flag" if first.startswith("-") else "command"
+            raise UnknownNameError(kind, first, COMMANDS, "`soar --help` says what they do.")
+        _parse(first, arguments[1:]).run()
     except SoarError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    except KeyboardInterrupt:
-        sys.stderr.write(f"\n{RESUME}\n")
-        return 130
+    except ImportError as error:
+        if not (said := advice(error)):
+            raise
+        sys.stderr.write(f"error: soar {first}: {said}\n")
+        return 2
     return 0
+
+
+def _parse(name: str, arguments: Sequence[str]) -> Any:
+    """Return the command with its flags; what is wrong with them ends the process with status 2."""
+    import tyro
+
+    words = settings_gathered(arguments)
+    return tyro.cli(COMMANDS[name].load(), args=words, prog=f"soar {name}", config=(tyro.conf.OmitArgPrefixes,))
+
+
+def settings_gathered(arguments: Sequence[str]) -> list[str]:
+    """Return arguments in which all of `--a.b VALUE`, `--a.b=VALUE` and `--set a.b=VALUE …` are one `--set`, at the end."""
+    words, settings = [], []
+    left = list(arguments)
+    while left:
+        word = left.pop(0)
+        if word == "--set":
+            while left and not left[0].startswith("--"):
+                settings.append(left.pop(0))
+        elif re.match(r"--[A-Za-z]\w*\.[\w.-]+", word):
+            flag, equals, value = word.removeprefix("--").partition("=")
+            if not equals and not left:
+                raise ConfigError(f"{word} needs a value, such as {word} 0.5")
+            settings.append(f"{flag.replace('-', '_')}={value if equals else left.pop(0)}")
+        else:
+            words.append(word)
+    return [*words, *(["--set", *settings] if settings else [])]
 
 
 def _without_tracebacks(record: logging.LogRecord) -> bool:

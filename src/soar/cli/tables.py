@@ -13,6 +13,7 @@ from rich.table import Table
 
 from soar.evaluation import Evaluation, Rate
 from soar.evaluation.detector_metrics import DetectorScore
+from soar.evaluation.promotion import Practice
 from soar.evaluation.statistics import short
 from soar.vlm.answer_file import Score
 
@@ -36,6 +37,14 @@ def print_rates(evaluations: Sequence[Evaluation]) -> None:
         table.add_row(task, *(str(by_task.get(task, none)) for by_task in rates))
     table.add_section()
     table.add_row("all tasks", *(str(evaluation.rate()) for evaluation in evaluations))
+    _print(table)
+
+
+def print_practice(practised: Sequence[Practice]) -> None:
+    """Print what policies did while they practised: a row a policy."""
+    table = Table("policy", "judged while practising", "true", "judged by", title="success [95 % interval], not evaluated")
+    for one in practised:
+        table.add_row(one.policy, str(one.judged), "-" if one.true is None else str(one.true), one.judge)
     _print(table)
 
 
@@ -121,7 +130,13 @@ def print_readings(scores: dict[str, Score]) -> None:
     say(f"{right} of {total} answers are read as they should be; {undecided} are left undecided, {wrong} are read wrongly.")
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to `soar.cli.ending`: Rich's own way exits with 1, as if something had failed."""
+        raise BrokenPipeError
+
+
 def _print(table: Table) -> None:
-    console = Console()
+    console = _Console()
     # Without a terminal nothing limits the width: a log or a file can hold long lines.
-    (console if console.is_terminal else Console(width=200)).print(table)
+    (console if console.is_terminal else _Console(width=200)).print(table)

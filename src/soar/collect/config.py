@@ -15,7 +15,7 @@ class CollectConfig:
     """How episodes are collected.
 
     Attributes:
-        rollout: How long an episode is.
+        rollout: How long an episode is, whether a robot that stands still backs off, and whether success ends an attempt.
         reboots: Attempts at recovering the robot before giving up.
         drops: Episodes dropped in a row before giving up.
     """
@@ -39,6 +39,8 @@ class CollectionConfig:
         set_table_every: Attempts of a robot after which its table is set anew (where the workcell can); 0 for never.
         exploration: How far actions stray from the policy's.
         threshold: Least probability at which the success detector says success.
+        rollout: How long an episode is, whether a robot that stands still backs off, and whether success ends an attempt;
+            evaluation's episodes are the same.
         watch_objects: Ask before each episode whether the objects are still there.
         proposal: How tasks are chosen.
     """
@@ -48,6 +50,7 @@ class CollectionConfig:
     set_table_every: int = 0
     exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
     threshold: float = 0.5
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
     watch_objects: bool = True
     proposal: ProposalConfig = field(default_factory=ProposalConfig)
 
@@ -60,6 +63,10 @@ class CollectionConfig:
             raise ConfigError(f"collection.set_table_every must be at least 1, or 0 for never; got {self.set_table_every}")
         if not 0 < self.threshold < 1:
             raise ConfigError(f"collection.threshold must be between 0 and 1, both excluded; got {self.threshold}")
+        if self.proposal.notify and not self.proposal.notify.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"collection.proposal.notify must be the http:// or https:// URL of a webhook, got {self.proposal.notify!r}"
+            )
         if self.proposal.notify and not self.watch_objects:
             raise ConfigError(
                 "collection.proposal.notify tells of objects that are missing, and nobody looks: set watch_objects: true"

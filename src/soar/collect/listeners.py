@@ -8,6 +8,8 @@ more. Neither changes what the robot does. What is told is not copied: a listene
     episode_begins   index, instruction
     subgoal          step, image_HWC, subgoal_HWC
     step             step, observation, action
+    reflex           step at which a robot that stands still begins to back off (soar.collect.reflex)
+    look             step, success, probability: what the judge says of a frame in between (soar.collect.early_success)
     judged           index, instruction, success, probability
     episode_ends     episode
     fault            index, fault, detail

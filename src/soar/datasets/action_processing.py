@@ -34,6 +34,8 @@ def sum_actions(arrays: StepArrays) -> StepArrays:
     actions_ND = arrays.actions_ND.copy()
     # The next row of an episode's last action is the row without action: it has nothing to add.
     following = np.nan_to_num(arrays.actions_ND[1:, MOTION])
+    if arrays.reflex_N is not None:
+        following[arrays.reflex_N[1:]] = 0.0
     actions_ND[:-1, MOTION] += following
     return replace(arrays, actions_ND=actions_ND)
 

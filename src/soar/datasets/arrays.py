@@ -37,6 +37,7 @@ class StepArrays:
         probabilities_E: That the episode succeeded, as its judge says; 1 or 0 where the verdict has none, 0 without a verdict.
         subgoals: JPEGs of the subgoals that were commanded, if they were loaded.
         pursued_N: Index of the subgoal that was pursued at each row; -1 where there was none. None if they were not loaded.
+        reflex_N: Rows whose action was a reflex's; None when there are none.
     """
 
     images_NHWC: Images
@@ -49,6 +50,7 @@ class StepArrays:
     probabilities_E: NDArray[np.float64]
     subgoals: tuple[bytes, ...] = ()
     pursued_N: NDArray[np.int64] | None = None
+    reflex_N: NDArray[np.bool_] | None = None
 
     @property
     def episode_N(self) -> NDArray[np.int64]:
@@ -57,10 +59,21 @@ class StepArrays:
 
     @property
     def has_action_N(self) -> NDArray[np.bool_]:
-        """Which rows have an action: all but the last of each episode."""
+        """Which rows have an action to learn from: all but the last of each episode, and but those of a reflex."""
         mask = np.ones(len(self.states_ND), bool)
         mask[self.starts_E + self.lengths_E] = False
-        return mask
+        return mask if self.reflex_N is None else mask & ~self.reflex_N
+
+    @property
+    def reached_N(self) -> NDArray[np.int64]:
+        """How far each row's policy came: the row at which the next reflex begins, or the last one of the episode."""
+        ends = np.zeros(len(self.states_ND), bool)
+        ends[self.starts_E + self.lengths_E] = True
+        if self.reflex_N is not None:
+            ends |= self.reflex_N
+        rows = np.flatnonzero(ends)
+        reached: NDArray[np.int64] = rows[np.searchsorted(rows, np.arange(len(ends)))]
+        return reached
 
     def select(self, episode_mask: NDArray[np.bool_]) -> StepArrays:
         """Return the episodes where `episode_mask` (E,) is true."""
@@ -78,6 +91,7 @@ class StepArrays:
             probabilities_E=self.probabilities_E[chosen],
             subgoals=self.subgoals,
             pursued_N=None if self.pursued_N is None else self.pursued_N[rows],
+            reflex_N=None if self.reflex_N is None else self.reflex_N[rows],
         )
 
 
@@ -127,6 +141,7 @@ def load_arrays(
         probabilities_E=np.array([_probability(record) for record in records]),
         subgoals=jpegs,
         pursued_N=pursued_N,
+        reflex_N=_reflexes(records, starts_E),
     )
 
 
@@ -161,7 +176,19 @@ def _pursued(
             # To the end of the episode; the next subgoal takes over what is its own.
             pursued_N[start + step : start + record.length] = len(jpegs)
             jpegs.append(jpeg)
+        pursued_N[start + np.array(record.reflex_steps, np.int64)] = -1
     return tuple(jpegs), pursued_N
+
+
+def _reflexes(records: Sequence[EpisodeRecord], starts_E: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    """Return which rows are a reflex's, None when none is."""
+    steps = [np.array(record.reflex_steps, np.int64) + start for record, start in zip(records, starts_E, strict=True)]
+    rows = np.concatenate(steps)
+    if not len(rows):
+        return None
+    mask = np.zeros(int(starts_E[-1]) + records[-1].length + 1, bool)
+    mask[rows] = True
+    return mask
 
 
 def _probability(record: EpisodeRecord) -> float:

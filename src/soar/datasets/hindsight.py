@@ -18,6 +18,9 @@ The last observation can be a goal, never an observation. With L = T - t, what i
 
 In an episode that ends within low steps the goal is its end. Distance 0 makes the observation its own goal.
 
+Reflexes. What a reflex did was not the policy's doing: its steps are no observations, and the frame at which the next one
+begins counts as the end of the episode.
+
 Imagined goals. A deployed policy never sees such frames as goals: it sees what the subgoal model imagines, which is blurred,
 and wrong in ways of its own. So a share of the goals may be the subgoal that the robot was pursuing at t, as it was imagined.
 In an episode that succeeded, the action was a good answer to it. The goal's row is then where the pursuit ended.
@@ -115,7 +118,7 @@ class HindsightSampler:
                 f"no step of {len(arrays.lengths_E)} episodes is left to train on; widen the filter of episodes or of steps"
             )
         self._lengths = arrays.lengths_E[episode_N[self._rows]]
-        self._last_rows = arrays.starts_E[episode_N[self._rows]] + self._lengths
+        self._last_rows = arrays.reached_N[self._rows]
         self._cumulative = None if weights is None else np.cumsum(weights[self._rows].astype(np.float64))
 
     def __len__(self) -> int:

@@ -30,6 +30,7 @@ class EncodedEpisode:
         provenance: Who made it.
         origin: What the dataset that it was imported from knew, and SOAR has no word for; JSON-able. `final_action` is the
             action that was commanded at the last observation, and whose outcome nobody recorded.
+        reflex_steps: Steps whose action was a reflex's.
         created_s: When it was first stored, in seconds since the Unix epoch; None for now.
     """
 
@@ -44,6 +45,7 @@ class EncodedEpisode:
     provenance: Provenance = field(default_factory=lambda: Provenance(policy=""))
     origin: Mapping[str, Any] = field(default_factory=dict)
     created_s: float | None = None
+    reflex_steps: tuple[int, ...] = ()
 
 
 def encode(episode: Episode) -> EncodedEpisode:
@@ -68,6 +70,7 @@ def encode(episode: Episode) -> EncodedEpisode:
         subgoals=tuple((goal.step, frames.encode(goal.image_HWC)) for goal in episode.subgoals),
         labels=episode.labels,
         provenance=episode.provenance,
+        reflex_steps=episode.reflex_steps,
     )
 
 
@@ -87,6 +90,7 @@ def decode(encoded: EncodedEpisode) -> Episode:
         subgoals=tuple(Subgoal(step=step, image_HWC=frames.decode(jpeg)) for step, jpeg in encoded.subgoals),
         labels=encoded.labels,
         provenance=encoded.provenance,
+        reflex_steps=encoded.reflex_steps,
     )
 
 
@@ -95,7 +99,8 @@ def check(encoded: EncodedEpisode) -> None:
 
     Raises:
         StoreError: A shape, type or count is wrong, the instruction is no text, a number is not finite, a frame is not a JPEG
-            or of another size, or the subgoals are not in order; the message names the array and the step.
+            or of another size, or the subgoals or the steps of reflexes are not in order; the message names the array and
+            the step.
     """
     where = f"episode {encoded.id!r}"
     if not encoded.id:
@@ -138,3 +143,10 @@ def _check_subgoals(encoded: EncodedEpisode, steps: int) -> None:
                 f"{where}: subgoal {number} begins at step {step}; steps of subgoals increase and lie in 0..{steps - 1}"
             )
         before = step
+    _check_reflexes(encoded)
+
+
+def _check_reflexes(encoded: EncodedEpisode) -> None:
+    marked, steps = encoded.reflex_steps, len(encoded.actions_TD)
+    if any(not low < high for low, high in zip((-1, *marked), (*marked, steps), strict=True)):
+        raise StoreError(f"episode {encoded.id!r}: steps of reflexes increase and lie in 0..{steps - 1}, got {list(marked)}")

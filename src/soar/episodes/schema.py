@@ -2,7 +2,8 @@
 
 ```
 steps     one row a step, T + 1 an episode: episode, attempt, step, frame (JPEG), state (7), action (7, null in the last row)
-episodes  one row an episode: id, attempt, scene, instruction, length (T), labels and verdict, provenance, subgoals, origin
+episodes  one row an episode: id, attempt, scene, instruction, length (T), labels and verdict, provenance, subgoals, origin,
+          reflex_steps
 ```
 
 `attempt` is a random number drawn by each append. It joins the two tables, so that steps whose episode was never committed
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from soar.episodes.encoded import EncodedEpisode
 from soar.types import ACTION_DIM, STATE_DIM, Label, Provenance
 
-VERSION = (1, 1)
+VERSION = (1, 2)
 """Major, minor. A reader refuses an unknown major; a minor only adds columns."""
 VERSION_KEY = b"soar.episodes"
 SIMULATOR = "simulator"
@@ -78,6 +79,7 @@ EPISODES = pa.schema(
         ("subgoal_frames", pa.list_(pa.binary())),
         ("created_s", pa.float64()),
         ("origin", pa.string()),
+        ("reflex_steps", pa.list_(pa.int32())),
     ],
     metadata=_METADATA,
 )
@@ -104,6 +106,7 @@ class EpisodeRecord:
         first_row: Index of its first observation among the store's rows (see `EpisodeStore.rows`).
         attempt: What joins it to its steps.
         origin: What the dataset knew that it was imported from, see `EncodedEpisode`.
+        reflex_steps: Steps whose action was a reflex's.
     """
 
     id: str
@@ -119,6 +122,7 @@ class EpisodeRecord:
     first_row: int
     attempt: int
     origin: Mapping[str, Any]
+    reflex_steps: tuple[int, ...] = ()
 
 
 def resolve(labels: Sequence[Label]) -> Label | None:
@@ -176,6 +180,7 @@ def episode_row(episode: EncodedEpisode, attempt: int, created_s: float) -> dict
         "subgoal_frames": [jpeg for _, jpeg in episode.subgoals],
         "created_s": created_s if episode.created_s is None else episode.created_s,
         "origin": json.dumps(dict(episode.origin)) if episode.origin else None,
+        "reflex_steps": list(episode.reflex_steps) or None,
     }
 
 
@@ -194,6 +199,7 @@ def encoded_episode(row: Mapping[str, Any], jpegs: Sequence[bytes], states_TD: V
         provenance=known.provenance,
         origin=known.origin,
         created_s=known.created_s,
+        reflex_steps=known.reflex_steps,
     )
 
 
@@ -208,8 +214,9 @@ def record(row: Mapping[str, Any], first_row: int) -> EpisodeRecord:
         labels=tuple(Label(**label) for label in row["labels"]),
         provenance=Provenance(**provenance),
         first_row=first_row,
-        # Stores of format 1.0 have no such column.
+        # Stores of format 1.0 have no such column, and those of 1.1 none of the next.
         origin=json.loads(row.get("origin") or "{}"),
+        reflex_steps=tuple(row.get("reflex_steps") or ()),
     )
 
 

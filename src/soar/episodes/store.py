@@ -112,7 +112,7 @@ class EpisodeStore:
         steps = pa.concat_tables([schema.steps_table(e, a) for e, a in zip(encoded, attempts, strict=True)])
         rows = [schema.episode_row(e, a, created_s) for e, a in zip(encoded, attempts, strict=True)]
         with self._explain("append to"):
-            if any(episode.origin for episode in encoded):
+            if any(episode.origin or episode.reflex_steps for episode in encoded):
                 tables.add_missing_columns(self._episodes)
             lance.write_dataset(steps, tables.path(self.uri, "steps"), mode="append")
             committed = lance.write_dataset(

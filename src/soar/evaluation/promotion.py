@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from soar.evaluation.statistics import Rate, paired, short
+from soar.evaluation.statistics import Rate, fisher_p, paired, short
 from soar.evaluation.trials import Evaluation
 
 LEVEL = 0.05
@@ -14,22 +14,31 @@ MARGIN = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Promotion:
-    """The verdict on a candidate.
+class Verdict:
+    """What was decided about a candidate.
 
     Attributes:
         promote: Whether to deploy it.
-        candidate: Its success rate.
-        deployed: The success rate of the policy that is deployed now, on the same starts.
-        p_worse: One-sided p-value of McNemar's exact test for the candidate being worse.
         sentence: The verdict and the test, in words, for the report.
     """
 
     promote: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion(Verdict):
+    """The verdict on a candidate, with what it is based on.
+
+    Attributes:
+        candidate: Its success rate.
+        deployed: The success rate of the policy that is deployed now.
+        p_worse: One-sided p-value for the candidate being worse.
+    """
+
     candidate: Rate
     deployed: Rate
     p_worse: float
-    sentence: str
 
 
 def not_worse(candidate: Evaluation, deployed: Evaluation, level: float = LEVEL, margin: float = MARGIN) -> Promotion:
@@ -49,19 +58,13 @@ def not_worse(candidate: Evaluation, deployed: Evaluation, level: float = LEVEL,
     """
     comparison = paired(candidate.outcomes(), deployed.outcomes())
     new, old, p_worse = candidate.rate(), deployed.rate(), comparison.p_second_better
-    significant = p_worse < level
     # In counts, so that a loss of exactly the margin is not refused by rounding; equal starts mean equal trials.
     much_lower = old.successes - new.successes > margin * old.trials + 1e-9
-    if significant:
-        verdict = f"Kept {deployed.policy}: {candidate.policy} is significantly worse"
-    elif much_lower:
-        verdict = f"Kept {deployed.policy}: {candidate.policy} is lower by more than the tolerated {short(margin)}"
-    elif not new.trials:
-        verdict = f"Kept {deployed.policy}: there are no trials to judge {candidate.policy} by"
-    else:
-        verdict = f"Promoted {candidate.policy}: it is not worse than {deployed.policy}"
+    verdict = _verdict(
+        candidate.policy, deployed.policy, trials=new.trials, significant=p_worse < level, much_lower=much_lower, margin=margin
+    )
     return Promotion(
-        promote=bool(new.trials) and not significant and not much_lower,
+        promote=bool(new.trials) and p_worse >= level and not much_lower,
         candidate=new,
         deployed=old,
         p_worse=p_worse,
@@ -69,3 +72,59 @@ def not_worse(candidate: Evaluation, deployed: Evaluation, level: float = LEVEL,
         f"the candidate and {comparison.only_second} only with the deployed policy (McNemar's exact test for the candidate "
         f"being worse, one-sided: p = {p_worse:.3f}; refused below {short(level)}, or if lower by more than {short(margin)}).",
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Practice:
+    """What a policy did while it practised, as a model judged it; what that could not judge is no success.
+
+    Attributes:
+        policy: Its id.
+        judged: How often it succeeded, as judged.
+        judge: Id of the model.
+        true: How often it really did, as far as the workcell knows; None when it knows nothing.
+    """
+
+    policy: str
+    judged: Rate
+    judge: str
+    true: Rate | None = None
+
+
+def practised_not_worse(candidate: Practice, deployed: Practice, level: float = LEVEL, margin: float = MARGIN) -> Promotion:
+    """Decide whether to keep a candidate that was never evaluated, but has practised.
+
+    It is refused when its judged success rate is significantly lower than its predecessor's (Fisher's exact test, one-sided,
+    since neither tasks nor starts were the same), or lower by more than `margin`.
+
+    Args:
+        candidate: The new policy.
+        deployed: The policy from which it was to take over.
+        level: Significance level of the test.
+        margin: Largest loss of judged success rate that is tolerated, 0..1.
+    """
+    new, old = candidate.judged, deployed.judged
+    p_worse = fisher_p(old, new) if new.trials and old.trials else 1.0
+    much_lower = bool(new.trials and old.trials) and old.value - new.value > margin + 1e-9
+    verdict = _verdict(
+        candidate.policy, deployed.policy, trials=new.trials, significant=p_worse < level, much_lower=much_lower, margin=margin
+    )
+    return Promotion(
+        promote=bool(new.trials) and p_worse >= level and not much_lower,
+        candidate=new,
+        deployed=old,
+        p_worse=p_worse,
+        sentence=f"{verdict}. Not evaluated; judged by {candidate.judge} while practising: candidate {new}, deployed {old}, "
+        "each with the tasks and from the starts that its practice brought (Fisher's exact test for the candidate being worse, "
+        f"one-sided: p = {p_worse:.3f}; refused below {short(level)}, or if lower by more than {short(margin)}).",
+    )
+
+
+def _verdict(candidate: str, deployed: str, *, trials: int, significant: bool, much_lower: bool, margin: float) -> str:
+    if significant:
+        return f"Kept {deployed}: {candidate} is significantly worse"
+    if much_lower:
+        return f"Kept {deployed}: {candidate} is lower by more than the tolerated {short(margin)}"
+    if not trials:
+        return f"Kept {deployed}: there are no trials to judge {candidate} by"
+    return f"Promoted {candidate}: it is not worse than {deployed}"

@@ -2,6 +2,7 @@
 
 {"name", "command", "revision", "date", "machine", "rows": [...]}
 success rates   row: {"variant", "scene", "task", "successes", "trials"}
+courses         row: {"scene", "variant", "trials", "success", "steps", "reflexes", "looks", "ended early", "accuracy", …}
 benchmarks      row: {"metric", "ours", "peer", "theirs", "ratio", "limit"}
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 
 from soar.errors import SoarError
 from soar.evaluation.statistics import Rate
-from soar.evaluation.trials import Evaluation, read_json_object
+from soar.evaluation.trials import Evaluation, Trial, read_json_object
 from soar.files import write_json
 
 
@@ -40,6 +41,44 @@ def success_rows(evaluations: Iterable[Evaluation]) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def course_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    """Return what reflex and looks cost and did, one row a variant and scene, and one a variant over all scenes.
+
+    The last columns measure who looked, for whom an attempt that two looks ended is a success. They are empty without looks.
+    """
+    groups: dict[tuple[str, str], list[Trial]] = {}
+    looked = {evaluation.variant: bool(evaluation.looked_by) for evaluation in evaluations}
+    for evaluation in evaluations:
+        for scene in (*dict.fromkeys(trial.scene for trial in evaluation.trials), "all"):
+            own = [trial for trial in evaluation.trials if scene in (trial.scene, "all")]
+            groups.setdefault((scene, evaluation.variant), []).extend(own)
+    order = sorted(groups, key=lambda key: key[0] == "all")
+    return [
+        {"scene": scene, "variant": variant, **_course(groups[scene, variant], looked[variant])} for scene, variant in order
+    ]
+
+
+def _course(trials: Sequence[Trial], looked: bool) -> dict[str, Any]:
+    count = len(trials)
+    ended = [trial for trial in trials if trial.ended_early]
+    right = sum(trial.success for trial in ended)
+    correct = sum(trial.success == trial.ended_early for trial in trials)
+    judged = {
+        "accuracy": Rate(successes=correct, trials=count),
+        "precision": Rate(successes=right, trials=len(ended)),
+        "recall": Rate(successes=right, trials=sum(trial.success for trial in trials)),
+    }
+    return {
+        "trials": count,
+        "success": str(Rate(successes=sum(trial.success for trial in trials), trials=count)),
+        "steps": round(sum(trial.steps for trial in trials) / count, 1),
+        "reflexes": round(sum(trial.reflexes for trial in trials) / count, 2),
+        "looks": round(sum(trial.looks for trial in trials) / count, 1),
+        "ended early": len(ended),
+        **{name: str(rate) if looked else "" for name, rate in judged.items()},
+    }
 
 
 def write_results(path: Path, command: str, rows: Sequence[Mapping[str, Any]]) -> None:

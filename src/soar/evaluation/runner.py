@@ -19,9 +19,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from soar.collect.models import ORACLE, open_subgoals
+from soar.collect.rollout import RolloutConfig
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError, UnknownNameError
-from soar.evaluation.trial_running import JudgeName, TrialConfig, check_judge, policy_of, run_chunk, run_trials
+from soar.evaluation.trial_running import JudgeName, TrialConfig, check_judge, check_looks, policy_of, run_chunk, run_trials
 from soar.evaluation.trials import Evaluation, Trial, TrialKey, read_evaluation, write_evaluation
 from soar.fleet.processes import run_workers
 from soar.policies.loading import load_policy
@@ -43,9 +44,9 @@ def trial_seed(scene: str, task: str, index: int) -> int:
     return derive_seed(0, f"evaluation/{scene}/{task}", index) % 2**31
 
 
-def wanted_trials(scene: Scene, tasks: Iterable[str], trials: int) -> list[TrialKey]:
-    """Return the keys of trials, tasks in turn, so that a rate shown meanwhile is one of the whole scene."""
-    return [(scene.name, task, trial_seed(scene.name, task, index)) for index in range(trials) for task in tasks]
+def wanted_trials(scene: Scene, tasks: Iterable[str], trials: Iterable[int]) -> list[TrialKey]:
+    """Return the keys of trials by their indices, tasks in turn, so that a rate shown meanwhile is one of the whole scene."""
+    return [(scene.name, task, trial_seed(scene.name, task, index)) for index in trials for task in tasks]
 
 
 def evaluate(
@@ -60,6 +61,8 @@ def evaluate(
     workers: int = 1,
     action_scale: float = 1.0,
     image_size: int | None = None,
+    rollout: RolloutConfig | None = None,
+    first_trial: int = 0,
     judge: JudgeName = "truth",
     vlm: str = "",
     threshold: float = 0.5,
@@ -80,8 +83,12 @@ def evaluate(
         workers: Processes, where the workcell is simulated.
         action_scale: The "faster" control: motions are scaled by it.
         image_size: Of a simulated camera [px]; the policy's by default.
+        rollout: How long an episode is, whether a robot that stands still backs off, and whether success ends an attempt;
+            neither by default.
+        first_trial: Index of the first start of each task. What is tuned on some starts must be measured on others; figures
+            are measured on those from 0 on.
         judge: Who says whether it worked: the workcell's truth, or a vision-language model that looks at the last frame.
-        vlm: Name of that model.
+        vlm: Name of that model, and of the one that looks on the way whether an attempt has succeeded.
         threshold: Its least probability of success.
         questions: File of questions that count more than the scene's.
         on_trial: Called after each trial with (trials done, trials in all, success rate so far).
@@ -92,8 +99,11 @@ def evaluate(
         RobotFault: A robot failed again and again, or cannot be recovered.
         SoarError: The file cannot be written; trials that were written are kept.
     """
-    if trials < 1 or workers < 1:
-        raise ConfigError(f"evaluate: trials and workers must be at least 1, got {trials} and {workers}")
+    if trials < 1 or workers < 1 or first_trial < 0:
+        raise ConfigError(
+            "evaluate: trials and workers must be at least 1, first_trial at least 0; "
+            f"got {trials}, {workers} and {first_trial}"
+        )
     # Everything that can be wrong is opened here first: an error in a worker is a worse message.
     cell, opened_policy = load_workcell(workcell), load_policy(str(policy))
     config = TrialConfig(
@@ -108,6 +118,7 @@ def evaluate(
         vlm=vlm,
         threshold=threshold,
         questions=str(questions or ""),
+        rollout=rollout or RolloutConfig(),
     )
     with cell.open(image_size=config.image_size, questions=questions) as opened:
         scene = opened.scene
@@ -118,12 +129,14 @@ def evaluate(
         if config.subgoals:
             open_subgoals(config.subgoals, opened)
         who = check_judge(opened, judge=judge, vlm=vlm)
-        evaluation = begun_evaluation(out, config, who)
-        wanted = wanted_trials(scene, tasks or known, trials)
+        looked_by = check_looks(opened, rollout=config.rollout, vlm=vlm)
+        evaluation = begun_evaluation(out, config, who, looked_by)
+        indices = range(first_trial, first_trial + trials)
+        wanted = wanted_trials(scene, tasks or known, indices)
         missing = evaluation.missing(wanted)
         write_evaluation(out, evaluation)  # fails now rather than after the first trials
         record = _Record(evaluation, set(wanted), out, on_trial)
-        films = set(wanted_trials(scene, tasks or known, FILMS_PER_TASK))
+        films = set(wanted_trials(scene, tasks or known, indices[:FILMS_PER_TASK]))
         trials_left = [(task, seed, (name, task, seed) in films) for name, task, seed in missing]
         if not cell.simulated:
             with record:
@@ -136,21 +149,33 @@ def evaluate(
     return record.evaluation
 
 
-def begun_evaluation(out: Path, config: TrialConfig, judge: str) -> Evaluation:
+def begun_evaluation(out: Path, config: TrialConfig, judge: str, looked_by: str) -> Evaluation:
     """Return the evaluation that a file holds, or one without trials.
 
     Raises:
         ConfigError: The file holds another evaluation.
     """
     subgoals = config.subgoals if config.subgoals in ("", ORACLE) else load_subgoal_model(config.subgoals).id
-    mine = Evaluation(variant=config.variant, policy=policy_of(config).id, subgoal_model=subgoals, judge=judge)
+    mine = Evaluation(
+        variant=config.variant,
+        policy=policy_of(config).id,
+        subgoal_model=subgoals,
+        judge=judge,
+        rollout=config.rollout,
+        looked_by=looked_by,
+    )
     if not out.exists():
         return mine
     found = read_evaluation(out)
-    if replace(found, trials=()) != mine:
+    if replace(found, rollout=mine.rollout, looked_by=looked_by, trials=()) != mine:
         raise ConfigError(
             f"{out} holds an evaluation of {_described(found)}, not of {_described(mine)}. Write to another file, or move that "
             "one away."
+        )
+    if (found.rollout, found.looked_by) != (mine.rollout, looked_by):
+        raise ConfigError(
+            f"{out} holds an evaluation with {found.rollout} and looks of {found.looked_by or 'nobody'}, not with "
+            f"{mine.rollout} and those of {looked_by or 'nobody'}. Write to another file, or move that one away."
         )
     return found
 

@@ -1,6 +1,6 @@
 """One trial after another on an open workcell, judged by its truth or by a vision-language model.
 
-    set the start, if the place can ─► home ─► 5 × (subgoal, 20 actions) ─► judge ─► Trial, and for some an episode to look at
+    set the start, if the place can ─► home ─► rollout, with looks ─► judge ─► Trial, and for some an episode to look at
 
 A trial in which the robot fails is begun again; one in which a model was away stops the evaluation, since it measures another
 robot.
@@ -8,15 +8,18 @@ robot.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from soar.collect.early_success import EarlySuccess
 from soar.collect.models import open_subgoals, open_vlm
 from soar.collect.rollout import Rollout, RolloutConfig, rollout
 from soar.configuration import validate
+from soar.episodes.schema import PERSON
 from soar.episodes.store import EpisodeStore, quoted
 from soar.errors import ConfigError, RobotFault
 from soar.evaluation.trials import Trial
@@ -30,10 +33,11 @@ from soar.robots.safety import SafetyError
 from soar.robots.workcell import Workcell
 from soar.subgoals.base import SubgoalModel
 from soar.tasks import SuccessDetector
-from soar.types import Episode, Label, Provenance, Task
+from soar.terminal import Terminal
+from soar.types import Episode, Image, Label, Provenance, Task
 
 log = logging.getLogger(__name__)
-JudgeName = Literal["truth", "vlm"]
+JudgeName = Literal["truth", "person", "vlm"]
 ATTEMPTS = 3
 """How often a trial is begun when the robot fails in it."""
 
@@ -51,10 +55,10 @@ class TrialConfig:
         image_size: Of a simulated camera [px].
         action_scale: Factor on the policy's motions.
         judge: Who says whether it worked.
-        vlm: Name of the model that judges, with `judge: vlm`.
+        vlm: Name of the model that looks on the way, if anybody does, and that judges, with `judge: vlm`.
         threshold: Its least probability of success.
         questions: File of questions that count more than the scene's; "" for none.
-        rollout: How long a trial is.
+        rollout: How long a trial is, whether a robot that stands still backs off, and whether two looks end it.
     """
 
     workcell: str
@@ -71,23 +75,53 @@ class TrialConfig:
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
 
 
-def check_judge(workcell: Workcell, *, judge: JudgeName, vlm: str) -> str:
-    """Return who judges, `truth` or the model's id.
+def check_looks(workcell: Workcell, *, rollout: RolloutConfig, vlm: str) -> str:
+    """Return the id of the model that looks on the way, "" when nobody does.
 
     Raises:
-        ConfigError: The workcell knows no truth.
+        ConfigError: Somebody is to look and nobody is named, or the workcell is to look and cannot.
+        ModelServerError: The model does not answer.
+    """
+    if not rollout.early_success.every:
+        return ""
+    if not vlm:
+        raise ConfigError("evaluate: name the VLM that looks whether an attempt has succeeded, or set early_success.every: 0")
+    model = open_vlm(vlm, workcell)
+    model.check()
+    return model.id
+
+
+def check_judge(workcell: Workcell, *, judge: JudgeName, vlm: str, name: str = "") -> str:
+    """Return who judges: `truth`, the model's id, or `person:NAME`.
+
+    Raises:
+        ConfigError: The workcell knows no truth, or the person has no name or no terminal.
         ModelServerError: The model does not answer.
     """
     if judge == "vlm":
         model = open_vlm(vlm, workcell)
         model.check()
         return model.id
+    if judge == "person":
+        return check_person(name)
     if workcell.truth is None:
         raise ConfigError(
             f"workcell {workcell.name!r} does not know whether a task is done: its driver has no truth(instruction). Let a "
-            "person or a model say so: --judge person, or --judge vlm"
+            "person or a model say so: --judge person, or --judge vlm (soar improve: --evaluate person, vlm, or off)"
         )
     return "truth"
+
+
+def check_person(name: str, terminal: Terminal | None = None) -> str:
+    """Return who judges, as evaluations name them.
+
+    Raises:
+        ConfigError: Nobody is named, or there is no terminal.
+    """
+    if not name:
+        raise ConfigError("a person judges, and evaluations say who: name yourself with --judge-name")
+    (terminal or Terminal(otherwise="let the workcell's truth or a model judge")).check()
+    return f"{PERSON}{name}"
 
 
 def run_chunk(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
@@ -130,13 +164,18 @@ def run_trials(
     """
     policy = policy_of(config)
     subgoal_model = open_subgoals(config.subgoals, workcell) if config.subgoals else None
-    judge = _judge(config, workcell)
+    looks = config.rollout.early_success.every > 0
+    detector = SuccessDetector(open_vlm(config.vlm, workcell), config.threshold) if looks or config.judge == "vlm" else None
+    judge = _judge(config, workcell, detector)
     tasks = {task.instruction: task for task in workcell.scene.tasks}
     for instruction, seed, keep in trials:
         if stopping():
             return
-        result = run_trial(workcell, tasks[instruction], subgoal_model, policy, seed=seed, config=config.rollout)
-        label = judge(result, tasks[instruction])
+        task = tasks[instruction]
+        result, looked = run_trial(
+            workcell, task, subgoal_model, policy, seed=seed, config=config.rollout, detector=detector if looks else None
+        )
+        label = judge(result, task)
         if keep:
             made_by = Provenance(
                 policy=policy.id,
@@ -154,38 +193,77 @@ def run_trials(
                 success=label.success is True,
                 steps=len(result.actions_TD),
                 note="" if label.success is not None else f"undecidable: {label.answer}",
+                reflexes=len(result.reflexes),
+                looks=looked,
+                ended_early=result.ended_early,
             )
         )
 
 
 def run_trial(
-    workcell: Workcell, task: Task, subgoal_model: SubgoalModel | None, policy: Policy, *, seed: int, config: RolloutConfig
-) -> Rollout:
+    workcell: Workcell,
+    task: Task,
+    subgoal_model: SubgoalModel | None,
+    policy: Policy,
+    *,
+    seed: int,
+    config: RolloutConfig,
+    detector: SuccessDetector | None = None,
+    attempts: int = ATTEMPTS,
+) -> tuple[Rollout, int]:
     """Set the start where the workcell can, go home, and let the policy try; begun again when the robot fails.
 
+    Args:
+        workcell: Open.
+        task: What to do.
+        subgoal_model: Imagines subgoals; None for a policy that follows the instruction itself.
+        policy: Acts.
+        seed: Of the start and the subgoals.
+        config: What happens in the trial.
+        detector: Looks on the way; None: nobody does.
+        attempts: How often it is begun when the robot fails.
+
+    Returns:
+        What was seen and done, and how often it was looked.
+
     Raises:
-        RobotFault: It failed `ATTEMPTS` times, or cannot be recovered.
+        RobotFault: It failed `attempts` times, or cannot be recovered.
         ModelServerError: A model was away.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, attempts + 1):
         try:
             if workcell.reset_for is not None:
                 workcell.reset_for(task.instruction, seed)
             else:
                 workcell.robot.home()
+            # A new one for each attempt: what was seen in one that failed says nothing about the next.
+            looking = EarlySuccess(functools.partial(_detect, detector, task), config.early_success) if detector else None
             with fallbacks.forbidden():
-                return rollout(workcell.robot, task.instruction, subgoal_model, policy, seed=seed, config=config)
+                result = rollout(
+                    workcell.robot,
+                    task.instruction,
+                    subgoal_model,
+                    policy,
+                    seed=seed,
+                    config=config,
+                    succeeded=looking.look if looking else None,
+                )
+            return result, len(looking.looks) if looking else 0
         except (RobotFault, SafetyError) as error:
-            if attempt == ATTEMPTS or (isinstance(error, RobotFault) and error.kind == "unrecoverable"):
+            if attempt == attempts or (isinstance(error, RobotFault) and error.kind == "unrecoverable"):
                 raise
             log.warning("%s: a trial is begun again (%s)", workcell.name, error)
             workcell.robot.recover()
     raise AssertionError("unreachable")
 
 
-def _judge(config: TrialConfig, workcell: Workcell) -> Callable[[Rollout, Task], Label]:
+def _detect(detector: SuccessDetector, task: Task, image_HWC: Image) -> Label:
+    return detector.detect(image_HWC, task)
+
+
+def _judge(config: TrialConfig, workcell: Workcell, detector: SuccessDetector | None) -> Callable[[Rollout, Task], Label]:
     if config.judge == "vlm":
-        detector = SuccessDetector(open_vlm(config.vlm, workcell), config.threshold)
+        assert detector is not None  # run_trials made one
         return lambda result, task: detector.detect(result.images_THWC[-1], task)
     truth = workcell.truth
     assert truth is not None  # check_judge was here
@@ -203,6 +281,7 @@ def _film(scene: str, instruction: str, result: Rollout, label: Label, made_by: 
         subgoals=result.subgoals,
         labels=(label,),
         provenance=made_by,
+        reflex_steps=result.reflex_steps,
     )
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from soar.collect.rollout import RolloutConfig
 from soar.configuration import validate
 from soar.errors import SoarError
 from soar.evaluation.statistics import Rate
@@ -34,6 +35,9 @@ class Trial:
         success: Whether it worked, as the evaluation's judge says; what is undecidable did not.
         steps: Actions taken.
         note: What the judge remarked.
+        reflexes: How often the robot backed off.
+        looks: How often it was looked whether it has succeeded, on the way.
+        ended_early: Whether two looks ended it.
     """
 
     scene: str
@@ -42,6 +46,9 @@ class Trial:
     success: bool
     steps: int
     note: str = ""
+    reflexes: int = 0
+    looks: int = 0
+    ended_early: bool = False
 
     @property
     def key(self) -> TrialKey:
@@ -58,6 +65,8 @@ class Evaluation:
         policy: Its id.
         subgoal_model: Id of the model that made its subgoals; empty for a policy that needs none.
         judge: Who said whether it worked: `truth` (a simulator's state), a model's id, or `person:NAME`.
+        rollout: How long an episode was, and what happened in it beside what the policy did.
+        looked_by: Id of the model that looked on the way whether an attempt has succeeded; empty when nobody did.
         trials: In any order, one a (scene, task, seed).
     """
 
@@ -65,6 +74,8 @@ class Evaluation:
     policy: str
     subgoal_model: str = ""
     judge: str = "truth"
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    looked_by: str = ""
     trials: tuple[Trial, ...] = ()
 
     def __post_init__(self) -> None:

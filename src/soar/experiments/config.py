@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from soar.collect.rollout import RolloutConfig
 from soar.errors import ConfigError, UnknownNameError
 from soar.policies.chunked import Conditioning
 from soar.scenes import load_scene
@@ -41,6 +42,7 @@ class Variant:
         after: A variant above, whose next round this is: its policy, that of the first training seed, collects as many episodes
             again in each scene, and learns from all until then.
         subgoals: `oracle` replaces the subgoal model in the evaluation.
+        rollout: What happens in an episode of the evaluation; the experiment's by default.
     """
 
     data: DataSource
@@ -62,6 +64,7 @@ class Variant:
     as_fast_as: str = ""
     after: str = ""
     subgoals: Literal["", "oracle"] = ""
+    rollout: RolloutConfig | None = None
 
     def __post_init__(self) -> None:
         if self.share is not None and not 0 < self.share < 1:
@@ -88,6 +91,8 @@ class Experiment:
         scenes: Their names, or paths of their YAML files.
         episodes: Autonomous episodes collected in each scene.
         trials: In each scene and evaluation, shared out over its tasks and rounded up.
+        first_trial: Index of the first start of each task; recipes are chosen on other starts than those of the figure.
+        rollout: What happens in an episode, of collection as of evaluation; None leaves it to the preset.
         set_table_every: Attempts of a robot after which its table is set anew, 0 for never; None leaves it to the preset.
         training_seeds: Training runs of each trained variant.
         headroom_worlds: Worlds of demonstrations (10 episodes each) recorded in each scene.
@@ -98,6 +103,8 @@ class Experiment:
     scenes: tuple[str, ...]
     episodes: int
     trials: int
+    first_trial: int = 0
+    rollout: RolloutConfig | None = None
     set_table_every: int | None = None
     training_seeds: int = 1
     headroom_worlds: int = 1

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from soar.collect.models import Models
+from soar.collect.rollout import RolloutConfig
 from soar.configuration import validate
 from soar.episodes.store import quoted
 from soar.errors import ConfigError
@@ -40,8 +41,9 @@ from soar.pretraining.recording import record
 from soar.robots.workcell import SIMULATED
 from soar.scenes import load_scene
 from soar.training.config import PolicyTrainingConfig, following_instructions
-from soar.training.cotraining import AutonomousData, cotrain
+from soar.training.cotraining import AutonomousData
 from soar.training.data import SourceConfig
+from soar.training.learner import ImitationLearner, LearningData
 
 HEADROOM_SEED = 3
 Progress = Callable[[str, int, int, str], None]
@@ -77,6 +79,11 @@ def reproduce(
         report: Progress: (what, done, in all, note).
     """
     settings = load_preset(preset)
+    collection = dataclasses.replace(settings.improvement.collection, episodes=experiment.episodes)
+    if experiment.set_table_every is not None:
+        collection = dataclasses.replace(collection, set_table_every=experiment.set_table_every)
+    if experiment.rollout is not None:
+        collection = dataclasses.replace(collection, rollout=experiment.rollout)
     scenes = {load_scene(scene).name: scene for scene in experiment.scenes}
     variants = experiment.variants
     evaluations: Results = {}
@@ -123,6 +130,9 @@ def reproduce(
             "pretraining": str(pretraining),
             "run": str(run),
             "workers": workers,
+            "vlm": models.vlm,
+            "rollout": dataclasses.asdict(variants[variant].rollout or collection.rollout),
+            "first_trial": experiment.first_trial,
         }
 
     def collect_by(variant: str, round: int) -> None:
@@ -142,9 +152,6 @@ def reproduce(
 
     # What needs no data comes first: if the base is not what it should be, that shows at once.
     measure([name for name, variant in variants.items() if variant.data == "none" and not variant.as_fast_as])
-    collection = dataclasses.replace(settings.improvement.collection, episodes=experiment.episodes)
-    if experiment.set_table_every is not None:
-        collection = dataclasses.replace(collection, set_table_every=experiment.set_table_every)
     if any(variant.data == "headroom" for variant in variants.values()):
         for name, scene in scenes.items():
             record(
@@ -176,7 +183,7 @@ def _own_episodes(scene: str, runs: Sequence[str]) -> str:
 
 
 def _training(variant: Variant) -> Variant:
-    return dataclasses.replace(variant, subgoals="", as_fast_as="")
+    return dataclasses.replace(variant, subgoals="", as_fast_as="", rollout=None)
 
 
 def _recipe(preset: Preset, variant: Variant) -> PolicyTrainingConfig:
@@ -208,6 +215,9 @@ def _evaluate(job: Mapping[str, Any], scene: str, trials: int, report: Progress)
         variant=str(job["name"]),
         workers=int(job["workers"]),
         action_scale=scale,
+        rollout=validate(RolloutConfig, job["rollout"], "rollout"),
+        vlm=str(job["vlm"]),
+        first_trial=int(job["first_trial"]),
         on_trial=functools.partial(_report_trial, report, f"evaluate {out.stem} in {job['scene']}"),
     )
 
@@ -242,18 +252,17 @@ def train_variant(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
         )
     config = dataclasses.replace(
         config,
-        fit=dataclasses.replace(config.fit, seed=int(item["seed"]), steps=int(item["steps"])),
+        fit=dataclasses.replace(config.fit, steps=int(item["steps"])),
         autonomous=source,
         upsampling=preset.improvement.policy.upsampling,
         autonomous_cap=preset.improvement.policy.autonomous_cap,
         autonomous_share=variant.share,
     )
-    cotrain(
-        config,
+    ImitationLearner(config).learn(
+        None if variant.from_scratch else Path(item["policy"]),
+        LearningData(pretraining=Path(item["pretraining"]), autonomous=autonomous),
         Path(item["out"]),
-        pretraining=Path(item["pretraining"]),
-        autonomous=autonomous,
-        initial=None if variant.from_scratch else Path(item["policy"]),
+        seed=int(item["seed"]),
         on_step=lambda done, total, _metrics: report(done=done, total=total) if done % 20 == 0 else None,
     )
     return {}

@@ -12,7 +12,7 @@ finished in a store and skip it the second time. An exception in the work itself
 handed out, the others finish theirs, and `WorkerError` is raised.
 
 Ctrl-C. Workers ignore it; the parent asks them to stop, waits for them, and raises `KeyboardInterrupt`. A second one kills
-them. A parent that is killed takes its workers along: each watches it and exits.
+them. A parent that is killed takes its workers along: each watches it, closes what workcells it has open, and exits.
 
 Processes are spawned, never forked (Lance, OpenGL and CUDA do not survive a fork), with one computing thread each. What is
 costly to load belongs in a `functools.cache`d function beside the work function: it then loads once a process.
@@ -26,6 +26,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -275,7 +276,13 @@ def _die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None  # workers are spawned
     connection.wait([parent.sentinel])
-    os._exit(1)  # at once: stores and journals survive that, and nobody is left to tell
+    # At once: stores and journals survive that, and nobody is left to tell. But an arm is left safe, if it lets itself.
+    workcells = sys.modules.get("soar.robots.workcell")
+    if workcells is not None:
+        closing = threading.Thread(target=workcells.close_all, daemon=True)
+        closing.start()
+        closing.join(10.0)
+    os._exit(1)
 
 
 @contextmanager
@@ -298,18 +305,22 @@ def _inherited_by_worker() -> Iterator[None]:
 
 @contextmanager
 def _interrupts_wait() -> Iterator[None]:
-    """Let Ctrl-C wait until the block is done. Blocking the signal is not enough: another thread may receive it."""
+    """Let Ctrl-C and SIGTERM wait until the block is done. Blocking is not enough: another thread may receive the signal."""
     if threading.current_thread() is not threading.main_thread():
         yield  # interrupts go to the main thread
         return
     came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _frame: came.append(number))
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    waiting = {number: handler for number, handler in before.items() if callable(handler)}  # others end the process, or nothing
+    for number in waiting:
+        signal.signal(number, lambda number, _frame: came.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in waiting.items():
+            signal.signal(number, handler)
         if came:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(came[0])
 
 
 def _path_of(work: Work | str) -> str:

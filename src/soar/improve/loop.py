@@ -2,9 +2,13 @@
 
     evaluate the base ─► each round: collect ─► co-train a candidate ─► evaluate it ─► promote or keep ─► report
 
-A candidate is deployed only when it is not worse than the deployed policy on the same starts (`soar.evaluation.promotion`). A
-round without a single judged success trains nothing; the next one collects more. Every phase is skipped when the run's folder
-says that it is finished (see `soar.improve.run_folder`).
+A candidate is deployed only when it is not worse than the deployed policy on the same starts (`soar.evaluation.promotion`), as
+the workcell's truth, a person or a model says. Without evaluations (`evaluate: off`) a candidate is deployed on trial: it
+practises the next round, and stays if it was not judged to do worse there than its predecessor did.
+
+Rounds are numbered from 1; candidate N is the one that round N trains. A round without a single judged success trains nothing;
+the next one collects more. Every phase is skipped when the run's folder says that it is finished (see
+`soar.improve.run_folder`).
 
 Whoever is deployed collects. It learns itself, or with `ImproveConfig.learner` another policy does, such as one that follows
 instructions: subgoals lead the arm to successes at which such a policy could not arrive, and the instructions of those
@@ -14,66 +18,29 @@ successes are all that it needs.
 from __future__ import annotations
 
 import dataclasses
-import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from soar.collect.models import Models, check_models
 from soar.episodes import EpisodeStore
-from soar.errors import ConfigError
+from soar.errors import ConfigError, SoarError
 from soar.evaluation import Evaluation, not_worse, read_evaluation
+from soar.evaluation.person import evaluate_by_person
+from soar.evaluation.promotion import Practice, Verdict, practised_not_worse
 from soar.evaluation.runner import evaluate
-from soar.evaluation.trial_running import JudgeName, check_judge
-from soar.fleet.collection import check_abilities, collect
-from soar.improve.preset import Preset
+from soar.fleet.collection import collect
+from soar.improve.config import CHANGEABLE, ImproveConfig, check, checked_policy, plain
+from soar.improve.practice import practice
 from soar.improve.run_folder import RunFolder
 from soar.improve.run_report import write_run_report
 from soar.nn.model_files import copy_model
-from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.pretraining.recording import record
 from soar.progress import Progress
 from soar.robots.workcell import load_workcell
-from soar.training.config import PolicyTrainingConfig
-from soar.training.cotraining import AutonomousData, cotrain
-from soar.training.policy import load_parent
-
-CHANGEABLE = ("preset.improvement.rounds", "preset.workers")
-"""What may differ when a run is continued."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImproveConfig:
-    """A run.
-
-    Attributes:
-        run: Its folder, see `soar.improve.run_folder`; its name is the run's name.
-        workcell: Name of a workcell, path of its YAML file, or `sim:SCENE`.
-        models: The base policy, and the frozen models.
-        preset: How much of everything.
-        seed: Of collection and training. Evaluation has seeds of its own.
-        learner: Folder of another policy that learns from what is collected, as long as none of its descendants is deployed;
-            the deployed policy learns itself by default.
-        demonstrations: Configuration of the base's demonstrations, some of which are recorded again to co-train on.
-        pretraining: Store of demonstrations to co-train on instead; outside of the simulated tabletop there is no other way.
-        judge: Who says in evaluations whether it worked: the workcell's truth, or the vision-language model.
-        device: Of torch, for training.
-    """
-
-    run: Path
-    workcell: str
-    models: Models
-    preset: Preset
-    seed: int = 0
-    learner: str | None = None
-    demonstrations: str = "demonstrations"
-    pretraining: str | None = None
-    judge: JudgeName = "truth"
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        if not self.run.name:
-            raise ConfigError(f"--run {self.run}: name a folder, for example runs/mine")
+from soar.run_claim import RunClaim
+from soar.training.cotraining import AutonomousData
+from soar.training.learner import ImitationLearner, LearningData
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,14 +48,20 @@ class Improvement:
     """What a run came to.
 
     Attributes:
-        before: Evaluation of the policy that it began with.
-        after: Evaluation of the policy that is deployed now, on the same starts.
+        before: Evaluation of the policy that it began with; None without evaluations.
+        after: Evaluation, on the same starts, of the policy that is deployed now.
+        compared: What there is to compare: `before` and `after`, or the deployed policy and a candidate that was refused.
+        practised: What each policy did while it practised, as judged, oldest first.
+        verdicts: On each candidate, oldest first, and on one that is on trial.
         report: The page.
         dataset: The store of episodes.
     """
 
-    before: Evaluation
-    after: Evaluation
+    before: Evaluation | None
+    after: Evaluation | None
+    compared: tuple[Evaluation, ...]
+    practised: tuple[Practice, ...]
+    verdicts: tuple[str, ...]
     report: Path
     dataset: Path
 
@@ -105,50 +78,49 @@ def improve(config: ImproveConfig, on_progress: Progress = lambda phase, done, t
         CheckpointError: A model cannot be loaded.
         SoarError: Something cannot be written; what was finished is kept.
     """
-    # What is wrong with the models or the scene must not leave a folder behind.
+    # What is wrong with the models, the scene or the folder must not leave anything behind.
+    claim = RunClaim(folder=config.run, command="soar improve", changeable=CHANGEABLE)
+    claim.check()
     check(config)
-    base, learner = (_checked(folder, config) for folder in (config.models.policy, config.learner))
+    base, learner = (checked_policy(folder, config) for folder in (config.models.policy, config.learner))
     if config.pretraining is not None:
         EpisodeStore(config.pretraining)
+    if any(event["round"] == 0 for event in RunFolder(config.run).events("round_finished")):
+        raise ConfigError(
+            f"{config.run} holds a run of an earlier version, whose rounds began with 0: name another folder with --run"
+        )
+    what = plain(config) | {"base": base, "learner": learner}
+    claim.check(what)
+    with claim.hold(what):
+        return _improve(config, on_progress)
+
+
+def _improve(config: ImproveConfig, on_progress: Progress) -> Improvement:
     folder = RunFolder(config.run)
-    folder.claim(_plain(config) | {"base": base, "learner": learner}, CHANGEABLE)
     for source, target in ((config.models.policy, folder.policy(0)), (config.learner, folder.learner)):
         if source is not None and not (target / "config.json").exists():
             copy_model(Path(source), target)
     loop = _Loop(config, folder, on_progress)
-    rounds = config.preset.improvement.rounds
-    folder.point_at(folder.deployed(before_round=rounds))
-    before = loop.evaluate(0, "pretrained")
+    folder.point_at(folder.in_use())
+    if config.evaluate != "off":
+        loop.evaluate(0, "pretrained")
     loop.record_demonstrations()
-    for round in range(rounds):
+    for round in range(1, config.preset.improvement.rounds + 1):
         if not any(event["round"] == round for event in folder.events("round_finished")):
             loop.run_round(round)
             folder.journal.append("round_finished", round=round)
-    deployed = folder.deployed(before_round=rounds)
-    folder.point_at(deployed)
-    write_run_report(folder, scene=load_workcell(config.workcell).scene.name, deployed=deployed)
-    after = read_evaluation(folder.evaluation(deployed))
-    return Improvement(before=before, after=after, report=folder.report, dataset=folder.episodes)
-
-
-def check(config: ImproveConfig) -> None:
-    """Open all that a run needs once, so that what is wrong shows before anything is made.
-
-    Raises:
-        ConfigError: Something in the configuration is invalid, or the workcell cannot do what is asked of it.
-        CheckpointError: A model cannot be loaded.
-    """
-    cell, policy = load_workcell(config.workcell), check_models(config.models)
-    if config.pretraining is None and not cell.is_tabletop:
-        raise ConfigError(
-            f"workcell {cell.name!r} is not the simulated tabletop, so that there are no demonstrations to co-train on: name "
-            "the store of those that the policy was trained on with --pretraining (`soar data import` makes one)"
-        )
-    collection = config.preset.improvement.collection
-    questions = Path(collection.proposal.questions) if collection.proposal.questions else None
-    with cell.open(image_size=policy.image_size, questions=questions) as workcell:
-        check_abilities(workcell, config.models, policy, collection)
-        check_judge(workcell, judge=config.judge, vlm=config.models.vlm)
+    folder.point_at(folder.in_use())
+    report = write_run_report(folder, scene=load_workcell(config.workcell).scene.name)
+    evaluated = config.evaluate != "off"
+    return Improvement(
+        before=read_evaluation(folder.evaluation(0)) if evaluated else None,
+        after=read_evaluation(folder.evaluation(folder.deployed())) if evaluated else None,
+        compared=report.compared,
+        practised=report.practised,
+        verdicts=tuple(verdict.sentence for verdict in report.promotions),
+        report=folder.report,
+        dataset=folder.episodes,
+    )
 
 
 class _Loop:
@@ -162,20 +134,40 @@ class _Loop:
 
     def evaluate(self, number: int, variant: str) -> Evaluation:
         """Run the trials of policy `number`."""
-        phase = f"evaluate policy {number}"
+        phase, config = f"evaluate policy {number}", self._config
+        policy, out = self._folder.policy(number), self._folder.evaluation(number)
         with self._folder.timed(phase):
+            if config.evaluate == "person":
+                judged = evaluate_by_person(
+                    [policy],
+                    name=config.judge_name,
+                    workcell=config.workcell,
+                    subgoals=config.models.subgoals,
+                    trials=self._improvement.trials,
+                    outs=[out],
+                    variants=[variant],
+                    out=out,
+                    questions=self._questions,
+                )
+                if not judged.finished:
+                    raise SoarError(
+                        f"stopped: {judged.made} of the {judged.planned} trials of policy {number} were judged and are kept. "
+                        "Run the same command again to go on."
+                    )
+                return judged.evaluations[0]
             return evaluate(
-                self._folder.policy(number),
-                workcell=self._config.workcell,
-                subgoals=self._config.models.subgoals,
+                policy,
+                workcell=config.workcell,
+                subgoals=config.models.subgoals,
                 trials=self._improvement.trials,
-                out=self._folder.evaluation(number),
+                out=out,
                 variant=variant,
                 workers=self._preset.workers,
-                judge=self._config.judge,
-                vlm=self._config.models.vlm,
+                judge="vlm" if config.evaluate == "vlm" else "truth",
+                vlm=config.models.vlm,
                 threshold=self._improvement.collection.threshold,
                 questions=self._questions,
+                rollout=self._improvement.collection.rollout,
                 on_trial=lambda done, total, rate: self._on_progress(phase, done, total, f"success {rate:.2f}"),
             )
 
@@ -196,23 +188,49 @@ class _Loop:
 
     def run_round(self, round: int) -> None:
         """Collect, train a candidate, and promote it or keep the deployed policy."""
-        deployed, candidate = self._folder.deployed(before_round=round), round + 1
-        self._collect(round, self._folder.policy(deployed))
-        learner = self._folder.policy(deployed) if deployed or self._config.learner is None else self._folder.learner
-        if not self._train(round, initial=learner, folder=self._folder.policy(candidate)):
-            return
-        evaluation = self.evaluate(candidate, f"round {round}")
-        if not any(event["round"] == round for event in self._folder.events("promotion")):
-            verdict = not_worse(evaluation, read_evaluation(self._folder.evaluation(deployed)))
-            self._folder.journal.append(
-                "promotion",
-                round=round,
-                candidate=candidate,
-                deployed=deployed,
-                promote=verdict.promote,
-                sentence=verdict.sentence,
+        off, deployed = self._config.evaluate == "off", self._folder.deployed(before_round=round)
+        # Whoever is on trial practises, and is judged by that.
+        on_trial = round - 1 if off and round > 1 and self._trained(round - 1) else None
+        self._collect(round, self._folder.policy(deployed if on_trial is None else on_trial))
+        if on_trial is not None:
+            self._decide(
+                round,
+                on_trial,
+                deployed,
+                lambda old, new: practised_not_worse(practice(self._folder, new), practice(self._folder, old)),
             )
-        self._folder.point_at(self._folder.deployed(before_round=round + 1))
+            deployed = self._folder.deployed(before_round=round + 1)
+        learner = self._folder.policy(deployed) if deployed or self._config.learner is None else self._folder.learner
+        if not self._train(round, initial=learner):
+            return
+        if off:
+            if self._folder.on_trial() != round:
+                self._folder.journal.append("on_trial", round=round, candidate=round)
+        else:
+            self._decide(
+                round,
+                round,
+                deployed,
+                lambda old, new: not_worse(self.evaluate(new, f"round {new}"), read_evaluation(self._folder.evaluation(old))),
+            )
+        self._folder.point_at(self._folder.in_use())
+
+    def _decide(self, round: int, candidate: int, deployed: int, compare: Callable[[int, int], Verdict]) -> None:
+        """Decide about a candidate, once."""
+        if any(event["round"] == round for event in self._folder.events("promotion")):
+            return
+        verdict = compare(deployed, candidate)
+        self._folder.journal.append(
+            "promotion",
+            round=round,
+            candidate=candidate,
+            deployed=deployed,
+            promote=verdict.promote,
+            sentence=verdict.sentence,
+        )
+
+    def _trained(self, candidate: int) -> bool:
+        return (self._folder.policy(candidate) / "config.json").exists()
 
     def _collect(self, round: int, policy: Path) -> None:
         phase, judged = f"collect, round {round}", 0
@@ -236,9 +254,9 @@ class _Loop:
                 on_episode=on_episode,
             )
 
-    def _train(self, round: int, *, initial: Path, folder: Path) -> bool:
+    def _train(self, round: int, *, initial: Path) -> bool:
         """Train the candidate of a round; False when there is nothing to learn from."""
-        if (folder / "config.json").exists():
+        if self._trained(round):
             return True
         # The data are those of the moment when training began, however often it is interrupted.
         begun = [event["data"] for event in self._folder.events("training") if event["round"] == round]
@@ -252,39 +270,17 @@ class _Loop:
             return False
         if not begun:
             self._folder.journal.append("training", round=round, data=version)
-        phase, recipe = f"train, round {round}", _recipe(self._config, initial)
+        phase = f"train, round {round}"
+        pretraining = self._config.pretraining or self._folder.pretraining / "episodes"
         with self._folder.timed(phase):
-            cotrain(
-                dataclasses.replace(recipe, fit=dataclasses.replace(recipe.fit, seed=self._config.seed)),
-                folder,
-                pretraining=self._config.pretraining or self._folder.pretraining / "episodes",
-                autonomous=data,
-                initial=initial,
+            ImitationLearner(learned.policy).learn(
+                initial,
+                LearningData(pretraining=pretraining, autonomous=data),
+                self._folder.policy(round),
+                seed=self._config.seed,
                 device=self._config.device,
                 on_step=lambda done, total, metrics: self._on_progress(
                     phase, done, total, f"loss {metrics.get('loss', 0.0):.2f}"
                 ),
             )
         return True
-
-
-def _recipe(config: ImproveConfig, initial: str | Path) -> PolicyTrainingConfig:
-    """Return the training that goes on from a policy; it is told what that policy is told."""
-    recipe, told = config.preset.improvement.policy, LearnedPolicy.load(initial).network.config
-    network = dataclasses.replace(recipe.network, conditioning=told.conditioning, instruction=told.instruction)
-    return dataclasses.replace(recipe, network=network)
-
-
-def _checked(folder: str | None, config: ImproveConfig) -> str | None:
-    """Return the name of a policy that the training can go on from, and whose lineage the report can tell."""
-    if folder is None:
-        return None
-    parent = load_parent(Path(folder), _recipe(config, folder).network)
-    read_lineage(folder)
-    return parent.id
-
-
-def _plain(config: ImproveConfig) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    del values["run"]  # a run is what is in its folder, wherever that is moved to
-    return values

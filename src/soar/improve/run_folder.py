@@ -7,20 +7,15 @@ The journal decides; `current` is a convenience for people and robots, and is pu
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from soar.configuration import differences, read_yaml
-from soar.errors import ConfigError, SoarError
+from soar.errors import SoarError
 from soar.event_log import Journal, read_journal
-from soar.files import write_text
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,7 +50,7 @@ class RunFolder:
         return Journal(self.journal_file)
 
     def policy(self, number: int) -> Path:
-        """Return the folder of policy `number`; 0 is the one that the run began with."""
+        """Return the folder of policy `number`: 0 is the one that the run began with, N the candidate of round N."""
         return self.path / "policies" / f"{number:03d}"
 
     @property
@@ -71,34 +66,25 @@ class RunFolder:
         """Return the events of one name, oldest first."""
         return read_journal(self.journal_file, event)
 
-    def claim(self, config: Mapping[str, Any], changeable: tuple[str, ...]) -> None:
-        """Write the run's configuration, or refuse a folder whose run has another one.
-
-        Args:
-            config: Plain values, nested.
-            changeable: Dotted names of what may differ from call to call.
-
-        Raises:
-            ConfigError: The folder's configuration differs; the message names the keys.
-            SoarError: The folder cannot be written.
-        """
-        path = self.path / "config.yaml"
-        mine: dict[str, Any] = json.loads(json.dumps(config))
-        if path.exists():
-            fields = differences(read_yaml(path), mine, ignoring=changeable)
-            if fields:
-                raise ConfigError(
-                    f"{self.path} holds a run with another configuration: {', '.join(fields)}. "
-                    "Use the same flags to resume it, or name another folder with --run."
-                )
-        write_text(path, yaml.safe_dump(mine, sort_keys=False))
-
-    def deployed(self, before_round: int) -> int:
-        """Return the number of the policy that is deployed when a round begins."""
+    def deployed(self, before_round: int | None = None) -> int:
+        """Return the number of the policy that is deployed when a round begins; None: after all that happened."""
         promoted = [
-            event["candidate"] for event in self.events("promotion") if event["promote"] and event["round"] < before_round
+            event["candidate"]
+            for event in self.events("promotion")
+            if event["promote"] and (before_round is None or event["round"] < before_round)
         ]
         return int(promoted[-1]) if promoted else 0
+
+    def on_trial(self) -> int | None:
+        """Return the number of the candidate that is deployed on trial, not judged yet, if there is one."""
+        judged = {event["candidate"] for event in self.events("promotion")}
+        waiting = [int(event["candidate"]) for event in self.events("on_trial") if event["candidate"] not in judged]
+        return waiting[-1] if waiting else None
+
+    def in_use(self) -> int:
+        """Return the number of the policy that robots use now: the one on trial, or else the deployed one."""
+        on_trial = self.on_trial()
+        return self.deployed() if on_trial is None else on_trial
 
     def point_at(self, number: int) -> None:
         """Let `current` name a policy, atomically."""

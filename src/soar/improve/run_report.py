@@ -6,8 +6,10 @@ import dataclasses
 from typing import Any
 
 from soar.episodes import EpisodeRecord, EpisodeStore
-from soar.evaluation import Promotion, not_worse, read_evaluation
+from soar.evaluation import Evaluation, read_evaluation
+from soar.evaluation.promotion import Verdict
 from soar.evaluation.results import success_rows
+from soar.improve.practice import judged, practice, true
 from soar.improve.run_folder import RunFolder
 from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.reports.html import Ancestor, Collected, Proposals, Replacement, Report, write_report
@@ -17,37 +19,29 @@ FILMS = 4
 """Episodes of each kind that the page shows."""
 
 
-def write_run_report(folder: RunFolder, *, scene: str, deployed: int) -> None:
-    """Write `report.html` of a run whose rounds are finished.
+def write_run_report(folder: RunFolder, *, scene: str) -> Report:
+    """Write `report.html` of a run whose rounds are finished, and return what it shows.
 
     Args:
         folder: The run's.
         scene: Name of its scene.
-        deployed: Number of the policy that is deployed now.
     """
-    before, after = read_evaluation(folder.evaluation(0)), read_evaluation(folder.evaluation(deployed))
     store = EpisodeStore(folder.episodes)
     records = store.episodes()
-    judged = sum(record.success is True for record in records)
-    verdicts = folder.events("promotion")
-    promotions = tuple(_verdict(folder, event["candidate"], event["deployed"]) for event in verdicts)
-    summary = (
-        f"{len(records)} autonomous episodes, {judged} of them judged successes. "
-        f"Success before: {before.rate()}; after: {after.rate()}, on the same starts."
-    )
-    if not deployed:
-        summary += " No candidate was promoted: the policy is the one that the run began with."
+    evaluated = folder.evaluation(0).exists()
+    compared = _compared(folder) if evaluated else ()
+    policies = [0, *_candidates(folder)]
+    practised = () if evaluated else tuple(practice(folder, number) for number in policies)
     first = records[0].provenance if records else None
+    subgoals = compared[0].subgoal_model if compared else first.subgoal_model if first else ""
     report = Report(
         title=f"{folder.path.name}: {scene}",
-        summary=summary,
-        before=before,
-        after=after,
-        promotions=promotions,
-        variants=tuple(
-            read_evaluation(folder.evaluation(number)) for number in [0, *(event["candidate"] for event in verdicts)]
-        ),
-        models={"subgoals": before.subgoal_model, "task proposer and success detector": first.vlm if first else "none"},
+        summary=_summary(folder, records, compared),
+        compared=compared,
+        promotions=_verdicts(folder),
+        variants=tuple(read_evaluation(folder.evaluation(number)) for number in policies) if evaluated else (),
+        practised=practised,
+        models={"subgoals": subgoals or "none", "task proposer and success detector": first.vlm if first else "none"},
         phases_s=folder.phases(),
         collected=_collected(records),
         proposals=_proposals(folder),
@@ -58,17 +52,75 @@ def write_run_report(folder: RunFolder, *, scene: str, deployed: int) -> None:
         dataset=str(folder.episodes),
     )
     write_report(folder.report, report)
+    return report
+
+
+def _candidates(folder: RunFolder) -> list[int]:
+    """Return the numbers of the candidates about which something was decided, or that are on trial."""
+    events = [*folder.events("promotion"), *folder.events("on_trial")]
+    return sorted({int(event["candidate"]) for event in events})
+
+
+def _compared(folder: RunFolder) -> tuple[Evaluation, ...]:
+    """Return what the page compares: the first policy and the deployed one, or the last candidate when none was deployed."""
+    deployed, candidates = folder.deployed(), _candidates(folder)
+    before = read_evaluation(folder.evaluation(0))
+    if deployed:
+        return (
+            dataclasses.replace(before, variant="before"),
+            dataclasses.replace(read_evaluation(folder.evaluation(deployed)), variant="after"),
+        )
+    kept = dataclasses.replace(before, variant="deployed, before and after")
+    if not candidates:
+        return (kept,)
+    last = candidates[-1]
+    refused = dataclasses.replace(read_evaluation(folder.evaluation(last)), variant=f"candidate {last}, not deployed")
+    return kept, refused
+
+
+def _summary(folder: RunFolder, records: list[EpisodeRecord], compared: tuple[Evaluation, ...]) -> str:
+    well, known = judged(records), true(records)
+    said = f"{len(records)} autonomous episodes, {well.successes} judged successes"
+    if known is not None:
+        right = sum(record.success is True and record.simulator_success is True for record in records)
+        said += f", {right} of them true; {known.successes} true successes in all"
+    said += ". "
+    if compared:
+        said += "Success rates, from the same starts: " + "; ".join(f"{one.variant}: {one.rate()}" for one in compared) + "."
+    else:
+        said += "No policy was evaluated: all that is known of them is what the model said that judged their practice."
+    if folder.on_trial() is not None:
+        said += f" Candidate {folder.on_trial()} is deployed on trial; another round decides about it."
+    elif not folder.deployed():
+        said += " No candidate was promoted: the policy is the one that the run began with."
+    return said
+
+
+def _verdicts(folder: RunFolder) -> tuple[Verdict, ...]:
+    verdicts = [Verdict(promote=event["promote"], sentence=event["sentence"]) for event in folder.events("promotion")]
+    on_trial = folder.on_trial()
+    if on_trial is not None:
+        name = LearnedPolicy.load(folder.policy(on_trial)).id
+        sentence = (
+            f"Candidate {on_trial} ({name}) is deployed on trial: it was not evaluated and has not practised yet. Another "
+            f"round (--rounds {on_trial + 1}) lets it practise, and decides by what the model says that judges."
+        )
+        verdicts.append(Verdict(promote=True, sentence=sentence))
+    return tuple(verdicts)
 
 
 def round_rows(folder: RunFolder) -> list[dict[str, Any]]:
     """Return the curve of a run as rows of a results file: the rates of each round's candidate, and what it had learned from.
 
-    The variant is `round N`, 0 for the policy that the run began with; `episodes` are those collected until then.
+    The variant is `round N`, 0 for the policy that the run began with; `episodes` are those collected until then. A run without
+    evaluations has no rows.
     """
+    if not folder.evaluation(0).exists():
+        return []
     records = EpisodeStore(folder.episodes).episodes() if folder.episodes.exists() else []
     rows = []
     for number in [0, *(event["candidate"] for event in folder.events("promotion"))]:
-        known = [record for record in records if record.provenance.round < number]
+        known = [record for record in records if record.provenance.round <= number]
         made = {
             "episodes": len(known),
             "judged_successes": sum(record.success is True for record in known),
@@ -79,10 +131,6 @@ def round_rows(folder: RunFolder) -> list[dict[str, Any]]:
     return rows
 
 
-def _verdict(folder: RunFolder, candidate: int, deployed: int) -> Promotion:
-    return not_worse(read_evaluation(folder.evaluation(candidate)), read_evaluation(folder.evaluation(deployed)))
-
-
 def _collected(records: list[EpisodeRecord]) -> tuple[Collected, ...]:
     return tuple(
         Collected(
@@ -90,7 +138,7 @@ def _collected(records: list[EpisodeRecord]) -> tuple[Collected, ...]:
             attempts=len(group),
             judged_successes=sum(record.success is True for record in group),
             undecided=sum(record.success is None for record in group),
-            successes=sum(record.simulator_success is True for record in group),
+            successes=None if (known := true(group)) is None else known.successes,
         )
         for task in sorted({record.instruction for record in records})
         for group in [[record for record in records if record.instruction == task]]
@@ -129,9 +177,9 @@ def _shown(store: EpisodeStore, records: list[EpisodeRecord]) -> tuple[Episode, 
 
 
 def _lineage(folder: RunFolder) -> tuple[Ancestor, ...]:
-    promoted = {0} | {event["candidate"] for event in folder.events("promotion") if event["promote"]}
+    promoted = {0, folder.in_use()} | {event["candidate"] for event in folder.events("promotion") if event["promote"]}
     ancestors = []
-    for number in [0, *(event["candidate"] for event in folder.events("promotion"))]:
+    for number in [0, *_candidates(folder)]:
         lineage = read_lineage(folder.policy(number))
         data = "; ".join(
             f"{name} ({', '.join(f'{table} v{version}' for table, version in versions.items())})"

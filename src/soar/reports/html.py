@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from soar.evaluation.promotion import Promotion
+from soar.evaluation.promotion import Practice, Verdict
 from soar.evaluation.statistics import Rate, fisher_p, p_value, short
 from soar.evaluation.trials import Evaluation
 from soar.files import write_text
@@ -33,7 +33,7 @@ class Collected:
         attempts: Episodes.
         judged_successes: Those that the success detector called successes, and that were learned from.
         undecided: Those that it could not judge.
-        successes: Those that were successes by ground truth; None where there is none.
+        successes: Those that truly were successes; None where nobody knows.
     """
 
     task: str
@@ -101,10 +101,11 @@ class Report:
     Attributes:
         title: Name of the run and of the scene.
         summary: What happened, in a sentence or two.
-        before: Evaluation of the policy that the run began with.
-        after: Evaluation, on the same starts, of the policy that it ended with.
+        compared: One evaluation or two on the same starts, named by their variants: before and after, or the deployed policy
+            and a candidate that was refused. Empty when nobody evaluated.
         promotions: The verdict on each candidate, oldest first.
-        variants: Evaluations to compare; need not include `before` and `after`.
+        variants: Evaluations to compare with the last of those; need not include them.
+        practised: What policies did while they practised, where that is all that is known of them.
         models: Ids of the models by what they did (`subgoals`, `success detector`, …).
         phases_s: Seconds spent by phase.
         collected: What the robots did, a line a task.
@@ -118,10 +119,10 @@ class Report:
 
     title: str
     summary: str
-    before: Evaluation
-    after: Evaluation
-    promotions: tuple[Promotion, ...] = ()
+    compared: tuple[Evaluation, ...] = ()
+    promotions: tuple[Verdict, ...] = ()
     variants: tuple[Evaluation, ...] = ()
+    practised: tuple[Practice, ...] = ()
     models: Mapping[str, str] = field(default_factory=dict)
     phases_s: Mapping[str, float] = field(default_factory=dict)
     collected: tuple[Collected, ...] = ()
@@ -135,8 +136,9 @@ class Report:
     def oracles(self) -> list[str]:
         """Return the ids of all models involved that look at the simulator's state."""
         ids = list(self.models.values())
-        for evaluation in (self.before, self.after, *self.variants):
+        for evaluation in (*self.compared, *self.variants):
             ids += [evaluation.policy, evaluation.subgoal_model]
+        ids += [name for one in self.practised for name in (one.policy, one.judge)]
         for episode in (*self.successes, *self.failures):
             ids += [episode.provenance.policy, episode.provenance.vlm, episode.provenance.subgoal_model]
         return sorted({name for name in ids if name.startswith(ORACLE)})
@@ -157,26 +159,33 @@ def write_report(path: Path, report: Report) -> None:
     )
     environment.filters |= {"short": short, "duration": _duration, "p_value": p_value}
     none = Rate(successes=0, trials=0)
-    old, new = report.before.by_task(), report.after.by_task()
+    classes = ["old", "new"][: len(report.compared)]
+    compared = list(zip(classes, report.compared, strict=True))
+    by_task = [evaluation.by_task() for evaluation in report.compared]
     page = environment.get_template("report.html.j2").render(
         report=report,
-        tasks=[(task, old.get(task, none), new.get(task, none)) for task in dict.fromkeys((*old, *new))],
-        before=report.before.rate(),
-        after=report.after.rate(),
-        variants=[_variant(evaluation, report.after) for evaluation in report.variants],
+        compared=[(style, evaluation, evaluation.rate()) for style, evaluation in compared],
+        tasks=[
+            (task, [(style, rates.get(task, none)) for style, rates in zip(classes, by_task, strict=True)])
+            for task in dict.fromkeys(task for rates in by_task for task in rates)
+        ],
+        variants=[_variant(evaluation, report.compared[-1]) for evaluation in report.variants if report.compared],
         true_successes=_total(report.collected),
         total_s=sum(report.phases_s.values()),
         longest_s=max(report.phases_s.values(), default=0.0),
         oracles=report.oracles(),
-        films=[("Successes", [_film(e) for e in report.successes]), ("Failures", [_film(e) for e in report.failures])],
+        films=[
+            ("Judged successes", [_film(episode) for episode in report.successes]),
+            ("Judged failures, and undecided", [_film(episode) for episode in report.failures]),
+        ],
     )
     write_text(path, page)
 
 
-def _variant(evaluation: Evaluation, after: Evaluation) -> dict[str, Any]:
+def _variant(evaluation: Evaluation, last: Evaluation) -> dict[str, Any]:
     rate = evaluation.rate()
-    itself = evaluation.policy == after.policy and evaluation.subgoal_model == after.subgoal_model
-    p = None if itself or not rate.trials or not after.trials else fisher_p(after.rate(), rate)
+    itself = evaluation.policy == last.policy and evaluation.subgoal_model == last.subgoal_model
+    p = None if itself or not rate.trials or not last.trials else fisher_p(last.rate(), rate)
     return {"evaluation": evaluation, "rate": rate, "p": p}
 
 

@@ -24,6 +24,7 @@ workcell that is opened is looked at once, so that a driver that cannot see is r
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ from soar.robots.safety import SafeRobot, SafetyError
 from soar.scenes import SceneFile, read_scene, scene_file
 from soar.types import Image, Scene, WorkspaceBox
 
+log = logging.getLogger(__name__)
 SIMULATED = "sim:"
 """How the name of a scene's simulated workcell begins."""
 SIMULATED_ROBOT = "widowx-sim"
@@ -177,10 +179,18 @@ def open_workcell(name: str, *, image_size: int | None = None, questions: Path |
     return load_workcell(name).open(image_size=image_size, questions=questions)
 
 
+def anything_open() -> bool:
+    """Whether this process has an arm to leave safe."""
+    return any(not workcell.config.simulated for workcell in list(_open))
+
+
 def close_all() -> None:
-    """Close what this process has open, before it ends in a hurry."""
+    """Close what this process has open, before it ends in a hurry; one that cannot be closed keeps no other from it."""
     for workcell in list(_open):
-        workcell.close()
+        try:
+            workcell.close()
+        except Exception:
+            log.exception("workcell %s did not close. Look at the arm.", workcell.name)
 
 
 def load_workcell(name: str) -> WorkcellConfig:

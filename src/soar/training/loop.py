@@ -302,19 +302,36 @@ def _step(
 
 @contextmanager
 def _deferred_interrupt() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event, so that no step is cut in half; the second one interrupts at once."""
+    """Turn the first Ctrl-C or SIGTERM into an event, so that no step is cut in half; the second one interrupts at once.
+
+    The signal comes again at the end, so that whoever asked is answered as if it had not been deferred.
+    """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
-    before = signal.getsignal(signal.SIGINT)
+    # Where SIGTERM simply ends the process, it goes on doing so.
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in handlers.items() if callable(handler)}
+    came: list[int] = []
 
-    def request(_number: int, _frame: object) -> None:
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def request(number: int, _frame: object) -> None:
+        came.append(number)
         event.set()
-        signal.signal(signal.SIGINT, before)
+        restore()
 
-    signal.signal(signal.SIGINT, request)
+    for number in before:
+        signal.signal(number, request)
     try:
         yield event
+    except KeyboardInterrupt:
+        restore()
+        if came:
+            signal.raise_signal(came[0])
+        raise
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()

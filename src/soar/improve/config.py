@@ -1,0 +1,91 @@
+"""What an improvement run is, and whether all that it needs is there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from soar.collect.models import Models, check_models
+from soar.errors import ConfigError
+from soar.evaluation.trial_running import check_judge
+from soar.fleet.collection import check_abilities
+from soar.improve.preset import Preset
+from soar.robots.workcell import load_workcell
+from soar.training.learner import ImitationLearner
+
+EvaluateName = Literal["truth", "person", "vlm", "off"]
+CHANGEABLE = ("preset.improvement.rounds", "preset.workers")
+"""What may differ when a run is continued."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImproveConfig:
+    """A run.
+
+    Attributes:
+        run: Its folder, see `soar.improve.run_folder`; its name is the run's name.
+        workcell: Name of a workcell, path of its YAML file, or `sim:SCENE`.
+        models: The base policy, and the frozen models.
+        preset: How much of everything.
+        seed: Of collection and training. Evaluation has seeds of its own.
+        learner: Folder of another policy that learns from what is collected, as long as none of its descendants is deployed;
+            the deployed policy learns itself by default.
+        demonstrations: Configuration of the base's demonstrations, some of which are recorded again to co-train on.
+        pretraining: Store of demonstrations to co-train on instead; outside of the simulated tabletop there is no other way.
+        evaluate: Who says in evaluations whether it worked: the workcell's truth, a person at the terminal, the vision-language
+            model; or nobody, and there are no evaluations.
+        judge_name: Who the person is.
+        device: Of torch, for training.
+    """
+
+    run: Path
+    workcell: str
+    models: Models
+    preset: Preset
+    seed: int = 0
+    learner: str | None = None
+    demonstrations: str = "demonstrations"
+    pretraining: str | None = None
+    evaluate: EvaluateName = "truth"
+    judge_name: str = ""
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if not self.run.name:
+            raise ConfigError(f"--run {self.run}: name a folder, for example runs/mine")
+
+
+def check(config: ImproveConfig) -> None:
+    """Open all that a run needs once, so that what is wrong shows before anything is made.
+
+    Raises:
+        ConfigError: Something in the configuration is invalid, or the workcell cannot do what is asked of it.
+        CheckpointError: A model cannot be loaded.
+    """
+    cell, policy = load_workcell(config.workcell), check_models(config.models)
+    if config.pretraining is None and not cell.is_tabletop:
+        raise ConfigError(
+            f"workcell {cell.name!r} is not the simulated tabletop, so that there are no demonstrations to co-train on: name "
+            "the store of those that the policy was trained on with --pretraining (`soar data import` makes one)"
+        )
+    collection = config.preset.improvement.collection
+    questions = Path(collection.proposal.questions) if collection.proposal.questions else None
+    with cell.open(image_size=policy.image_size, questions=questions) as workcell:
+        check_abilities(workcell, config.models, policy, collection)
+        if config.evaluate != "off":
+            check_judge(workcell, judge=config.evaluate, vlm=config.models.vlm, name=config.judge_name)
+
+
+def checked_policy(folder: str | None, config: ImproveConfig) -> str | None:
+    """Return the name of a policy that the training can go on from, and whose lineage the report can tell."""
+    return None if folder is None else ImitationLearner(config.preset.improvement.policy).check(Path(folder))
+
+
+def plain(config: ImproveConfig) -> dict[str, Any]:
+    """Return what a run's folder says of it."""
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    del values["run"]  # a run is what is in its folder, wherever that is moved to
+    return values
