@@ -55,7 +55,7 @@ class Serve:
 
         from soar.errors import ConfigError
 
-        if missing := [name for name in ("fastapi", "uvicorn", "httpx2") if importlib.util.find_spec(name) is None]:
+        if missing := [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]:
             raise ConfigError(f"serving needs {', '.join(missing)}. Install it: pip install 'soar-robot[serve]'")
 
         from soar.base_models import default_weights

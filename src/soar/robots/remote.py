@@ -22,7 +22,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -33,6 +33,7 @@ from soar.robots.base import Health
 from soar.robots.safety import SafetyError
 from soar.types import ACTION_DIM, Action, Image, Observation
 
+T = TypeVar("T")
 KIND = "robot"
 PROTOCOL = 1
 """Version of what the two sides say to each other."""
@@ -260,7 +261,7 @@ class RemoteRobot:
             "`soar robot serve` says its own."
         )
 
-    def _understood(self, name: str, understand: Callable[[Any], Any], result: Any) -> Any:
+    def _understood(self, name: str, understand: Callable[[Any], T], result: Any) -> T:
         try:
             return understand(result)
         except (WireError, ValueError, TypeError, KeyError, OverflowError) as error:

@@ -107,6 +107,7 @@ class RobotHost:
         self._ended = False
         self._seq = 0
         self._encoding: Encoding = "png"
+        self._driver: Driver | None = None
         self._open(None)
 
     def about(self) -> dict[str, Any]:
@@ -185,7 +186,6 @@ class RobotHost:
 
     def _open(self, image_size: tuple[int, int] | None) -> None:
         config = self.config
-        self._driver: Driver | None = None
         driver = Driver(lambda: config.make(image_size), where=config.name, timeouts=config.timeouts)
         robot = SafeRobot(driver, config.workspace, config.limits, image_size=image_size)
         try:
