@@ -43,12 +43,12 @@ class Terminal:
     """Shows pictures and asks questions.
 
     Args:
-        path: The terminal's device.
+        path: The terminal's device; that of this process by default.
         otherwise: What one can do without a terminal, for the error.
     """
 
-    def __init__(self, path: Path = TERMINAL, *, otherwise: str = "name another model") -> None:
-        self._path = path
+    def __init__(self, path: Path | None = None, *, otherwise: str = "name another model") -> None:
+        self._path = path or TERMINAL
         self._otherwise = otherwise
 
     def ask(self, image_HWC: Image | None, question: str, choices: Sequence[str]) -> str:

@@ -159,7 +159,7 @@ def write_report(path: Path, report: Report) -> None:
     )
     environment.filters |= {"short": short, "duration": _duration, "p_value": p_value}
     none = Rate(successes=0, trials=0)
-    classes = ["old", "new"] if len(report.compared) > 1 else ["old"]
+    classes = ["old", "new"][: len(report.compared)]
     compared = list(zip(classes, report.compared, strict=True))
     by_task = [evaluation.by_task() for evaluation in report.compared]
     page = environment.get_template("report.html.j2").render(

@@ -1,0 +1,170 @@
+"""The loop on somebody's own robot, which does not know whether it succeeded: judged by a person, by a model, or by nobody."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from soar.collect.models import Models
+from soar.episodes import EpisodeStore
+from soar.errors import ConfigError, SoarError
+from soar.evaluation import read_evaluation
+from soar.event_log import read_journal
+from soar.improve.config import ImproveConfig
+from soar.improve.loop import Improvement, improve
+from soar.improve.preset import load_preset
+from soar.policies.learned import LearnedPolicy
+from tests.episodes.builders import make_episode
+from tests.person import at_a_terminal
+from tests.robots.test_workcell import cell
+
+from .judges import mood
+from .tiny import PRESET, random_policy, write
+
+
+def configured(folder: Path, *, driver: str = "Arm", rounds: int = 1, **changes: Any) -> ImproveConfig:
+    preset = load_preset(write(folder, "tiny.yaml", PRESET))
+    collection = dataclasses.replace(preset.improvement.collection, episodes=4, watch_objects=False)
+    improvement = dataclasses.replace(preset.improvement, collection=collection, rounds=rounds)
+    demonstrations = folder / "demonstrations"
+    if not demonstrations.exists():
+        EpisodeStore(demonstrations, mode="open_or_create").append(
+            [make_episode(f"d{i}", steps=30, size=64, seed=i) for i in range(3)]
+        )
+        random_policy(folder / "policy")
+    return ImproveConfig(
+        run=folder / "run",
+        workcell=cell(folder, driver, robot=", options: {size: [64, 64]}"),
+        models=Models(policy=str(folder / "policy"), subgoals="soar.testing:FakeSubgoals", vlm="tests.improve.judges:moody"),
+        preset=dataclasses.replace(preset, improvement=improvement),
+        pretraining=str(demonstrations),
+        **changes,
+    )
+
+
+def in_moods(config: ImproveConfig, *moods: bool) -> Improvement:
+    """Run the loop with a judge that says the same all through a round."""
+
+    def on_progress(phase: str, done: int, total: int, note: str = "") -> None:
+        for round, says in enumerate(moods, start=1):
+            if phase == f"collect, round {round}":
+                mood["says"] = says
+
+    return improve(config, on_progress)
+
+
+def current(config: ImproveConfig) -> str:
+    return (config.run / "policies" / "current").resolve().name
+
+
+def test_without_evaluations_a_candidate_stays_unless_it_is_judged_to_do_worse_while_practising(tmp_path: Path) -> None:
+    first = configured(tmp_path, evaluate="off")
+    result = in_moods(first, True)
+    assert (result.before, result.after, result.compared) == (None, None, ())
+    # Nobody knows the candidate yet: it is on trial, and everything says so.
+    assert current(first) == "001"
+    assert "Candidate 1" in result.verdicts[0]
+    assert "is deployed on trial: it was not evaluated and has not practised yet" in result.verdicts[0]
+
+    config = configured(tmp_path, evaluate="off", rounds=3)
+    result = in_moods(config, True, False, True)
+    ids = [LearnedPolicy.load(config.run / "policies" / f"00{number}").id for number in range(4)]
+    records = EpisodeStore(config.run / "episodes").episodes()
+    practised = {record.provenance.round: record.provenance.policy for record in records}
+    assert practised == {1: ids[0], 2: ids[1], 3: ids[2]}
+    refused, kept = read_journal(config.run / "events.jsonl", "promotion")
+    assert (refused["candidate"], refused["promote"], kept["candidate"], kept["promote"]) == (1, False, 2, True)
+    assert refused["sentence"].startswith(
+        f"Kept {ids[0]}: {ids[1]} is significantly worse. Not evaluated; judged by fake-vlm while"
+    )
+    assert "candidate 0/4 = .00" in refused["sentence"]
+    assert kept["sentence"].startswith(f"Promoted {ids[2]}: it is not worse than {ids[0]}")
+    assert [str(one.judged)[:3] for one in result.practised] == ["4/4", "0/4", "4/4", "no "]
+    assert not (config.run / "evaluations").exists()
+    page = result.report.read_text()
+    for said in (
+        "No policy was evaluated",
+        "<h2>Practice</h2>",
+        "is deployed on trial",
+        refused["sentence"].partition(" (")[0],
+    ):
+        assert said.replace("'", "&#39;") in page
+    assert "<h2>Success by task</h2>" not in page
+
+    # Fewer rounds than the run has behind it change nothing.
+    assert current(config) == "003"
+    assert in_moods(first, True).verdicts == result.verdicts
+    assert current(config) == "003"
+    assert len(EpisodeStore(config.run / "episodes").episodes()) == 12
+
+
+@pytest.mark.parametrize("judge", ["vlm", "person"])
+def test_somebody_who_is_no_simulator_evaluates_and_the_loop_goes_on_as_in_simulation(
+    tmp_path: Path, judge: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(tmp_path, evaluate=judge, judge_name="ada" if judge == "person" else "")
+    mood["says"] = True
+    with at_a_terminal() as somebody:
+        somebody.answers(lambda question: "y" if "Did it work?" in question else "g")
+        monkeypatch.setattr("soar.terminal.TERMINAL", somebody.path)
+        result = improve(config)
+    assert result.before is not None
+    assert result.after is not None
+    assert result.before.judge == ("person:ada" if judge == "person" else "fake-vlm")
+    assert [trial.key for trial in result.before.trials] == [trial.key for trial in result.after.trials]
+    (verdict,) = read_journal(config.run / "events.jsonl", "promotion")
+    assert (verdict["round"], verdict["candidate"], verdict["promote"]) == (1, 1, True)
+    assert result.after.policy == LearnedPolicy.load(config.run / "policies" / "001").id
+    assert read_evaluation(config.run / "evaluations" / "001.json").variant == "round 1"
+    assert [evaluation.variant for evaluation in result.compared] == ["before", "after"]
+    page = result.report.read_text()
+    assert f"judged by {result.before.judge}" in page
+    assert "4 autonomous episodes, 4 judged successes. " in page
+    assert "round 0" not in page
+
+
+def test_a_person_who_stops_stops_the_run_and_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configured(tmp_path, evaluate="person", judge_name="ada")
+    with at_a_terminal() as somebody:
+        somebody.answers(lambda question: "q")
+        monkeypatch.setattr("soar.terminal.TERMINAL", somebody.path)
+        with pytest.raises(SoarError, match="stopped: 0 of the 1 trials of policy 0 were judged"):
+            improve(config)
+    assert not (config.run / "episodes").exists()
+
+
+def test_a_refused_candidate_is_compared_with_the_deployed_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configured(tmp_path, evaluate="person", judge_name="ada")
+    said = iter("yn")
+    with at_a_terminal() as somebody:
+        somebody.answers(lambda question: next(said) if "Did it work?" in question else "g")
+        monkeypatch.setattr("soar.terminal.TERMINAL", somebody.path)
+        result = improve(config)
+    assert result.after == result.before
+    deployed, refused = result.compared
+    assert (deployed.variant, refused.variant) == ("deployed, before and after", "candidate 1, not deployed")
+    assert (deployed.rate().value, refused.rate().value) == (1, 0)
+    page = result.report.read_text()
+    assert "No candidate was promoted" in page
+    assert 'class="new"><i></i>candidate 1, not deployed' in page
+    assert current(config) == "000"
+
+
+def test_without_truth_the_choices_are_named_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"does not know whether a task is done.*--evaluate person, vlm, or off"):
+        improve(configured(tmp_path))
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_a_terminal_a_person_cannot_evaluate_and_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("soar.terminal.TERMINAL", tmp_path / "tty")
+    with pytest.raises(ConfigError, match="there is no terminal"):
+        improve(configured(tmp_path, evaluate="person", judge_name="ada"))
+    with pytest.raises(ConfigError, match="--judge-name"):
+        improve(configured(tmp_path, evaluate="person"))
+    assert not (tmp_path / "run").exists()
