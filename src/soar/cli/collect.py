@@ -91,14 +91,14 @@ class Collect:
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
         from soar.collect.models import Models
+        from soar.collect.preset import load_collection
         from soar.episodes.store import EpisodeStore, quoted
         from soar.fleet.collection import collect
-        from soar.improve.preset import load_preset
         from soar.run_claim import RunClaim
 
         claim = RunClaim(folder=self.run_folder, command="soar collect", changeable=("settings",))
         claim.check()
-        preset = load_preset(self.preset, self.set)
+        preset = load_collection(self.preset, self.set)
         config = preset.improvement.collection
         if self.sigma is not None:
             config = dataclasses.replace(config, exploration=dataclasses.replace(config.exploration, sigma=self.sigma))
