@@ -122,7 +122,9 @@ def _check_keys(cls: type[Any], data: Mapping[str, Any], where: str) -> None:
 
 
 def layers(kind: str, name: str) -> list[tuple[str, dict[str, Any]]]:
-    """Return what a config says after those that it extends, each with its file; `extends` names one, or a path beside it.
+    """Return what a config says after those that it extends, each with its file's name.
+
+    `extends` names one, or the path of a file beside it.
 
     Raises:
         UnknownNameError: One of them does not exist.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from soar.errors import ConfigError, SoarError
+from soar.extras import advice
 
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
@@ -49,6 +50,8 @@ def resolve(name: str, kind: str, folder: Path | None = None) -> Callable[..., A
     except SoarError:
         raise
     except Exception as error:
+        if isinstance(error, ImportError) and (said := advice(error)):
+            raise ConfigError(f"{kind} {name!r} cannot be imported: {said}") from error
         raise ConfigError(
             f"{kind} {name!r} cannot be imported: {type(error).__name__}: {error}. Install it, put "
             f"{module.partition('.')[0]}.py into the current directory or beside the file that names it, or correct the name."
@@ -76,7 +79,8 @@ def build(name: str, kind: str, options: Mapping[str, Any] | None = None, folder
     except SoarError:
         raise
     except Exception as error:
-        given = f" with options {dict(options)}" if options else ""
+        shown = {key: "(not shown)" if "token" in key else value for key, value in (options or {}).items()}
+        given = f" with options {shown}" if shown else ""
         raise ConfigError(f"{kind} {name!r} cannot be opened{given}: {type(error).__name__}: {error}") from error
 
 

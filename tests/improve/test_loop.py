@@ -32,9 +32,9 @@ from soar.collect.models import Models
 from soar.improve.loop import ImproveConfig, improve
 from soar.improve.preset import load_preset
 if __name__ == "__main__":
-    moment, run, scene, weights, preset, demonstrations = sys.argv[1:]
+    moment, run, workcell, weights, preset, demonstrations = sys.argv[1:]
     config = ImproveConfig(
-        run=Path(run), workcell=f"sim:{scene}", preset=load_preset(preset), demonstrations=demonstrations,
+        run=Path(run), workcell=workcell, preset=load_preset(preset), demonstrations=demonstrations,
         models=Models(policy=f"{weights}/policy", subgoals=f"{weights}/subgoal", vlm=f"{weights}/vqa"),
     )
     def say(phase, done, total, note=""):
@@ -62,15 +62,7 @@ def configured(tmp_path: Path, pretrained: Pretrained, seed: int = 0) -> Improve
 def killed_at(moment: str, config: ImproveConfig, pretrained: Pretrained) -> list[str]:
     """Run the loop in a process that gets SIGKILL when it says `moment`; return what it said."""
     script = write(config.run.parent, "parent.py", PARENT)
-    command = [
-        sys.executable,
-        script,
-        moment,
-        str(config.run),
-        config.workcell.removeprefix("sim:"),
-        str(pretrained.weights),
-        pretrained.preset,
-    ]
+    command = [sys.executable, script, moment, str(config.run), config.workcell, str(pretrained.weights), pretrained.preset]
     with subprocess.Popen([*command, pretrained.demonstrations], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         said = []

@@ -5,16 +5,20 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from soar.cli.flags import changed, rollout_of, workcell_name
+from soar.cli.flags import changed, opening, rollout_of, workcell_name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Collect:
     """Let robots practise on their own: propose a task, attempt it, judge it, store it, without resets.
+
+    A simulated workcell has as many robots as --robots says, SIM-0, SIM-1, …, each at a table of its own; --workers processes
+    take them in turn. With one seed the episodes are the same with any number of processes. A real one has one robot. A run is
+    one scene, one robot, one kind of models and one seed: RUN/config.yaml says which, and another one is refused.
 
     Example: soar collect --scene scene1 --run runs/mine --episodes 100
     """
@@ -65,17 +69,36 @@ class Collect:
     """Processes that simulate them; the preset's number by default. The episodes are the same with any number."""
     seed: int = 0
     """Of everything random."""
+    set: tuple[str, ...] = ()
+    """NAME=VALUE of the preset that count more (`soar config show` lists them); --improvement.collection.episodes 5 is one,
+    too."""
 
     def run(self) -> None:
         """Run it."""
+        from soar.errors import ConfigError
+
+        if not self.run_folder.name:
+            raise ConfigError(f"--run {self.run_folder}: name a folder, for example runs/mine")
+        workcell = workcell_name(self.workcell, self.scene)
+        opening(
+            workcell,
+            self.policy or "the base policy",
+            self.subgoals or "the base subgoal model",
+            self.vlm or "the base VQA model",
+        )
+
         from soar.base_models import default_weights
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
         from soar.collect.models import Models
+        from soar.collect.preset import load_collection
+        from soar.episodes.store import EpisodeStore, quoted
         from soar.fleet.collection import collect
-        from soar.improve.preset import load_preset
+        from soar.run_claim import RunClaim
 
-        preset = load_preset(self.preset)
+        claim = RunClaim(folder=self.run_folder, command="soar collect", changeable=("settings",))
+        claim.check()
+        preset = load_collection(self.preset, self.set)
         config = preset.improvement.collection
         if self.sigma is not None:
             config = dataclasses.replace(config, exploration=dataclasses.replace(config.exploration, sigma=self.sigma))
@@ -91,22 +114,35 @@ class Collect:
         paths = {name: str(path.resolve()) for name, path in files.items() if path is not None}
         proposal = changed(config.proposal, selection=self.selection, **paths)
         config = dataclasses.replace(config, proposal=proposal)
-        store = self.store or str(self.run_folder / "episodes")
+        store, run = self.store or str(self.run_folder / "episodes"), self.run_folder.name
+        judged = 0
+
         with progress_bars() as report:
+
+            def on_episode(done: int, total: int, last: dict[str, Any]) -> None:
+                nonlocal judged
+                judged += last.get("success") is True
+                report("episodes", done, total, f"{judged} judged successes, {last['instruction']}" if last else "")
+
             count = collect(
                 Models(
                     policy=self.policy or str(default_weights("policy")),
                     subgoals=self.subgoals or str(default_weights("subgoal")),
                     vlm=self.vlm or str(default_weights("vqa")),
                 ),
-                workcell=workcell_name(self.workcell, self.scene),
+                workcell=workcell,
                 store=store,
                 journal=self.run_folder / "events.jsonl",
-                run=self.run_folder.name,
+                run=run,
                 round=self.round,
                 seed=self.seed,
                 config=config,
                 workers=preset.workers if self.workers is None else self.workers,
-                on_episode=lambda done, total, last: report("episodes", done, total, last.get("instruction", "")),
+                on_episode=on_episode,
+                claim=claim,
             )
-        say(f"{count} episodes of round {self.round} in {store}; `soar data stats` counts them.")
+        records = EpisodeStore(store).episodes(f"run = {quoted(run)} AND round = {self.round}")
+        successes = f"{sum(record.success is True for record in records)} judged successes"
+        if any(record.simulator_success is not None for record in records):
+            successes += f", {sum(record.simulator_success is True for record in records)} true ones"
+        say(f"{count} episodes of round {self.round} in {store} ({successes}); `soar data stats` counts them.")

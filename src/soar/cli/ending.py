@@ -6,8 +6,8 @@
 An exception in the middle of an import would come out as anything: a library that is missing, a module that is half made. One
 that is raised where nobody can catch it (a finaliser, a callback from C) is raised again a moment later.
 
-Whatever happens, workcells that are open are closed: the arm is left safe. A signal that is ignored when the command begins, as
-in a shell's background, stays ignored.
+Whatever happens, workcells that are open are closed: the arm is left safe. A signal that is ignored when the command begins,
+as in a shell's background, stays ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-RESUME = "Interrupted. Everything that was finished is kept: run the same command again to resume."
+from soar.cli import RESUME
+
 _AGAIN_S = 0.05
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

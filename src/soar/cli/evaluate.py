@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from soar.cli.flags import Switch, on, rollout_of, workcell_name
+from soar.cli.flags import Switch, on, opening, rollout_of, workcell_name
 
 if TYPE_CHECKING:
     from soar.evaluation import Evaluation
@@ -73,6 +73,8 @@ class Evaluate:
 
     def run(self) -> None:
         """Run it."""
+        opening(workcell_name(self.workcell, self.scene), *(self.policy or ["the base policy"]))
+
         from soar.cli.tables import print_rates, say
         from soar.errors import ConfigError
         from soar.evaluation.comparison import compare_all

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
@@ -24,6 +26,12 @@ def on(switch: Switch | None) -> bool | None:
 def changed(config: T, **changes: object) -> T:
     """Return a dataclass with those of the changes that are not None."""
     return dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
+
+
+def opening(*what: str | Path | None) -> None:
+    """Say at once what is going to be loaded, which takes a while."""
+    sys.stderr.write(f"Opening {', '.join(str(name) for name in what if name is not None)} …\n")
+    sys.stderr.flush()
 
 
 def workcell_name(workcell: str | None, scene: str | None) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from soar.cli.flags import changed, invocation, workcell_name
+from soar.cli.flags import changed, invocation, opening, workcell_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +64,22 @@ class Improve:
     """Who you are, with --evaluate person."""
     device: str = "cpu"
     """Of torch, for training."""
+    set: tuple[str, ...] = ()
+    """NAME=VALUE of the preset that count more (`soar config show` lists them); --improvement.collection.episodes 5 is one,
+    too."""
     results: Path | None = None
     """Results file for the curve over rounds, such as results/rounds.json, and a picture of it beside; none by default."""
 
     def run(self) -> None:
         """Run it."""
+        workcell = workcell_name(self.workcell, self.scene)
+        opening(
+            workcell,
+            self.policy or "the base policy",
+            self.subgoals or "the base subgoal model",
+            self.vlm or "the base VQA model",
+        )
+
         from soar.base_models import default_weights
         from soar.cli.progress import progress_bars
         from soar.cli.tables import print_practice, print_rates, say
@@ -84,9 +95,8 @@ class Improve:
 
         if self.results is not None and self.evaluate == "off":
             raise ConfigError("--results is a curve of evaluations, and with --evaluate off there are none: leave it out")
-        workcell = workcell_name(self.workcell, self.scene)
         place = Path(workcell.removeprefix(SIMULATED)).stem
-        preset = load_preset(self.preset)
+        preset = load_preset(self.preset, self.set)
         collection = changed(
             preset.improvement.collection,
             episodes=self.episodes,
@@ -127,7 +137,7 @@ class Improve:
                 "episodes",
                 "trials",
             )
-            command = invocation("soar improve", self, *decide, "set_table_every", "preset", "seed")
+            command = invocation("soar improve", self, *decide, "set_table_every", "preset", "seed", "set")
             rows = round_rows(RunFolder(config.run))
             write_results(self.results, command, rows)
             save(

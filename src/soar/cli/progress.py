@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 from soar.progress import Progress as ProgressReport
 
@@ -39,25 +40,31 @@ class _Lines:
         self._console.print(f"{phase}: {done}/{total} {note}".rstrip(), highlight=False, soft_wrap=True)
 
 
+def _whole() -> Column:
+    return Column(no_wrap=True)
+
+
 @contextmanager
-def progress_bars(*, talking: bool = False) -> Iterator[ProgressReport]:
+def progress_bars(console: Console | None = None, *, talking: bool = False) -> Iterator[ProgressReport]:
     """Yield the function that long work reports to; the bars stand as long as the context.
 
     Args:
+        console: Where they stand; standard error by default.
         talking: Somebody is asked at the terminal meanwhile: lines, which leave the questions where they are.
     """
-    console = Console(stderr=True)
+    console = console or Console(stderr=True)
     if talking or not console.is_terminal:
         yield _Lines(console)
         return
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.description}", table_column=_whole()),
+        BarColumn(bar_width=16, table_column=_whole()),
+        MofNCompleteColumn(table_column=_whole()),
+        TimeElapsedColumn(table_column=_whole()),
+        TextColumn("left", table_column=_whole()),
+        TimeRemainingColumn(table_column=_whole()),
+        # What is long is cut, and nothing before it.
+        TextColumn("{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
     )
-    with Progress(*columns, console=console, refresh_per_second=4) as progress:
+    with Progress(*columns, console=console, refresh_per_second=4, expand=True) as progress:
         yield _Bars(progress)

@@ -12,6 +12,7 @@ from typing import Any
 from soar import __version__
 from soar.cli.commands import COMMANDS, overview
 from soar.errors import ConfigError, SoarError, UnknownNameError
+from soar.extras import advice
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -38,6 +39,11 @@ def run(arguments: Sequence[str]) -> int:
         _parse(first, arguments[1:]).run()
     except SoarError as error:
         sys.stderr.write(f"error: {error}\n")
+        return 2
+    except ImportError as error:
+        if not (said := advice(error)):
+            raise
+        sys.stderr.write(f"error: soar {first}: {said}\n")
         return 2
     return 0
 

@@ -55,15 +55,16 @@ class Serve:
 
         from soar.errors import ConfigError
 
-        if missing := [name for name in ("fastapi", "uvicorn", "httpx2") if importlib.util.find_spec(name) is None]:
+        if missing := [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]:
             raise ConfigError(f"serving needs {', '.join(missing)}. Install it: pip install 'soar-robot[serve]'")
 
         from soar.base_models import default_weights
         from soar.cli.tables import say
         from soar.remote.wire import Limits
         from soar.serving.application import ServiceConfig
+        from soar.serving.auth import choose_token
         from soar.serving.batching import BatchConfig
-        from soar.serving.server import ServerConfig, choose_token, serve
+        from soar.serving.server import ServerConfig, serve
 
         token, new = choose_token() if self.require_token else (None, False)
         weights = "vqa" if self.kind == "vlm" else self.kind

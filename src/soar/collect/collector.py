@@ -8,8 +8,8 @@ recovered ends the collection with `RobotFault("unrecoverable")`. A model whose 
 (`soar.remote.fallbacks`): the episode goes on, and the journal says what was done instead, and how often.
 
 Resume. What is finished is what is in the store: episodes of the same run, round and robot are counted, and collection goes
-on with the next index. Everything random in an episode derives from (seed, robot, index, attempt), so that no episode
-depends on what the process did before it was killed, and none is repeated.
+on with the index after the last one's, also when some in between were deleted. Everything random in an episode derives from
+(seed, robot, index, attempt), so that no episode depends on what the process did before it was killed, and none is repeated.
 """
 
 from __future__ import annotations
@@ -87,8 +87,22 @@ class Collector:
 
     def collected(self) -> int:
         """Return the number of episodes in the store from this run, round and robot."""
+        return self._store.count(self._mine())
+
+    def next_index(self) -> int:
+        """Return the first index after those of the episodes in the store from this run, round and robot."""
+        prefix = self._id_prefix()
+        ids = [record.id for record in self._store.episodes(self._mine()) if record.id.startswith(prefix)]
+        numbers = [int(id.removeprefix(prefix)) for id in ids if id.removeprefix(prefix).isdecimal()]
+        return max(numbers, default=-1) + 1
+
+    def _mine(self) -> str:
         key = self._provenance
-        return self._store.count(f"run = {quoted(key.run)} AND round = {key.round} AND robot = {quoted(key.robot)}")
+        return f"run = {quoted(key.run)} AND round = {key.round} AND robot = {quoted(key.robot)}"
+
+    def _id_prefix(self) -> str:
+        key = self._provenance
+        return f"{key.run}-{key.round:03d}-{key.robot}-"
 
     def run(
         self,
@@ -110,12 +124,12 @@ class Collector:
         Raises:
             RobotFault: `unrecoverable`: the robot could not be recovered, or too many episodes in a row were dropped.
         """
-        index, drops = self.collected(), 0
+        count, index, drops = self.collected(), self.next_index(), 0
         faults: list[str] = []
-        while index < episodes and not stopping():
+        while count < episodes and not stopping():
             episode = self.run_episode(index, attempt=drops, faults=faults)
             if episode is not None:
-                index, drops = index + 1, 0
+                count, index, drops = count + 1, index + 1, 0
                 faults.clear()
                 if on_episode is not None:
                     on_episode(episode)
@@ -125,7 +139,7 @@ class Collector:
                 fault = RobotFault("unrecoverable", f"{drops} episodes in a row were dropped: {faults[-1]}")
                 self._journal.append("unrecoverable", robot=self._provenance.robot, detail=fault.detail)
                 raise fault
-        return index
+        return count
 
     def run_episode(self, index: int, *, attempt: int = 0, faults: list[str] | None = None) -> Episode | None:
         """Run one episode from home to store.
@@ -199,7 +213,7 @@ class Collector:
             labels.append(Label(success=self._truth(task), probability=None, source="simulator"))
         key = self._provenance
         return Episode(
-            id=f"{key.run}-{key.round:03d}-{key.robot}-{index:05d}",
+            id=f"{self._id_prefix()}{index:05d}",
             scene=self._scene.name,
             instruction=task.instruction,
             images_THWC=result.images_THWC,

@@ -63,6 +63,10 @@ class CollectionConfig:
             raise ConfigError(f"collection.set_table_every must be at least 1, or 0 for never; got {self.set_table_every}")
         if not 0 < self.threshold < 1:
             raise ConfigError(f"collection.threshold must be between 0 and 1, both excluded; got {self.threshold}")
+        if self.proposal.notify and not self.proposal.notify.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"collection.proposal.notify must be the http:// or https:// URL of a webhook, got {self.proposal.notify!r}"
+            )
         if self.proposal.notify and not self.watch_objects:
             raise ConfigError(
                 "collection.proposal.notify tells of objects that are missing, and nobody looks: set watch_objects: true"

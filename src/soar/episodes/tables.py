@@ -66,6 +66,13 @@ def create(uri: str, *, exist_ok: bool) -> None:
         raise StoreError(f"{uri} already holds an episode store; open it with mode='open', or choose another folder")
 
 
+def exist(uri: str | Path) -> bool:
+    """Whether there is a store, or what is left of one; makes nothing."""
+    where = location(uri)
+    with explaining("open", where):
+        return any(Path(path(where, table)).is_dir() if is_local(where) else _exists(path(where, table)) for table in _TABLES)
+
+
 def check_exist(uri: str) -> None:
     """Say clearly when there is no store.
 

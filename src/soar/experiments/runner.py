@@ -41,8 +41,9 @@ from soar.pretraining.recording import record
 from soar.robots.workcell import SIMULATED
 from soar.scenes import load_scene
 from soar.training.config import PolicyTrainingConfig, following_instructions
-from soar.training.cotraining import AutonomousData, cotrain
+from soar.training.cotraining import AutonomousData
 from soar.training.data import SourceConfig
+from soar.training.learner import ImitationLearner, LearningData
 
 HEADROOM_SEED = 3
 Progress = Callable[[str, int, int, str], None]
@@ -251,18 +252,17 @@ def train_variant(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
         )
     config = dataclasses.replace(
         config,
-        fit=dataclasses.replace(config.fit, seed=int(item["seed"]), steps=int(item["steps"])),
+        fit=dataclasses.replace(config.fit, steps=int(item["steps"])),
         autonomous=source,
         upsampling=preset.improvement.policy.upsampling,
         autonomous_cap=preset.improvement.policy.autonomous_cap,
         autonomous_share=variant.share,
     )
-    cotrain(
-        config,
+    ImitationLearner(config).learn(
+        None if variant.from_scratch else Path(item["policy"]),
+        LearningData(pretraining=Path(item["pretraining"]), autonomous=autonomous),
         Path(item["out"]),
-        pretraining=Path(item["pretraining"]),
-        autonomous=autonomous,
-        initial=None if variant.from_scratch else Path(item["policy"]),
+        seed=int(item["seed"]),
         on_step=lambda done, total, _metrics: report(done=done, total=total) if done % 20 == 0 else None,
     )
     return {}

@@ -10,22 +10,24 @@ objects in new random places, as a person who comes in the morning would have pu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from soar.collect.config import CollectionConfig
 from soar.collect.listeners import Listener
-from soar.collect.models import Models, check_models, open_subgoals, open_vlm
+from soar.collect.models import ORACLE, Models, check_models, open_subgoals, open_vlm
+from soar.episodes import tables
 from soar.episodes.store import EpisodeStore, quoted
-from soar.errors import ConfigError
+from soar.errors import ConfigError, RobotFault
 from soar.event_log import Journal
 from soar.fleet.processes import run_workers
 from soar.fleet.session import SessionConfig, episode_report, run_robot, run_session
 from soar.policies.base import Policy
-from soar.robots.workcell import Workcell, load_workcell
-from soar.tasks.open_vocabulary import read_constitution
-from soar.vlm.loading import load_language_model
+from soar.robots.workcell import Workcell, WorkcellConfig, load_workcell
+from soar.run_claim import RunClaim
+from soar.tasks.loading import open_proposer
 
 OnEpisode = Callable[[int, int, dict[str, Any]], None]
 
@@ -44,6 +46,7 @@ def collect(
     image_size: int | None = None,
     on_episode: OnEpisode | None = None,
     listeners: Sequence[Listener] = (),
+    claim: RunClaim | None = None,
 ) -> int:
     """Collect until the store holds `config.episodes` episodes of this run and round.
 
@@ -60,67 +63,116 @@ def collect(
         image_size: Of simulated cameras [px]; the policy's by default.
         on_episode: Called after each episode with (episodes done, episodes in all, see `episode_report`).
         listeners: Told what a real robot does (see `soar.collect.listeners`).
+        claim: Of the run's folder, which is compared when all else was found valid, and held while robots work.
 
     Returns:
         How many episodes of this run and round the store holds.
 
     Raises:
-        ConfigError: The workcell, the scene or a number is invalid.
+        ConfigError: The workcell, the scene or a number is invalid, or the run is another one.
         CheckpointError: A model cannot be loaded.
         StoreError: The store cannot be written; what was stored is kept.
-        RobotFault: `unrecoverable`.
+        RobotFault: `unrecoverable`, after all other robots have done what they could; the message names those that failed.
     """
     if workers < 1:
         raise ConfigError(f"collect: workers must be at least 1, got {workers}")
     # What can be wrong is opened here first: an error in a worker is a worse message, and nothing is made before.
     cell, policy = load_workcell(workcell), check_models(models)
-    if config.proposal.constitution:
-        read_constitution(Path(config.proposal.constitution))
-        load_language_model(config.proposal.lister or models.vlm)
     questions = Path(config.proposal.questions) if config.proposal.questions else None
     size = image_size or policy.image_size
-    with cell.open(image_size=size, questions=questions) as opened:
-        check_abilities(opened, models, policy, config)
-        episodes = EpisodeStore(store, mode="open_or_create")
-        mine = episodes.episodes(f"run = {quoted(run)} AND round = {round}")
-        left, done = max(0, config.episodes - len(mine)), len(mine)
-        if on_episode is not None:
-            on_episode(done, config.episodes, {})
-        names = [f"{cell.name}-{number}" for number in range(config.robots)] if cell.simulated else [cell.name]
-        have = {name: sum(record.provenance.robot == name for record in mine) for name in names}
-        sessions = [
-            SessionConfig(
-                models=models,
-                workcell=workcell,
-                robot=name,
-                image_size=size,
-                store=str(store),
-                journal=str(journal),
-                # Robots of an earlier call with more of them keep what they have done; the rest is shared out.
-                episodes=have[name] + left // len(names) + (number < left % len(names)),
-                run=run,
-                round=round,
-                seed=seed,
-                config=config,
-            )
-            for number, name in enumerate(names)
-        ]
-        sessions = [session for session in sessions if session.episodes > have[session.robot]]
-
-        def receive(report: dict[str, Any]) -> None:
-            nonlocal done
-            done += 1
+    what = what_it_is(cell, models, policy, seed, store="" if claim is None else _place(store, claim.folder))
+    what["settings"] = {"round": round, "workers": workers, "models": asdict(models), "collection": asdict(config)}
+    with ExitStack() as held:
+        with cell.open(image_size=size, questions=questions) as opened:
+            check_abilities(opened, models, policy, config)
+            if claim is not None:
+                claim.check(what)
+            _check_store(store, run, cell)
+            episodes = EpisodeStore(store, mode="open_or_create")
+            if claim is not None:
+                held.enter_context(claim.hold(what))
+            mine = episodes.episodes(f"run = {quoted(run)} AND round = {round}")
+            left, done = max(0, config.episodes - len(mine)), len(mine)
             if on_episode is not None:
-                on_episode(done, config.episodes, report)
+                on_episode(done, config.episodes, {})
+            names = [f"{cell.name}-{number}" for number in range(config.robots)] if cell.simulated else [cell.name]
+            have = {name: sum(record.provenance.robot == name for record in mine) for name in names}
+            sessions = [
+                SessionConfig(
+                    models=models,
+                    workcell=workcell,
+                    robot=name,
+                    image_size=size,
+                    store=str(store),
+                    journal=str(journal),
+                    # Robots of an earlier call with more of them keep what they have done; the rest is shared out.
+                    episodes=have[name] + left // len(names) + (number < left % len(names)),
+                    run=run,
+                    round=round,
+                    seed=seed,
+                    config=config,
+                )
+                for number, name in enumerate(names)
+            ]
+            sessions = [session for session in sessions if session.episodes > have[session.robot]]
 
-        if not cell.simulated and sessions:
-            run_session(opened, sessions[0], on_episode=lambda episode: receive(episode_report(episode)), listeners=listeners)
-    if cell.simulated:
-        items = [asdict(session) for session in sessions]
-        run_workers(
-            run_robot, items, workers=workers, journal=Journal(journal), on_report=lambda _index, report: receive(report)
-        )
+            def receive(report: dict[str, Any]) -> None:
+                nonlocal done
+                done += 1
+                if on_episode is not None:
+                    on_episode(done, config.episodes, report)
+
+            if not cell.simulated and sessions:
+                run_session(
+                    opened, sessions[0], on_episode=lambda episode: receive(episode_report(episode)), listeners=listeners
+                )
+        if cell.simulated:
+            results = run_workers(
+                run_robot,
+                [asdict(session) for session in sessions],
+                workers=workers,
+                journal=Journal(journal),
+                on_report=lambda _index, report: receive(report),
+            )
+            if lost := [result["unrecoverable"] for result in results if "unrecoverable" in result]:
+                raise RobotFault(
+                    "unrecoverable",
+                    f"{'; '.join(lost)}. The other {len(names) - len(lost)} of {len(names)} robots have done what they had to",
+                )
     return episodes.count(f"run = {quoted(run)} AND round = {round}")
+
+
+def what_it_is(cell: WorkcellConfig, models: Models, policy: Policy, seed: int, store: str) -> dict[str, Any]:
+    """Return what makes a run of collection the same run when it is continued."""
+    return {
+        "workcell": {"name": cell.name, "driver": cell.robot.driver},
+        "scene": {"name": cell.scene.name, "objects": list(cell.scene.objects)},
+        "seed": seed,
+        "models": {"policy": policy.conditioning, "subgoals": _kind(models.subgoals), "vlm": _kind(models.vlm)},
+        "store": store,
+    }
+
+
+def _kind(model: str) -> str:
+    return model if model in (ORACLE, "human") else "model"
+
+
+def _place(store: str | Path, folder: Path) -> str:
+    """Return where a store is; one in the run's folder stays there when that is moved."""
+    path = Path(store)
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(store)
+
+
+def _check_store(store: str | Path, run: str, cell: WorkcellConfig) -> None:
+    """Refuse a store in which a run of this name is of another scene, and one that cannot be read; makes nothing."""
+    if not tables.exist(store):
+        return
+    scenes = {record.scene for record in EpisodeStore(store).episodes(f"run = {quoted(run)}")} - {cell.scene.name}
+    if scenes:
+        raise ConfigError(
+            f"{store} holds episodes of a run {run!r} in another scene: {', '.join(sorted(scenes))} there, {cell.scene.name} "
+            "now. Name another folder with --run."
+        )
 
 
 def check_abilities(workcell: Workcell, models: Models, policy: Policy, config: CollectionConfig) -> None:
@@ -131,7 +183,8 @@ def check_abilities(workcell: Workcell, models: Models, policy: Policy, config: 
     """
     if policy.conditioning == "goal":
         open_subgoals(models.subgoals, workcell)
-    open_vlm(models.vlm, workcell)
+    vlm = open_vlm(models.vlm, workcell)
+    open_proposer(config.proposal, vlm, models.vlm, workcell.scene.tasks, seed=0)
     if config.set_table_every and workcell.set_table is None:
         raise ConfigError(
             f"set_table_every {config.set_table_every}: nobody sets the table of workcell {workcell.name!r}, since its driver "

@@ -21,6 +21,7 @@ from soar.collect.listeners import Listener, Listeners
 from soar.collect.models import Models, open_subgoals, open_vlm
 from soar.configuration import validate
 from soar.episodes.store import EpisodeStore, quoted
+from soar.errors import RobotFault
 from soar.event_log import Journal
 from soar.fleet.processes import Reporter
 from soar.policies.base import Policy
@@ -29,8 +30,10 @@ from soar.policies.loading import load_policy
 from soar.robots.workcell import Workcell, open_workcell
 from soar.seeding import derive_seed
 from soar.tasks import PresenceChecker, SuccessDetector
+from soar.tasks.detection import log_missing
 from soar.tasks.loading import open_proposer
 from soar.tasks.notification import MissingObjectWebhook
+from soar.tasks.open_vocabulary import read_constitution
 from soar.types import Episode, Provenance, Task
 
 
@@ -111,12 +114,10 @@ def run_session(
     )
     presence = None
     if config.watch_objects:
-        webhook = MissingObjectWebhook(proposal.notify, session.robot) if proposal.notify else None
-        presence = (
-            PresenceChecker(vlm, workcell.scene.tasks)
-            if webhook is None
-            else PresenceChecker(vlm, workcell.scene.tasks, webhook)
-        )
+        told_missing = MissingObjectWebhook(proposal.notify, session.robot) if proposal.notify else log_missing
+        # A model that lists tasks may name any object that the constitution allows.
+        allowed = read_constitution(Path(proposal.constitution)).objects if proposal.constitution else ()
+        presence = PresenceChecker(vlm, workcell.scene.tasks, told_missing, objects=allowed)
 
     def exploring(seed: int) -> Policy:
         return Explorer(policy, config.exploration, action_std=policy.action_std, seed=seed)
@@ -160,7 +161,7 @@ def run_session(
         truth=None if truth is None else truth_of,
         listeners=told,
     )
-    begun = collector.collected()
+    begun = collector.next_index()
     set_table(begun)
     try:
         collector.run(session.episodes, stopping=stopping, on_episode=on_episode)
@@ -169,14 +170,22 @@ def run_session(
 
 
 def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
-    """Run the session of one simulated robot (worker entry point); reports each episode as `episode_report` does."""
+    """Run the session of one simulated robot (worker entry point); reports each episode as `episode_report` does.
+
+    Returns:
+        Nothing, or under `unrecoverable` what became of a robot that cannot be recovered.
+    """
     session = validate(SessionConfig, item, "session")
-    run_session(
-        simulated_workcell(session.workcell, session.image_size, session.questions),
-        session,
-        stopping=lambda: report.stopping,
-        on_episode=lambda episode: report(**episode_report(episode)),
-    )
+    try:
+        run_session(
+            simulated_workcell(session.workcell, session.image_size, session.questions),
+            session,
+            stopping=lambda: report.stopping,
+            on_episode=lambda episode: report(**episode_report(episode)),
+        )
+    except RobotFault as fault:
+        # The others need not suffer for it: whoever waits for a process begins all the same.
+        return {"unrecoverable": f"{session.robot}: {fault.detail.removeprefix(f'{session.robot}: ')}"}
     return {}
 
 

@@ -13,10 +13,8 @@ from soar.errors import ConfigError
 from soar.evaluation.trial_running import check_judge
 from soar.fleet.collection import check_abilities
 from soar.improve.preset import Preset
-from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.robots.workcell import load_workcell
-from soar.training.config import PolicyTrainingConfig
-from soar.training.policy import load_parent
+from soar.training.learner import ImitationLearner
 
 EvaluateName = Literal["truth", "person", "vlm", "off"]
 CHANGEABLE = ("preset.improvement.rounds", "preset.workers")
@@ -81,20 +79,9 @@ def check(config: ImproveConfig) -> None:
             check_judge(workcell, judge=config.evaluate, vlm=config.models.vlm, name=config.judge_name)
 
 
-def recipe_of(config: ImproveConfig, initial: str | Path) -> PolicyTrainingConfig:
-    """Return the training that goes on from a policy; it is told what that policy is told."""
-    recipe, told = config.preset.improvement.policy, LearnedPolicy.load(initial).network.config
-    network = dataclasses.replace(recipe.network, conditioning=told.conditioning, instruction=told.instruction)
-    return dataclasses.replace(recipe, network=network)
-
-
 def checked_policy(folder: str | None, config: ImproveConfig) -> str | None:
     """Return the name of a policy that the training can go on from, and whose lineage the report can tell."""
-    if folder is None:
-        return None
-    parent = load_parent(Path(folder), recipe_of(config, folder).network)
-    read_lineage(folder)
-    return parent.id
+    return None if folder is None else ImitationLearner(config.preset.improvement.policy).check(Path(folder))
 
 
 def plain(config: ImproveConfig) -> dict[str, Any]:

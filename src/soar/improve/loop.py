@@ -30,7 +30,7 @@ from soar.evaluation.person import evaluate_by_person
 from soar.evaluation.promotion import Practice, Verdict, practised_not_worse
 from soar.evaluation.runner import evaluate
 from soar.fleet.collection import collect
-from soar.improve.config import CHANGEABLE, ImproveConfig, check, checked_policy, plain, recipe_of
+from soar.improve.config import CHANGEABLE, ImproveConfig, check, checked_policy, plain
 from soar.improve.practice import practice
 from soar.improve.run_folder import RunFolder
 from soar.improve.run_report import write_run_report
@@ -38,7 +38,9 @@ from soar.nn.model_files import copy_model
 from soar.pretraining.recording import record
 from soar.progress import Progress
 from soar.robots.workcell import load_workcell
-from soar.training.cotraining import AutonomousData, cotrain
+from soar.run_claim import RunClaim
+from soar.training.cotraining import AutonomousData
+from soar.training.learner import ImitationLearner, LearningData
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,17 +78,25 @@ def improve(config: ImproveConfig, on_progress: Progress = lambda phase, done, t
         CheckpointError: A model cannot be loaded.
         SoarError: Something cannot be written; what was finished is kept.
     """
-    # What is wrong with the models or the scene must not leave a folder behind.
+    # What is wrong with the models, the scene or the folder must not leave anything behind.
+    claim = RunClaim(folder=config.run, command="soar improve", changeable=CHANGEABLE)
+    claim.check()
     check(config)
     base, learner = (checked_policy(folder, config) for folder in (config.models.policy, config.learner))
     if config.pretraining is not None:
         EpisodeStore(config.pretraining)
-    folder = RunFolder(config.run)
-    if any(event["round"] == 0 for event in folder.events("round_finished")):
+    if any(event["round"] == 0 for event in RunFolder(config.run).events("round_finished")):
         raise ConfigError(
             f"{config.run} holds a run of an earlier version, whose rounds began with 0: name another folder with --run"
         )
-    folder.claim(plain(config) | {"base": base, "learner": learner}, CHANGEABLE)
+    what = plain(config) | {"base": base, "learner": learner}
+    claim.check(what)
+    with claim.hold(what):
+        return _improve(config, on_progress)
+
+
+def _improve(config: ImproveConfig, on_progress: Progress) -> Improvement:
+    folder = RunFolder(config.run)
     for source, target in ((config.models.policy, folder.policy(0)), (config.learner, folder.learner)):
         if source is not None and not (target / "config.json").exists():
             copy_model(Path(source), target)
@@ -263,14 +273,14 @@ class _Loop:
             return False
         if not begun:
             self._folder.journal.append("training", round=round, data=version)
-        phase, recipe = f"train, round {round}", recipe_of(self._config, initial)
+        phase = f"train, round {round}"
+        pretraining = self._config.pretraining or self._folder.pretraining / "episodes"
         with self._folder.timed(phase):
-            cotrain(
-                dataclasses.replace(recipe, fit=dataclasses.replace(recipe.fit, seed=self._config.seed)),
+            ImitationLearner(learned.policy).learn(
+                initial,
+                LearningData(pretraining=pretraining, autonomous=data),
                 self._folder.policy(round),
-                pretraining=self._config.pretraining or self._folder.pretraining / "episodes",
-                autonomous=data,
-                initial=initial,
+                seed=self._config.seed,
                 device=self._config.device,
                 on_step=lambda done, total, metrics: self._on_progress(
                     phase, done, total, f"loss {metrics.get('loss', 0.0):.2f}"

@@ -7,20 +7,15 @@ The journal decides; `current` is a convenience for people and robots, and is pu
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from soar.configuration import differences, read_yaml
-from soar.errors import ConfigError, SoarError
+from soar.errors import SoarError
 from soar.event_log import Journal, read_journal
-from soar.files import write_text
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,28 +65,6 @@ class RunFolder:
     def events(self, event: str) -> list[dict[str, Any]]:
         """Return the events of one name, oldest first."""
         return read_journal(self.journal_file, event)
-
-    def claim(self, config: Mapping[str, Any], changeable: tuple[str, ...]) -> None:
-        """Write the run's configuration, or refuse a folder whose run has another one.
-
-        Args:
-            config: Plain values, nested.
-            changeable: Dotted names of what may differ from call to call.
-
-        Raises:
-            ConfigError: The folder's configuration differs; the message names the keys.
-            SoarError: The folder cannot be written.
-        """
-        path = self.path / "config.yaml"
-        mine: dict[str, Any] = json.loads(json.dumps(config))
-        if path.exists():
-            fields = differences(read_yaml(path), mine, ignoring=changeable)
-            if fields:
-                raise ConfigError(
-                    f"{self.path} holds a run with another configuration: {', '.join(fields)}. "
-                    "Use the same flags to resume it, or name another folder with --run."
-                )
-        write_text(path, yaml.safe_dump(mine, sort_keys=False))
 
     def deployed(self, before_round: int | None = None) -> int:
         """Return the number of the policy that is deployed when a round begins; None: after all that happened."""

@@ -10,12 +10,12 @@ a YAML file               `backend: remote` with the fields of `RemoteConfig`
 from __future__ import annotations
 
 import functools
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soar.configuration import read_yaml, validate
-from soar.errors import ConfigError, UnknownNameError
+from soar.errors import UnknownNameError
+from soar.extras import require
 from soar.policies.base import Policy
 from soar.references import is_reference, made
 from soar.remote.wire import is_url
@@ -49,19 +49,14 @@ def load_policy(name: str) -> Policy:
         from soar.policies.onnx import ExportedPolicy
 
         return ExportedPolicy.load(path)
-    if importlib.util.find_spec("torch") is None:
-        raise ConfigError(
-            f"policy {name}: a policy's folder needs torch. Install it: pip install 'soar-robot[train]'; or name an ONNX file "
-            "(soar export-policy) or the URL of a server (soar serve policy)"
-        )
+    instead = "name an ONNX file (soar export-policy) or the URL of a server (soar serve policy)"
+    require("torch", f"policy {name}: a policy's folder", instead)
     from soar.policies.learned import LearnedPolicy
 
     return LearnedPolicy.load(path)
 
 
 def _remote(data: dict[str, object], where: str) -> RemotePolicy:
-    if importlib.util.find_spec("httpx2") is None:
-        raise ConfigError(f"{where} needs httpx2. Install it: pip install 'soar-robot[serve]'")
     from soar.policies.remote import RemotePolicy
     from soar.remote.client import RemoteConfig
 

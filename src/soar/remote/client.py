@@ -24,11 +24,9 @@ from typing import Any, Literal
 import httpx2
 
 from soar.errors import ConfigError, ModelServerError
-from soar.remote.wire import NO_PROXY, Encoding, Limits, is_loopback, is_url
+from soar.remote.wire import NO_PROXY, TOKEN, Encoding, Limits, is_loopback, is_url
 from soar.seeding import generator
 
-TOKEN = "SOAR_TOKEN"
-"""Environment variable of the token, of servers and clients alike."""
 PROTOCOL = 1
 """Version of what servers and clients say to each other."""
 _LONGEST_WAIT_S = 5.0

@@ -27,6 +27,8 @@ from PIL import Image as Pillow
 from soar.errors import ConfigError, SoarError
 from soar.types import Image
 
+TOKEN = "SOAR_TOKEN"
+"""Environment variable of the token, of servers and clients alike."""
 NO_PROXY = dict.fromkeys(("http://", "https://", "all://"))
 """Mounts of an HTTP client that asks no proxy: between a machine and itself one answers in the server's place."""
 Encoding = Literal["png", "jpeg", "raw"]

@@ -28,8 +28,11 @@ class Robot(Protocol):
         """Return what the robot perceives now."""
         ...
 
-    def act(self, action: Action) -> None:
-        """Execute one action (7,); returns when it is finished, `STEP_S` later."""
+    def act(self, action: Action) -> Action | None:
+        """Execute one action (7,); returns when it is finished, `STEP_S` later.
+
+        A robot that bounds actions itself returns the one (7,) that it executed, which is then what is recorded.
+        """
         ...
 
     def home(self) -> None:

@@ -55,9 +55,10 @@ class Driver:
         observation: Observation = self._call("observe")
         return observation
 
-    def act(self, action: Action) -> None:
-        """Execute one action (7,)."""
-        self._call("act", action)
+    def act(self, action: Action) -> Action | None:
+        """Execute one action (7,); returns what the driver returns."""
+        executed: Action | None = self._call("act", action)
+        return executed
 
     def home(self) -> None:
         """Go to the pose from which every episode starts."""

@@ -1,6 +1,7 @@
 """Robots by name: `configs/robots/NAME.yaml` says which driver a robot has and how far one action may go.
 
-    driver: my_lab.arm:open_arm            # MODULE:NAME, called with `options`; it returns a `soar.robots.base.Robot`
+    driver: my_lab.arm:open_arm            # MODULE:NAME, called with `options`; it returns a `soar.robots.base.Robot`; or
+                                           # `remote`: a robot behind `soar robot serve` (`soar.robots.remote`)
     options: {port: /dev/ttyUSB0}
     limits: {translation_m: 0.03, rotation_rad: 0.2, lag_m: 0.0}
     workspace: {low: [0.15, -0.2, 0.01], high: [0.4, 0.2, 0.25]}     # [m], when neither workcell nor scene says
@@ -28,6 +29,9 @@ from soar.robots.safety import SafetyLimits
 from soar.robots.timeouts import Timeouts
 from soar.types import WorkspaceBox
 
+SHORT = {"remote": "soar.robots.remote:open_robot"}
+"""Drivers that come with SOAR, by a word."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobotConfig:
@@ -52,8 +56,11 @@ class RobotConfig:
     folder: Path | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "driver", SHORT.get(self.driver, self.driver))
         if not is_reference(self.driver):
-            raise ConfigError(f"robot: driver {self.driver!r} must be MODULE:NAME, such as my_lab.arm:open_arm")
+            raise ConfigError(
+                f"robot: driver {self.driver!r} must be MODULE:NAME, such as my_lab.arm:open_arm, or {', '.join(SHORT)}"
+            )
 
     def make(self, **offered: Any) -> Any:
         """Return what the driver makes of the options, and of those of the offered arguments that it has a parameter for.

@@ -138,7 +138,9 @@ class SafeRobot:
         assert self._measured is not None and self._commanded is not None  # noqa: PT018 - observe() sets both
         safe = self._bound(values, self._measured, self._commanded)
         with as_fault("act"):
-            self._robot.act(safe)
+            executed = self._robot.act(safe)
+        if executed is not None:
+            safe = _check_executed(executed)
         self._last_action = safe
         self._commanded = self._commanded.after(safe[:3].astype(np.float64), self._measured, self._limits.lag_m)
         self._measured = None
@@ -222,6 +224,14 @@ def _check_observation(observation: Observation, size: tuple[int, int] | None) -
         raise SafetyError(f"the driver's state has shape {state.shape}; expected ({STATE_DIM},), see soar.types.Observation")
     if not np.all(np.isfinite(state)):
         raise RobotFault("motor", f"the joint readings are not finite: {state}")
+
+
+def _check_executed(executed: Action) -> Action:
+    """Return what a driver says that it executed."""
+    values = np.asarray(executed)
+    if values.dtype.kind not in "fiu" or values.shape != (ACTION_DIM,) or not np.all(np.isfinite(values)):
+        raise RobotFault("driver", f"act() returned {str(executed)[:60]}: neither None nor the action (7,) that was executed")
+    return values.astype(np.float32)
 
 
 def _by(size: tuple[int, ...]) -> str:

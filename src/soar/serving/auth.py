@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import os
+import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 from soar.errors import ConfigError
+from soar.remote.wire import TOKEN
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -44,6 +47,12 @@ class AuthConfig:
             raise ConfigError(
                 f"a token is at least {_SHORTEST_TOKEN} ASCII characters without spaces; leave it out, and one is made"
             )
+
+
+def choose_token() -> tuple[str, bool]:
+    """Return the token of the environment variable SOAR_TOKEN or else a new one, and whether it is new."""
+    given = os.environ.get(TOKEN, "")
+    return (given, False) if given else (secrets.token_urlsafe(32), True)
 
 
 class _RefusedError(Exception):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +13,6 @@ from fastapi import FastAPI
 from soar.errors import ConfigError
 from soar.nn.devices import usable_device
 from soar.policies.learned import LearnedPolicy
-from soar.remote.client import TOKEN
 from soar.serving.application import ServiceConfig
 from soar.serving.auth import App, Auth, AuthConfig
 from soar.serving.chat import chat_application
@@ -59,12 +56,6 @@ class ServerConfig:
     def auth(self) -> AuthConfig:
         """Return who may ask."""
         return AuthConfig(token=self.token, bytes=self.service.limits.bytes)
-
-
-def choose_token() -> tuple[str, bool]:
-    """Return the token of the environment variable SOAR_TOKEN or else a new one, and whether it is new."""
-    given = os.environ.get(TOKEN, "")
-    return (given, False) if given else (secrets.token_urlsafe(32), True)
 
 
 def build(config: ServerConfig) -> tuple[App, str]:

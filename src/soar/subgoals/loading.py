@@ -14,11 +14,11 @@ sampling.yaml, which says how it is sampled instead of the paper; what a YAML fi
 from __future__ import annotations
 
 import functools
-import importlib.util
 from pathlib import Path
 
 from soar.configuration import read_yaml, validate
-from soar.errors import ConfigError, UnknownNameError
+from soar.errors import UnknownNameError
+from soar.extras import require
 from soar.references import is_reference, made
 from soar.remote.wire import is_url
 from soar.subgoals.base import SubgoalModel
@@ -50,14 +50,14 @@ def load_subgoal_model(name: str) -> SubgoalModel:
         return _diffusion(data, name)
     if (path / "model_index.json").exists():
         return _diffusion({"model": name}, name)
+    require("torch", f"subgoal model {name}: a model's folder", "name the URL of a server (soar serve subgoal)")
     from soar.subgoals.flow import FlowSubgoalModel
 
     return FlowSubgoalModel.load(path)
 
 
 def _diffusion(data: dict[str, object], where: str) -> SubgoalModel:
-    if importlib.util.find_spec("diffusers") is None:
-        raise ConfigError(f"{where} needs diffusers. Install it: pip install 'soar-robot[foundation]'")
+    require("diffusers", where)
     from soar.subgoals.diffusion import SAMPLING, DiffusionConfig, DiffusionSubgoals
 
     if (beside := Path(str(data.get("model"))) / SAMPLING).is_file():
@@ -66,8 +66,6 @@ def _diffusion(data: dict[str, object], where: str) -> SubgoalModel:
 
 
 def _remote(data: dict[str, object], where: str) -> SubgoalModel:
-    if importlib.util.find_spec("httpx2") is None:
-        raise ConfigError(f"{where} needs httpx2. Install it: pip install 'soar-robot[serve]'")
     from soar.remote.client import RemoteConfig
     from soar.subgoals.remote import RemoteSubgoals
 

@@ -71,11 +71,19 @@ class PresenceChecker:
         vlm: Answers "Is there a … on the table?".
         tasks: The scene's tasks; the objects that they name are watched.
         notify: Called with an object's name, once for each time that it disappears. Logs a warning by default.
+        objects: Further ones to watch, which tasks may name that nobody has listed yet.
     """
 
-    def __init__(self, vlm: VisionLanguageModel, tasks: Sequence[Task], notify: Callable[[str], None] = log_missing) -> None:
+    def __init__(
+        self,
+        vlm: VisionLanguageModel,
+        tasks: Sequence[Task],
+        notify: Callable[[str], None] = log_missing,
+        *,
+        objects: Sequence[str] = (),
+    ) -> None:
         self._vlm, self._tasks, self._notify = vlm, tuple(tasks), notify
-        self._objects = tuple(dict.fromkeys(name for task in tasks for name in task.objects))
+        self._objects = tuple(dict.fromkeys([*(name for task in tasks for name in task.objects), *objects]))
         self._missing: frozenset[str] = frozenset()
 
     @property

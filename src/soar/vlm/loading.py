@@ -12,18 +12,17 @@ The simulator's `oracle` needs a simulator, so the rooms that have one know that
 from __future__ import annotations
 
 import functools
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 from soar.configuration import read_yaml, validate
 from soar.errors import ConfigError, UnknownNameError
+from soar.extras import require
 from soar.references import is_reference, made
 from soar.vlm.base import LanguageModel, VisionLanguageModel
 
 HUMAN = "human"
-_MODULES = {"openai": ("openai", "httpx2"), "transformers": ("transformers",)}
-"""What each backend imports."""
+_BACKENDS = ("openai", "transformers")
 
 
 @functools.cache
@@ -43,6 +42,7 @@ def load_vlm(name: str) -> VisionLanguageModel:
         from soar.vlm.human import HumanVLM
 
         return HumanVLM()
+    require("torch", f"vision-language model {name}: a model's folder", "name the YAML file of one behind a server")
     from soar.vlm.vqa import VQAModel
 
     return VQAModel.load(Path(name))
@@ -94,18 +94,15 @@ def _open_backend(name: str) -> Any:
     data = read_yaml(path)
     backend = data.pop("backend", None)
     data.pop("decoder", None)
-    if backend not in _MODULES:
-        raise UnknownNameError("backend", str(backend), _MODULES, f"Give one as `backend:` in {path}.")
-    if missing := [module for module in _MODULES[backend] if importlib.util.find_spec(module) is None]:
-        raise ConfigError(
-            f"{path}: the backend {backend!r} needs {', '.join(missing)}. Install it: pip install 'soar-robot[foundation]'"
-        )
+    if backend not in _BACKENDS:
+        raise UnknownNameError("backend", str(backend), _BACKENDS, f"Give one as `backend:` in {path}.")
     if backend == "openai":
         from soar.vlm.openai_client import OpenAIConfig, OpenAIModel
 
         if data.get("cache"):
             data["cache"] = str(path.parent / str(data["cache"]))
         return OpenAIModel(validate(OpenAIConfig, data, str(path)))
+    require("transformers", f"{path}: the backend {backend!r}")
     from soar.vlm.transformers_model import TransformersConfig, TransformersModel
 
     if (beside := path.parent / str(data.get("model"))).is_dir():

@@ -1,0 +1,321 @@
+"""A robot in another environment: another Python, other pins (LeRobot, ROS, a simulator), behind `soar robot serve`.
+
+    driver: remote
+    options: {url: http://127.0.0.1:8124, token: …}      # without a token, that of the environment variable SOAR_TOKEN
+
+    GET  /v1/robot          what it is: protocol, abilities, how long its calls may take
+    POST /v1/robot/CALL     {"seq": 7, …} → {"result": …}, {"fault": {"kind": …, "detail": …}} or {"unsafe": …}
+
+The connection is the session: it begins with the call `open` and ends with `close`, or when the connection is lost, and then
+the robot's side leaves the arm safe. Every call carries the next number, so that none is executed twice. Nothing is sent again:
+when a connection is lost while an action runs, nobody knows whether it was executed; that is a fault (`connection`), after
+which `recover` begins another session.
+
+Nothing that comes back is believed: it is bounded in size and time, and is what the protocol says, or a fault.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from soar.errors import ConfigError, RobotFault
+from soar.remote.wire import TOKEN, Encoding, Limits, WireError, is_loopback, is_url, plain, unpack
+from soar.robots.base import Health
+from soar.robots.safety import SafetyError
+from soar.types import ACTION_DIM, Action, Image, Observation
+
+T = TypeVar("T")
+KIND = "robot"
+PROTOCOL = 1
+"""Version of what the two sides say to each other."""
+PATH = "/v1/robot"
+REQUIRED = ("observe", "act", "home", "health", "recover")
+ABILITIES = ("reset_for", "set_table", "truth", "imagine", "answer")
+"""What a robot's place may be able to do besides, see `soar.robots.workcell`."""
+KINDS = ("motor", "camera", "connection", "unrecoverable", "driver")
+LIMITS = Limits(side=4096)
+_CONNECT_S, _LONGEST_S, _MARGIN_S = 10.0, 600.0, 5.0
+_LONGEST_TEXT = 1000
+
+
+def open_robot(
+    url: str, token: str = "", encoding: Encoding | None = None, image_size: tuple[int, int] | None = None
+) -> RemoteRobot:
+    """Begin a session with the robot at an address.
+
+    Args:
+        url: Of its `soar robot serve`.
+        token: That of its server; by default what the environment variable SOAR_TOKEN holds.
+        encoding: How its pictures travel; `raw` on the same machine and `png` between machines by default.
+        image_size: What its camera is asked for.
+
+    Raises:
+        ConfigError: Nobody answers there, it is something else, it speaks another version, or refuses; the message says which.
+    """
+    if not is_url(url):
+        raise ConfigError(f"robot: url must begin with http:// or https://, got {url!r}")
+    token = token or os.environ.get(TOKEN, "")
+    if not (token.isascii() and token.isprintable()):
+        raise ConfigError("robot: the token holds something that no header can carry")
+    if encoding not in (None, "raw", "png", "jpeg"):
+        raise ConfigError(f"robot: encoding must be raw, png or jpeg, got {encoding!r}")
+    return RemoteRobot(url, token, encoding or ("raw" if is_loopback(url) else "png"), image_size)
+
+
+class RemoteRobot:
+    """A `Robot` that is driven by another process; made by `open_robot`. It has the abilities that the other side has."""
+
+    def __init__(self, url: str, token: str, encoding: Encoding, image_size: tuple[int, int] | None) -> None:
+        self._url, self._token = url.rstrip("/"), token
+        self._wishes = {"encoding": encoding, "image_size": image_size}
+        self._connection: http.client.HTTPConnection | None = None
+        self._seq = 0
+        self._abilities: dict[str, Callable[[Any], Any]] = {}
+        self._timeouts: dict[str, float] = {}
+        try:
+            self._begin()
+        except (RobotFault, SafetyError) as error:
+            raise ConfigError(f"{self._url}: the robot there cannot be opened: {error}") from error
+
+    def observe(self) -> Observation:
+        """Return what the robot perceives now."""
+        return self._understood("observe", _observation, self._call("observe"))
+
+    def act(self, action: Action) -> Action:
+        """Execute one action (7,); returns what the shell on the robot's side made of it."""
+        values = [float(value) for value in action]
+        return self._understood("act", _action, self._call("act", action=values))
+
+    def home(self) -> None:
+        """Go to the pose from which every episode starts."""
+        self._call("home")
+
+    def health(self) -> Health:
+        """Say whether the robot works; never raises."""
+        try:
+            return self._understood("health", _health, self._call("health"))
+        except RobotFault as fault:
+            return Health(ok=False, fault=fault.kind, detail=fault.detail)
+
+    def recover(self) -> None:
+        """Reboot what failed and go home; begins another session when the connection was lost."""
+        if self._connection is None:
+            try:
+                self._begin()
+            except ConfigError as error:
+                raise RobotFault("connection", f"recover: {error}") from error
+        self._call("recover")
+
+    def close(self) -> None:
+        """Let the other side leave the arm safe. When the connection is lost, it does so of itself."""
+        if self._connection is not None:
+            try:
+                self._call("close")
+            finally:
+                self._end()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Return an ability that the other side has."""
+        understand = self.__dict__.get("_abilities", {}).get(name)
+        if understand is None:
+            raise AttributeError(name)
+        return lambda *arguments: self._understood(name, understand, self._call(name, arguments=list(arguments)))
+
+    def _begin(self) -> None:
+        """Ask who is there, and begin a session."""
+        self._seq = 0
+        parts = urlsplit(self._url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        try:
+            self._connection = kind(parts.hostname or "", parts.port, timeout=_CONNECT_S)
+        except (ValueError, http.client.InvalidURL) as error:
+            raise ConfigError(f"{self._url} is no address: {error}") from error
+        try:
+            about = self._answer("GET", PATH, None, _CONNECT_S)
+            self._check(about)
+            self._call("open", **self._wishes)
+        except _LostError as error:
+            raise ConfigError(
+                f"{self._url}: {error}. Start the robot there with `soar robot serve`, or correct the address."
+            ) from error
+        except RobotFault:
+            self._end()
+            raise
+        except ConfigError:
+            self._end()
+            raise
+
+    def _check(self, about: Mapping[str, Any]) -> None:
+        if about.get("kind") != KIND:
+            raise ConfigError(
+                f"{self._url} is no robot: something else answers there ({str(about)[:80]}). Correct the address; "
+                "`soar robot serve` says its own."
+            )
+        if about.get("protocol") != PROTOCOL:
+            raise ConfigError(
+                f"{self._url} speaks protocol {str(about.get('protocol'))[:10]} and this SOAR {PROTOCOL}: install the same "
+                "version of soar-robot on both sides"
+            )
+        offered, timeouts = about.get("abilities"), about.get("timeouts")
+        offered = offered if isinstance(offered, list) else []
+        self._abilities = {name: _RESULTS[name] for name in ABILITIES if name in offered}
+        said = timeouts if isinstance(timeouts, dict) else {}
+        self._timeouts = {
+            str(name): float(min(value, _LONGEST_S))
+            for name, value in said.items()
+            if type(value) in (int, float) and value > 0
+        }
+
+    def _call(self, name: str, **body: Any) -> Any:
+        """Return the result of one call.
+
+        Raises:
+            RobotFault: Of the robot; or `connection`, when there is no answer, or none that can be understood.
+            SafetyError: The shell on the robot's side refused.
+        """
+        if self._connection is None:
+            raise RobotFault("connection", f"{name}: the connection to {self._url} was lost")
+        self._seq += 1
+        # The other side may first wait for a call that it has given up.
+        limit_s = 2 * self._timeouts.get(name, self._timeouts.get("other", 30.0)) + _MARGIN_S
+        try:
+            answer = self._answer("POST", f"{PATH}/{name}", {"seq": self._seq, **body}, limit_s)
+        except _LostError as error:
+            executed = " Whether the action was executed is not known: look at the arm." if name == "act" else ""
+            raise RobotFault("connection", f"{name}: {self._url}: {error}.{executed}") from error
+        except ConfigError as error:
+            if name == "open":
+                raise
+            self._end()
+            raise RobotFault("connection", f"{name}: {error}") from error
+        fault = answer.get("fault")
+        if isinstance(fault, dict):
+            kind = fault.get("kind") if fault.get("kind") in KINDS else "driver"
+            raise RobotFault(str(kind), plain(str(fault.get("detail")), _LONGEST_TEXT))
+        if "unsafe" in answer:
+            raise SafetyError(plain(str(answer["unsafe"]), _LONGEST_TEXT))
+        return answer.get("result")
+
+    def _answer(self, method: str, path: str, body: Mapping[str, Any] | None, limit_s: float) -> dict[str, Any]:
+        """Return what the other side answers.
+
+        Raises:
+            _LostError: Nothing, or too much, or too late. The connection is given up.
+            ConfigError: It refuses, or is no server of ours.
+        """
+        assert self._connection is not None
+        connection, deadline_s = self._connection, time.monotonic() + limit_s
+        content = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        try:
+            if connection.sock is None:
+                connection.connect()
+            connection.sock.settimeout(limit_s)
+            connection.request(method, path, content, headers)
+            response = connection.getresponse()
+            data = bytearray()
+            while chunk := response.read(2**18):
+                data += chunk
+                if len(data) > LIMITS.bytes:
+                    raise ValueError(f"an answer of more than {LIMITS.megabytes} MB")
+                if time.monotonic() > deadline_s:
+                    raise TimeoutError
+            if response.length:
+                raise ValueError("the answer was cut off")
+            status = response.status
+        except TimeoutError as error:
+            self._end()
+            raise _LostError(f"no answer in {limit_s:g} s") from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self._end()
+            raise _LostError(" ".join(str(error).split())[:200] or type(error).__name__) from error
+        return self._read(status, bytes(data))
+
+    def _read(self, status: int, data: bytes) -> dict[str, Any]:
+        try:
+            answer = json.loads(data)
+        except (ValueError, RecursionError):
+            answer = None
+        if status == 200 and isinstance(answer, dict):
+            return answer
+        error = answer.get("error") if isinstance(answer, dict) else None
+        said = plain(str(error.get("message")), 300) if isinstance(error, dict) else repr(data[:60])
+        if status == 401:
+            raise ConfigError(
+                f"{self._url} wants another token: put what `soar robot serve` showed into the environment variable {TOKEN}, "
+                "or into the robot's file (`options: {token: …}`)"
+            )
+        if isinstance(error, dict):
+            raise ConfigError(f"{self._url} refuses (status {status}): {said}")
+        raise ConfigError(
+            f"{self._url} is no robot: something else answers there (status {status}: {said}). Correct the address; "
+            "`soar robot serve` says its own."
+        )
+
+    def _understood(self, name: str, understand: Callable[[Any], T], result: Any) -> T:
+        try:
+            return understand(result)
+        except (WireError, ValueError, TypeError, KeyError, OverflowError) as error:
+            self._end()
+            raise RobotFault("connection", f"{name}: {self._url} sent something else ({str(error)[:200]})") from error
+
+    def _end(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class _LostError(Exception):
+    """There is no connection any more."""
+
+
+def _numbers(values: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
+    if not isinstance(values, list) or len(values) != ACTION_DIM or any(type(value) not in (int, float) for value in values):
+        raise ValueError("not seven numbers")
+    return np.array(values, np.float32)
+
+
+def _observation(result: Any) -> Observation:
+    return Observation(image_HWC=unpack(result["image"], LIMITS), state=_numbers(result["state"]))
+
+
+def _action(result: Any) -> Action:
+    return _numbers(result["executed"])
+
+
+def _health(result: Any) -> Health:
+    if type(result["ok"]) is not bool:
+        raise ValueError("no health")
+    return Health(ok=result["ok"], fault=plain(str(result["fault"]), 40), detail=plain(str(result["detail"]), _LONGEST_TEXT))
+
+
+def _nothing(_result: Any) -> None:
+    return None
+
+
+def _verdict(result: Any, *, unknown: bool) -> bool | None:
+    if type(result) is bool or (unknown and result is None):
+        return bool(result) if result is not None else None
+    raise ValueError("no verdict")
+
+
+def _image(result: Any) -> Image:
+    return unpack(result, LIMITS)
+
+
+_RESULTS: dict[str, Callable[[Any], Any]] = {
+    "reset_for": _nothing,
+    "set_table": _nothing,
+    "truth": functools.partial(_verdict, unknown=True),
+    "imagine": _image,
+    "answer": functools.partial(_verdict, unknown=False),
+}

@@ -1,0 +1,429 @@
+"""A robot behind HTTP, for a client in another environment (`soar.robots.remote`). Python's own library and the core suffice.
+
+    client ── one connection ──►  token, sizes  ──►  session  ──►  SafeRobot  ──►  Driver  ──►  the user's driver
+
+The connection that says `open` is the session. While it lasts others are refused, and so is a call that comes while another one
+is in flight, or whose number is not the next one. It ends with `close`, when the connection is lost (noticed within
+`_GONE_S`, also when the other machine lost its power), and after `silence_s` without a call: then the driver's `close` leaves
+the arm safe, as it does when this process ends. The next session opens the driver again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import http.server
+import json
+import logging
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+
+from soar.errors import ConfigError, RobotFault, SoarError
+from soar.remote.wire import Encoding, pack, plain
+from soar.robots.driver import Driver
+from soar.robots.remote import ABILITIES, KIND, LIMITS, PATH, PROTOCOL, REQUIRED
+from soar.robots.safety import SafeRobot, SafetyError, SafetyLimits
+from soar.robots.timeouts import Timeouts
+from soar.serving.auth import AuthConfig
+from soar.types import Image, WorkspaceBox
+
+log = logging.getLogger(__name__)
+_BYTES = 2**16
+"""Longest request; none carries a picture."""
+_CONNECTIONS = 16
+_SLOW_S = 10.0
+"""Longest time between two bytes of a request."""
+_GONE_S = 10
+_ARGUMENTS: dict[str, tuple[type, ...]] = {
+    "reset_for": (str, int),
+    "set_table": (int,),
+    "truth": (str,),
+    "imagine": (str, int),
+    "answer": (str,),
+}
+_LONGEST_TEXT = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RobotServerConfig:
+    """A robot that is offered to others.
+
+    Attributes:
+        name: For messages.
+        make: Makes its driver, for a size of its pictures (height, width) or None.
+        workspace: The box that its gripper never leaves, whatever the client says.
+        limits: How far one action may go.
+        timeouts: How long its calls may take.
+        token: That every request must carry.
+        host: Address to listen on.
+        port: Port to listen on; 0 for any that is free.
+        silence_s: How long a session may be silent.
+    """
+
+    name: str
+    make: Callable[[tuple[int, int] | None], Any]
+    workspace: WorkspaceBox
+    limits: SafetyLimits = field(default_factory=SafetyLimits)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    token: str
+    host: str = "127.0.0.1"
+    port: int = 8124
+    silence_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        AuthConfig(token=self.token, bytes=_BYTES)  # refuses tokens that are none
+        if not 0 <= self.port < 2**16:
+            raise ConfigError(f"--port must lie between 0 and {2**16 - 1}, got {self.port}")
+        if not 0 < self.silence_s <= threading.TIMEOUT_MAX:
+            raise ConfigError(f"--silence-s must be a positive number of seconds, got {self.silence_s}")
+
+
+class RefusedError(SoarError):
+    """A request that is not obeyed; nothing was done.
+
+    Args:
+        status: Of HTTP.
+        message: Why.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class RobotHost:
+    """One robot, and who drives it. Opened at once, so that a driver that cannot be used shows before anybody connects."""
+
+    def __init__(self, config: RobotServerConfig) -> None:
+        self.config = config
+        self._busy = threading.RLock()
+        self._owner: object | None = None
+        self._ended = False
+        self._seq = 0
+        self._encoding: Encoding = "png"
+        self._driver: Driver | None = None
+        self._open(None)
+
+    def about(self) -> dict[str, Any]:
+        """Return what a client has to know."""
+        timeouts = {name: self.config.timeouts.of(name) for name in ("open", *REQUIRED, *ABILITIES, "other")}
+        return {"kind": KIND, "protocol": PROTOCOL, "abilities": self._abilities, "timeouts": timeouts}
+
+    def begin(self, owner: object, body: dict[str, Any]) -> None:
+        """Begin a session.
+
+        Raises:
+            RefusedError: There is one already, or the driver cannot be opened again.
+        """
+        size, encoding = body.get("image_size"), body.get("encoding")
+        if size is not None and not (isinstance(size, list) and len(size) == 2 and all(_is_side(side) for side in size)):
+            raise RefusedError(400, f"image_size must be [height, width], up to {LIMITS.side} px")
+        if encoding not in ("raw", "png", "jpeg"):
+            raise RefusedError(400, "encoding must be raw, png or jpeg")
+        if not self._busy.acquire(blocking=False):
+            raise RefusedError(409, "a call is in flight")
+        try:
+            if self._ended or self._owner is not None:
+                raise RefusedError(409, "this server ends" if self._ended else "another client drives this robot")
+            self._check_number(body, 0)
+            wanted = tuple(size) if size is not None else None
+            if self._driver is None or wanted not in (None, self._seen):
+                self.release()
+                self._open(wanted)
+            self._owner, self._encoding = owner, encoding
+        except ConfigError as error:
+            raise RefusedError(409, str(error)) from error
+        finally:
+            self._busy.release()
+
+    def call(self, owner: object, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to one call of a session.
+
+        Raises:
+            RefusedError: It is no session's, it is not the next one, or it is none that is known.
+        """
+        if name not in (*REQUIRED, *self._abilities, "close"):
+            raise RefusedError(404, f"this robot has no {plain(name, 40)!r}")
+        self._check_owner(owner)
+        with self._busy:
+            self._check_owner(owner)
+            self._check_number(body, self._seq)
+            if name == "close":
+                self.leave(owner)
+                return {"result": None}
+            try:
+                return {"result": self._do(name, body)}
+            except RobotFault as fault:
+                return {"fault": {"kind": fault.kind, "detail": fault.detail}}
+            except SafetyError as error:
+                return {"unsafe": str(error)}
+
+    def leave(self, owner: object) -> None:
+        """End a session, if it is that one's; the arm is left safe."""
+        with self._busy:
+            if owner is self._owner:
+                self._owner, self._seq = None, 0
+                self.release()
+
+    def release(self) -> None:
+        """Leave the arm safe and let go of it."""
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            driver.close()
+
+    def end(self) -> None:
+        """Begin no session any more, and leave the arm safe."""
+        self._ended = True
+        with self._busy:
+            self._owner = None
+            self.release()
+
+    def _open(self, image_size: tuple[int, int] | None) -> None:
+        config = self.config
+        driver = Driver(lambda: config.make(image_size), where=config.name, timeouts=config.timeouts)
+        robot = SafeRobot(driver, config.workspace, config.limits, image_size=image_size)
+        try:
+            height, width = robot.observe().image_HWC.shape[:2]
+            if max(height, width) > LIMITS.side:
+                raise SafetyError(f"its pictures are {height} x {width} px; up to {LIMITS.side} px a side can travel")
+        except (RobotFault, SafetyError) as error:
+            driver.close()
+            raise ConfigError(f"{config.name}: its driver cannot be used: {error}") from error
+        self._driver, self._robot, self._seen = driver, robot, (height, width)
+        self._abilities = [name for name in ABILITIES if driver.ability(name) is not None]
+
+    def _check_owner(self, owner: object) -> None:
+        if owner is not self._owner:
+            raise RefusedError(409, "another client drives this robot" if self._owner is not None else "no session: call open")
+
+    def _check_number(self, body: dict[str, Any], last: int) -> None:
+        if type(body.get("seq")) is not int or body["seq"] != last + 1:
+            raise RefusedError(409, f"call number {str(body.get('seq'))[:20]}, and {last + 1} is next; nothing was executed")
+        self._seq = last + 1
+
+    def _do(self, name: str, body: dict[str, Any]) -> Any:
+        robot = self._robot
+        match name:
+            case "observe":
+                seen = robot.observe()
+                state = [float(value) for value in seen.state]
+                return {"image": pack(np.ascontiguousarray(seen.image_HWC), self._encoding), "state": state}
+            case "act":
+                robot.act(_action(body.get("action")))
+                return {"executed": [float(value) for value in robot.last_action]}
+            case "health":
+                health = robot.health()
+                return {"ok": bool(health.ok), "fault": str(health.fault), "detail": str(health.detail)}
+            case "home":
+                return robot.home()
+            case "recover":
+                return robot.recover()
+            case _:
+                return self._ability(name, _arguments(name, body.get("arguments")))
+
+    def _ability(self, name: str, arguments: list[Any]) -> Any:
+        function = self._driver.ability(name) if self._driver is not None else None
+        if function is None:
+            raise RefusedError(404, f"this robot has no {name}")
+        if name in ("reset_for", "set_table"):
+            self._robot.forget()
+        result = function(*arguments)
+        if name == "imagine":
+            return pack(_picture(result), self._encoding)
+        if name in ("truth", "answer"):
+            return None if result is None else bool(result)
+        return None
+
+
+@contextlib.contextmanager
+def serving(config: RobotServerConfig) -> Any:
+    """Offer a robot, and yield the server, whose `serve_forever` answers; at the end the arm is left safe.
+
+    Raises:
+        ConfigError: The driver cannot be used, or the port is taken.
+    """
+    try:
+        server = RobotServer(config)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {config.host}:{config.port}: {error.strerror or error}. Choose another --port, or 0 for any."
+        ) from error
+    try:
+        server.host = RobotHost(config)
+        yield server
+    finally:
+        server.server_close()
+        if server.host is not None:
+            server.host.end()
+
+
+class RobotServer(http.server.ThreadingHTTPServer):
+    """Listens; a thread a connection, and not too many of them."""
+
+    daemon_threads = True
+    host: RobotHost | None = None
+
+    def __init__(self, config: RobotServerConfig) -> None:
+        self._places = threading.BoundedSemaphore(_CONNECTIONS)
+        self.token = f"Bearer {config.token}".encode()
+        self.address_family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+        super().__init__((config.host, config.port), _Handler)
+        self.url = f"http://{f'[{config.host}]' if ':' in config.host else config.host}:{self.server_address[1]}"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection in a thread of its own, if there is a place."""
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer a connection, and give its place back."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log what is no client that is gone."""
+        if not isinstance(sys.exception(), OSError):
+            log.exception("a request failed; its session ends")
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "soar", ""
+    disable_nagle_algorithm = True
+    timeout = _SLOW_S
+
+    def setup(self) -> None:
+        """Notice a peer whose machine or network is gone."""
+        super().setup()
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (("TCP_KEEPIDLE", _GONE_S // 2), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 2)):
+            if hasattr(socket, option):
+                self.connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+    def finish(self) -> None:
+        """Leave the arm safe when this was its session."""
+        try:
+            with contextlib.suppress(OSError):
+                super().finish()
+        finally:
+            self._host.leave(self)
+
+    def do_GET(self) -> None:
+        """Say what there is."""
+        self._respond(lambda: self._host.about() if self.path == PATH else self._unknown())
+
+    def do_POST(self) -> None:
+        """Obey a call."""
+        self._respond(self._call)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Print nothing."""
+
+    @property
+    def _host(self) -> RobotHost:
+        host = cast(RobotServer, self.server).host
+        if host is None:
+            raise RefusedError(503, "the robot is being opened")
+        return host
+
+    def _call(self) -> dict[str, Any]:
+        prefix, _, name = self.path.rpartition("/")
+        if prefix != PATH:
+            self._unknown()
+        body = self._body()
+        if name == "open":
+            self._host.begin(self, body)
+            answer: dict[str, Any] = {"result": None}
+            self.connection.settimeout(self._host.config.silence_s)
+        else:
+            answer = self._host.call(self, name, body)
+        if self._more():
+            raise RefusedError(409, "a call came while another one was in flight; the session ends")
+        return answer
+
+    def _respond(self, work: Callable[[], dict[str, Any]]) -> None:
+        status = 200
+        try:
+            self._check_token()
+            answer = work()
+        except RefusedError as refused:
+            status, answer = refused.status, {"error": {"message": str(refused), "type": "refused"}}
+            self.close_connection = True  # what is left of the request is not read
+        data = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _check_token(self) -> None:
+        given = self.headers.get("Authorization", "").encode("latin-1", "replace")
+        if not hmac.compare_digest(given, cast(RobotServer, self.server).token):
+            raise RefusedError(401, "a token is needed: Authorization: Bearer TOKEN")
+
+    def _body(self) -> dict[str, Any]:
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit() and len(length) < 10) or "Transfer-Encoding" in self.headers:
+            raise RefusedError(411, "a request says how long it is")
+        if int(length) > _BYTES:
+            raise RefusedError(413, f"a request may have {_BYTES} bytes")
+        try:
+            body = json.loads(self.rfile.read(int(length)))
+        except (ValueError, RecursionError) as error:
+            raise RefusedError(400, "a request is a JSON object") from error
+        if not isinstance(body, dict):
+            raise RefusedError(400, "a request is a JSON object")
+        return body
+
+    def _more(self) -> bool:
+        """Whether something came while a call was in flight."""
+        before = self.connection.gettimeout()
+        self.connection.settimeout(0)
+        try:
+            return bool(self.rfile.peek(1))  # type: ignore[attr-defined]
+        except OSError:
+            return False  # it is gone, which the next read tells
+        finally:
+            self.connection.settimeout(before)
+
+    def _unknown(self) -> dict[str, Any]:
+        raise RefusedError(404, f"there is {PATH} and what is below it")
+
+
+def _is_side(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= LIMITS.side
+
+
+def _action(values: Any) -> Any:
+    try:
+        return np.asarray(values, np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise SafetyError(f"refused an action that is none: {str(values)[:60]}") from error
+
+
+def _arguments(name: str, values: Any) -> list[Any]:
+    kinds = _ARGUMENTS[name]
+    right = isinstance(values, list) and [type(value) for value in values] == list(kinds)
+    if not right or any(isinstance(value, str) and len(value) > _LONGEST_TEXT for value in values):
+        raise RefusedError(400, f"{name} takes {', '.join(kind.__name__ for kind in kinds)}")
+    return cast(list[Any], values)
+
+
+def _picture(value: Any) -> Image:
+    if not (isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3):
+        raise RobotFault("driver", "imagine() did not return a picture, uint8 (H, W, 3)")
+    return np.ascontiguousarray(value)

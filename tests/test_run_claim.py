@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from soar.errors import ConfigError, SoarError
+from soar.run_claim import RunClaim
+
+
+def claim(folder: Path, command: str = "soar collect", changeable: tuple[str, ...] = ()) -> RunClaim:
+    return RunClaim(folder=folder, command=command, changeable=changeable)
+
+
+def test_what_may_change_changes_and_nothing_else_does(tmp_path: Path) -> None:
+    mine = claim(tmp_path, changeable=("a.rounds",))
+    for rounds in (1, 2):
+        with mine.hold({"a": {"rounds": rounds, "steps": [1, 2]}}):
+            pass
+    before = (tmp_path / "config.yaml").read_text()
+    words = r"a\.steps \(\[1, 2\] there, \[3\] now\).*name another folder.*Only a\.rounds may change"
+    for use in (mine.check, lambda config: mine.hold(config).__enter__()):
+        with pytest.raises(ConfigError, match=words):
+            use({"a": {"rounds": 2, "steps": [3]}})
+    assert (tmp_path / "config.yaml").read_text() == before
+    assert "rounds: 2" in before
+    assert "command: soar collect" in before
+
+
+def test_another_commands_run_is_refused(tmp_path: Path) -> None:
+    with claim(tmp_path, "soar improve").hold({}):
+        pass
+    with pytest.raises(ConfigError, match="holds a run of `soar improve`, and this is `soar collect`"):
+        claim(tmp_path).check({})
+
+
+def test_looking_makes_nothing(tmp_path: Path) -> None:
+    claim(tmp_path / "a" / "run").check({"seed": 1})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(SoarError, match=r"cannot write .*file.*Not a directory.*--run"):
+            claim(folder).check()
+        with pytest.raises(SoarError, match=r"cannot write .*file.*--run"), claim(folder).hold({}):
+            pass
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from soar.run_claim import RunClaim
+with RunClaim(folder=Path(sys.argv[1]), command="soar collect").hold({"seed": 1}):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_command_is_told_who_works_there_until_that_one_is_dead(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        who = rf"is in use by process {holder.pid} on {socket.gethostname()} \(-c {tmp_path}\)"
+        with pytest.raises(ConfigError, match=who):
+            claim(tmp_path).check()
+        with pytest.raises(ConfigError, match=who), claim(tmp_path).hold({"seed": 1}):
+            pass
+        holder.kill()
+    with claim(tmp_path).hold({"seed": 1}):
+        assert str(os.getpid()) in (tmp_path / ".lock").read_text()
