@@ -65,7 +65,8 @@ class Comparison:
         worse = "-" if not one.trials else p_value(fisher_p(one, other))
         return (
             f"{self.second.variant} against {self.first.variant}: {other} against {one}. Nobody restored the starts, which "
-            f"were not the same (--judge person lets you). Fisher's exact test, one-sided: better p = {better}, worse p = {worse}."
+            f"were not the same (--judge person lets you). Fisher's exact test, one-sided: better p = {better}, worse "
+            f"p = {worse}."
         )
 
     def decided(self, left: int) -> Decision | None:
