@@ -1,5 +1,15 @@
 """Any Gymnasium environment as a robot.
 
+    driver: soar.robots.gymnasium:open_gym      # in a robot's file (`soar.robots.registry`)
+    simulated: true
+    options:
+      env: lerobot_env_so101:lerobot_env_so101/SO101PickCube-v0     # MODULE:ID, or the ID alone
+      make: {control_dt: 0.2}                   # what gymnasium.make is told besides
+      settle: 5                                 # actions that hold still after each start, if the arm has to come to rest
+      success: {lift the purple block: succeed} # under which name its `info` tells that a task is done
+      state: {...}                              # this and what else `soar.robots.gymnasium_maps` explains, unless the
+      action: [...]                             # environment keeps the contract below by itself
+
 The environment's contract:
 
     observation_space   Dict with "image": Box uint8 (H, W, 3) RGB, and "state": Box (7,), see `soar.types.Observation`
@@ -13,13 +23,17 @@ Rewards and ends of episodes are ignored: SOAR decides when an episode ends, and
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from soar.configuration import validate
 from soar.errors import ConfigError
 from soar.robots.base import Health
+from soar.robots.gymnasium_maps import RENDER, EnvMap, MappedEnv
 from soar.types import ACTION_DIM, STATE_DIM, Action, Observation
 
 
@@ -59,6 +73,113 @@ class GymRobot:
         """Reset the environment entirely, then go home."""
         self._env.reset()
         self.home()
+
+
+class GymCell(GymRobot):
+    """What `open_gym` makes: a `GymRobot` that can do what a simulator can besides (see `soar.robots.workcell`).
+
+    Going home right after a start is nothing: the arm is there.
+
+    Args:
+        env: See `GymRobot`; closed with it.
+        settle: Actions that hold still after each start.
+        success: For each task whose success the environment tells, the name under which its `info` does.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], *, settle: int = 0, success: Mapping[str, str] | None = None) -> None:
+        self._settle, self._success = settle, dict(success or {})
+        self._info: dict[str, Any] = {}
+        super().__init__(env)
+        self.truth: Callable[[str], bool | None] | None = self._truth if self._success else None
+        self._begin()
+
+    def act(self, action: Action) -> None:
+        """Step the environment."""
+        self._last, _, _, _, self._info = self._env.step(np.asarray(action, self._env.action_space.dtype))
+        self._at_home = False
+
+    def home(self) -> None:
+        """Reset the environment with the option `home`, unless it has just begun."""
+        if not self._at_home:
+            super().home()
+            self._begin()
+
+    def recover(self) -> None:
+        """Reset the environment entirely."""
+        self._last, _ = self._env.reset()
+        self._begin()
+
+    def reset_for(self, instruction: str, seed: int) -> None:
+        """Start anew, the same for the same seed; environments do not know our instructions."""
+        self.set_table(seed)
+
+    def set_table(self, seed: int) -> None:
+        """Start anew."""
+        self._last, _ = self._env.reset(seed=seed)
+        self._begin()
+
+    def close(self) -> None:
+        """Close the environment."""
+        self._env.close()
+
+    def _begin(self) -> None:
+        still = np.zeros(ACTION_DIM, np.float32)
+        still[6] = 1.0
+        for _ in range(self._settle):
+            self.act(still)
+        self._at_home, self._info = True, {}
+
+    def _truth(self, instruction: str) -> bool | None:
+        """Whether the environment says that the task is done; None when it has not said anything, or knows no such task."""
+        said = self._info.get(self._success.get(instruction, ""))
+        return None if said is None else bool(said)
+
+
+def open_gym(
+    env: str,
+    *,
+    make: Mapping[str, Any] | None = None,
+    settle: int = 0,
+    success: Mapping[str, str] | None = None,
+    state: Mapping[str, str | float] | None = None,
+    action: Sequence[str | float] | None = None,
+    **maps: Any,
+) -> GymCell:
+    """Return an environment as a robot: a driver for robots' files, see the module's docstring.
+
+    Args:
+        env: `MODULE:ID` or `ID`, see `gymnasium.make`.
+        make: What it is told besides.
+        settle: See `GymCell`.
+        success: See `GymCell`.
+        state: This and the following: see `soar.robots.gymnasium_maps`. None when the environment keeps the contract by itself.
+        action: Needed with `state`.
+        maps: `image`, `opening`, `gripper`, `units`, `steps`.
+
+    Raises:
+        ConfigError: There is no such environment, or it has no such pictures or numbers.
+    """
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        os.environ.setdefault("MUJOCO_GL", "egl")
+    os.environ.setdefault("LP_NUM_THREADS", "0")  # one thread draws such small pictures faster than many
+    told = dict(make or {})
+    if (state is not None or action is not None) and maps.get("image", RENDER) == RENDER:
+        told.setdefault("render_mode", "rgb_array")
+    try:
+        made: gymnasium.Env[Any, Any] = gymnasium.make(env, disable_env_checker=True, **told)
+    except Exception as error:
+        raise ConfigError(f"environment {env!r} cannot be made with {told}: {type(error).__name__}: {error}") from error
+    try:
+        if state is not None or action is not None:
+            if state is None or action is None:
+                raise ConfigError("an environment is described by `state` and `action` together (soar.robots.gymnasium_maps)")
+            made = MappedEnv(made, validate(EnvMap, {"state": state, "action": action} | maps, f"environment {env!r}"))
+        elif maps:
+            raise ConfigError(f"{', '.join(maps)} needs `state` and `action` beside it (soar.robots.gymnasium_maps)")
+        return GymCell(made, settle=settle, success=success)
+    except BaseException:
+        made.close()
+        raise
 
 
 def _check_spaces(env: gymnasium.Env[Any, Any]) -> None:
