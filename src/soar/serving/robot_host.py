@@ -32,6 +32,8 @@ _ARGUMENTS: dict[str, tuple[type, ...]] = {
     "answer": (str,),
 }
 _LONGEST_TEXT = 1000
+_HANDOVER_S = 2.0
+"""How long a client waits for the one before it to be gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,7 @@ class RobotHost:
     def __init__(self, config: RobotServerConfig) -> None:
         self.config = config
         self._busy = threading.RLock()
+        self._left = threading.Condition(self._busy)
         self._owner: object | None = None
         self._ended = False
         self._seq = 0
@@ -110,9 +113,11 @@ class RobotHost:
             raise RefusedError(400, f"image_size must be [height, width], up to {LIMITS.side} px")
         if encoding not in ("raw", "png", "jpeg"):
             raise RefusedError(400, "encoding must be raw, png or jpeg")
-        if not self._busy.acquire(blocking=False):
-            raise RefusedError(409, "a call is in flight")
+        # The last client may just have gone, and its arm be on the way to where it is safe.
+        if not self._busy.acquire(timeout=_HANDOVER_S):
+            raise RefusedError(409, "another client drives this robot")
         try:
+            self._left.wait_for(lambda: self._ended or self._owner is None, _HANDOVER_S)
             if self._ended or self._owner is not None:
                 raise RefusedError(409, "this server ends" if self._ended else "another client drives this robot")
             self._check_number(body, 0)
@@ -154,6 +159,7 @@ class RobotHost:
             if owner is self._owner:
                 self._owner, self._seq = None, 0
                 self.release()
+                self._left.notify_all()
 
     def release(self) -> None:
         """Leave the arm safe and let go of it."""
