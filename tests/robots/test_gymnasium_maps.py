@@ -25,7 +25,9 @@ class Foreign(gymnasium.Env[Any, Any]):
     def __init__(self, render_mode: str | None = None, size: int = 48) -> None:
         self.render_mode, self.size = render_mode, size
         self.action_space = Box(-1, 1, (5,), np.float32)
-        self.observation_space = Dict({"arm": Dict({"tip": Box(-9, 9, (3,)), "q": Box(-1, 1, (4,)), "jaw": Box(0, 0.08, (1,))})})
+        self.observation_space = Dict(
+            {"arm": Dict({"tip": Box(-9, 9, (3,)), "q": Box(-1, 1, (4,)), "jaw": Box(0, 0.08, (1,))})}
+        )
         self.robot = FakeRobot(size)
         self.taken: list[list[float]] = []
         self.closed = 0

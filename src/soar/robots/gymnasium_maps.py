@@ -156,7 +156,7 @@ class MappedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         found: Any = self.env.render() if where == RENDER else _part(observation, where, "image")
         image = np.asarray(found)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            hint = ' Make it with render_mode: rgb_array, or name a picture of its observations.' if where == RENDER else ""
+            hint = " Make it with render_mode: rgb_array, or name a picture of its observations." if where == RENDER else ""
             raise ConfigError(f"image: {where} of {self.env} is {_described(found)}; expected uint8 (H, W, 3).{hint}")
         return image
 
