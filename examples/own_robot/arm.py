@@ -42,7 +42,7 @@ class Arm:
         return Observation(image_HWC=image, state=self._pose.astype(np.float32))
 
     def act(self, action: Action) -> None:
-        """Move by dx dy dz [m] and droll dpitch dyaw [rad], and the gripper to its target; return when that is done, 0.2 s later.
+        """Move by dx dy dz [m] and droll dpitch dyaw [rad], and the gripper to its target; return 0.2 s later.
 
         A real arm needs these 0.2 s. This one needs none, so that trying it is quick.
         """
