@@ -16,7 +16,7 @@ def fails(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         captured = capsys.readouterr()
         assert status == 2
         assert captured.out == ""
-        lines = captured.err.strip().splitlines()
+        lines = [line for line in captured.err.strip().splitlines() if not line.startswith("Opening ")]
         assert len(lines) == 1, captured.err
         assert lines[0].startswith("error: ")
         return lines[0]

@@ -6,49 +6,91 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from soar.cli import main
+import soar
+from soar.cli import commands, main
 from soar.episodes import EpisodeStore
 from soar.evaluation import read_evaluation
 from soar.evaluation.runner import read_films
 from soar.policies.learned import LearnedPolicy, read_lineage
 from tests.episodes.builders import goal_images, judged, make_episode
 from tests.improve.tiny import PRESET, SCENE, random_policy, write
+from tests.interrupts import heard
 
 COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data", "vlm", "tasks", "subgoal", "import-susie",
-            "import-checkpoint", "export-policy")  # fmt: skip
+            "import-checkpoint", "export-policy", "reproduce", "serve", "config")  # fmt: skip
 INNER = ("vlm ask", "tasks questions")
 DATA = ("stats", "view", "contact-sheet", "import", "import rlds", "import raw", "import lerobot", "export", "export rlds",
         "export lerobot", "push", "pull", "label", "relabel", "merge", "split", "delete", "pin",
         "compact", "doctor")  # fmt: skip
 
 
-@pytest.mark.parametrize("command", [[], *(c.split() for c in COMMANDS + INNER), *(["data", *words.split()] for words in DATA)])
+@pytest.mark.parametrize("command", [*(c.split() for c in COMMANDS + INNER), *(["data", *words.split()] for words in DATA)])
 def test_help_teaches_with_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
         main([*command, "--help"])
     assert exit.value.code == 0
     text = capsys.readouterr().out
     assert "soar" in text
-    if command:
-        assert "Example:" in text
-    else:
-        assert all(name in text for name in COMMANDS)
+    assert "Example:" in text
 
 
-def test_help_imports_nothing_heavy() -> None:
+def test_the_overview_is_short_and_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 100
+    assert {line.split()[0] for line in lines if line.startswith("  ")} == set(COMMANDS)
+    assert all(isinstance(command.load().__doc__, str) for command in commands.COMMANDS.values())
+    assert main([]) == 2
+    assert "usage: soar COMMAND" in capsys.readouterr().err
+
+
+def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"soar {soar.__version__}\n"
+
+
+def test_a_misspelt_command_gets_a_suggestion(fails: Callable[..., str]) -> None:
+    assert "unknown command 'colect'; did you mean 'collect'?" in fails("colect", "--run", "x")
+    assert "unknown flag '--rum'" in fails("--rum", "x")
+
+
+WRONG = ("collect", "collect --run", "data", "data statz", "train --steps x", "config", "config shaw", "evaluate --nonsense 1")
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_wrong_flags_end_with_status_2(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main(words.split())
+    assert exit.value.code == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_help_and_version_import_nothing_heavy() -> None:
     script = """
 import sys
 from soar.cli import main
-try:
-    main(["--help"])
-except SystemExit:
-    print(sorted({"torch", "lance", "mujoco", "cv2", "pyarrow", "numpy"} & set(sys.modules)))
+main(["--help"]); main(["--version"])
+print(sorted({"torch", "lance", "mujoco", "cv2", "pyarrow", "numpy", "tyro", "rich", "yaml"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_command_imports_nothing_heavy_before_it_runs() -> None:
+    script = """
+import sys
+from soar.cli.commands import COMMANDS
+for command in COMMANDS.values():
+    command.load()
+print(sorted({"torch", "lance", "mujoco", "cv2", "pyarrow", "numpy"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -200,8 +242,9 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
     policy = random_policy(tmp_path / "policy")
     command = [sys.executable, "-m", "soar.cli", "collect", "--run", str(run), "--scene", scene, "--policy", str(policy)]
     command += ["--subgoals", "oracle", "--vlm", "oracle", "--workers", "1", "--episodes", "1000"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heard) as process:  # noqa: PLW1509
         assert process.stderr is not None
+        assert process.stderr.readline().startswith(f"Opening sim:{scene}, {policy}, oracle, oracle")
         first = process.stderr.readline()
         assert first.startswith("episodes: 0/1000")
         os.killpg(process.pid, signal.SIGINT)

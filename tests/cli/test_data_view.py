@@ -10,8 +10,8 @@ from rerun.chunk import RrdReader
 from soar.cli import main
 from soar.cli.pictures import read_picture
 from soar.episodes import EpisodeStore
-from soar.reports.video import contact_sheet
-from soar.types import Subgoal
+from soar.reports.video import contact_sheet, heading
+from soar.types import Label, Subgoal
 from tests.episodes.builders import make_episode
 from tests.formats.datasets import store_of_three
 
@@ -65,8 +65,9 @@ def test_a_contact_sheet_has_a_row_a_subgoal() -> None:
     goals = tuple(Subgoal(step=step, image_HWC=np.full((64, 64, 3), step * 20, np.uint8)) for step in (0, 4, 7))
     sheet = contact_sheet(make_episode(steps=10, size=64, subgoals=goals), columns=4)
     cell, gap, band = 256, 4, 34
-    assert sheet.size == (5 * (cell + gap) - gap, 3 * (cell + band))
-    pixels = np.asarray(sheet)
+    assert sheet.size == (5 * (cell + gap) - gap, 3 * band + 3 * (cell + band))
+    assert np.asarray(sheet)[: 3 * band].std(1).mean() > 1, "a heading of three lines"
+    pixels = np.asarray(sheet)[3 * band :]
     for row, goal in enumerate(goals):
         top = row * (cell + band) + band
         assert (pixels[top : top + cell, :cell] == goal.image_HWC[0, 0]).all()
@@ -75,11 +76,21 @@ def test_a_contact_sheet_has_a_row_a_subgoal() -> None:
     np.testing.assert_array_equal(last, episode.images_THWC[10][0, 0])
 
 
+def test_a_contact_sheet_says_what_was_asked_whether_it_worked_and_which_episode_it_is() -> None:
+    truth = Label(success=False, probability=None, source="simulator")
+    episode = make_episode("run-a", size=64, labels=(Label(success=True, probability=0.934, source="vqa-1"), truth))
+    verdict = "success as judged by vqa-1, probability 0.93; in truth failure"
+    assert heading(episode) == (episode.instruction, verdict, "run-a")
+    assert heading(make_episode("b", instruction="", labels=())) == ("no instruction", "not judged", "b")
+    long = make_episode("c", size=64, instruction="put " + "the very long spoon " * 20, labels=())
+    assert contact_sheet(long, columns=2).height > contact_sheet(episode, columns=2).height
+
+
 def test_contact_sheets_are_written_as_png(tmp_path: Path, store: EpisodeStore, fails: Callable[..., str]) -> None:
     picture = tmp_path / "sheet.png"
     assert main(["data", "contact-sheet", store.uri, "--episodes", "run-a", "--out", str(picture)]) == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert read_picture(picture).shape[0] == 2 * 290
+    assert read_picture(picture).shape[0] == 3 * 34 + 2 * 290
     assert main(["data", "contact-sheet", store.uri, "--where", "success is null", "--out", str(tmp_path / "sheets")]) == 0
     assert [path.name for path in (tmp_path / "sheets").iterdir()] == ["demo it's.png"]
 

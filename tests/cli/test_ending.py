@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from soar.cli.ending import RESUME, Terminated, ending
+from soar.cli import RESUME
+from soar.cli.ending import Terminated, ending
 from soar.episodes import EpisodeStore
 from tests.episodes.builders import make_episode
 from tests.improve.tiny import SCENE, random_policy, write
@@ -39,7 +40,7 @@ def start(*command: str, ignoring: bool = False) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("module", ["soar.cli.commands", "tyro", "numpy", "torch", "mujoco", "OpenGL.EGL"])
+@pytest.mark.parametrize("module", ["soar.cli", "soar.cli.commands", "tyro", "numpy", "torch", "mujoco", "OpenGL.EGL"])
 def test_ctrl_c_while_modules_are_imported_is_one_line_and_130(collecting: list[str], module: str) -> None:
     with start(sys.executable, "-X", "importtime", "-m", "soar.cli", *collecting) as process:
         assert process.stderr is not None

@@ -116,6 +116,18 @@ def test_resumed_collection_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     assert_equal_episodes(stored(tmp_path / "a"), stored(tmp_path / "b"))
 
 
+@pytest.mark.parametrize("deleted", [0, 1, 2])
+def test_a_deleted_episode_is_made_up_for_by_a_new_one_at_the_first_attempt(tmp_path: Path, deleted: int) -> None:
+    assert collector(tmp_path).run(3) == 3
+    ids = [episode.id for episode in stored(tmp_path)]
+    EpisodeStore(tmp_path / "episodes").delete(ids[deleted])
+    assert collector(tmp_path).run(3) == 3
+    left = [id for id in ids if id != ids[deleted]]
+    last = max(int(id[-5:]) for id in left) + 1
+    assert [episode.id for episode in stored(tmp_path)] == [*left, f"{ids[0][:-5]}{last:05d}"]
+    assert events(tmp_path).count("proposal") == 4, "none was rolled out in vain"
+
+
 def test_a_killed_collector_repeats_nothing_and_loses_nothing_finished(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "workers.jsonl")
     item = {"folder": str(tmp_path / "a"), "episodes": 4}

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from soar.errors import SoarError
-from soar.evaluation import not_worse
+from soar.evaluation import Rate, not_worse
+from soar.evaluation.promotion import Practice, practised_not_worse
 
 from .examples import evaluation
 
@@ -44,3 +45,26 @@ def test_nothing_is_promoted_without_trials() -> None:
 def test_different_starts_are_refused() -> None:
     with pytest.raises(SoarError, match="equal starts"):
         judged([1, 1], [1])
+
+
+def practised(successes: int, trials: int, policy: str) -> Practice:
+    return Practice(policy=policy, judged=Rate(successes=successes, trials=trials), judge="vqa-1")
+
+
+@pytest.mark.parametrize(
+    ("candidate", "deployed", "promote", "words"),
+    [
+        ((20, 40), (20, 40), True, "Promoted new: it is not worse than old"),
+        ((38, 80), (20, 40), True, "Promoted new"),
+        ((4, 40), (20, 40), False, "Kept old: new is significantly worse"),
+        ((16, 40), (20, 40), False, "Kept old: new is lower by more than the tolerated .05"),
+        ((0, 0), (20, 40), False, "Kept old: there are no trials to judge new by"),
+    ],
+)
+def test_a_candidate_that_only_practised_stays_unless_it_was_judged_to_do_worse(
+    candidate: tuple[int, int], deployed: tuple[int, int], promote: bool, words: str
+) -> None:
+    verdict = practised_not_worse(practised(*candidate, "new"), practised(*deployed, "old"))
+    assert verdict.promote is promote
+    assert verdict.sentence.startswith(words)
+    assert "Not evaluated; judged by vqa-1 while practising" in verdict.sentence

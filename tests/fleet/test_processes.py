@@ -17,6 +17,7 @@ import pytest
 from soar.errors import SoarError
 from soar.event_log import Journal, read_journal
 from soar.fleet.processes import WorkerError, _interrupts_wait, run_workers
+from tests.interrupts import heard
 
 from . import work
 
@@ -41,7 +42,13 @@ class Parent:
         script = tmp_path / "parent.py"
         script.write_text(PARENT.format(root=str(Path(__file__).parents[2])))
         command = [sys.executable, str(script), f"tests.fleet.work:{function}", str(tmp_path)]
-        self.process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=heard,  # noqa: PLW1509
+        )
         self.workers = [os.pidfd_open(int(self.read_line())) for _ in range(2)]
 
     def read_line(self) -> str:
@@ -148,6 +155,19 @@ def test_a_second_ctrl_c_kills_workers_that_do_not_stop(start_parent: Callable[[
     os.kill(parent.process.pid, signal.SIGINT)
     assert parent.process.wait(60) == 130
     assert parent.workers_end()
+
+
+def test_workers_close_their_workcells_when_their_parent_is_killed(
+    tmp_path: Path, start_parent: Callable[[str], Parent]
+) -> None:
+    (tmp_path / "bench.yaml").write_text(
+        f"robot: {{driver: 'tests.fleet.work:Closing', options: {{folder: '{tmp_path}'}}}}\n"
+        "workspace: {low: [0.15, -0.2, 0.02], high: [0.4, 0.2, 0.2]}\nscene: {tasks: [put the carrot on the plate]}\n"
+    )
+    parent = start_parent("hold_an_arm")
+    parent.process.kill()
+    assert parent.workers_end()
+    assert len(list(tmp_path.glob("closed*"))) == 2
 
 
 def test_workers_die_with_a_parent_that_is_killed(start_parent: Callable[[str], Parent]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from soar.formats.raw import RawConfig, open_raw
 from soar.formats.rlds import RLDSConfig, open_rlds
 from soar.formats.rlds_export import export_rlds
 from soar.formats.steps import Unsaid
+from tests.episodes.builders import make_episode
 
 from .datasets import assert_same, store_of_three, write_raw
 
@@ -134,3 +136,16 @@ def test_a_dataset_that_was_changed_after_its_export_is_noticed(
     with pytest.raises(FormatError, match="changed after its export"):
         import_episodes(open_rlds(folder, RLDSConfig(splits=("success",))), back)
     assert back.count() == 0
+
+
+def test_lerobot_is_told_every_kind_of_robot_and_each_episode_keeps_its_own(tmp_path: Path) -> None:
+    store = EpisodeStore(tmp_path / "store", mode="create")
+    for robot in ("sim-0", "sim-1", "bench-3"):
+        episode = make_episode(robot, steps=3, size=64)
+        store.append(dataclasses.replace(episode, provenance=dataclasses.replace(episode.provenance, robot=robot)))
+    folder = export_lerobot(store, tmp_path / "out")
+    assert json.loads((folder / "meta" / "info.json").read_text())["robot_type"] == "bench, sim"
+    (episodes,) = (folder / "meta" / "episodes").rglob("*.parquet")
+    assert pq.read_table(episodes)["soar/robot"].to_pylist() == ["sim-0", "sim-1", "bench-3"]
+    simulated = export_lerobot(store, tmp_path / "one", where="robot != 'bench-3'")
+    assert json.loads((simulated / "meta" / "info.json").read_text())["robot_type"] == "sim"

@@ -15,7 +15,8 @@ from soar.episodes import EpisodeStore
 from soar.errors import ConfigError
 from soar.evaluation import read_evaluation
 from soar.event_log import read_journal
-from soar.improve.loop import ImproveConfig, improve
+from soar.improve.config import ImproveConfig
+from soar.improve.loop import improve
 from soar.improve.preset import load_preset
 from soar.improve.run_folder import RunFolder
 from soar.improve.run_report import round_rows
@@ -31,9 +32,9 @@ from soar.collect.models import Models
 from soar.improve.loop import ImproveConfig, improve
 from soar.improve.preset import load_preset
 if __name__ == "__main__":
-    moment, run, scene, weights, preset, demonstrations = sys.argv[1:]
+    moment, run, workcell, weights, preset, demonstrations = sys.argv[1:]
     config = ImproveConfig(
-        run=Path(run), workcell=f"sim:{scene}", preset=load_preset(preset), demonstrations=demonstrations,
+        run=Path(run), workcell=workcell, preset=load_preset(preset), demonstrations=demonstrations,
         models=Models(policy=f"{weights}/policy", subgoals=f"{weights}/subgoal", vlm=f"{weights}/vqa"),
     )
     def say(phase, done, total, note=""):
@@ -43,7 +44,7 @@ if __name__ == "__main__":
 
     improve(config, say)
 """
-MOMENTS = ("collect, round 0 1", "train, round 0 7")
+MOMENTS = ("collect, round 1 1", "train, round 1 7")
 
 
 def configured(tmp_path: Path, pretrained: Pretrained, seed: int = 0) -> ImproveConfig:
@@ -61,7 +62,7 @@ def configured(tmp_path: Path, pretrained: Pretrained, seed: int = 0) -> Improve
 def killed_at(moment: str, config: ImproveConfig, pretrained: Pretrained) -> list[str]:
     """Run the loop in a process that gets SIGKILL when it says `moment`; return what it said."""
     script = write(config.run.parent, "parent.py", PARENT)
-    command = [sys.executable, script, moment, str(config.run), config.scene, str(pretrained.weights), pretrained.preset]
+    command = [sys.executable, script, moment, str(config.run), config.workcell, str(pretrained.weights), pretrained.preset]
     with subprocess.Popen([*command, pretrained.demonstrations], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         said = []
@@ -85,11 +86,11 @@ def test_a_run_that_is_killed_again_and_again_repeats_nothing_that_was_finished(
     assert first[0] == "evaluate policy 0 1"
     assert second[:2] == ["evaluate policy 0 1", "record demonstrations 1"]
     # The robot may have finished its second episode before it noticed that its parent was dead.
-    assert second[2] in ("collect, round 0 1", "collect, round 0 2")
-    assert third[:3] == ["evaluate policy 0 1", "record demonstrations 1", "collect, round 0 2"]
-    assert third[3] == "train, round 0 6", "from the checkpoint of step 5"
+    assert second[2] in ("collect, round 1 1", "collect, round 1 2")
+    assert third[:3] == ["evaluate policy 0 1", "record demonstrations 1", "collect, round 1 2"]
+    assert third[3] == "train, round 1 6", "from the checkpoint of step 5"
     records = EpisodeStore(run / "episodes").episodes()
-    assert sorted(record.id for record in records) == [f"run-000-sim-0-{i:05d}" for i in range(2)]
+    assert sorted(record.id for record in records) == [f"run-001-sim-0-{i:05d}" for i in range(2)]
     assert len({record.provenance.seed for record in records}) == 2
 
     # Every start was tried once by both policies.
@@ -123,6 +124,11 @@ def test_a_run_that_is_killed_again_and_again_repeats_nothing_that_was_finished(
     curve = round_rows(RunFolder(run))
     assert [(row["variant"], row["episodes"], row["promoted"]) for row in curve] == [("round 0", 0, True), ("round 1", 2, True)]
 
+    # Candidate 1 is the one of round 1, wherever it is named.
+    assert (verdict["round"], verdict["candidate"], after.variant) == (1, 1, "round 1")
+    assert {record.provenance.round for record in records} == {1}
+    assert "round 0" not in page
+
     # The same command once more changes nothing.
     stamps = {path: path.stat().st_mtime_ns for path in (run / "policies").rglob("*") if path.is_file()}
     assert improve(config) == result
@@ -151,10 +157,10 @@ def test_another_policy_learns_from_what_the_deployed_one_collects_until_it_is_d
     assert parents == [LearnedPolicy.load(learner).id, policies[1].id]
     records = EpisodeStore(config.run / "episodes").episodes()
     assert {(record.provenance.round, record.provenance.policy) for record in records} == {
-        (0, policies[0].id),
-        (1, policies[1].id),
+        (1, policies[0].id),
+        (2, policies[1].id),
     }
-    assert all(bool(record.provenance.subgoal_model) == (record.provenance.round == 0) for record in records)
+    assert all(bool(record.provenance.subgoal_model) == (record.provenance.round == 1) for record in records)
     assert (result.after.policy, result.after.subgoal_model) == (policies[2].id, "")
     assert policies[2].id in result.report.read_text()
 

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
+import yaml
 
 from soar.collect.config import CollectionConfig
 from soar.configuration import names
 from soar.errors import ConfigError, UnknownNameError
-from soar.improve.preset import load_preset
+from soar.improve.preset import explained, load_preset
 from soar.tasks.proposal import ProposalConfig
 
 
@@ -49,3 +51,46 @@ def test_a_message_about_missing_objects_needs_somebody_who_looks_for_them() -> 
     assert CollectionConfig(proposal=proposal).watch_objects
     with pytest.raises(ConfigError, match="set watch_objects: true"):
         CollectionConfig(proposal=proposal, watch_objects=False)
+
+
+def test_a_preset_extends_another_one_and_says_only_what_is_different(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("extends: laptop\nimprovement: {collection: {exploration: {sigma: 0.7}}}\n")
+    (tmp_path / "ours.yaml").write_text("extends: mine.yaml\nworkers: 5\n")
+    laptop, ours = load_preset("laptop"), load_preset(str(tmp_path / "ours.yaml"))
+    assert (ours.workers, ours.improvement.collection.exploration.sigma) == (5, 0.7)
+    exploration = dataclasses.replace(ours.improvement.collection.exploration, sigma=0.3)
+    collection = dataclasses.replace(ours.improvement.collection, exploration=exploration)
+    assert dataclasses.replace(ours.improvement, collection=collection) == laptop.improvement
+    (tmp_path / "mine.yaml").write_text("extends: ours.yaml\n")
+    with pytest.raises(ConfigError, match=r"ours\.yaml extends itself: .*ours\.yaml extends .*mine\.yaml extends .*ours\.yaml"):
+        load_preset(str(tmp_path / "ours.yaml"))
+    (tmp_path / "mine.yaml").write_text("extends: labtop\n")
+    with pytest.raises(UnknownNameError, match="did you mean 'laptop'"):
+        load_preset(str(tmp_path / "ours.yaml"))
+
+
+def test_a_setting_counts_more_than_the_file_and_is_checked_like_it() -> None:
+    preset = load_preset(
+        "laptop", ["improvement.policy.fit.learning_rate=3e-5", "improvement.policy.autonomous.goal_window=[0, 9]"]
+    )
+    policy = preset.improvement.policy
+    assert (policy.fit.learning_rate, policy.autonomous.goal_window, policy.fit.steps) == (3e-5, (0, 9), 400)
+    with pytest.raises(
+        UnknownNameError, match=r"unknown key 'sgma'; did you mean 'sigma'.*improvement\.collection\.exploration\.sgma=1"
+    ):
+        load_preset("laptop", ["improvement.collection.exploration.sgma=1"])
+    with pytest.raises(ConfigError, match=r"laptop\.yaml, workers=many: workers"):
+        load_preset("laptop", ["workers=many"])
+    with pytest.raises(ConfigError, match="write NAME=VALUE"):
+        load_preset("laptop", ["workers"])
+
+
+@pytest.mark.parametrize("name", names("presets"))
+def test_what_is_shown_of_a_preset_is_that_preset(name: str, tmp_path: Path) -> None:
+    text = explained(name, ["improvement.trials=7"])
+    (tmp_path / "again.yaml").write_text(text)
+    assert load_preset(str(tmp_path / "again.yaml")) == load_preset(name, ["improvement.trials=7"])
+    assert "  trials: 7  # command line" in text
+    assert f"# {name}.yaml" in text
+    assert "# default" in text
+    assert yaml.safe_load(text)["improvement"]["trials"] == 7

@@ -14,6 +14,18 @@ def test_the_deployed_policy_of_a_round_is_the_last_one_promoted_before_it(tmp_p
     assert [folder.deployed(before_round=round) for round in range(4)] == [0, 1, 1, 3]
 
 
+def test_a_candidate_is_on_trial_until_it_is_judged(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert (folder.on_trial(), folder.in_use()) == (None, 0)
+    folder.journal.append("on_trial", round=1, candidate=1)
+    assert (folder.on_trial(), folder.in_use(), folder.deployed()) == (1, 1, 0)
+    folder.journal.append("promotion", round=2, candidate=1, promote=False)
+    folder.journal.append("on_trial", round=2, candidate=2)
+    assert (folder.on_trial(), folder.in_use(), folder.deployed()) == (2, 2, 0)
+    folder.journal.append("promotion", round=3, candidate=2, promote=True)
+    assert (folder.on_trial(), folder.in_use(), folder.deployed(before_round=3)) == (None, 2, 0)
+
+
 def test_current_points_at_one_policy_at_a_time(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     for number in (0, 2):

@@ -10,7 +10,8 @@ from soar.collect.models import Models, check_models
 from soar.episodes import EpisodeStore
 from soar.errors import ModelServerError
 from soar.event_log import read_journal
-from soar.improve.loop import ImproveConfig, improve
+from soar.improve.config import ImproveConfig
+from soar.improve.loop import improve
 from soar.improve.preset import load_preset
 from tests.conftest import Pretrained
 from tests.vlm.tiny_vlm import save_tiny_vlm

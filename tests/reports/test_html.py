@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from soar.errors import SoarError
-from soar.evaluation import Evaluation, not_worse
+from soar.evaluation import Evaluation, Rate, not_worse
+from soar.evaluation.promotion import Practice, practised_not_worse
 from soar.reports.html import Ancestor, Collected, Report, write_report
 from tests.evaluation.examples import TASKS, episode, evaluation
 
@@ -17,8 +18,7 @@ AFTER = evaluation([1, 0, 1, 1] * 10, variant="improved", policy="policy-001")
 REPORT = Report(
     title="Run kitchen, scene 1",
     summary="Collected 60 episodes & learned from 21 <of them>.",
-    before=BEFORE,
-    after=AFTER,
+    compared=(BEFORE, AFTER),
     promotions=(not_worse(AFTER, BEFORE),),
     variants=(BEFORE, evaluation([1, 0, 0, 0, 0] * 8, variant="control", policy="policy-002"), AFTER),
     models={"success detector": "judge"},
@@ -80,6 +80,29 @@ def test_the_page_shows_tasks_verdict_arms_statistics_films_and_lineage(tmp_path
     assert len(re.findall("data:image/webp", text)) == 4
 
 
+def test_a_legend_says_which_bar_is_which(tmp_path: Path) -> None:
+    text = page(tmp_path, REPORT)
+    legend = text.partition('<p class="legend">')[2].partition("</p>")[0]
+    assert re.findall(r'<span class="(\w+)"><i></i>([^<]*)</span>', legend) == [
+        ("old", "pretrained"),
+        ("new", "improved"),
+        ("interval", "95 % interval"),
+    ]
+
+
+def test_without_evaluations_the_page_shows_what_was_judged_while_practising_and_says_so(tmp_path: Path) -> None:
+    practised = (
+        Practice(policy="policy-000", judged=Rate(successes=12, trials=40), judge="vqa-1", true=Rate(successes=9, trials=40)),
+        Practice(policy="policy-001", judged=Rate(successes=20, trials=40), judge="vqa-1"),
+    )
+    verdict = practised_not_worse(practised[1], practised[0])
+    text = page(tmp_path, Report(title="t", summary="s", practised=practised, promotions=(verdict,)))
+    assert re.findall("<h2>(.*?)</h2>", text) == ["Practice", "Promotion"]
+    assert "12/40" in text
+    assert "9/40" in text
+    assert "Not evaluated; judged by vqa-1 while practising: candidate 20/40 = .50" in text
+
+
 def test_text_is_escaped(tmp_path: Path) -> None:
     assert "Collected 60 episodes &amp; learned from 21 &lt;of them&gt;." in page(tmp_path, REPORT)
 
@@ -97,7 +120,8 @@ def test_a_learned_system_gets_no_oracle_warning(tmp_path: Path) -> None:
     "changes",
     [
         {"models": {"success detector": "oracle-vlm-92"}},
-        {"after": dataclasses.replace(AFTER, subgoal_model="oracle-vlm-92")},
+        {"compared": (BEFORE, dataclasses.replace(AFTER, subgoal_model="oracle-vlm-92"))},
+        {"practised": (Practice(policy="p", judged=Rate(successes=0, trials=1), judge="oracle-vlm-92"),)},
         {"variants": (dataclasses.replace(BEFORE, policy="oracle-vlm-92"),)},
         {"failures": (episode(vlm="oracle-vlm-92"),)},
     ],
@@ -109,7 +133,7 @@ def test_an_oracle_anywhere_is_announced(tmp_path: Path, changes: dict[str, obje
 
 def test_the_least_report_has_no_empty_sections(tmp_path: Path) -> None:
     empty = Evaluation(variant="pretrained", policy="policy-000")
-    text = page(tmp_path, Report(title="t", summary="Stopped early.", before=empty, after=empty))
+    text = page(tmp_path, Report(title="t", summary="Stopped early.", compared=(empty,)))
     assert re.findall("<h2>(.*?)</h2>", text) == ["Success by task"]
     assert "no trials" in text
 

@@ -4,6 +4,7 @@ import ctypes.util
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from soar.errors import ConfigError, RenderingError
 from soar.sim.rendering import INSTALL_COMMAND, choose_library
 from soar.sim.scene import load_scene
 from soar.sim.world import World
+from tests.improve.tiny import random_policy
 
 DRAW = """
 from soar.errors import RenderingError
@@ -87,3 +89,20 @@ def test_the_finger_tips_can_be_seen_at_64_pixels() -> None:
     image = world.render().astype(int)
     cyan = (image[..., 1] - image[..., 0] > 50) & (image[..., 2] - image[..., 0] > 50)
     assert cyan.sum() >= 6
+
+
+AFTER_TORCH = """
+import sys
+from soar.policies.loading import load_policy
+from soar.robots.workcell import open_workcell
+policy = load_policy(sys.argv[1])
+workcell = open_workcell("sim:scene1", image_size=64)
+seen = workcell.robot.observe()
+policy.act([seen], [seen.image_HWC])
+"""
+
+
+def test_a_script_that_opens_a_policy_and_then_a_simulated_robot_ends_without_a_word(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", AFTER_TORCH, str(random_policy(tmp_path / "policy"))]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")

@@ -73,6 +73,13 @@ def test_a_missing_object_puts_its_tasks_off_limits_and_a_person_is_told_once_a_
     assert told == ["carrot", "carrot"]
 
 
+def test_objects_that_no_listed_task_names_are_looked_for_too() -> None:
+    vlm = presence(spoon="no")
+    checker = PresenceChecker(vlm, [PUT], objects=("carrot", "green spoon"))
+    assert checker.check(IMAGE) == frozenset()
+    assert checker.missing == {"green spoon"}
+
+
 def test_an_undecidable_object_counts_as_present() -> None:
     assert PresenceChecker(presence(spoon="perhaps"), [PUT, SPOON]).check(IMAGE) == frozenset()
 

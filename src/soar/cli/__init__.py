@@ -10,8 +10,11 @@ Arguments and names of files are UTF-8 whatever the locale, and what the termina
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
+
+RESUME = "Interrupted. Everything that was finished is kept: run the same command again to resume."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,9 +23,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Its words; None: those of this process, which is then the command's own.
     """
+    if arguments is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)  # until `ending` is there
     from soar.cli.ending import ending
 
     return ending(lambda: _run(arguments), own_process=arguments is None)
+
+
+def _leave(number: int, _frame: object) -> None:
+    os.write(2, f"\n{RESUME}\n".encode())
+    os._exit(128 + number)
 
 
 def _run(arguments: Sequence[str] | None) -> int:

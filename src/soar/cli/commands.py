@@ -36,6 +36,9 @@ GROUPS: dict[str, dict[str, Command]] = {
         "train": Command("train:TrainModel", "train a policy, a subgoal model, or a vision-language model"),
         "evaluate": Command("evaluate:Evaluate", "measure a policy in seeded trials"),
     },
+    "Robots": {
+        "robot": Command("robot:Robot", "offer a robot of this environment to a SOAR in another one"),
+    },
     "Data": {
         "data": Command("data:Data", "look at episodes, correct them, exchange them with other formats"),
     },

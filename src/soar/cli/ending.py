@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-RESUME = "Interrupted. Everything that was finished is kept: run the same command again to resume."
+from soar.cli import RESUME
+
 _AGAIN_S = 0.05
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

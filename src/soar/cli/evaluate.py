@@ -154,12 +154,15 @@ class Evaluate:
             variants=[self.variant or out.stem for out in outs],
             out=self.out,
             tasks=self.task,
+            first_trial=self.first_trial,
             seed=self.seed,
             stop_early=on(self.stop_early) is not False,
             action_scale=self.action_scale,
             image_size=self.image_size,
             questions=self.questions,
-            rollout=rollout_of(RolloutConfig(), self.retries, 0),
+            rollout=rollout_of(RolloutConfig(), self.retries, self.look_every),
+            vlm=self.vlm or (str(default_weights("vqa")) if self.look_every else ""),
+            threshold=self.threshold,
         )
         return list(judged.evaluations) if judged.finished else None
 

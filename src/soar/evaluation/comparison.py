@@ -48,8 +48,9 @@ class Comparison:
             "second": f"{self.second.variant} is better",
         }.get(self.decided(0) or "", "they are not told apart")
         one, other = self.first.variant, self.second.variant
+        starts = f"{len(self.first.trials)} start{'s' if len(self.first.trials) != 1 else ''}"
         return (
-            f"{other} against {one}, from the same {len(self.first.trials)} starts: {self.second.rate()} against "
+            f"{other} against {one}, from the same {starts}: {self.second.rate()} against "
             f"{self.first.rate()}. {self.paired.only_second} succeeded only with {other}, {self.paired.only_first} only with "
             f"{one}; of such starts {other} wins a share within [{short(low)}, {short(high)}]. Whenever one stops: p = "
             f"{p_value(self.p)}, {verdict}."

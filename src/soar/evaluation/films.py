@@ -38,6 +38,7 @@ def keep_film(folder: Path, result: Rollout, *, scene: str, instruction: str, la
             subgoals=result.subgoals,
             labels=(label,),
             provenance=made_by,
+            reflex_steps=result.reflex_steps,
         )
     )
 

@@ -19,16 +19,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from soar.collect.models import open_subgoals
+from soar.collect.models import open_subgoals, open_vlm
 from soar.collect.rollout import RolloutConfig
 from soar.errors import ConfigError, UnknownNameError
 from soar.evaluation.person_session import Contender, Session
 from soar.evaluation.plan import Plan
-from soar.evaluation.runner import begun_evaluation, wanted_trials
-from soar.evaluation.trial_running import TrialConfig, check_person, policy_of
+from soar.evaluation.runner import FILMS_PER_TASK, begun_evaluation, wanted_trials
+from soar.evaluation.trial_running import TrialConfig, check_looks, check_person, policy_of
 from soar.evaluation.trials import Evaluation
 from soar.policies.loading import load_policy
 from soar.robots.workcell import load_workcell
+from soar.tasks import SuccessDetector
 from soar.terminal import Terminal
 
 
@@ -60,12 +61,15 @@ def evaluate_by_person(
     variants: Sequence[str],
     out: Path,
     tasks: tuple[str, ...] = (),
+    first_trial: int = 0,
     seed: int = 0,
     stop_early: bool = True,
     action_scale: float = 1.0,
     image_size: int | None = None,
     questions: Path | None = None,
     rollout: RolloutConfig | None = None,
+    vlm: str = "",
+    threshold: float = 0.5,
     terminal: Terminal | None = None,
 ) -> Judged:
     """Let a person judge what is missing of some policies' trials.
@@ -80,13 +84,16 @@ def evaluate_by_person(
         variants: What they are in the comparison at hand.
         out: What the session's own files are called after.
         tasks: Some of the scene's instructions; all of them by default.
+        first_trial: Index of the first start of each task.
         seed: Of the order in which the policies are tried.
         stop_early: End when the comparison of several policies is decided, or cannot be any more
             (`soar.evaluation.sequential`).
         action_scale: Factor on the policies' motions.
         image_size: Of a simulated camera [px]; the first policy's by default.
         questions: File of questions that count more than the scene's.
-        rollout: How long a trial is.
+        rollout: How long a trial is, whether a robot that stands still backs off, and whether two looks end it.
+        vlm: Name of the model that looks.
+        threshold: Its least probability of success.
         terminal: Where the person is; `/dev/tty` by default.
 
     Raises:
@@ -96,8 +103,8 @@ def evaluate_by_person(
         RobotFault: The robot cannot be recovered; what was judged is kept.
         SoarError: A start's reference picture is gone, or something cannot be written.
     """
-    if trials < 1:
-        raise ConfigError(f"evaluate: trials must be at least 1, got {trials}")
+    if trials < 1 or first_trial < 0:
+        raise ConfigError(f"evaluate: trials must be at least 1, first_trial at least 0; got {trials} and {first_trial}")
     terminal = terminal or Terminal(otherwise="let the workcell's truth or a model judge")
     who = check_person(name, terminal)
     cell, opened_policies = load_workcell(workcell), [load_policy(str(policy)) for policy in policies]
@@ -107,6 +114,9 @@ def evaluate_by_person(
         for task in tasks:
             if task not in known:
                 raise UnknownNameError("task", task, known, f"In scene {opened.scene.name!r}.")
+        happening = rollout or RolloutConfig()
+        looked_by = check_looks(opened, rollout=happening, vlm=vlm)
+        detector = SuccessDetector(open_vlm(vlm, opened), threshold) if looked_by else None
         contenders = []
         for policy, loaded, path, variant in zip(policies, opened_policies, outs, variants, strict=True):
             config = TrialConfig(
@@ -119,21 +129,24 @@ def evaluate_by_person(
                 action_scale=action_scale,
                 judge="person",
                 questions=str(questions or ""),
-                rollout=rollout or RolloutConfig(),
+                vlm=vlm,
+                threshold=threshold,
+                rollout=happening,
             )
             contenders.append(
                 Contender(
                     config=config,
                     out=path,
                     policy=policy_of(config),
+                    detector=detector,
                     subgoal_model=open_subgoals(config.subgoals, opened) if config.subgoals else None,
-                    evaluation=begun_evaluation(path, config, who, ""),
+                    evaluation=begun_evaluation(path, config, who, looked_by),
                 )
             )
-        plan = Plan(
-            wanted_trials(opened.scene, tasks or known, range(trials)), len(contenders), seed=seed, stop_early=stop_early
-        )
-        session = Session(opened, contenders, plan, out, terminal)
+        indices = range(first_trial, first_trial + trials)
+        wanted, films = (wanted_trials(opened.scene, tasks or known, some) for some in (indices, indices[:FILMS_PER_TASK]))
+        plan = Plan(wanted, len(contenders), seed=seed, stop_early=stop_early)
+        session = Session(opened, contenders, plan, films=films, out=out, terminal=terminal)
         finished = session.run()
         return Judged(
             evaluations=tuple(contender.evaluation for contender in contenders),

@@ -11,15 +11,15 @@ from soar.collect.rollout import Rollout
 from soar.errors import RobotFault, SoarError
 from soar.evaluation.films import judge_film_anew, keep_film
 from soar.evaluation.plan import Plan, Slot
-from soar.evaluation.runner import FILMS_PER_TASK, wanted_trials
 from soar.evaluation.starts import Starts, blended, write_picture
-from soar.evaluation.trial_running import TrialConfig, run_trial
-from soar.evaluation.trials import Evaluation, Trial, write_evaluation
+from soar.evaluation.trial_running import TrialConfig, run_trial, trial_of
+from soar.evaluation.trials import Evaluation, Trial, TrialKey, write_evaluation
 from soar.event_log import Journal, read_journal
 from soar.policies.base import Policy
 from soar.robots.safety import SafetyError
 from soar.robots.workcell import Workcell
 from soar.subgoals.base import SubgoalModel
+from soar.tasks import SuccessDetector
 from soar.terminal import Terminal
 from soar.types import Image, Label, Provenance, Task
 
@@ -34,12 +34,13 @@ RESTORE = f"Move things until nothing is seen twice in {{}}, {KEYS}"
 
 @dataclass(slots=True, kw_only=True)
 class Contender:
-    """A policy that is tried, and its file."""
+    """A policy that is tried, its file, and who looks on the way whether it has succeeded."""
 
     config: TrialConfig
     out: Path
     policy: Policy
     subgoal_model: SubgoalModel | None
+    detector: SuccessDetector | None
     evaluation: Evaluation
 
 
@@ -50,6 +51,7 @@ class Session:
         workcell: Open.
         contenders: The policies.
         plan: Of their trials.
+        films: Starts of which the trials are kept as episodes.
         out: What the session's own files are called after.
         terminal: Where the person is.
 
@@ -57,11 +59,19 @@ class Session:
         SoarError: A start's reference picture is gone, or something cannot be written.
     """
 
-    def __init__(self, workcell: Workcell, contenders: Sequence[Contender], plan: Plan, out: Path, terminal: Terminal) -> None:
-        self._workcell, self._contenders, self._plan = workcell, contenders, plan
+    def __init__(
+        self,
+        workcell: Workcell,
+        contenders: Sequence[Contender],
+        plan: Plan,
+        *,
+        films: Sequence[TrialKey],
+        out: Path,
+        terminal: Terminal,
+    ) -> None:
+        self._workcell, self._contenders, self._plan, self._films = workcell, contenders, plan, films
         self._who, self._terminal = contenders[0].evaluation.judge, terminal
         self._tasks = {task.instruction: task for task in workcell.scene.tasks}
-        self._films = set(wanted_trials(workcell.scene, self._tasks, range(FILMS_PER_TASK)))
         self._starts = Starts(out.parent, workcell.config.reference) if workcell.reset_for is None else None
         self._picture = out.with_name(f"{out.stem}-trial.png")
         self._journal = Journal(out.with_name(f"{out.stem}-session.jsonl"))
@@ -99,18 +109,19 @@ class Session:
             said = self._begin(slot)
             if said != "g":
                 return said != "q"
-            result, _looked = run_trial(
+            result, looked = run_trial(
                 self._workcell,
                 task,
                 contender.subgoal_model,
                 contender.policy,
                 seed=slot.key[2],
                 config=contender.config.rollout,
+                detector=contender.detector,
                 attempts=1,
             )
         except (RobotFault, SafetyError) as error:
             return self._repeat(slot, "the robot failed", str(error))
-        return self._judge(slot, task, result)
+        return self._judge(slot, task, result, looked)
 
     def _begin(self, slot: Slot) -> str:
         """Have the start set: g to go on, q to stop, u when a verdict was taken back."""
@@ -136,7 +147,7 @@ class Session:
             starts.keep(slot.key, robot.observe().image_HWC)
         return said
 
-    def _judge(self, slot: Slot, task: Task, result: Rollout) -> bool:
+    def _judge(self, slot: Slot, task: Task, result: Rollout, looked: int) -> bool:
         while True:
             question = f"{self._title(slot)}. Did it work?"
             said, remark = self._terminal.ask_and_hear(result.images_THWC[-1], question, ("y", "n", "r", "f", "u", "q"))
@@ -154,14 +165,7 @@ class Session:
         notes = [remark, *(f"repeated {repeated.count(reason)} x: {reason}" for reason in dict.fromkeys(repeated))]
         label = self._label(said, remark)
         contender = self._contenders[slot.contender]
-        trial = Trial(
-            scene=slot.key[0],
-            task=task.instruction,
-            seed=slot.key[2],
-            success=said == "y",
-            steps=len(result.actions_TD),
-            note="; ".join(filter(None, notes)),
-        )
+        trial = trial_of(slot.key, result, looked=looked, success=said == "y", note="; ".join(filter(None, notes)))
         if slot.key in self._films:
             made_by = Provenance(
                 policy=contender.policy.id,

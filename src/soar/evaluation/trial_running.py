@@ -20,9 +20,9 @@ from soar.collect.models import open_subgoals, open_vlm
 from soar.collect.rollout import Rollout, RolloutConfig, rollout
 from soar.configuration import validate
 from soar.episodes.schema import PERSON
-from soar.episodes.store import EpisodeStore, quoted
 from soar.errors import ConfigError, RobotFault
-from soar.evaluation.trials import Trial
+from soar.evaluation.films import keep_film
+from soar.evaluation.trials import Trial, TrialKey
 from soar.fleet.processes import Reporter
 from soar.fleet.session import simulated_workcell
 from soar.policies.base import Policy
@@ -34,7 +34,7 @@ from soar.robots.workcell import Workcell
 from soar.subgoals.base import SubgoalModel
 from soar.tasks import SuccessDetector
 from soar.terminal import Terminal
-from soar.types import Episode, Image, Label, Provenance, Task
+from soar.types import Image, Label, Provenance, Task
 
 log = logging.getLogger(__name__)
 JudgeName = Literal["truth", "person", "vlm"]
@@ -184,20 +184,28 @@ def run_trials(
                 run=config.variant,
                 seed=seed,
             )
-            _keep(Path(config.films), _film(workcell.scene.name, instruction, result, label, made_by))
-        on_trial(
-            Trial(
-                scene=workcell.scene.name,
-                task=instruction,
-                seed=seed,
-                success=label.success is True,
-                steps=len(result.actions_TD),
-                note="" if label.success is not None else f"undecidable: {label.answer}",
-                reflexes=len(result.reflexes),
-                looks=looked,
-                ended_early=result.ended_early,
+            keep_film(
+                Path(config.films), result, scene=workcell.scene.name, instruction=instruction, label=label, made_by=made_by
             )
-        )
+        note = "" if label.success is not None else f"undecidable: {label.answer}"
+        key = (workcell.scene.name, instruction, seed)
+        on_trial(trial_of(key, result, looked=looked, success=label.success is True, note=note))
+
+
+def trial_of(key: TrialKey, result: Rollout, *, looked: int, success: bool, note: str) -> Trial:
+    """Return what an evaluation keeps of a rollout: of the start `key`, looked at so often on the way, and judged."""
+    scene, task, seed = key
+    return Trial(
+        scene=scene,
+        task=task,
+        seed=seed,
+        success=success,
+        steps=len(result.actions_TD),
+        note=note,
+        reflexes=len(result.reflexes),
+        looks=looked,
+        ended_early=result.ended_early,
+    )
 
 
 def run_trial(
@@ -268,27 +276,6 @@ def _judge(config: TrialConfig, workcell: Workcell, detector: SuccessDetector | 
     truth = workcell.truth
     assert truth is not None  # check_judge was here
     return lambda _result, task: Label(success=truth(task.instruction), probability=None, source="simulator")
-
-
-def _film(scene: str, instruction: str, result: Rollout, label: Label, made_by: Provenance) -> Episode:
-    return Episode(
-        id=f"{scene}-{instruction}-{made_by.seed}".replace(" ", "-"),
-        scene=scene,
-        instruction=instruction,
-        images_THWC=result.images_THWC,
-        states_TD=result.states_TD,
-        actions_TD=result.actions_TD,
-        subgoals=result.subgoals,
-        labels=(label,),
-        provenance=made_by,
-        reflex_steps=result.reflex_steps,
-    )
-
-
-def _keep(folder: Path, episode: Episode) -> None:
-    store = EpisodeStore(folder, mode="open_or_create")
-    if not store.count(f"id = {quoted(episode.id)}"):
-        store.append(episode)
 
 
 def policy_of(config: TrialConfig) -> Policy:

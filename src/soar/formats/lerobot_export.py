@@ -7,6 +7,8 @@ episode's verdict and lineage are extra columns `soar/…` of `meta/episodes`, w
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,11 @@ def export_lerobot(
         _Export(aside, CAMERA + camera, codec, video_bytes).write(store, records, report)
         write_card(aside, store, where, name=out.name, license=license, tags=("LeRobot",))
     return out
+
+
+def robot_type(robots: Iterable[str]) -> str:
+    """Return what LeRobot is told of a dataset of these robots: `sim` for `sim-0` and `sim-1`, all kinds where they differ."""
+    return ", ".join(sorted({re.sub(r"-\d+$", "", robot) for robot in robots}))
 
 
 class _Export:
@@ -233,7 +240,8 @@ class _Export:
         }
         info = {
             "codebase_version": VERSION,
-            "robot_type": robots[0] if len(robots) == 1 else "widowx",
+            # One word for all; which episode is whose stands in `soar/robot`.
+            "robot_type": robot_type(robots),
             "total_episodes": len(self._rows),
             "total_frames": self._index,
             "total_tasks": len(self._tasks),

@@ -148,6 +148,9 @@ class _Loop:
                     variants=[variant],
                     out=out,
                     questions=self._questions,
+                    rollout=self._improvement.collection.rollout,
+                    vlm=config.models.vlm,
+                    threshold=self._improvement.collection.threshold,
                 )
                 if not judged.finished:
                     raise SoarError(

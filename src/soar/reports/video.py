@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
+from soar.episodes.schema import SIMULATOR, resolve
 from soar.types import STEP_S, Episode, Image
 
 SHOWN_PX = 256
@@ -50,8 +51,9 @@ def film_strip(episode: Episode) -> Pillow.Image:
 def contact_sheet(episode: Episode, columns: int = 8) -> Pillow.Image:
     """Return the whole episode as one picture, read like a page.
 
-    Each row begins with a subgoal and goes on with `columns` evenly spaced frames from when it was commanded to when the next
-    one was. An episode without subgoals gets up to four rows of frames.
+    Above stand the instruction, the verdict and the episode's id. Each row begins with a subgoal and goes on with `columns`
+    evenly spaced frames from when it was commanded to when the next one was. An episode without subgoals gets up to four rows
+    of frames.
     """
     last = len(episode.actions_TD)
     if episode.subgoals:
@@ -65,11 +67,15 @@ def contact_sheet(episode: Episode, columns: int = 8) -> Pillow.Image:
     cell = _enlarged(episode.images_THWC[0])
     width, height = cell.width + _GAP_PX, cell.height + _BAND_PX
     first = 1 if heads else 0
-    sheet = Pillow.new("RGB", (width * (columns + first) - _GAP_PX, height * len(begins)), _PAPER)
-    draw = ImageDraw.Draw(sheet)
+    wide = width * (columns + first) - _GAP_PX
     font = ImageFont.load_default(22)
+    title = [line for words in heading(episode) for line in _lines(words, wide - 8, font)]
+    sheet = Pillow.new("RGB", (wide, _BAND_PX * len(title) + height * len(begins)), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for number, line in enumerate(title):
+        draw.text((4, number * _BAND_PX + 3), line, _INK, font)
     for row, (begin, end) in enumerate(zip(begins, ends, strict=True)):
-        top = row * height
+        top = _BAND_PX * len(title) + row * height
         if heads:
             draw.text((4, top + 3), f"subgoal {row + 1}", _INK, font)
             sheet.paste(heads[row].resize(cell.size), (0, top + _BAND_PX))
@@ -78,6 +84,35 @@ def contact_sheet(episode: Episode, columns: int = 8) -> Pillow.Image:
             draw.text((column * width + 4, top + 3), f"step {step}", _INK, font)
             sheet.paste(_enlarged(episode.images_THWC[step]), (column * width, top + _BAND_PX))
     return sheet
+
+
+def heading(episode: Episode) -> tuple[str, str, str]:
+    """Return what an episode is: its instruction, whether it worked and who says so, its id."""
+    label = resolve(episode.labels)
+    verdict = "not judged"
+    if label is not None:
+        sure = "" if label.probability is None else f", probability {label.probability:.2f}"
+        outcome = {True: "success", False: "failure", None: "undecided"}[label.success]
+        verdict = f"{outcome} as judged by {label.source}{sure}"
+    truths = [label.success for label in episode.labels if label.source == SIMULATOR and label.success is not None]
+    if truths:
+        verdict += f"; in truth {'success' if truths[-1] else 'failure'}"
+    return episode.instruction or "no instruction", verdict, episode.id
+
+
+def _lines(words: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
+    """Return a sentence in lines that fit; a word that is wider is cut."""
+    lines = [""]
+    for word in words.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    for number in range(len(lines)):
+        while len(lines[number]) > 1 and font.getlength(lines[number]) > width:
+            lines[number] = f"{lines[number][:-2]}…"
+    return lines
 
 
 def clip(episode: Episode) -> bytes:
