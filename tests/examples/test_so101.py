@@ -99,9 +99,9 @@ def served_vlm() -> Iterator[tuple[str, dict[str, str]]]:
 @pytest.mark.timeout(1800)
 def test_improve_as_a_vision_language_model_behind_a_server_judges(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with served_vlm() as (address, token):
-        monkeypatch.setenv("OPENAI_API_KEY", token["SOAR_TOKEN"])
+        monkeypatch.setenv("SOAR_TOKEN", token["SOAR_TOKEN"])
         url = address if address.endswith("/v1") else f"{address}/v1"
-        text = f"backend: openai\nmodel: vqa\nbase_url: {url}\napi_key_env: OPENAI_API_KEY\n"
+        text = f"backend: openai\nmodel: vqa\nbase_url: {url}\napi_key_env: SOAR_TOKEN\n"
         (lab / "vlm.yaml").write_text(text, encoding="utf-8")
         improve(lab, "judged", "--vlm", "vlm.yaml", "--evaluate", "vlm")
     evaluation = read_evaluation(lab / "judged" / "evaluations" / "001.json")
