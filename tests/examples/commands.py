@@ -23,6 +23,7 @@ improvement:
   rounds: 1
   trials: 1
   success_only: false
+  threshold: 0
   collection: {episodes: 2, robots: 1, set_table_every: 0}
   policy: *policy
 """
