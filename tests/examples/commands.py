@@ -24,7 +24,7 @@ improvement:
   trials: 1
   success_only: false
   threshold: 0
-  collection: {episodes: 2, robots: 1, set_table_every: 0}
+  collection: {episodes: 2, robots: 1, set_table_every: 0, rollout: {subgoals: 1}}
   policy: *policy
 """
 
