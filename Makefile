@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 BIN := .venv/bin
-PYTHON_FILES := src tests benchmarks scripts
+PYTHON_FILES := src tests benchmarks scripts examples
 export PYTHON TORCH_INDEX
 
 .PHONY: help setup demo test test-interop lint types tables format clean

