@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from soar.collect.config import CollectionConfig
+from soar.collect.preset import load_collection
 from soar.configuration import names
 from soar.errors import ConfigError, UnknownNameError
 from soar.improve.preset import explained, load_preset
@@ -19,6 +20,15 @@ def test_every_preset_is_valid_and_can_improve_what_it_pretrained(name: str) -> 
     # Continuing from a checkpoint needs the same network.
     assert preset.improvement.policy.network == preset.pretraining.policy.network
     assert preset.image_size == preset.pretraining.policy.network.image_size
+
+
+@pytest.mark.parametrize("name", names("presets"))
+def test_a_robots_computer_reads_of_a_preset_what_the_loop_does(name: str) -> None:
+    light, whole = load_collection(name), load_preset(name)
+    assert (light.improvement.collection, light.workers) == (whole.improvement.collection, whole.workers)
+    for theirs, ours in ((light, whole), (light.improvement, whole.improvement)):
+        known = [{field.name for field in dataclasses.fields(config)} for config in (theirs, ours)]
+        assert known[0] == known[1], "a key that one of them refuses"
 
 
 def test_the_papers_numbers_are_in_its_preset() -> None:
