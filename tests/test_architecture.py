@@ -139,7 +139,8 @@ def test_texts_are_utf8_whatever_the_locale(module: Path) -> None:
 
 def test_a_robots_computer_needs_the_core_alone() -> None:
     rooms = ("collect", "robots", "fleet", "remote", "episodes", "datasets", "formats", "tasks", "evaluation", "testing", "cli")
-    apart = {"soar.robots.gymnasium", "soar.cli.__main__"}  # an environment of Gymnasium needs Gymnasium
+    # An environment of Gymnasium needs Gymnasium.
+    apart = {"soar.robots.gymnasium", "soar.robots.gymnasium_maps", "soar.cli.__main__"}
     named = [
         ".".join(("soar", *module.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
         for module in MODULES
