@@ -132,8 +132,8 @@ sys.exit(main(["improve", "--run", "{tmp_path}/locked/run", "--policy", "{policy
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith(f"error: cannot write {tmp_path}/locked/run/config.yaml: Permission denied")
-    assert "choose a folder that you may write to" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(f"error: cannot write {tmp_path}/locked/run: Permission denied")
+    assert "Name a folder that you may write to with --run" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -170,7 +170,7 @@ def test_no_rendering_library(tmp_path: Path, policy: Path) -> None:
         env=os.environ | {"MUJOCO_GL": "disable"},
     )
     assert done.returncode == 2, done.stderr
-    assert done.stderr.count("\n") == 1
+    assert [line.partition(" ")[0] for line in done.stderr.splitlines()] == ["Opening", "error:"]
     assert "apt-get install -y libegl1" in done.stderr
     assert not (tmp_path / "e.json").exists()
 

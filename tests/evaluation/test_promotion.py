@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from soar.errors import SoarError
-from soar.evaluation import Rate, not_worse
+from soar.evaluation import Rate, fisher_p, not_worse
+from soar.evaluation.comparison import compare
 from soar.evaluation.promotion import Practice, practised_not_worse
 
 from .examples import evaluation
@@ -45,6 +48,19 @@ def test_nothing_is_promoted_without_trials() -> None:
 def test_different_starts_are_refused() -> None:
     with pytest.raises(SoarError, match="equal starts"):
         judged([1, 1], [1])
+
+
+def test_where_nobody_restored_the_starts_nothing_is_paired() -> None:
+    better = [1] * 12 + [0] * 8
+    first, second = evaluation(better, "a", "policy-000"), evaluation(better[::-1], "b", "policy-001")
+    found = replace(second, restored=False)
+    verdict = not_worse(found, first)
+    assert "nobody restored the starts" in verdict.sentence
+    assert "of the same starts" not in verdict.sentence
+    assert verdict.p_worse == pytest.approx(fisher_p(first.rate(), second.rate()))
+    said = compare(first, found).sentence
+    assert "Nobody restored the starts" in said
+    assert "only with" not in said
 
 
 def practised(successes: int, trials: int, policy: str) -> Practice:

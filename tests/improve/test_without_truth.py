@@ -117,6 +117,9 @@ def test_somebody_who_is_no_simulator_evaluates_and_the_loop_goes_on_as_in_simul
     assert [trial.key for trial in result.before.trials] == [trial.key for trial in result.after.trials]
     (verdict,) = read_journal(config.run / "events.jsonl", "promotion")
     assert (verdict["round"], verdict["candidate"], verdict["promote"]) == (1, 1, True)
+    # A person restores the starts; nobody does when a model judges, and then no pair is claimed.
+    assert ("nobody restored the starts" in verdict["sentence"]) == (judge == "vlm")
+    assert ("of the same starts" in verdict["sentence"]) == (judge == "person")
     assert result.after.policy == LearnedPolicy.load(config.run / "policies" / "001").id
     assert read_evaluation(config.run / "evaluations" / "001.json").variant == "round 1"
     assert [evaluation.variant for evaluation in result.compared] == ["before", "after"]
@@ -176,3 +179,12 @@ def test_without_a_terminal_a_person_cannot_evaluate_and_nothing_is_made(
     with pytest.raises(ConfigError, match="--judge-name"):
         improve(configured(tmp_path, evaluate="person"))
     assert not (tmp_path / "run").exists()
+
+
+def test_judged_successes_are_called_so_and_the_truth_stands_beside_them(tmp_path: Path) -> None:
+    mood["says"] = False
+    result = improve(configured(tmp_path, driver="Cell"))
+    page = result.report.read_text()
+    assert "4 autonomous episodes, 0 judged successes, 0 of them true; 4 true successes in all." in page
+    assert "<h2>Judged failures, and undecided</h2>" in page
+    assert "judged by truth" in page

@@ -24,7 +24,8 @@ from soar.robots.remote import RemoteRobot, open_robot
 from soar.robots.safety import SafetyError, SafetyLimits
 from soar.robots.timeouts import Timeouts
 from soar.robots.workcell import open_workcell
-from soar.serving.robots import RobotServerConfig, serving
+from soar.serving.robot_host import RobotServerConfig
+from soar.serving.robots import serving
 from soar.testing import check_robot
 from soar.testing.fakes import FAKE_WORKSPACE
 from soar.types import Action, WorkspaceBox

@@ -120,7 +120,7 @@ class Improve:
             judge_name=self.judge_name,
             device=self.device,
         )
-        with progress_bars(talking=self.evaluate == "person") as report:
+        with progress_bars(talking=self.evaluate == "person" or self.vlm == "human") as report:
             result = improve(config, report)
         if self.results is not None:
             from soar.reports.plots import round_curve, save

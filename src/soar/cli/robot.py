@@ -61,7 +61,8 @@ class Robot:
         from soar.cli.flags import changed
         from soar.errors import ConfigError
         from soar.serving.auth import choose_token
-        from soar.serving.robots import RobotServerConfig, serving
+        from soar.serving.robot_host import RobotServerConfig
+        from soar.serving.robots import serving
 
         robot, workspace, scene = self._robot()
         if workspace is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from soar.evaluation.promotion import Promotion, not_worse
 from soar.evaluation.sequential import LEVEL, Decision, anytime_p, decide, share_interval
-from soar.evaluation.statistics import Paired, p_value, paired, short
+from soar.evaluation.statistics import Paired, fisher_p, p_value, paired, short
 from soar.evaluation.trials import Evaluation
 
 
@@ -42,6 +42,8 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The comparison in words."""
+        if not (self.first.restored and self.second.restored):
+            return self._unpaired
         low, high = self.share
         verdict = {
             "first": f"{self.first.variant} is better",
@@ -54,6 +56,17 @@ class Comparison:
             f"{self.first.rate()}. {self.paired.only_second} succeeded only with {other}, {self.paired.only_first} only with "
             f"{one}; of such starts {other} wins a share within [{short(low)}, {short(high)}]. Whenever one stops: p = "
             f"{p_value(self.p)}, {verdict}."
+        )
+
+    @property
+    def _unpaired(self) -> str:
+        one, other = self.first.rate(), self.second.rate()
+        better = "-" if not one.trials else p_value(fisher_p(other, one))
+        worse = "-" if not one.trials else p_value(fisher_p(one, other))
+        return (
+            f"{self.second.variant} against {self.first.variant}: {other} against {one}. Nobody restored the starts, which "
+            f"were not the same (--judge person lets you). Fisher's exact test, one-sided: better p = {better}, worse "
+            f"p = {worse}."
         )
 
     def decided(self, left: int) -> Decision | None:

@@ -45,7 +45,8 @@ def not_worse(candidate: Evaluation, deployed: Evaluation, level: float = LEVEL,
     """Decide whether to promote a candidate.
 
     It is refused when it is significantly worse on the same seeded starts (McNemar's exact test, one-sided), or when its
-    success rate is lower by more than `margin`: with few trials, a policy can be much worse without any test seeing it.
+    success rate is lower by more than `margin`: with few trials, a policy can be much worse without any test seeing it. Where
+    nobody restored the starts, nothing is paired, and the test is Fisher's.
 
     Args:
         candidate: Trials of the new policy.
@@ -54,10 +55,17 @@ def not_worse(candidate: Evaluation, deployed: Evaluation, level: float = LEVEL,
         margin: Largest loss of success rate that is tolerated, 0..1.
 
     Raises:
-        SoarError: The starts differ.
+        SoarError: The trials' keys differ.
     """
     comparison = paired(candidate.outcomes(), deployed.outcomes())
     new, old, p_worse = candidate.rate(), deployed.rate(), comparison.p_second_better
+    basis = (
+        f"of the same starts, {comparison.only_first} succeeded only with the candidate and {comparison.only_second} only with "
+        "the deployed policy (McNemar's exact test"
+    )
+    if not (candidate.restored and deployed.restored):
+        p_worse = fisher_p(old, new) if new.trials else 1.0
+        basis = "nobody restored the starts, which were not the same (Fisher's exact test"
     # In counts, so that a loss of exactly the margin is not refused by rounding; equal starts mean equal trials.
     much_lower = old.successes - new.successes > margin * old.trials + 1e-9
     verdict = _verdict(
@@ -68,9 +76,8 @@ def not_worse(candidate: Evaluation, deployed: Evaluation, level: float = LEVEL,
         candidate=new,
         deployed=old,
         p_worse=p_worse,
-        sentence=f"{verdict}. Candidate {new}, deployed {old}; of the same starts, {comparison.only_first} succeeded only with "
-        f"the candidate and {comparison.only_second} only with the deployed policy (McNemar's exact test for the candidate "
-        f"being worse, one-sided: p = {p_worse:.3f}; refused below {short(level)}, or if lower by more than {short(margin)}).",
+        sentence=f"{verdict}. Candidate {new}, deployed {old}; {basis} for the candidate being worse, one-sided: p = "
+        f"{p_worse:.3f}; refused below {short(level)}, or if lower by more than {short(margin)}).",
     )
 
 

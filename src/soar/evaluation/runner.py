@@ -130,7 +130,7 @@ def evaluate(
             open_subgoals(config.subgoals, opened)
         who = check_judge(opened, judge=judge, vlm=vlm)
         looked_by = check_looks(opened, rollout=config.rollout, vlm=vlm)
-        evaluation = begun_evaluation(out, config, who, looked_by)
+        evaluation = begun_evaluation(out, config, who, looked_by, restored=opened.reset_for is not None)
         indices = range(first_trial, first_trial + trials)
         wanted = wanted_trials(scene, tasks or known, indices)
         missing = evaluation.missing(wanted)
@@ -149,8 +149,8 @@ def evaluate(
     return record.evaluation
 
 
-def begun_evaluation(out: Path, config: TrialConfig, judge: str, looked_by: str) -> Evaluation:
-    """Return the evaluation that a file holds, or one without trials.
+def begun_evaluation(out: Path, config: TrialConfig, judge: str, looked_by: str, *, restored: bool = True) -> Evaluation:
+    """Return the evaluation that a file holds, or one without trials; see `Evaluation` for what is told of it.
 
     Raises:
         ConfigError: The file holds another evaluation.
@@ -163,6 +163,7 @@ def begun_evaluation(out: Path, config: TrialConfig, judge: str, looked_by: str)
         judge=judge,
         rollout=config.rollout,
         looked_by=looked_by,
+        restored=restored,
     )
     if not out.exists():
         return mine

@@ -67,6 +67,8 @@ class Evaluation:
         judge: Who said whether it worked: `truth` (a simulator's state), a model's id, or `person:NAME`.
         rollout: How long an episode was, and what happened in it beside what the policy did.
         looked_by: Id of the model that looked on the way whether an attempt has succeeded; empty when nobody did.
+        restored: Whether each trial began from the start of its seed: set by the workcell, or restored by a person. Otherwise
+            the table was as it happened to be, and trials of equal seeds are not paired.
         trials: In any order, one a (scene, task, seed).
     """
 
@@ -76,6 +78,7 @@ class Evaluation:
     judge: str = "truth"
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     looked_by: str = ""
+    restored: bool = True
     trials: tuple[Trial, ...] = ()
 
     def __post_init__(self) -> None:

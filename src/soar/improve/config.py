@@ -68,7 +68,7 @@ def check(config: ImproveConfig) -> None:
     improvement = config.preset.improvement
     if improvement.threshold and not improvement.success_only:
         raise ConfigError(
-            f"improvement.threshold is {improvement.threshold}, the least probability of the successes that are learned from, and "
+            f"improvement.threshold is {improvement.threshold}, the least probability of what is learned from, and "
             "improvement.success_only is false: everything is learned from. Set one of them back (threshold: 0)"
         )
     cell, policy = load_workcell(config.workcell), check_models(config.models)

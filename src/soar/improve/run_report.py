@@ -86,7 +86,8 @@ def _summary(folder: RunFolder, records: list[EpisodeRecord], compared: tuple[Ev
         said += f", {right} of them true; {known.successes} true successes in all"
     said += ". "
     if compared:
-        said += "Success rates, from the same starts: " + "; ".join(f"{one.variant}: {one.rate()}" for one in compared) + "."
+        starts = "the same starts" if all(one.restored for one in compared) else "starts that nobody restored"
+        said += f"Success rates, from {starts}: " + "; ".join(f"{one.variant}: {one.rate()}" for one in compared) + "."
     else:
         said += "No policy was evaluated: all that is known of them is what the model said that judged their practice."
     if folder.on_trial() is not None:

@@ -85,7 +85,9 @@ def read_examples(name: str) -> Iterator[Example]:
     try:
         path = Path(name)
         text = (
-            files("soar.vlm").joinpath("answers.jsonl").read_text("utf-8") if name == SHIPPED else path.read_text("utf-8-sig")
+            files("soar.vlm").joinpath("answers.jsonl").read_text(encoding="utf-8")
+            if name == SHIPPED
+            else path.read_text(encoding="utf-8-sig")
         )
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{name}: cannot be read ({error}). Name a file of answers, or `{SHIPPED}`.") from error

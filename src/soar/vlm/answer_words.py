@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import yaml
 
-_LISTS = yaml.safe_load(files("soar.vlm").joinpath("answer_words.yaml").read_text("utf-8"))
+_LISTS = yaml.safe_load(files("soar.vlm").joinpath("answer_words.yaml").read_text(encoding="utf-8"))
 
 
 def _pattern(name: str) -> re.Pattern[str]:
