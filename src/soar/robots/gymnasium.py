@@ -5,6 +5,7 @@
     options:
       env: lerobot_env_so101:lerobot_env_so101/SO101PickCube-v0     # MODULE:ID, or the ID alone
       make: {control_dt: 0.2}                   # what gymnasium.make is told besides
+      shadows: false                            # MuJoCo draws without: several times faster where there is no GPU
       settle: 5                                 # actions that hold still after each start, if the arm has to come to rest
       success: {lift the purple block: succeed} # under which name its `info` tells that a task is done
       state: {...}                              # this and what else `soar.robots.gymnasium_maps` explains, unless the
@@ -139,6 +140,7 @@ def open_gym(
     env: str,
     *,
     make: Mapping[str, Any] | None = None,
+    shadows: bool = True,
     settle: int = 0,
     success: Mapping[str, str] | None = None,
     state: Mapping[str, str | float] | None = None,
@@ -150,6 +152,7 @@ def open_gym(
     Args:
         env: `MODULE:ID` or `ID`, see `gymnasium.make`.
         make: What it is told besides.
+        shadows: False: an environment with a MuJoCo `model` draws none.
         settle: See `GymCell`.
         success: See `GymCell`.
         state: This and the following: see `soar.robots.gymnasium_maps`. None when the environment keeps the contract by itself.
@@ -170,6 +173,11 @@ def open_gym(
     except Exception as error:
         raise ConfigError(f"environment {env!r} cannot be made with {told}: {type(error).__name__}: {error}") from error
     try:
+        if not shadows:
+            quality: Any = getattr(getattr(getattr(made.unwrapped, "model", None), "vis", None), "quality", None)
+            if quality is None:
+                raise ConfigError(f"shadows: false is for MuJoCo, and environment {env!r} has no MuJoCo `model`")
+            quality.shadowsize = 0  # before it draws for the first time
         if state is not None or action is not None:
             if state is None or action is None:
                 raise ConfigError("an environment is described by `state` and `action` together (soar.robots.gymnasium_maps)")
