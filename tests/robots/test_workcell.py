@@ -93,6 +93,13 @@ def test_a_driver_that_hangs_is_an_error_with_the_time_that_was_waited(tmp_path:
         open_workcell(cell(tmp_path, "Hanging", robot=", timeouts: {observe: 0.2, other: 0.1}"))
 
 
+def test_only_a_simulated_camera_that_can_be_asked_is_asked_for_a_size(tmp_path: Path) -> None:
+    with load_workcell(cell(tmp_path, robot=", simulated: true")).open(image_size=32) as workcell:
+        assert workcell.robot.observe().image_HWC.shape == (48, 64, 3)
+    with load_workcell("sim:scene1").open(image_size=32) as workcell:
+        assert workcell.robot.observe().image_HWC.shape == (32, 32, 3)
+
+
 def test_a_picture_of_another_size_than_was_said_is_refused_with_both(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"image is 48 x 64; expected 480 x 640"):
         open_workcell(cell(tmp_path, extra="image_size: [480, 640]\n"))

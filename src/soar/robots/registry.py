@@ -17,7 +17,7 @@ name.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,14 @@ class RobotConfig:
                 f"robot: driver {self.driver!r} must be MODULE:NAME, such as my_lab.arm:open_arm, or {', '.join(SHORT)}"
             )
 
+    def takes(self, name: str) -> bool:
+        """Whether the driver has a parameter of that name.
+
+        Raises:
+            ConfigError: It cannot be imported.
+        """
+        return name in _parameters(resolve(self.driver, "robot driver", self.folder))
+
     def make(self, **offered: Any) -> Any:
         """Return what the driver makes of the options, and of those of the offered arguments that it has a parameter for.
 
@@ -69,12 +77,15 @@ class RobotConfig:
             ConfigError: It cannot be imported, or refuses.
         """
         function = resolve(self.driver, "robot driver", self.folder)
-        try:
-            parameters: Mapping[str, Any] = inspect.signature(function).parameters
-        except (TypeError, ValueError):
-            parameters = {}
-        wanted = {name: value for name, value in offered.items() if name in parameters}
+        wanted = {name: value for name, value in offered.items() if name in _parameters(function)}
         return build(self.driver, "robot driver", wanted | self.options, self.folder)
+
+
+def _parameters(function: Callable[..., Any]) -> Mapping[str, Any]:
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):  # some that are not written in Python do not say
+        return {}
 
 
 def load_robot(name: str) -> RobotConfig:

@@ -82,7 +82,7 @@ class WorkcellConfig:
         """Open the driver, and look once.
 
         Args:
-            image_size: What a simulated camera is asked for when the file does not say [px].
+            image_size: What a simulated camera is asked for when the file does not say [px], if its driver can be asked.
             questions: File of questions that count more than the scene's.
 
         Raises:
@@ -90,7 +90,7 @@ class WorkcellConfig:
         """
         scene = self.scene.scene(questions)
         size = self.image_size
-        if size is None and self.simulated and image_size is not None:
+        if size is None and self.simulated and image_size is not None and self.robot.takes("image_size"):
             size = image_size, image_size
         where = f"workcell {self.name!r}"
         driver = Driver(
