@@ -18,6 +18,7 @@ from tests.scripted import Scripted, scripted
 from .collecting import STEPS, collector
 
 GOAL = np.full((16, 16, 3), 77, np.uint8)
+GOAL[:8] = 99
 MOVE = [0.01, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]
 POLICY = {
     "kind": "policy",

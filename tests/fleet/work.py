@@ -7,11 +7,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from soar.errors import RobotFault, SoarError
 from soar.fleet.processes import Reporter
-from soar.types import Action
+
+if TYPE_CHECKING:  # a worker of these tests starts light
+    from soar.types import Action
 
 
 def square(item: dict[str, Any], report: Reporter) -> dict[str, Any]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -19,6 +20,10 @@ CALM = ExplorationConfig(deterministic_probability=0, sigma=0, flip_closed_proba
 
 class Constant:
     """Always the same motion; the gripper follows a script of targets, one a step."""
+
+    conditioning: Literal["goal", "language"] = "goal"
+    action_std = np.full(7, 0.01, np.float32)
+    image_size: int | None = None
 
     def __init__(self, grippers: Sequence[float] = ()) -> None:
         self.grippers, self.steps, self.resets = tuple(grippers), 0, 0

@@ -97,7 +97,7 @@ def test_the_spacing_reaches_the_sampler(folder: Path) -> None:
 
 def test_an_image_is_encoded_once_a_batch_and_a_text_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = DiffusionSubgoals.load(DiffusionConfig(model=str(folder), image_size=32, steps=1))
-    pipeline, seen, read = model._editor.pipeline, list[int](), list[int]()
+    pipeline, seen, read = model._sampler.pipeline, list[int](), list[int]()
     encode, forward = pipeline.vae.encode, pipeline.text_encoder.forward
     monkeypatch.setattr(pipeline.vae, "encode", lambda images: seen.append(len(images)) or encode(images))
     monkeypatch.setattr(pipeline.text_encoder, "forward", lambda ids, **kw: read.append(len(ids)) or forward(ids, **kw))
@@ -112,7 +112,7 @@ def test_an_image_is_encoded_once_a_batch_and_a_text_once(folder: Path, monkeypa
 def test_half_precision_comes_to_nearly_the_same(folder: Path, dtype: Any) -> None:
     config = {"model": str(folder), "image_size": 32, "steps": 3, "guidance": 2.0, "image_guidance": 1.5}
     whole, half = (DiffusionSubgoals.load(DiffusionConfig(**config, dtype=kind)) for kind in ("float32", dtype))
-    assert half._editor.dtype is getattr(torch, dtype)
+    assert half._sampler.dtype is getattr(torch, dtype)
     pairs = zip(whole.generate(IMAGES, TEXTS, SEEDS), half.generate(IMAGES, TEXTS, SEEDS), strict=True)
     assert max(np.abs(a.astype(int) - b).mean() for a, b in pairs) < 4
 

@@ -73,7 +73,9 @@ class Evaluate:
 
     def run(self) -> None:
         """Run it."""
-        opening(workcell_name(self.workcell, self.scene), *(self.policy or ["the base policy"]))
+        # Whoever judges by eye must not read which policies there are.
+        policies = ["the policies"] if self.judge == "person" else self.policy or ["the base policy"]
+        opening(workcell_name(self.workcell, self.scene), *policies)
 
         from soar.cli.tables import print_rates, say
         from soar.errors import ConfigError
