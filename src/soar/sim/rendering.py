@@ -8,6 +8,7 @@ A process can have several cameras; each frees its GL context when it is closed,
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes.util
 import os
 import weakref
@@ -62,6 +63,15 @@ SUPERSAMPLED_BELOW = 160
 """Smaller images are drawn at twice their size and averaged: multisampling costs more on a processor."""
 
 
+class _Renderer(mujoco.Renderer):  # type: ignore[misc]
+    """One that may be left half made, as Ctrl-C leaves it."""
+
+    def __del__(self) -> None:
+        # The end of the process may have freed the GL library before; what is wrong then helps nobody.
+        with contextlib.suppress(Exception):
+            super().__del__()
+
+
 class Camera:
     """Draws the `front` camera of a model.
 
@@ -82,7 +92,7 @@ class Camera:
         buffer = model.vis.global_
         buffer.offwidth, buffer.offheight = max(buffer.offwidth, size), max(buffer.offheight, size)
         try:
-            self._renderer = mujoco.Renderer(model, height=size, width=size)
+            self._renderer = _Renderer(model, height=size, width=size)
         except Exception as error:  # every GL binding raises its own
             raise RenderingError(
                 f"headless rendering failed ({error}). Install a library: {INSTALL_COMMAND}. If there is one, MuJoCo "
