@@ -119,6 +119,13 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
             span = Span(episode=row["episode_index"], start_s=start_s, end_s=end_s, steps=row["length"])
             spans.setdefault(_path(info, camera, row, "video_path", video), []).append(span)
     numbers = frozenset(row["episode_index"] for row in episodes)
+    if info.total is not None and info.total != len(numbers):
+        _log.warning(
+            "%s: meta/info.json counts %d episodes, and %d are listed: what is not listed is not imported",
+            folder,
+            info.total,
+            len(numbers),
+        )
     wanted = {
         path: [row["episode_index"] for row in rows if str(row["episode_index"]) not in known] for path, rows in files.items()
     }
@@ -172,7 +179,7 @@ def _read(source: _Source, row: dict[str, Any], id: str, stored: dict[str, Any] 
     states_ND, actions_ND = source.grippers(states_ND, actions_ND)
     success = verdict_of(row.get("soar/success"), f"{place}: soar/success")
     if success is None and "next.success" in table.column_names:
-        success = verdict_of(table["next.success"].to_pylist()[-1], f"{place}: next.success")
+        success = _success(table["next.success"].to_pylist(), place)
     unsaid = source.config.unsaid
     return episode_of_steps(
         id,
@@ -188,6 +195,16 @@ def _read(source: _Source, row: dict[str, Any], id: str, stored: dict[str, Any] 
         labels=() if success is None else (unsaid.label(success),),
         provenance=unsaid.provenance(policy=row.get("soar/policy") or "", robot=source.info.robot),
     )
+
+
+def _success(values: list[Any], place: str) -> bool | None:
+    """Return the verdict of an episode's last row; none where an earlier one says success, and the last one does not."""
+    verdicts = [verdict_of(value, f"{place}: next.success") for value in values]
+    if True in verdicts and verdicts[-1] is not True:
+        first, last = verdicts.index(True), len(verdicts) - 1
+        _log.warning("%s: next.success is true at step %d and not at the last, %d: no verdict", place, first, last)
+        return None
+    return verdicts[-1]
 
 
 def _fingerprint(source: _Source, row: dict[str, Any], stored: dict[str, Any] | None) -> str:
