@@ -134,7 +134,7 @@ def read(
     Args:
         text: What the model said, with or without its thought.
         tokens: All tokens that it made, those of the thought included; empty when their probabilities are not known.
-        finish: Why it ended, in a server's words; see `CUT_OFF`.
+        finish: Why it ended, in a server's words; what is not in `WHOLE` counts as cut off.
         thought: What a server calls the thought, beside the text.
         marks: Of thoughts, further ones than those that are known.
     """
