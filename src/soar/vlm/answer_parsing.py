@@ -34,7 +34,7 @@ from soar.vlm.base import Answer
 from soar.vlm.thoughts import Marks, split_thought, without_tags
 from soar.vlm.token_probability import Token, probability_at
 
-VERSION = "reading 2"
+VERSION = "reading 3"
 """Of these rules; answers that were kept under others are asked for again."""
 SHOWN_NOTHING = "it says that it was shown no picture"
 CUT_OFF = ("length", "max_tokens", "model_length", "limit", "MAX_TOKENS")
