@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from soar.episodes import jpeg as frames
 from soar.errors import FormatError
 from soar.formats.lerobot import LeRobotConfig, open_lerobot
 from soar.formats.lerobot_pairing import Span, check_spans
 
-from .lerobot_folders import CAMERA, imported, shown, write_lerobot
+from .lerobot_folders import CAMERA, imported, picture, shown, write_lerobot
 
 THREE = [list(range(8)), list(range(6)), list(range(7))]
 FROM, TO = f"videos/{CAMERA}/from_timestamp", f"videos/{CAMERA}/to_timestamp"
@@ -165,3 +166,23 @@ def test_any_shift_of_whole_frames_is_noticed(lengths: list[int], which: int, sh
     )
     with pytest.raises(FormatError):
         check_spans(spans, Path("v.mp4"), (int(bounds[-1]), fps), fps, whole=lambda _: True)
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        ([0.0, 0.1, 0.1, 0.3], r"do not increase, 0.1000 s at step 1, then 0.1000 s"),
+        ([0.0, 0.2, 0.1, 0.3], r"do not increase, 0.2000 s at step 1, then 0.1000 s"),
+    ],
+)
+def test_images_in_cells_need_times_that_increase_too(tmp_path: Path, times: list[float], words: str) -> None:
+    cells = {"bytes": frames.encode(picture(3)), "path": None}
+    folder = write_lerobot(tmp_path / "d", [range(4)], times=[times], cells=lambda _: cells)  # type: ignore[list-item]
+    with pytest.raises(FormatError, match=f"episode 0: its timestamps {words}"):
+        imported(folder, tmp_path / "s")
+
+
+def test_episodes_that_are_counted_and_not_listed_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_lerobot(tmp_path / "d", THREE, info=lambda info: info.update(total_episodes=5))
+    assert len(imported(folder, tmp_path / "s")) == 3
+    assert "meta/info.json counts 5 episodes, and 3 are listed: what is not listed is not imported" in caplog.text

@@ -125,10 +125,10 @@ class Merge:
 
         sources = [EpisodeStore(path) for path in self.stores]
         with progress_bars() as report:
-            count = merge(
+            done = merge(
                 sources, self.into, where=self.where or None, report=lambda done, total: report("episodes", done, total)
             )
-        say(f"{count} episodes copied into {self.into}")
+        say(f"{done}; {self.into}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,8 +155,9 @@ class Split:
         from soar.episodes import EpisodeStore
         from soar.episodes.copying import split
 
-        counts = split(EpisodeStore(self.store), self.first, self.second, fraction=self.fraction, seed=self.seed)
-        say(f"{counts[0]} episodes copied into {self.first}, {counts[1]} into {self.second}")
+        parts = split(EpisodeStore(self.store), self.first, self.second, fraction=self.fraction, seed=self.seed)
+        for done, folder in zip(parts, (self.first, self.second), strict=True):
+            say(f"{done}; {folder}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,6 +104,15 @@ class EpisodeStore:
         encoded = [encode(episode) if isinstance(episode, Episode) else episode for episode in batch]
         for episode in encoded:
             check(episode)
+        self.append_checked(encoded)
+
+    def append_checked(self, encoded: Sequence[EncodedEpisode]) -> None:
+        """Append episodes that `soar.episodes.encoded.check` has accepted; which costs a look at every frame.
+
+        Raises:
+            StoreError: An id is taken, the store is pinned or read-only, or the disk is full.
+        """
+        self._check_writable()
         self._check_new([episode.id for episode in encoded])
         if not encoded:
             return

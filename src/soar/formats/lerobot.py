@@ -32,8 +32,8 @@ from soar.formats.fingerprints import fingerprint, of_file
 from soar.formats.gripper_range import Grippers, survey
 from soar.formats.lerobot_images import Videos, image_cells
 from soar.formats.lerobot_info import ACTION, STATE, Feature, Info, read_info
-from soar.formats.lerobot_pairing import Span, check_rows
-from soar.formats.lerobot_tasks import instructions, tasks_of_table
+from soar.formats.lerobot_pairing import Span, check_rows, row_times
+from soar.formats.lerobot_tasks import check_listed, instructions, listed_texts, tasks_of_table
 from soar.formats.lerobot_vectors import VectorColumns, gripper_columns, vector_columns
 from soar.formats.pictures import ImageRange, check_range
 from soar.formats.steps import Actions, Dataset, Found, Unsaid, episode_of_steps
@@ -119,6 +119,7 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
             span = Span(episode=row["episode_index"], start_s=start_s, end_s=end_s, steps=row["length"])
             spans.setdefault(_path(info, camera, row, "video_path", video), []).append(span)
     numbers = frozenset(row["episode_index"] for row in episodes)
+    _say_other_texts(folder, episodes, tasks)
     if info.total is not None and info.total != len(numbers):
         _log.warning(
             "%s: meta/info.json counts %d episodes, and %d are listed: what is not listed is not imported",
@@ -179,7 +180,9 @@ def _read(source: _Source, row: dict[str, Any], id: str, stored: dict[str, Any] 
     states_ND, actions_ND = source.grippers(states_ND, actions_ND)
     success = verdict_of(row.get("soar/success"), f"{place}: soar/success")
     if success is None and "next.success" in table.column_names:
-        success = _success(table["next.success"].to_pylist(), place)
+        success = verdict_of(table["next.success"].to_pylist(), f"{place}: next.success")
+    said = instructions(table, source.tasks, place)
+    check_listed(said, row.get("tasks"), source.tasks, place)
     unsaid = source.config.unsaid
     return episode_of_steps(
         id,
@@ -190,21 +193,11 @@ def _read(source: _Source, row: dict[str, Any], id: str, stored: dict[str, Any] 
         actions=source.config.actions,
         origin={"format": "lerobot", "episode_index": row["episode_index"], "camera": source.camera, "fps": source.info.fps},
         scene=row.get("soar/scene") or unsaid.scene,
-        instructions=instructions(table, source.tasks, place),
+        instructions=said,
         image_range=source.config.image_range,
         labels=() if success is None else (unsaid.label(success),),
         provenance=unsaid.provenance(policy=row.get("soar/policy") or "", robot=source.info.robot),
     )
-
-
-def _success(values: list[Any], place: str) -> bool | None:
-    """Return the verdict of an episode's last row; none where an earlier one says success, and the last one does not."""
-    verdicts = [verdict_of(value, f"{place}: next.success") for value in values]
-    if True in verdicts and verdicts[-1] is not True:
-        first, last = verdicts.index(True), len(verdicts) - 1
-        _log.warning("%s: next.success is true at step %d and not at the last, %d: no verdict", place, first, last)
-        return None
-    return verdicts[-1]
 
 
 def _fingerprint(source: _Source, row: dict[str, Any], stored: dict[str, Any] | None) -> str:
@@ -214,7 +207,9 @@ def _fingerprint(source: _Source, row: dict[str, Any], stored: dict[str, Any] | 
     files = [of_file(_path(source.info, source.camera, row, "data_path", "data"))]
     if source.info.features[source.camera].dtype != "image":
         files.append(of_file(_path(source.info, source.camera, row, "video_path", f"videos/{source.camera}")))
-    texts = [name for name in row.get("tasks") or () if name in source.tasks.values()] or sorted(source.tasks.items())
+    texts = [name for name in listed_texts(row.get("tasks"), "") if name in source.tasks.values()] or sorted(
+        source.tasks.items()
+    )
     return fingerprint(replace(source.config, unsaid=Unsaid()), sorted(row.items()), files, texts)
 
 
@@ -234,6 +229,8 @@ def _images(source: _Source, row: dict[str, Any], table: pa.Table, place: str) -
         return source.videos.read(path, row, table, source.config.image_range, place)
     if camera not in table.column_names:
         raise FormatError(f"{place}: the file has no column {camera}; it has {', '.join(table.column_names)}")
+    # Cells belong to their rows; times that fall or stand still mean that these are not one episode, in order.
+    row_times(table, info.fps, place)
     return image_cells(table[camera], info.folder, camera, row["episode_index"], place)
 
 
@@ -247,6 +244,18 @@ def _path(info: Info, camera: str, row: dict[str, Any], template: str, columns: 
         episode_chunk=row.get("episode_chunk", 0),
         episode_index=row["episode_index"],
     )
+
+
+def _say_other_texts(folder: Path, rows: Sequence[dict[str, Any]], tasks: Mapping[int, str]) -> None:
+    """Say once where the list of episodes calls tasks by texts that the file of tasks does not have."""
+    listed = {text for row in rows for text in listed_texts(row.get("tasks"), f"{folder} episode {row['episode_index']}")}
+    if other := sorted(listed - set(tasks.values())):
+        _log.warning(
+            "%s: `tasks` in meta/episodes has %d texts that the file of tasks lacks, for example %r; the file of tasks counts",
+            folder,
+            len(other),
+            other[0],
+        )
 
 
 def _listed(folder: Path, rows: list[dict[str, Any]], video: str) -> list[dict[str, Any]]:

@@ -49,15 +49,17 @@ def jpeg(image: bytes, place: str, image_range: ImageRange | None = None) -> byt
         image_range: Of an image of more than 8 bits.
 
     Raises:
-        FormatError: It is no image, or has more than 8 bits and there is no range.
+        FormatError: It is no image, or has more than 8 bits and there is no range. What is wrong within a JPEG is found when
+            the episode is checked, or decoded.
     """
-    if frames.size(image) is not None:
+    if frames.is_whole(image):
+        # Its header is read when the episode is checked.
         return image
     if not image:
         raise FormatError(f"{place}: an image is empty, 0 bytes; is there such a camera in this episode?")
     if image.startswith(_START):
         whole = image[: _jpeg_end(image)]
-        if frames.size(whole) is None:
+        if not frames.is_whole(whole):
             raise FormatError(f"{place}: an image of {len(image)} bytes is a truncated JPEG")
         return whole
     try:

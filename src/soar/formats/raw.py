@@ -30,7 +30,7 @@ from soar.formats.fingerprints import fingerprint, of_file
 from soar.formats.gripper_range import Grippers, survey
 from soar.formats.pictures import ImageRange, check_range
 from soar.formats.steps import Actions, Dataset, Found, Unsaid, episode_of_steps, subgoals_of_steps, text_list
-from soar.formats.texts import read_text, spoken, text_of, verdict_of
+from soar.formats.texts import agreed_verdict, folder_verdict, read_text, spoken, text_of, verdict_of
 from soar.formats.vector_maps import EXAMPLE, PLAIN, VECTOR, VectorConfig, VectorMap, parse_map
 from soar.formats.video import read_frames
 
@@ -96,7 +96,8 @@ def open_raw(folder: Path, config: RawConfig) -> Dataset:
 def _read(path: Path, id: str, config: RawConfig, grippers: Grippers) -> EncodedEpisode:
     images = _video(path / "trajectory.mp4", config)
     goals = _video(path / "goals.mp4", config) if (path / "goals.mp4").exists() else []
-    success = verdict_of(_text(path / "success.txt"), str(path / "success.txt"))
+    written = verdict_of(_text(path / "success.txt"), str(path / "success.txt"))
+    success = agreed_verdict({"success.txt": written, "the folder": folder_verdict(path.resolve().parent.name)}, str(path))
     instruction = _text(path / "language_task.txt") or _text(path / "language_text.txt") or ""
     metadata = {name: _text(path / f"{name}.txt") for name in ("task_list", "object_list", "time", "robot_id")}
     lists = {name: text_list(metadata[name] or "") for name in ("task_list", "object_list")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ _PARTS: tuple[tuple[tuple[str, ...], dict[int, tuple[str, ...]]], ...] = (
     (("gripper", "grasp"), {1: ("gripper",)}),
 )
 """How datasets call the parts, and how many numbers each has."""
+_log = logging.getLogger(__name__)
+_IMAGES = (b"\xff\xd8", b"\x89PNG")
 _PER_STEP = ("steps/is_first", "steps/is_last", "steps/is_terminal", "steps/reward", "steps/discount")
 
 
@@ -46,21 +49,27 @@ def camera_images(features: Features, camera: str, place: str) -> list[bytes]:
     if name not in features:
         there = sorted(key.removeprefix(OBSERVATION) for key in features if key.startswith(OBSERVATION))
         raise FormatError(f"{place}: no {name}; below {OBSERVATION} there is {', '.join(there) or 'nothing'}")
-    for flag in (f"{METADATA}has_{camera}", f"{OBSERVATION}has_{camera}", f"steps/has_{camera}"):
-        off = [
-            step for step, value in enumerate(_values(features.get(flag, ()))) if verdict_of(value, f"{place}, {flag}") is False
+    if flag := _denial(features, camera, place):
+        others = [
+            key.removeprefix(OBSERVATION)
+            for key, values in sorted(features.items())
+            if key.startswith(OBSERVATION) and as_bytes(values)[:1] and as_bytes(values)[0].startswith(_IMAGES)
         ]
-        if off:
-            prefix = flag[: -len(camera)]
-            others = sorted(
-                key.removeprefix(prefix) for key in features if key.startswith(prefix) and all(_values(features[key]))
-            )
-            where = "" if flag.startswith(METADATA) else f" at step {off[0]}"
-            raise FormatError(
-                f"{place}: {flag} is 0{where}, so the images of {camera} are no pictures; this episode has "
-                f"{', '.join(others) or 'no camera with such a flag'} (--camera)"
-            )
+        others = [other for other in others if not _denial(features, other, place)]
+        raise FormatError(
+            f"{place}: {flag}: there was no camera {camera}, and what {name} holds are no pictures. "
+            + (f"This episode has pictures of {', '.join(others)}: --camera {others[0]}" if others else "It has no pictures")
+        )
     return as_bytes(features[name])
+
+
+def _denial(features: Features, camera: str, place: str) -> str:
+    """Return what says that an episode has no pictures of a camera; an empty text where nothing does."""
+    for flag in (f"{METADATA}has_{camera}", f"{OBSERVATION}has_{camera}", f"steps/has_{camera}"):
+        for step, value in enumerate(_values(features.get(flag, ()))):
+            if verdict_of(value, f"{place}, {flag}") is False:
+                return f"{flag} is 0" + ("" if flag.startswith(METADATA) else f" at step {step}")
+    return ""
 
 
 def vectors(features: Features, name: str, dim: int, steps: int, place: str) -> NDArray[np.float32]:
@@ -142,6 +151,14 @@ def check_steps(features: Features, steps: int, place: str) -> None:
         count = len(features.get(name, ()))
         if count not in (0, steps):
             raise FormatError(f"{place}: {name} has {count} values, and there are {steps} images; a step has one of each")
+    ends = np.flatnonzero(np.asarray(features.get("steps/is_terminal", ()), np.int64))
+    if ends.size and (ends[-1] != steps - 1 or np.ptp(ends) >= ends.size):
+        raise FormatError(
+            f"{place}: steps/is_terminal is set at step {ends[0]}, and the episode goes on to step {steps - 1}; are several "
+            "episodes in one record?"
+        )
+    if ends.size > 1:
+        _log.warning("%s: steps/is_terminal is set from step %d on, and there are %d; all are kept", place, ends[0], steps)
     for name, right in (("is_first", 0), ("is_last", steps - 1)):
         flags = features.get(f"steps/{name}", ())
         wrong = [step for step in np.flatnonzero(np.asarray(flags, np.int64)).tolist() if step != right]
@@ -155,7 +172,10 @@ def instructions(features: Features, steps: int, place: str) -> Spoken:
     Raises:
         FormatError: A text is damaged, or there are neither as many as steps nor one.
     """
-    if verdict_of(features.get(METADATA + "has_language"), place) is False:
+    flags = [
+        verdict_of(value, f"{place}, {METADATA}has_language") for value in _values(features.get(METADATA + "has_language", ()))
+    ]
+    if flags and not any(flag is not False for flag in flags):
         return ()
     for name in _LANGUAGE:
         written = as_bytes(features.get(name, ()))

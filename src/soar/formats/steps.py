@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from soar.datasets.action_processing import GRIPPER, MOTION
 from soar.episodes import jpeg as frames
-from soar.episodes.encoded import EncodedEpisode, check
+from soar.episodes.encoded import EncodedEpisode
 from soar.errors import FormatError, StoreError
 from soar.formats.pictures import ImageRange, jpeg
 from soar.formats.texts import Spoken
@@ -133,7 +133,7 @@ def episode_of_steps(
         actions_TD = actions_TD.copy()
         actions_TD[:, MOTION] = np.diff(states_TD[:, MOTION], axis=0)
         actions_TD[:, _ROTATION] = (actions_TD[:, _ROTATION] + np.pi) % (2 * np.pi) - np.pi
-    encoded = EncodedEpisode(
+    return EncodedEpisode(
         id=found,
         instruction=instructions[0][1] if instructions else "",
         frames=tuple(jpeg(image, place, image_range) for image in images),
@@ -142,20 +142,6 @@ def episode_of_steps(
         origin={**origin, **several, **final},
         **known,
     )
-    return checked(encoded, place)
-
-
-def checked(encoded: EncodedEpisode, place: str) -> EncodedEpisode:
-    """Return an episode that a store will take.
-
-    Raises:
-        FormatError: It will not; the message names the file.
-    """
-    try:
-        check(encoded)
-    except StoreError as error:
-        raise FormatError(f"{place}: {error}") from error
-    return encoded
 
 
 def actions_of_steps(encoded: EncodedEpisode) -> NDArray[np.float32]:
