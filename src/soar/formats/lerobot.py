@@ -29,16 +29,17 @@ from soar.episodes.identity import moment
 from soar.errors import FormatError
 from soar.formats import lerobot_v21, sidecar
 from soar.formats.fingerprints import fingerprint, of_file
-from soar.formats.gripper_range import Grippers, survey
+from soar.formats.gripper_range import Grippers
 from soar.formats.lerobot_images import Videos, image_cells
 from soar.formats.lerobot_info import ACTION, STATE, Feature, Info, read_info
 from soar.formats.lerobot_pairing import Span, check_rows, row_times
 from soar.formats.lerobot_tasks import check_listed, instructions, listed_texts, tasks_of_table
-from soar.formats.lerobot_vectors import VectorColumns, gripper_columns, vector_columns
+from soar.formats.lerobot_vectors import VectorColumns, measured_columns, vector_columns
 from soar.formats.pictures import ImageRange, check_range
 from soar.formats.steps import Actions, Dataset, Found, Unsaid, episode_of_steps
 from soar.formats.texts import verdict_of
 from soar.formats.vector_maps import VectorConfig
+from soar.formats.vector_survey import survey_vectors
 
 VERSION = "v3.0"
 CAMERA = "observation.images."
@@ -130,15 +131,16 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
     wanted = {
         path: [row["episode_index"] for row in rows if str(row["episode_index"]) not in known] for path, rows in files.items()
     }
-    grippers = survey(
-        gripper_columns([(path, wanted[path]) for path in files if wanted[path]], state, action),
+    grippers, notes = survey_vectors(
+        measured_columns([(path, wanted[path]) for path in files if wanted[path]], state, action),
         config.vectors,
+        actions=config.actions,
         place=str(folder),
-        state_closed=state.map.closed,
-        action_closed=action.map.closed,
+        state=state.map,
+        action=action.map,
     )
     if any(wanted.values()):
-        for note in filter(None, (state.note, action.note, *grippers.notes)):
+        for note in filter(None, (state.note, action.note, *notes)):
             _log.warning("%s", note)
     source = _Source(
         info=info,

@@ -27,11 +27,12 @@ from soar.episodes import jpeg as frames
 from soar.episodes.encoded import EncodedEpisode
 from soar.errors import FormatError
 from soar.formats.fingerprints import fingerprint, of_file
-from soar.formats.gripper_range import Grippers, survey
+from soar.formats.gripper_range import Grippers
 from soar.formats.pictures import ImageRange, check_range
 from soar.formats.steps import Actions, Dataset, Found, Unsaid, episode_of_steps, subgoals_of_steps, text_list
 from soar.formats.texts import agreed_verdict, folder_verdict, read_text, spoken, text_of, verdict_of
 from soar.formats.vector_maps import EXAMPLE, PLAIN, VECTOR, VectorConfig, VectorMap, parse_map
+from soar.formats.vector_survey import Measured, survey_vectors
 from soar.formats.video import read_frames
 
 _FILES = (
@@ -75,8 +76,9 @@ def open_raw(folder: Path, config: RawConfig) -> Dataset:
     if not found:
         raise FormatError(f"no trajectory (a folder with actions.npy) at or below {folder}; pass the folder that holds them")
 
-    grippers = survey(_gripper_numbers(found, config.vectors), config.vectors, place=str(folder))
-    for note in grippers.notes:
+    measured = _measured(found, config.vectors)
+    grippers, notes = survey_vectors(measured, config.vectors, actions=config.actions, place=str(folder))
+    for note in notes:
         _log.warning("%s", note)
 
     def episodes() -> Iterator[Found]:
@@ -128,14 +130,14 @@ def _fingerprint(path: Path, config: RawConfig) -> str:
     return fingerprint(replace(config, unsaid=Unsaid()), *(of_file(path / name) for name in _FILES))
 
 
-def _gripper_numbers(paths: Sequence[Path], config: VectorConfig) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+def _measured(paths: Sequence[Path], config: VectorConfig) -> Iterator[Measured]:
     for path in paths:
         try:
             (state_map, states_ND), (action_map, actions_ND) = _arrays(path, config)
         except FormatError:
             # What is wrong with it is said when it is read.
             continue
-        yield state_map.gripper(states_ND), action_map.gripper(actions_ND)
+        yield state_map.measured(states_ND), action_map.measured(actions_ND)
 
 
 def _arrays(path: Path, config: VectorConfig) -> list[tuple[VectorMap, NDArray[np.floating[Any]]]]:

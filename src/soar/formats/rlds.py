@@ -22,7 +22,7 @@ from soar.episodes.identity import moment
 from soar.errors import FormatError
 from soar.formats import sidecar, tfrecord
 from soar.formats.fingerprints import fingerprint
-from soar.formats.gripper_range import Grippers, survey
+from soar.formats.gripper_range import Grippers
 from soar.formats.pictures import ImageRange, check_range
 from soar.formats.rlds_features import (
     ACTION,
@@ -36,10 +36,11 @@ from soar.formats.rlds_features import (
     metadata,
     other_wordings,
 )
-from soar.formats.rlds_vectors import gripper_numbers, read_vectors
+from soar.formats.rlds_vectors import measured_records, read_vectors
 from soar.formats.steps import Actions, Dataset, Found, Unsaid, episode_of_steps, subgoals_of_steps, text_list
 from soar.formats.texts import agreed_verdict, folder_verdict, verdict_of
 from soar.formats.vector_maps import VectorConfig
+from soar.formats.vector_survey import survey_vectors
 
 _FILE = re.compile(r"(?:.*-)?(?P<split>[A-Za-z0-9_]+)\.tfrecord(?:\.gz)?(?:-(?P<shard>\d+)-of-(?P<shards>\d+))?(?:\.gz)?$")
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)_\d\d-\d\d-\d\d")
@@ -107,8 +108,10 @@ def open_rlds(folder: Path, config: RLDSConfig) -> Dataset:
     known = {parent: sidecar.read(parent) for parent in {path.parent for path in files}}
 
     new = [record for record in records if _key(record) not in known[record.path.parent]]
-    grippers = survey(gripper_numbers(new, config.camera, config.vectors), config.vectors, place=str(folder))
-    for note in grippers.notes:
+    grippers, notes = survey_vectors(
+        measured_records(new, config.camera, config.vectors), config.vectors, actions=config.actions, place=str(folder)
+    )
+    for note in notes:
         _log.warning("%s", note)
     options = replace(config, unsaid=Unsaid(), splits=())
 

@@ -23,7 +23,7 @@ import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -119,11 +119,28 @@ class VectorMap:
             axis=1,
         ).astype(np.float32)
 
-    def gripper(self, values_ND: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the gripper's number (N,) of vectors (N, D)."""
+    def measured(self, values_ND: NDArray[Any]) -> NDArray[np.float32]:
+        """Return what is judged by its size (N, 7): position, angles or a rotation vector, and the gripper.
+
+        Other rotations are zero: a quaternion or a matrix has no unit, and is checked when it is converted.
+        """
         if values_ND.shape[1:] != (self.count,):
             raise ValueError(f"vectors of {self.count} numbers were expected, got shape {values_ND.shape}")
-        return np.asarray(self._column(values_ND, "gripper"), np.float64)
+        if self.terms == PLAIN.terms:
+            return np.asarray(values_ND[:, : len(VECTOR)], np.float32)
+        angles = next((kind for kind in (EULER, ROTATION_VECTOR) if kind[0] in self.terms), None)
+        zeros = np.zeros(len(values_ND))
+        columns = [self._column(values_ND, name) for name in POSITION]
+        columns += [self._column(values_ND, name) for name in angles] if angles else [zeros] * 3
+        return np.stack([*columns, self._column(values_ND, "gripper")], axis=1).astype(np.float32)
+
+    def scaled(self, targets: Sequence[str], factor: float) -> VectorMap:
+        """Return a map by which some targets are `factor` times what they are by this one."""
+        terms = {
+            target: replace(term, factor=term.factor * factor, offset=term.offset * factor) if target in targets else term
+            for target, term in self.terms.items()
+        }
+        return replace(self, terms=terms)
 
     def _column(self, values_ND: NDArray[Any], target: str) -> NDArray[Any]:
         term = self.terms[target]
