@@ -3,8 +3,8 @@
     git worktree add /tmp/before REVISION
     OMP_NUM_THREADS=1 python benchmarks/importing.py --before /tmp/before
 
-Both revisions import the same healthy data, a process each, by turns. What counts is the ratio of the medians: more than 1 where
-the import became faster. Nothing is written to `results/`: a figure says something about two revisions only.
+Both revisions import the same healthy data, a process each, by turns. What counts is the ratio of the medians: more than 1
+where the import became faster. Nothing is written to `results/`: a figure says something about two revisions only.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,18 @@ def check_listed(said: Spoken, listed: Any, tasks: dict[int, str], place: str) -
             place,
             _quoted(texts),
             _quoted(known),
+        )
+
+
+def say_other_texts(folder: Path, rows: Sequence[dict[str, Any]], tasks: Mapping[int, str]) -> None:
+    """Say once where the list of episodes calls tasks by texts that the file of tasks does not have."""
+    listed = {text for row in rows for text in listed_texts(row.get("tasks"), f"{folder} episode {row['episode_index']}")}
+    if other := sorted(listed - set(tasks.values())):
+        _log.warning(
+            "%s: `tasks` in meta/episodes has %d texts that the file of tasks lacks, for example %r; the file of tasks counts",
+            folder,
+            len(other),
+            other[0],
         )
 
 
