@@ -26,7 +26,7 @@ def with_columns(**changes: Any) -> Any:
     """Changes columns of every episode; a function gets the number of the episode and the column."""
 
     def change(number: int, columns: dict[str, Any]) -> dict[str, Any]:
-        found = {name: value(number, columns[name]) if callable(value) else value for name, value in changes.items()}
+        found = {name: value(number, columns.get(name)) if callable(value) else value for name, value in changes.items()}
         return {name: value for name, value in (columns | found).items() if value is not None}
 
     return change
@@ -93,8 +93,10 @@ def test_what_agrees_is_paired(tmp_path: Path, changes: dict[str, Any]) -> None:
         ({"columns": with_columns(timestamp=lambda _, times: times / 1.5)}, "of 8 frames, and its 8 rows last 5.67 frames"),
         ({"columns": with_columns(timestamp=lambda _, times: times + np.float32(0.04))}, "expected a frame at 0.0400 s"),
         ({"columns": with_columns(timestamp=lambda _, times: times[::-1])}, "do not increase, 0.7000 s at step 0"),
-        ({"columns": with_columns(timestamp=lambda _, times: [None, *times[1:]])}, "1 are missing"),
+        ({"columns": with_columns(timestamp=lambda _, times: [None, *times[1:]])}, "missing in 1 rows"),
         ({"columns": with_columns(timestamp=lambda _, times: times * np.float32("nan"))}, "do not increase"),
+        ({"columns": with_columns(**{"next.done": lambda number, _: np.arange(len(THREE[number])) == 1})}, "next.done is set at step 1"),
+        ({"columns": with_columns(task_index=lambda _, index: ["put"] * len(index))}, "must be the number of a task .* 'put'"),
         ({"steps": [7, 6, 7]}, "is of 8 frames, and its 7 rows last 7 frames"),
         ({"steps": [9, 6, 7]}, "is of 8 frames, and its 9 rows last 9 frames"),
         ({"info": lambda info: info.update(fps=30)}, "of 24 frames, and its 8 rows last 22 frames at 30 fps"),
@@ -180,6 +182,14 @@ def test_images_in_cells_need_times_that_increase_too(tmp_path: Path, times: lis
     folder = write_lerobot(tmp_path / "d", [range(4)], times=[times], cells=lambda _: cells)  # type: ignore[list-item]
     with pytest.raises(FormatError, match=f"episode 0: its timestamps {words}"):
         imported(folder, tmp_path / "s")
+
+
+def test_a_list_with_an_episode_of_no_rows_names_it_and_the_others_are_imported(tmp_path: Path) -> None:
+    nothing = {"episode_index": 3, "length": 0, "dataset_from_index": 21, "dataset_to_index": 21, FROM: 2.1, TO: 2.1}
+    folder = write_lerobot(tmp_path / "d", THREE, listed=lambda rows: [*rows, rows[0] | nothing])
+    with pytest.raises(FormatError, match=r"episode 3: it has no rows in .*, and meta/episodes says 0, too"):
+        imported(folder, tmp_path / "s")
+    assert len(imported(folder, tmp_path / "t", skip_bad=True)) == 3
 
 
 def test_episodes_that_are_counted_and_not_listed_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -255,6 +255,9 @@ def test_the_instruction_of_a_record_is_what_was_meant(
         ({"steps__language_instruction": [b"caf\xe9"] * 4}, "steps/language_instruction: the text .* is not UTF-8"),
         ({"steps__language_instruction": [b"a\0b"] * 4}, "holds a NUL"),
         ({"steps__language_instruction": [b"a"] * 3}, "has 3 texts, and there are 4 images"),
+        ({"steps__language_instruction": np.zeros(4, np.int64)}, "language_instruction holds 1 x int64 a step, and no texts"),
+        ({"steps__goal": [b"x"] * 3}, "steps/goal has 3 values, and there are 4 images"),
+        ({"steps__observation__image_0": None, "steps__observation__wrist": [b"\xff\xd8"] * 4}, "Pictures are in wrist: --cam"),
         ({"steps__is_terminal": np.array([0, 1, 0, 0])}, "is_terminal is set at step 1, and the episode goes on to step 3"),
         ({"steps__is_terminal": np.array([0, 1, 0, 1])}, "is_terminal is set at step 1, and the episode goes on to step 3"),
         ({"steps__reward": np.zeros(5, np.float32)}, "steps/reward has 5 values, and there are 4 images"),
@@ -273,7 +276,7 @@ def test_a_terminal_state_that_lasts_is_kept_and_said(
 ) -> None:
     import_episodes(rlds(tmp_path / "d", rlds_record(4, steps__is_terminal=np.array([0, 0, 1, 1]))), store)
     assert len(only(store).frames) == 4
-    assert "is_terminal is set from step 2 on, and there are 4; all are kept" in caplog.text
+    assert "is_terminal is set from step 2 on, to the last, 3; all are kept" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,27 @@ def test_commands_that_are_many_times_what_the_arm_does_are_said(part: slice, fa
     assert any(words in note for note in surveyed(states, changed(actions, part, factor)))
 
 
+def test_turns_of_quaternions_in_another_order_are_said() -> None:
+    states, actions = moving()
+    still = np.tile([1, 0, 0, 0], (STEPS, 1))
+    actions = np.hstack([actions[:, :3], still, actions[:, 6:]]).astype(np.float32)
+    right, wrong = (
+        parse_map(f"x=0,y=1,z=2,{text},gripper=7", [""] * 8, flag="--action-map")
+        for text in ("qw=3,qx=4,qy=5,qz=6", "qx=3,qy=4,qz=5,qw=6")
+    )
+    for map, said in ((right, False), (wrong, True)):
+        numbers = [(states, map.measured(actions))]
+        notes = survey_vectors(numbers, VectorConfig(), actions="commanded", place="DATA", action=map)[1]
+        assert any("the turns in the actions are up to 3.142" in note for note in notes) is said
+
+
+def test_commands_of_minus_1_to_1_are_refused_with_the_factor_that_the_states_show() -> None:
+    states, actions = moving()
+    normalised = changed(actions, slice(0, 3), 40.0)
+    with pytest.raises(FormatError, match=r"if they are what makes the motions that the states show: --action-map x=0\*0.025,"):
+        surveyed(states, normalised)
+
+
 def test_single_steps_that_are_impossible_are_said_and_refuse_nothing() -> None:
     states, actions = moving()
     states = np.tile(states, (4, 1))

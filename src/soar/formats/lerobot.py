@@ -35,7 +35,7 @@ from soar.formats.lerobot_pairing import Span, check_rows, row_times
 from soar.formats.lerobot_tasks import check_listed, instructions, listed_texts, say_other_texts, tasks_of_table
 from soar.formats.lerobot_vectors import VectorColumns, measured_columns, vector_columns
 from soar.formats.pictures import ImageRange, check_range
-from soar.formats.steps import Actions, Dataset, Found, Unsaid, episode_of_steps
+from soar.formats.steps import Actions, Dataset, Found, Unsaid, check_end, episode_of_steps
 from soar.formats.texts import verdict_of
 from soar.formats.vector_maps import VectorConfig
 from soar.formats.vector_survey import survey_vectors
@@ -175,6 +175,12 @@ def _read(source: _Source, row: dict[str, Any], id: str, stored: dict[str, Any] 
     table = check_rows(table, row, source.offsets.get(path), path=path, place=place)
     states_ND = source.state.map(source.state.read(table, str(path)), place)
     actions_ND = source.action.map(source.action.read(table, str(path)), place)
+    if "next.done" in table.column_names:
+        check_end(
+            "next.done",
+            [flag[0] if isinstance(flag, list) and flag else flag for flag in table["next.done"].to_pylist()],
+            place,
+        )
     images = _images(source, row, table, place)
     if stored is not None:
         return sidecar.restore(stored, images, states_ND, actions_ND, place)

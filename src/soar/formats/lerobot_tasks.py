@@ -54,6 +54,9 @@ def instructions(table: pa.Table, tasks: dict[int, str], place: str) -> Spoken:
     if "task_index" not in table.column_names:
         return ()
     column = [index[0] if isinstance(index, list) and index else index for index in table["task_index"].to_pylist()]
+    odd = next((index for index in column if not isinstance(index, int | float | None)), None)
+    if odd is not None:
+        raise FormatError(f"{place}: task_index must be the number of a task in meta/, it is {odd!r}")
     unknown = sorted({index for index in column if index is not None and index >= 0} - set(tasks))
     if unknown:
         there = f"{min(tasks)} to {max(tasks)}" if tasks else "none"

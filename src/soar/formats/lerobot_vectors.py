@@ -118,7 +118,7 @@ def measured_columns(
             table = pq.read_table(path, columns=columns)
             states_ND = state.map.measured(state.read(table, str(path)))
             actions_ND = action.map.measured(action.read(table, str(path)))
-            index_N = np.asarray(table["episode_index"], np.int64)
+            index_N = np.asarray(pc.fill_null(table["episode_index"], -1), np.int64)
         except (OSError, pa.ArrowException, KeyError, ValueError, FormatError):
             # What is wrong with it is said when its episodes are read.
             continue

@@ -98,6 +98,10 @@ def open_raw(folder: Path, config: RawConfig) -> Dataset:
 def _read(path: Path, id: str, config: RawConfig, grippers: Grippers) -> EncodedEpisode:
     images = _video(path / "trajectory.mp4", config)
     goals = _video(path / "goals.mp4", config) if (path / "goals.mp4").exists() else []
+    if goals and len(goals) != len(images):
+        _log.warning(
+            "%s: goals.mp4 has %d frames, and trajectory.mp4 %d; each is taken for its step", path, len(goals), len(images)
+        )
     written = verdict_of(_text(path / "success.txt"), str(path / "success.txt"))
     success = agreed_verdict({"success.txt": written, "the folder": folder_verdict(path.resolve().parent.name)}, str(path))
     instruction = _text(path / "language_task.txt") or _text(path / "language_text.txt") or ""

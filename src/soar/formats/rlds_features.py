@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from soar.errors import FormatError
 from soar.formats import tfrecord
+from soar.formats.steps import check_end
 from soar.formats.texts import Spoken, spoken, text_of, verdict_of
 from soar.formats.vector_maps import EULER, EXAMPLE, POSITION, QUATERNION, VECTOR
 
@@ -34,9 +34,8 @@ _PARTS: tuple[tuple[tuple[str, ...], dict[int, tuple[str, ...]]], ...] = (
     (("gripper", "grasp"), {1: ("gripper",)}),
 )
 """How datasets call the parts, and how many numbers each has."""
-_log = logging.getLogger(__name__)
 _IMAGES = (b"\xff\xd8", b"\x89PNG")
-_PER_STEP = ("steps/is_first", "steps/is_last", "steps/is_terminal", "steps/reward", "steps/discount")
+_PER_STEP = ("steps/goal", "steps/is_first", "steps/is_last", "steps/is_terminal", "steps/reward", "steps/discount")
 
 
 def camera_images(features: Features, camera: str, place: str) -> list[bytes]:
@@ -48,19 +47,27 @@ def camera_images(features: Features, camera: str, place: str) -> list[bytes]:
     name = OBSERVATION + camera
     if name not in features:
         there = sorted(key.removeprefix(OBSERVATION) for key in features if key.startswith(OBSERVATION))
-        raise FormatError(f"{place}: no {name}; below {OBSERVATION} there is {', '.join(there) or 'nothing'}")
+        cameras = _cameras(features)
+        raise FormatError(
+            f"{place}: no {name}; below {OBSERVATION} there is {', '.join(there) or 'nothing'}"
+            + (f". Pictures are in {', '.join(cameras)}: --camera {cameras[0]}" if cameras else "")
+        )
     if flag := _denial(features, camera, place):
-        others = [
-            key.removeprefix(OBSERVATION)
-            for key, values in sorted(features.items())
-            if key.startswith(OBSERVATION) and as_bytes(values)[:1] and as_bytes(values)[0].startswith(_IMAGES)
-        ]
-        others = [other for other in others if not _denial(features, other, place)]
+        others = [other for other in _cameras(features) if not _denial(features, other, place)]
         raise FormatError(
             f"{place}: {flag}: there was no camera {camera}, and what {name} holds are no pictures. "
             + (f"This episode has pictures of {', '.join(others)}: --camera {others[0]}" if others else "It has no pictures")
         )
     return as_bytes(features[name])
+
+
+def _cameras(features: Features) -> list[str]:
+    """Return the names of what holds JPEGs or PNGs."""
+    return [
+        key.removeprefix(OBSERVATION)
+        for key, values in sorted(features.items())
+        if key.startswith(OBSERVATION) and as_bytes(values)[:1] and as_bytes(values)[0].startswith(_IMAGES)
+    ]
 
 
 def _denial(features: Features, camera: str, place: str) -> str:
@@ -133,7 +140,7 @@ def listed(features: Features, name: str, steps: int) -> str:
     return "nor anything like it"
 
 
-def kind(values: tfrecord.Values | None, steps: int) -> str:
+def kind(values: tfrecord.Values | Sequence[bytes] | None, steps: int) -> str:
     """Return what a feature holds, by step."""
     count = 0 if values is None else len(values)
     name = "nothing" if not count else values.dtype.name if isinstance(values, np.ndarray) else "bytes"
@@ -151,14 +158,7 @@ def check_steps(features: Features, steps: int, place: str) -> None:
         count = len(features.get(name, ()))
         if count not in (0, steps):
             raise FormatError(f"{place}: {name} has {count} values, and there are {steps} images; a step has one of each")
-    ends = np.flatnonzero(np.asarray(features.get("steps/is_terminal", ()), np.int64))
-    if ends.size and (ends[-1] != steps - 1 or np.ptp(ends) >= ends.size):
-        raise FormatError(
-            f"{place}: steps/is_terminal is set at step {ends[0]}, and the episode goes on to step {steps - 1}; are several "
-            "episodes in one record?"
-        )
-    if ends.size > 1:
-        _log.warning("%s: steps/is_terminal is set from step %d on, and there are %d; all are kept", place, ends[0], steps)
+    check_end("steps/is_terminal", np.asarray(features.get("steps/is_terminal", ()), np.int64).tolist(), place)
     for name, right in (("is_first", 0), ("is_last", steps - 1)):
         flags = features.get(f"steps/{name}", ())
         wrong = [step for step in np.flatnonzero(np.asarray(flags, np.int64)).tolist() if step != right]
@@ -178,7 +178,10 @@ def instructions(features: Features, steps: int, place: str) -> Spoken:
     if flags and not any(flag is not False for flag in flags):
         return ()
     for name in _LANGUAGE:
-        written = as_bytes(features.get(name, ()))
+        found = features.get(name, ())
+        written = as_bytes(found)
+        if len(written) != len(found):
+            raise FormatError(f"{place}: {name} holds {kind(found, steps)}, and no texts")
         meant = {text: text_of(text, f"{place}, {name}") for text in set(written)}
         texts = [meant[text] for text in written]
         if len(texts) not in (0, 1, steps):

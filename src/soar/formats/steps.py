@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from soar.types import ACTION_DIM, STATE_DIM, Image, Label, Provenance
 Actions = Literal["commanded", "reached"]
 FINAL_ACTION, INSTRUCTIONS = "final_action", "instructions"
 """Keys of an episode's origin: the action at the last observation, and (step, instruction) where there are several."""
+_log = logging.getLogger(__name__)
 _ROTATION = slice(3, 6)
 _BLOCK_PX = 16
 _SAME_LEVELS = 12.0
@@ -142,6 +144,27 @@ def episode_of_steps(
         origin={**origin, **several, **final},
         **known,
     )
+
+
+def check_end(name: str, flags: Sequence[Any], place: str) -> None:
+    """Refuse an episode that a flag ends before its last step; one that stays set from some step on is said.
+
+    Args:
+        name: Of the flag.
+        flags: By step; empty where there is none.
+        place: File and offset, for messages.
+
+    Raises:
+        FormatError: It is set, and unset afterwards.
+    """
+    ends = [step for step, flag in enumerate(flags) if flag]
+    last = len(flags) - 1
+    if ends and ends != list(range(ends[0], last + 1)):
+        raise FormatError(
+            f"{place}: {name} is set at step {ends[0]}, and the episode goes on to step {last}; are several episodes in one?"
+        )
+    if len(ends) > 1:
+        _log.warning("%s: %s is set from step %d on, to the last, %d; all are kept", place, name, ends[0], last)
 
 
 def actions_of_steps(encoded: EncodedEpisode) -> NDArray[np.float32]:

@@ -120,19 +120,23 @@ class VectorMap:
         ).astype(np.float32)
 
     def measured(self, values_ND: NDArray[Any]) -> NDArray[np.float32]:
-        """Return what is judged by its size (N, 7): position, angles or a rotation vector, and the gripper.
+        """Return what is judged by its size (N, 7): position, rotation and the gripper.
 
-        Other rotations are zero: a quaternion or a matrix has no unit, and is checked when it is converted.
+        Angles and rotation vectors are as they are. Of a quaternion it is the angle that it turns by, and zeros; of a matrix
+        zeros: these have no unit, and are checked when they are converted.
         """
         if values_ND.shape[1:] != (self.count,):
             raise ValueError(f"vectors of {self.count} numbers were expected, got shape {values_ND.shape}")
         if self.terms == PLAIN.terms:
             return np.asarray(values_ND[:, : len(VECTOR)], np.float32)
-        angles = next((kind for kind in (EULER, ROTATION_VECTOR) if kind[0] in self.terms), None)
-        zeros = np.zeros(len(values_ND))
+        turns = [np.zeros(len(values_ND))] * 3
+        kind = next(targets for targets in ROTATIONS if targets[0] in self.terms)
+        if kind in (EULER, ROTATION_VECTOR):
+            turns = [self._column(values_ND, name) for name in kind]
+        elif kind == QUATERNION:
+            turns[0] = 2 * np.arccos(np.clip(np.abs(self._column(values_ND, "qw")), 0, 1))
         columns = [self._column(values_ND, name) for name in POSITION]
-        columns += [self._column(values_ND, name) for name in angles] if angles else [zeros] * 3
-        return np.stack([*columns, self._column(values_ND, "gripper")], axis=1).astype(np.float32)
+        return np.stack([*columns, *turns, self._column(values_ND, "gripper")], axis=1).astype(np.float32)
 
     def scaled(self, targets: Sequence[str], factor: float) -> VectorMap:
         """Return a map by which some targets are `factor` times what they are by this one."""

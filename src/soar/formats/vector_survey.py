@@ -88,7 +88,9 @@ def survey_vectors(
     sizes: dict[Kind, list[NDArray[np.float32]]] = {kind: [] for kind in KINDS}
     motions, turns, grippers = _Motions(), _Motions(), []
     nexts: list[NDArray[np.float32]] = []
-    for states_ND, actions_ND in episodes:
+    for episode in episodes:
+        # What is not finite is refused when it is stored, and says nothing here.
+        states_ND, actions_ND = (np.where(np.isfinite(vectors), vectors, np.nan) for vectors in episode)
         if not len(states_ND) == len(actions_ND) > 1:
             continue
         # The last action led to nothing that was recorded, and is often none.
@@ -97,6 +99,7 @@ def survey_vectors(
             sizes[kind].append(np.abs(vectors_ND[:, kind.part]).max(axis=1))
         grippers.append((states_ND[:, GRIPPER], actions_ND[:, GRIPPER]))
         changes_TD = np.diff(states_ND, axis=0)
+        changes_TD[:, TURN] = (changes_TD[:, TURN] + np.pi) % (2 * np.pi) - np.pi
         for found, part in ((motions, POSITION), (turns, TURN)):
             found.commanded.append(actions_ND[:-1, part])
             found.shown.append(changes_TD[:, part])
@@ -107,9 +110,11 @@ def survey_vectors(
         _refuse_poses(motions, np.concatenate(nexts), place)
     for kind, parts in sizes.items():
         if parts and not (reached and kind.vector == "action"):
-            notes += _judged(kind, np.concatenate(parts), config, state if kind.vector == "state" else action, place)
+            map, scale = (state, None) if kind.vector == "state" else (action, motions.scale() if kind.is_length else None)
+            notes += _judged(kind, np.concatenate(parts), config, place, map=map, scale=scale)
     if not reached:
-        notes += _odd_scales(motions, turns, place)
+        angles = all(EULER[0] in map.terms for map in (state, action)) and not (config.state_map or config.action_map)
+        notes += _odd_scales({"motions": motions} | ({"turns": turns} if angles else {}), place)
     found = survey(grippers, config, place=place, state_closed=state.closed, action_closed=action.closed)
     return found, (*notes, *found.notes)
 
@@ -117,8 +122,11 @@ def survey_vectors(
 def _refuse_poses(motions: _Motions, nexts_T3: NDArray[np.float32], place: str) -> None:
     """Refuse actions that say where the arm should be, and not how it should move."""
     commanded_T3, shown_T3 = np.concatenate(motions.commanded), np.concatenate(motions.shown)
-    lengths = [np.linalg.norm(vectors, axis=1) for vectors in (commanded_T3, commanded_T3 - nexts_T3, shown_T3)]
-    length, away, moved = (float(np.nanmedian(found)) for found in lengths)
+    lengths_3T = np.stack([np.linalg.norm(vectors, axis=1) for vectors in (commanded_T3, commanded_T3 - nexts_T3, shown_T3)])
+    lengths_3T = lengths_3T[:, np.isfinite(lengths_3T).all(0)]
+    if not lengths_3T.size:
+        return
+    length, away, moved = np.median(lengths_3T, axis=1).tolist()
     if length > _LEAST_M and length > _FAR * moved and away < _NEAR * length:
         raise FormatError(
             f"{place}: the actions are poses to reach and no motions: they are {length:.3g} m long, {away:.3g} m away from the "
@@ -127,7 +135,15 @@ def _refuse_poses(motions: _Motions, nexts_T3: NDArray[np.float32], place: str) 
         )
 
 
-def _judged(kind: Kind, sizes_N: NDArray[np.float32], config: VectorConfig, map: VectorMap, place: str) -> list[str]:
+def _judged(
+    kind: Kind,
+    sizes_N: NDArray[np.float32],
+    config: VectorConfig,
+    place: str,
+    *,
+    map: VectorMap,
+    scale: float | None,
+) -> list[str]:
     """Return what is odd about the sizes of one kind.
 
     Raises:
@@ -145,17 +161,20 @@ def _judged(kind: Kind, sizes_N: NDArray[np.float32], config: VectorConfig, map:
     guesses = [("degrees", _DEGREES_RAD)] if not kind.is_length else [("millimetres", 1e-3), ("centimetres", 1e-2)]
     if kind.is_length and common < 20 * kind.impossible:
         guesses.reverse()
+    if scale is not None:
+        guesses.insert(0, ("what makes the motions that the states show", float(f"{scale:.3g}")))
     maps = "; ".join(f"if they are {unit}: {flag} {map.scaled(targets, factor)}" for unit, factor in guesses)
     motions = "; or import with --actions reached: motions are then what the states show" if kind.vector == "action" else ""
     raise FormatError(f"{place}: {text}. Say which: {maps}; if they are what they seem: {flag} {map}{motions}")
 
 
-def _odd_scales(motions: _Motions, turns: _Motions, place: str) -> list[str]:
+def _odd_scales(found: dict[str, _Motions], place: str) -> list[str]:
     """Return which actions go with what the states show, and are of another size."""
     notes = []
-    for what, found, targets in (("motions", motions, "x, y and z"), ("turns", turns, "roll, pitch and yaw")):
-        scale = found.scale()
+    for what, motions in found.items():
+        scale = motions.scale()
         if scale is not None and not 1 / _TIMES < scale < _TIMES:
+            targets = ", ".join(AXES if what == "motions" else EULER)
             notes.append(
                 f"{place}: the {what} that the states show are {scale:.3g} times those of the actions: are these of another "
                 f"unit, or speeds? --action-map with *{scale:.3g} at {targets} makes them the same, and --actions reached "
