@@ -70,6 +70,7 @@ def test_a_range_that_is_written_and_read_is_the_same_and_turned_twice_it_is_its
         (-1, 1, GripperRange(closed=-1)),
         (-0.98, 0.97, GripperRange(closed=-1)),
         (0, 0.08, GripperRange(open=0.08)),
+        (0, float(np.float32(0.2)), GripperRange(open=float(np.float32(0.2)))),
         (0.002, 0.04, GripperRange(open=0.04)),
         (0, 100, GripperRange(open=100)),
         (1.5, 98, GripperRange(open=100)),

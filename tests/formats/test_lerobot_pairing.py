@@ -19,6 +19,7 @@ from soar.formats.lerobot_pairing import Span, check_spans
 from .lerobot_folders import CAMERA, imported, picture, shown, write_lerobot
 
 THREE = [list(range(8)), list(range(6)), list(range(7))]
+ENDS_EARLY = {"next.done": lambda number, _: np.arange(len(THREE[number])) == 1}
 FROM, TO = f"videos/{CAMERA}/from_timestamp", f"videos/{CAMERA}/to_timestamp"
 
 
@@ -95,7 +96,7 @@ def test_what_agrees_is_paired(tmp_path: Path, changes: dict[str, Any]) -> None:
         ({"columns": with_columns(timestamp=lambda _, times: times[::-1])}, "do not increase, 0.7000 s at step 0"),
         ({"columns": with_columns(timestamp=lambda _, times: [None, *times[1:]])}, "missing in 1 rows"),
         ({"columns": with_columns(timestamp=lambda _, times: times * np.float32("nan"))}, "do not increase"),
-        ({"columns": with_columns(**{"next.done": lambda number, _: np.arange(len(THREE[number])) == 1})}, "next.done is set at step 1"),
+        ({"columns": with_columns(**ENDS_EARLY)}, "next.done is set at step 1, and the episode goes on to step 7"),
         ({"columns": with_columns(task_index=lambda _, index: ["put"] * len(index))}, "must be the number of a task .* 'put'"),
         ({"steps": [7, 6, 7]}, "is of 8 frames, and its 7 rows last 7 frames"),
         ({"steps": [9, 6, 7]}, "is of 8 frames, and its 9 rows last 9 frames"),

@@ -435,6 +435,13 @@ def test_texts_of_a_raw_folder(tmp_path: Path, store: EpisodeStore, name: str, c
     assert (record.success if name == "success" else record.instruction) == expected
 
 
+def test_the_other_text_of_a_raw_folder_is_kept(tmp_path: Path, store: EpisodeStore) -> None:
+    write_raw(tmp_path / "raw/traj0", steps=4)
+    (tmp_path / "raw/traj0/language_text.txt").write_text("open the drawer")
+    import_episodes(open_raw(tmp_path / "raw", RawConfig()), store)
+    assert (only(store).instruction, only(store).origin["other_wordings"]) == ("put the corn in the pot", ["open the drawer"])
+
+
 # How records are packed, and what they are called.
 
 

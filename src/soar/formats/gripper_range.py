@@ -267,7 +267,7 @@ def _unit(low: float, high: float) -> GripperRange | None:
     if not low <= high:
         return AS_IT_IS
     if not outside(low, high):
-        lengths = -SAME <= low <= high / 2 and _FEW_M < high <= _METRES
+        lengths = -SAME <= low <= high / 2 and _FEW_M < high <= _METRES + SAME
         return GripperRange(open=high) if lengths else AS_IT_IS
     if -1 - TOLERANCE <= low <= -FULL and FULL <= high <= 1 + TOLERANCE:
         return GripperRange(closed=-1.0)

@@ -104,7 +104,8 @@ def _read(path: Path, id: str, config: RawConfig, grippers: Grippers) -> Encoded
         )
     written = verdict_of(_text(path / "success.txt"), str(path / "success.txt"))
     success = agreed_verdict({"success.txt": written, "the folder": folder_verdict(path.resolve().parent.name)}, str(path))
-    instruction = _text(path / "language_task.txt") or _text(path / "language_text.txt") or ""
+    texts = list(filter(None, (_text(path / f"{name}.txt") for name in ("language_task", "language_text"))))
+    others = [text for text in texts[1:] if text != texts[0]]
     metadata = {name: _text(path / f"{name}.txt") for name in ("task_list", "object_list", "time", "robot_id")}
     lists = {name: text_list(metadata[name] or "") for name in ("task_list", "object_list")}
     parts = path.resolve().parts
@@ -121,9 +122,9 @@ def _read(path: Path, id: str, config: RawConfig, grippers: Grippers) -> Encoded
         states_ND=states_ND,
         actions_ND=actions_ND,
         actions=config.actions,
-        origin={"format": "raw", "metadata": metadata | lists},
+        origin={"format": "raw", "metadata": metadata | lists, **({"other_wordings": others} if others else {})},
         scene=scene or config.unsaid.scene,
-        instructions=spoken([instruction]),
+        instructions=spoken(texts[:1]),
         subgoals=subgoals_of_steps(goals, len(images) - 1, str(path / "goals.mp4")),
         labels=() if success is None else (config.unsaid.label(success),),
         provenance=config.unsaid.provenance(policy=policy, robot=metadata["robot_id"] or robot),
@@ -171,7 +172,7 @@ def _array(path: Path) -> NDArray[np.floating[Any]]:
             array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise FormatError(f"cannot read {path}: {error}") from error
-    if array.ndim != 2 or not np.issubdtype(array.dtype, np.number):
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise FormatError(f"{path} must hold numbers of shape (steps, 7), it holds {array.dtype} {array.shape}")
     return array
 
