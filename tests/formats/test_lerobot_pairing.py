@@ -197,3 +197,10 @@ def test_episodes_that_are_counted_and_not_listed_are_said(tmp_path: Path, caplo
     folder = write_lerobot(tmp_path / "d", THREE, info=lambda info: info.update(total_episodes=5))
     assert len(imported(folder, tmp_path / "s")) == 3
     assert "meta/info.json counts 5 episodes, and 3 are listed: what is not listed is not imported" in caplog.text
+
+
+@pytest.mark.parametrize(("key", "value"), [("episode_index", "zero"), ("episode_index", 1.5), ("length", "8")])
+def test_a_v21_list_whose_numbers_are_none_is_refused_by_the_key(tmp_path: Path, key: str, value: Any) -> None:
+    folder = write_lerobot(tmp_path / "d", [range(8)], version="v2.1", listed=with_rows(**{key: [value]}))  # type: ignore[list-item]
+    with pytest.raises(FormatError, match=rf"meta.*{key}.* must be a number; it is {value!r}"):
+        open_lerobot(folder, LeRobotConfig())
