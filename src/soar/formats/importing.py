@@ -138,7 +138,7 @@ class _Import:
 
     def flush(self) -> None:
         """Append what waits."""
-        self._store.append_checked(self._batch)
+        self._store.append(self._batch, checked=True)
         self.known.stored()
         self.imported += len(self._batch)
         self._batch.clear()

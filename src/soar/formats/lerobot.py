@@ -214,9 +214,8 @@ def _fingerprint(source: _Source, row: dict[str, Any], stored: dict[str, Any] | 
     files = [of_file(_path(source.info, source.camera, row, "data_path", "data"))]
     if source.info.features[source.camera].dtype != "image":
         files.append(of_file(_path(source.info, source.camera, row, "video_path", f"videos/{source.camera}")))
-    texts = [name for name in listed_texts(row.get("tasks"), "") if name in source.tasks.values()] or sorted(
-        source.tasks.items()
-    )
+    listed = [name for name in listed_texts(row.get("tasks"), "") if name in source.tasks.values()]
+    texts = listed or sorted(source.tasks.items())
     return fingerprint(replace(source.config, unsaid=Unsaid()), sorted(row.items()), files, texts)
 
 

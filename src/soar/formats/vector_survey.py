@@ -100,9 +100,9 @@ def survey_vectors(
         grippers.append((states_ND[:, GRIPPER], actions_ND[:, GRIPPER]))
         changes_TD = np.diff(states_ND, axis=0)
         changes_TD[:, TURN] = (changes_TD[:, TURN] + np.pi) % (2 * np.pi) - np.pi
-        for found, part in ((motions, POSITION), (turns, TURN)):
-            found.commanded.append(actions_ND[:-1, part])
-            found.shown.append(changes_TD[:, part])
+        for pairs, part in ((motions, POSITION), (turns, TURN)):
+            pairs.commanded.append(actions_ND[:-1, part])
+            pairs.shown.append(changes_TD[:, part])
         nexts.append(states_ND[1:, POSITION])
     reached = actions == "reached"
     notes: list[str] = []
