@@ -215,7 +215,7 @@ def _fingerprint(source: _Source, row: dict[str, Any], stored: dict[str, Any] | 
     if source.info.features[source.camera].dtype != "image":
         files.append(of_file(_path(source.info, source.camera, row, "video_path", f"videos/{source.camera}")))
     listed = [name for name in listed_texts(row.get("tasks"), "") if name in source.tasks.values()]
-    texts = listed or sorted(source.tasks.items())
+    texts: list[Any] = [*listed] or sorted(source.tasks.items())
     return fingerprint(replace(source.config, unsaid=Unsaid()), sorted(row.items()), files, texts)
 
 
