@@ -4,7 +4,7 @@
 … </think> No                            No: the prompt's template had opened the thought
 <think> …                                nothing: the thought did not end
 <observation> … </observation> No        No: whatever is in tags that nobody knows is no answer
-<observation> …                          nothing, for the same reason
+<observation> …, <|observation|> …       nothing, for the same reason
 … No                                     all of it; a thought without marks can only be told by being cut off
 """
 
@@ -16,26 +16,20 @@ from dataclasses import dataclass
 
 Marks = tuple[str, str]
 """Where a thought begins, and where it ends."""
-_TAGS = [
-    "think",
-    "thinking",
-    "thought",
-    "thoughts",
-    "reason",
-    "reasoning",
-    "reflection",
-    "scratchpad",
-    "analysis",
-    "seed:think",
-    "cot",
-]
+_NAMES = ("think", "thinking", "thought", "thoughts", "reason", "reasoning", "reflection", "scratchpad", "analysis", "cot")
+_STYLES: tuple[Marks, ...] = (
+    ("<{}>", "</{}>"),
+    ("[{}]", "[/{}]"),
+    ("<|{}|>", "<|/{}|>"),
+    ("<|{}_start|>", "<|{}_end|>"),
+    ("<|start_{}|>", "<|end_{}|>"),
+    ("<|begin_of_{}|>", "<|end_of_{}|>"),
+    ("[{}_start]", "[{}_end]"),
+    ("◁{}▷", "◁/{}▷"),
+)
 THOUGHT_MARKS: tuple[Marks, ...] = (
-    *((f"<{tag}>", f"</{tag}>") for tag in _TAGS),
-    *((f"[{tag}]", f"[/{tag}]") for tag in ("think", "thinking", "reasoning")),
-    ("◁think▷", "◁/think▷"),
-    ("<|think|>", "<|/think|>"),
-    ("<|begin_of_thought|>", "<|end_of_thought|>"),
-    ("<|start_thinking|>", "<|end_thinking|>"),
+    *((begin.format(name), end.format(name)) for begin, end in _STYLES for name in _NAMES),
+    ("<seed:think>", "</seed:think>"),
     ("<|inner_prefix|>", "<|inner_suffix|>"),
     ("<|channel|>analysis", "<|channel|>final<|message|>"),
     ("<|channel|>commentary", "<|channel|>final<|message|>"),
@@ -56,8 +50,14 @@ _BLOCK = re.compile(
 )
 _TAG = re.compile(r"<(/?)([^\W\d][\w:.-]*)(?:\s[^<>]*)?>|\[(/)([a-z_]+)\]", re.IGNORECASE)
 _SPECIAL = re.compile(
-    r"<\|[^<>|]*\|>|<\uff5c[^<>\uff5c]*\uff5c>|</?s>|<(?:eos|bos|pad|end_of_turn|end_of_utterance|start_of_turn)>|\[/?INST\]"
+    r"<[|\uff5c](?:im_start|im_end|start|end|message|return|end_?of_?text|begin_of_text|(?:start|end)_header_id|eot|eot_id|eom_id"
+    r"|(?:begin|end)_of_box|(?:begin|end)\u2581of\u2581sentence|(?:start|end)_of_turn(?:_token)?|bos|eos|pad|endofprompt|assistant)"
+    r"[|\uff5c]>|</?s>|<(?:eos|bos|pad|end_of_turn|end_of_utterance|start_of_turn)>|\[/INST\]",
+    re.IGNORECASE,
 )
+"""Tokens that end, begin or frame an answer."""
+_MARK = re.compile(r"<[|\uff5c][^<>]{1,40}>|\[/?(?!(?:yes|no)\b)[a-z]+(?:_[a-z]+)+\]", re.IGNORECASE)
+"""Any other, which may begin a thought."""
 _GLUED = re.compile(r"\s*analysis(?=[A-Z\"'(])")
 _GLUED_END = "assistantfinal"
 
@@ -116,7 +116,7 @@ def without_tags(text: str) -> tuple[str, str]:
         if end is None:
             return "", match[0]
         text = text[: match.start()] + "\n" + text[match.end() + end.end() :]
-    return text, ""
+    return ("", mark[0]) if (mark := _MARK.search(text)) else (text, "")
 
 
 def _lower(text: str) -> str:

@@ -1,0 +1,198 @@
+"""What plain words mean: a grammar of what an answer may look like. What does not fit it is undecidable.
+
+    answer       question? (explanation? decision | decision explanation?) offer?
+    decision     a yes or no: the first thing that is said, or under a label ("the answer is no", "Answer:\\nno"), or as the last
+                 sentence or the conclusion of an explanation ("The drawer is shut, so no.")
+    explanation  clauses that each say where something is or in what state, without a word of doubt; beside a yes they negate
+                 nothing, beside a no only a place, a state, or that something is there. Or confirmations: "it is" beside a yes
+    question     like an explanation, with a question mark
+
+A thought under a heading ("Reasoning:") ends with a label that is a heading too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from soar.vlm.answer_words import (
+    AFFIRMED,
+    ASKER,
+    CONCLUDER,
+    DOUBT_PARTS,
+    DOUBT_TURNS,
+    DOUBTS,
+    HEADING,
+    IN_PICTURE,
+    LABEL,
+    NEGATED,
+    NEGATION_PARTS,
+    NEGATIONS,
+    OFFER,
+    OPENERS,
+    PROMPT,
+    SCENE,
+    SIDE,
+    SIDES,
+    STARTER,
+)
+
+WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
+_CLAUSE = re.compile(r"((?:[^,:;()\n.!?-]|(?<=\w)-(?=\w))*)([,:;()\n.!?\- ]*)")
+_DECISION = re.compile(rf"((?:{CONCLUDER})?){OPENERS}({SIDE}(?: {SIDE})*)(?: ({STARTER}.*))?")
+_FILLER = re.compile(rf"{OPENERS}(?:here )?")
+_COUNTED = re.compile(
+    r"\bno\. (?:(?:one|two|three|four|five|six|seven|eight|nine|ten|first|second|[ivx]+|[b-z])\b|a (?:is|was|has)\b)"
+)
+"""The number of something, not a no."""
+_PLACED = re.compile(r"\b(está|estão|fica|ficou|colocad[oa]s?) no\b")
+"""Portuguese for "is in the"."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A clause, or a part of one, and what stands behind it.
+
+    Attributes:
+        kind: What it is.
+        text: Its words.
+        stop: The punctuation behind it.
+        first: Whether it begins its sentence.
+        means: The side of a decision.
+        concludes: Whether a decision says that it follows from what is before it.
+    """
+
+    kind: Literal["decision", "label", "heading", "other"]
+    text: str
+    stop: str = ""
+    first: bool = False
+    means: bool = False
+    concludes: bool = False
+
+
+def meaning(text: str, signs: frozenset[bool] = frozenset()) -> tuple[bool | None, str]:
+    """Return what plain words mean, and why they mean nothing.
+
+    Args:
+        text: As `soar.vlm.answer_layout.plain` returns it.
+        signs: What signs in the text mean.
+    """
+    sentences = _sentences(_PLACED.sub(r"\1 na", text))
+    while len(sentences) > 1 and OFFER.fullmatch(_words(sentences[-1])):
+        sentences.pop()
+    while len(sentences) > 1 and (_asks(sentences[0]) or PROMPT.fullmatch(_words(sentences[0]))):
+        if _asks(asked := sentences.pop(0)) and (problem := _question_problem(_words(asked))):
+            return None, problem
+    parts = [part for sentence in sentences for part in _parts(sentence)]
+    said = {part.means for part in parts if part.kind == "decision"}
+    if len(said | signs) > 1:
+        return None, "it says both yes and no"
+    if len(said) == 0:
+        return None, next((doubt for part in parts if (doubt := _doubt(part.text))), "it says neither yes nor no")
+    if any(_asks(sentence) for sentence in sentences):
+        return None, "it asks"
+    (verdict,) = said
+    start = next(index for index, part in enumerate(parts) if part.kind == "decision")
+    problem = next((found for index, part in enumerate(parts) if (found := _problem(part, verdict, said=index > start))), "")
+    problem = problem or _misplaced(parts) or ("its no is a number's" if _COUNTED.search(text) else "")
+    return (None if problem else verdict), problem
+
+
+def _sentences(text: str) -> list[list[tuple[str, str]]]:
+    """Return the clauses of each sentence, with the punctuation behind them."""
+    sentences: list[list[tuple[str, str]]] = [[]]
+    for clause, stop in _CLAUSE.findall(re.sub(" +", " ", IN_PICTURE.sub(" here ", text))):
+        if clause := clause.strip():
+            sentences[-1].append((clause, stop))
+            if re.search(r"[.!?;\n]", stop):
+                sentences.append([])
+    return [sentence for sentence in sentences if sentence]
+
+
+def _words(sentence: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(clause for clause, _ in sentence)
+
+
+def _asks(sentence: Sequence[tuple[str, str]]) -> bool:
+    return "?" in sentence[-1][1]
+
+
+def _question_problem(question: str) -> str:
+    """Return why a question is not one about the scene that is repeated before its answer."""
+    question = re.sub(r",? (?:yes or no|yes/no)$", "", ASKER.sub("", question))
+    return _doubt(question) or ("" if SCENE.search(question) and not _negates(question) else "it asks")
+
+
+def _parts(sentence: Sequence[tuple[str, str]]) -> list[_Part]:
+    parts: list[_Part] = []
+    for clause, stop in sentence:
+        if not _FILLER.fullmatch(clause + " "):
+            parts += _classified(clause.removeprefix("here "), stop, first=not parts)
+    return parts
+
+
+def _classified(text: str, stop: str, *, first: bool) -> list[_Part]:
+    """Return what a clause is made of."""
+    if HEADING.fullmatch(text):
+        return [_Part("heading", text, stop, first)]
+    if match := _DECISION.fullmatch(text):
+        so, said, rest = match.groups()
+        words, more = WORD.findall(said), [] if rest is None else [_Part("other", rest, stop)]
+        return [*(_Part("decision", word, stop, first, SIDES[word], bool(so)) for word in words), *more]
+    if match := LABEL.match(text):
+        rest = text[match.end() :].strip()
+        if not rest:
+            return [_Part("label", text, stop, first)]
+        if _DECISION.fullmatch(rest):
+            return [_Part("label", match[0], "", first), *_classified(rest, stop, first=False)]
+    return [_Part("other", text, stop, first)]
+
+
+def _problem(part: _Part, verdict: bool, *, said: bool) -> str:
+    """Return why a clause is no explanation of a yes or no, which was said before or not; empty when it is one."""
+    text = part.text
+    if part.kind != "other" or (said and AFFIRMED[verdict].fullmatch(text)):
+        return ""
+    rest = text if verdict else NEGATED.sub(" ", text)
+    return (
+        _doubt(text)
+        or (f"{text!r} negates something" if _negates(rest) else "")
+        or ("its yes or no is not an answer" if any(word in SIDES for word in WORD.findall(rest)) else "")
+        or ("" if rest != text or SCENE.search(text) else f"{text!r} is no part of an answer")
+    )
+
+
+def _doubt(text: str) -> str:
+    found = next((word for word in WORD.findall(text) if word in DOUBTS), "")
+    found = found or next((part for part in DOUBT_PARTS if part in text), "")
+    if not found and (match := DOUBT_TURNS.search(text)):
+        found = match[0]
+    return f"it is not sure: {found!r}" if found else ""
+
+
+def _negates(text: str) -> bool:
+    words = WORD.findall(text)
+    return any(word in NEGATIONS or word.endswith("n't") or any(part in word for part in NEGATION_PARTS) for word in words)
+
+
+def _misplaced(parts: Sequence[_Part]) -> str:
+    """Return why a yes or no is none that answers, by where it stands; empty when all of them answer."""
+    headed = False
+    for index, part in enumerate(parts):
+        before, after = parts[:index], parts[index + 1 :]
+        label = before[-1] if before and before[-1].kind == "label" else None
+        if part.kind == "heading":
+            headed = headed or not any(other.kind == "decision" for other in before)
+        elif part.kind == "label" and (not after or after[0].kind != "decision" or re.search("[.!;]", part.stop)):
+            return "its label has no answer"
+        elif part.kind == "decision":
+            opens = all(other.kind == "decision" for other in before)
+            ends = (part.first or part.concludes) and all(other.kind == "decision" for other in after)
+            if headed and not (label and re.search(r"[:\n]", label.stop)):
+                return "it is a thought without an answer"
+            echoes = opens and before and re.search(r"[:\n]", before[-1].stop) and before[-1].text != part.text
+            if echoes or not (label or opens or ends):
+                return "its yes or no is not an answer"
+    return ""
