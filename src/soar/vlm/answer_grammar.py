@@ -17,29 +17,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from soar.vlm.answer_statements import WORDS, doubt, question_problem, statement_problem
 from soar.vlm.answer_words import (
     AFFIRMED,
-    ASKER,
     CONCLUDER,
-    DOUBT_PARTS,
-    DOUBT_TURNS,
-    DOUBTS,
     HEADING,
     IN_PICTURE,
     LABEL,
-    NEGATED,
-    NEGATION_PARTS,
-    NEGATIONS,
     OFFER,
     OPENERS,
     PROMPT,
-    SCENE,
     SIDE,
     SIDES,
     STARTER,
 )
 
-WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
 _CLAUSE = re.compile(r"((?:[^,:;()\n.!?-]|(?<=\w)-(?=\w))*)([,:;()\n.!?\- ]*)")
 _DECISION = re.compile(rf"((?:{CONCLUDER})?){OPENERS}({SIDE}(?: {SIDE})*)(?: ({STARTER}.*))?")
 _FILLER = re.compile(rf"{OPENERS}(?:here )?")
@@ -83,20 +75,18 @@ def meaning(text: str, signs: frozenset[bool] = frozenset()) -> tuple[bool | Non
     while len(sentences) > 1 and OFFER.fullmatch(_words(sentences[-1])):
         sentences.pop()
     while len(sentences) > 1 and (_asks(sentences[0]) or PROMPT.fullmatch(_words(sentences[0]))):
-        if _asks(asked := sentences.pop(0)) and (problem := _question_problem(_words(asked))):
+        if _asks(asked := sentences.pop(0)) and (problem := question_problem(_words(asked))):
             return None, problem
     parts = [part for sentence in sentences for part in _parts(sentence)]
     said = {part.means for part in parts if part.kind == "decision"}
     if len(said | signs) > 1:
         return None, "it says both yes and no"
     if len(said) == 0:
-        return None, next((doubt for part in parts if (doubt := _doubt(part.text))), "it says neither yes nor no")
+        return None, next((found for part in parts if (found := doubt(part.text))), "it says neither yes nor no")
     if any(_asks(sentence) for sentence in sentences):
         return None, "it asks"
     (verdict,) = said
-    start = next(index for index, part in enumerate(parts) if part.kind == "decision")
-    problem = next((found for index, part in enumerate(parts) if (found := _problem(part, verdict, said=index > start))), "")
-    problem = problem or _misplaced(parts) or ("its no is a number's" if _COUNTED.search(text) else "")
+    problem = _explanation_problem(parts, verdict) or _misplaced(parts) or ("its no is a number's" if _COUNTED.search(text) else "")
     return (None if problem else verdict), problem
 
 
@@ -119,12 +109,6 @@ def _asks(sentence: Sequence[tuple[str, str]]) -> bool:
     return "?" in sentence[-1][1]
 
 
-def _question_problem(question: str) -> str:
-    """Return why a question is not one about the scene that is repeated before its answer."""
-    question = re.sub(r",? (?:yes or no|yes/no)$", "", ASKER.sub("", question))
-    return _doubt(question) or ("" if SCENE.search(question) and not _negates(question) else "it asks")
-
-
 def _parts(sentence: Sequence[tuple[str, str]]) -> list[_Part]:
     parts: list[_Part] = []
     for clause, stop in sentence:
@@ -139,7 +123,7 @@ def _classified(text: str, stop: str, *, first: bool) -> list[_Part]:
         return [_Part("heading", text, stop, first)]
     if match := _DECISION.fullmatch(text):
         so, said, rest = match.groups()
-        words, more = WORD.findall(said), [] if rest is None else [_Part("other", rest, stop)]
+        words, more = WORDS.findall(said), [] if rest is None else [_Part("other", rest, stop)]
         return [*(_Part("decision", word, stop, first, SIDES[word], bool(so)) for word in words), *more]
     if match := LABEL.match(text):
         rest = text[match.end() :].strip()
@@ -150,31 +134,17 @@ def _classified(text: str, stop: str, *, first: bool) -> list[_Part]:
     return [_Part("other", text, stop, first)]
 
 
-def _problem(part: _Part, verdict: bool, *, said: bool) -> str:
-    """Return why a clause is no explanation of a yes or no, which was said before or not; empty when it is one."""
-    text = part.text
-    if part.kind != "other" or (said and AFFIRMED[verdict].fullmatch(text)):
-        return ""
-    rest = text if verdict else NEGATED.sub(" ", text)
-    return (
-        _doubt(text)
-        or (f"{text!r} negates something" if _negates(rest) else "")
-        or ("its yes or no is not an answer" if any(word in SIDES for word in WORD.findall(rest)) else "")
-        or ("" if rest != text or SCENE.search(text) else f"{text!r} is no part of an answer")
-    )
-
-
-def _doubt(text: str) -> str:
-    found = next((word for word in WORD.findall(text) if word in DOUBTS), "")
-    found = found or next((part for part in DOUBT_PARTS if part in text), "")
-    if not found and (match := DOUBT_TURNS.search(text)):
-        found = match[0]
-    return f"it is not sure: {found!r}" if found else ""
-
-
-def _negates(text: str) -> bool:
-    words = WORD.findall(text)
-    return any(word in NEGATIONS or word.endswith("n't") or any(part in word for part in NEGATION_PARTS) for word in words)
+def _explanation_problem(parts: Sequence[_Part], verdict: bool) -> str:
+    """Return why what is said beside a yes or no does not explain it; empty when it does."""
+    said = explained = False
+    for part in parts:
+        said = said or part.kind == "decision"
+        if part.kind != "other" or (said and AFFIRMED[verdict].fullmatch(part.text)):
+            continue
+        if problem := statement_problem(part.text, negatable=not verdict, goes_on=explained):
+            return problem
+        explained = True
+    return ""
 
 
 def _misplaced(parts: Sequence[_Part]) -> str:

@@ -33,18 +33,19 @@ _PUNCTUATION = str.maketrans(
     }
 )  # fmt: skip
 _COMMAND = re.compile(r"\\(?:boxed|text\w*|math\w+)\s*\{([^{}\\]*)\}")
+_CHOICE = re.compile(r"\((?:yes/no|yes or no|y/n)\)", re.IGNORECASE)
 _LATEX_OR_FENCE = re.compile(r"\\[()\[\]]|\$|```\w*")
 _QUESTION = re.compile(r"(?:\b[Tt]o )?\"([^\"\n]{3,300}\?)\s*\"")
 _BULLET = re.compile(
     r"^ *(?:(?:[-•·‣+*>]|#+|[1-9][.)]|\(?[A-Da-d][.):]) +)+(?=\S)|^ *([-*_=])\1{2,} *$", re.MULTILINE
 )
 _BRACKETS = re.compile(rf"\[\s*({SIDE}[.!]?)\s*\]", re.IGNORECASE)
-_EQUALS = re.compile(r"(?<=\w) ?(?:[-=]+>|=|→) ?(?=[\w\"*_(])")
+_EQUALS = re.compile(rf"(?<=\w) ?(?:[-=]+>|=|→) ?(?=[\"*_(]*{SIDE})", re.IGNORECASE)
 _HAN = r"\u3040-\u30ff\u3400-\u9fff"
 _SPACED = re.compile(rf"(?<=[{_HAN}]) +(?=[{_HAN}])")
 _ALLOWED = frozenset(" \n.,:;!?'()-")
-_ODD = re.compile(r"!(?=[\w(])|(?:^|[^\w).!?' ])\s*!|(?<!\w)-(?=\w)|\(\s*\)|[ªº]")
-"""Signs that negate what follows in some notation, an empty box, an ordinal."""
+_ODD = re.compile(r"!(?=[\w(])|(?:^|[^\w).!?' ])\s*!|(?<!\w)-(?=\w)|\(\s*\)|[:;]-?[()]|[ªº]")
+"""Signs that negate what follows in some notation, an empty box, a wink, an ordinal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,7 @@ def plain(text: str) -> Plain:
         return Plain(text="", problem=f"{foreign} has no end", whole=False)
     while (unwrapped := _COMMAND.sub(r" \1 ", text)) != text:
         text = unwrapped
-    text, problem = _LATEX_OR_FENCE.sub("\n", text).strip(), ""
+    text, problem = _LATEX_OR_FENCE.sub("\n", _CHOICE.sub("", text)).strip(), ""
     if text.startswith("{") and text.endswith("}"):
         try:
             text = _spoken(text)
@@ -83,8 +84,8 @@ def plain(text: str) -> Plain:
     text = _EQUALS.sub(": ", _BULLET.sub("", text))
     while (unwrapped := _BRACKETS.sub(r"\1", text)) != text:
         text = unwrapped
-    text = re.sub(r'[*_`"]', "", text)
-    odd = next((letter for letter in text if not (unicodedata.category(letter)[0] == "L" or letter in _ALLOWED)), "")
+    odd, text = "*" if text.count("*") % 2 else "", re.sub(r'[*_`"]', "", text)
+    odd = odd or next((letter for letter in text if not (unicodedata.category(letter)[0] == "L" or letter in _ALLOWED)), "")
     text = unicodedata.normalize("NFKC", text).lower().replace("i\u0307", "i").translate(_PUNCTUATION)
     text = re.sub(r"(?<![^\W\d_])'|'(?![^\W\d_])", "", text)
     text = _SPACED.sub("", re.sub(r" *\n\s*", "\n", re.sub(" +", " ", text))).strip()

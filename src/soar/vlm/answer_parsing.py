@@ -35,7 +35,9 @@ VERSION = "reading 4"
 """Of these rules; answers that were kept under others are asked for again."""
 SHOWN_NOTHING = "it says that it was shown no picture"
 _WHOLE = ("stop", "STOP", "eos", "eos_token", "stop_sequence", "end_turn")
-_FILTER = "content_filter"
+"""Reasons to finish that are known to mean that all was said; any other counts as cut off."""
+FILTERED = "content_filter"
+"""Reason to finish of an answer that a server withholds."""
 _LONGEST = 20_000
 """Characters that are read; a model that says more has lost itself, and its first words do not count either."""
 _UNSPACED = re.compile(r"[\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
@@ -92,7 +94,7 @@ def read(
         f"it is longer than {_LONGEST} characters"
         if len(text) > _LONGEST
         else "the server's filter stopped it"
-        if finish == _FILTER
+        if finish == FILTERED
         else f"the thought that begins with {split.unfinished} did not end" + (": it was cut off" if cut else "")
         if split.unfinished
         else "it was cut off before it had said anything"

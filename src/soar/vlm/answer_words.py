@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from importlib.resources import files
 
 import yaml
@@ -11,22 +12,21 @@ _LISTS = yaml.safe_load(files("soar.vlm").joinpath("answer_words.yaml").read_tex
 
 
 def _words(*names: str) -> frozenset[str]:
-    return frozenset(word for name in names for word in _LISTS[name].split())
+    return frozenset(word.replace("_", " ") for name in names for word in _LISTS[name].split())
 
 
 def _either(patterns: list[str]) -> str:
-    """Return one pattern of several, in which SCENE, PICTURE and GIVEN stand for lists of their own."""
+    """Return one pattern of several, in which capitals stand for what they name."""
     text = "|".join(f"(?:{pattern})" for pattern in patterns)
-    return text.replace("SCENE", _SCENE).replace("PICTURE", _LISTS["picture"]).replace("GIVEN", _LISTS["given"])
+    return text.replace("WORD", WORD).replace("PICTURE", _LISTS["picture"]).replace("GIVEN", _LISTS["given"])
 
 
-def _any_of(words: frozenset[str] | dict[str, bool]) -> str:
+def _any_of(words: Iterable[str]) -> str:
     return "|".join(sorted(map(re.escape, words), key=len, reverse=True))
 
 
-_SCENE = ""
-_SCENE = "(?:" + _either([*_LISTS["places"], rf"\b(?:{_any_of(_words('states'))})\b", *_LISTS["state_parts"]]) + ")"
-
+WORD = r"(?:[^\W\d_]+(?:['-][^\W\d_]+)*)"
+"""Any word, as a pattern."""
 SIDES: dict[str, bool] = {word: means for name, means in (("yes", True), ("no", False)) for word in _LISTS[name].split()}
 """The words that mean yes or no, when they stand as an answer."""
 SIDE = rf"(?:{_any_of(SIDES)})(?![\w'-])"
@@ -53,12 +53,24 @@ AFFIRMED = {
 """Clauses that add nothing to a yes (True) or a no (False)."""
 IN_PICTURE = re.compile(_either(_LISTS["in_picture"]))
 """The picture, where it only says where."""
-SCENE = re.compile(_SCENE)
-"""A place or a state."""
-NEGATED = re.compile(_either(_LISTS["negated"]))
-"""What a no may negate in its explanation."""
+CONNECTIVES, DETERMINERS, VERBS, ADVERBS, STATES = (
+    _any_of(_words(name)) for name in ("connectives", "determiners", "verbs", "adverbs", "states")
+)
+"""Of explanations, as patterns; as are the following."""
+PLACES = _either(_LISTS["places"])
+"""What a place begins with, up to its noun."""
+STATEMENTS: tuple[str, ...] = tuple(text.replace("EXISTS", f"(?:{_LISTS['exists']})") for text in _LISTS["statements"])
+"""Explanations of other forms, in which PLACE and WORD stand for what they name."""
+SCENE_PARTS = _either([_any_of(_LISTS["scene_parts"].split()), *_LISTS["scene_turns"]])
+"""Places and states in writing without spaces."""
+SURE_ADVERBS = _words("adverbs", "openers")
+"""Adverbs that are none of doubt."""
+NEGATED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern.replace("WORD", WORD)), without) for pattern, without in _LISTS["negated"]
+)
+"""What a no may negate in its explanation, and the same without."""
 NEGATIONS = _words("negations")
-"""Words beside which a yes cannot be believed, nor a no when they are not `NEGATED`."""
+"""Words beside which a yes cannot be believed, nor a no, when they are not in what is `NEGATED`."""
 NEGATION_PARTS: tuple[str, ...] = tuple(_LISTS["negation_parts"].split())
 """The same in writing without spaces."""
 DOUBTS = _words("contrasts", "guesses", "seeing", "speakers")
@@ -67,7 +79,7 @@ DOUBT_PARTS: tuple[str, ...] = tuple(_LISTS["doubt_parts"])
 """The same in writing without spaces."""
 DOUBT_TURNS = re.compile(_either(_LISTS["doubt_turns"]))
 """The same, of several words."""
-ASKER = re.compile(rf"^(?:{_any_of(frozenset(_LISTS['askers']))}), ")
+ASKER = re.compile(rf"^(?:{_any_of(_LISTS['askers'])}), ")
 """What stands before a question that is repeated."""
 PROMPT = re.compile(_either(_LISTS["prompts"]))
 """The prompt, repeated."""

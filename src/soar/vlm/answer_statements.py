@@ -1,0 +1,119 @@
+"""What an explanation of a yes or no may look like, clause by clause.
+
+    because | the | red block | is | still | on the | wooden table      connective, determiner, words, verb, adverbs, states and places
+    the drawer | open                                                             the same without a verb
+    there is | a spoon | in the | bowl                                            that something is there
+
+The words may be anything but doubt, and nothing is negated but, beside a no, the whole clause. What has another form is none.
+"""
+
+from __future__ import annotations
+
+import re
+
+from soar.vlm.answer_words import (
+    ADVERBS,
+    ASKER,
+    CONNECTIVES,
+    DETERMINERS,
+    DOUBT_PARTS,
+    DOUBT_TURNS,
+    DOUBTS,
+    NEGATED,
+    NEGATION_PARTS,
+    NEGATIONS,
+    PLACES,
+    SCENE_PARTS,
+    SIDES,
+    STATEMENTS,
+    STATES,
+    SURE_ADVERBS,
+    VERBS,
+    WORD,
+)
+
+WORDS = re.compile(WORD)
+_PLACE = rf"(?:(?:{PLACES})(?: {WORD}){{0,4}})"
+_CORE = rf"(?:(?:{ADVERBS}) )*(?:(?:{STATES})|{_PLACE})"
+_CORES = rf"{_CORE}(?: (?:(?:and|und|et|y|e|en|и) )?{_CORE})*"
+_VERB = rf"(?:(?:{VERBS})(?![\w'-])|{WORD}'s)"
+_NOUN = rf"(?:(?!(?:{VERBS}) ){WORD})"
+_SUBJECT = rf"(?:(?:{CONNECTIVES}) )?(?:(?:{DETERMINERS}) (?:{_NOUN} ){{0,4}}|(?:{_NOUN} ){{0,2}})"
+_AND = re.compile(r" (?:and|und|et|y|и) ")
+_STATEMENT = re.compile(
+    "|".join(
+        (
+            rf"{_SUBJECT}(?:{_VERB} )+{_CORES}(?: {_VERB})?",
+            rf"{_SUBJECT}(?:(?:{ADVERBS}) )*(?:{STATES})",
+            rf"{_SUBJECT}{_CORES} {_VERB}",
+            *(text.replace("PLACE", _PLACE).replace("WORD", WORD) for text in STATEMENTS),
+        )
+    )
+)
+_FRAGMENT = re.compile(_CORES)
+_QUESTION = re.compile(rf"(?:{WORD} ){{0,7}}{_CORES}(?: {WORD}){{0,3}}")
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_SCENE_PART = re.compile(SCENE_PARTS)
+_ADVERB = re.compile(r"\w{3,}(?:ly|mente|ment|weise)")
+_LONGEST = 250
+"""Letters of a clause."""
+_LONGEST_UNSPACED = 30
+
+
+def statement_problem(text: str, *, negatable: bool, goes_on: bool) -> str:
+    """Return why a clause explains neither a yes nor a no; empty when it may.
+
+    Args:
+        text: The clause, in small letters.
+        negatable: Whether it may be negated, as beside a no.
+        goes_on: Whether there is a clause before it that explains, whose verb may stand for its own.
+    """
+    rest = _without_negation(text) if negatable else text
+    if problem := doubt(rest):
+        return problem
+    if _negates(rest):
+        return f"{text!r} negates something"
+    if any(word in SIDES for word in WORDS.findall(rest)):
+        return "its yes or no is not an answer"
+    is_one = _is_statement(rest) or (goes_on and _FRAGMENT.fullmatch(rest)) or all(map(_is_statement, _AND.split(rest)))
+    return "" if is_one else f"{text!r} is no explanation that is known"
+
+
+def question_problem(text: str) -> str:
+    """Return why a question is not one about the scene that is repeated before its answer; empty when it may be."""
+    text = re.sub(r",? yes or no$", "", ASKER.sub("", text))
+    asks = _has_scene_part(text) if _UNSPACED.search(text) else len(text) <= _LONGEST and _QUESTION.fullmatch(text)
+    return doubt(text) or ("" if asks and not _negates(text) else "it asks")
+
+
+def doubt(text: str) -> str:
+    """Return what makes a clause one of doubt; empty when nothing does."""
+    words = WORDS.findall(text)
+    found = next((word for word in words if word in DOUBTS), "") or next((part for part in DOUBT_PARTS if part in text), "")
+    found = found or next((word for word in words if _ADVERB.fullmatch(word) and word not in SURE_ADVERBS), "")
+    if not found and (match := DOUBT_TURNS.search(text)):
+        found = match[0]
+    return f"it is not sure: {found!r}" if found else ""
+
+
+def _without_negation(text: str) -> str:
+    for pattern, without in NEGATED:
+        rest, times = pattern.subn(without, text, count=1)
+        if times:
+            return rest
+    return text
+
+
+def _is_statement(text: str) -> bool:
+    if _UNSPACED.search(text):
+        return _has_scene_part(text)
+    return len(text) <= _LONGEST and _STATEMENT.fullmatch(text) is not None
+
+
+def _has_scene_part(text: str) -> bool:
+    return len(text) <= _LONGEST_UNSPACED and _SCENE_PART.search(text) is not None
+
+
+def _negates(text: str) -> bool:
+    words = WORDS.findall(text)
+    return any(word in NEGATIONS or word.endswith("n't") or any(part in word for part in NEGATION_PARTS) for word in words)
