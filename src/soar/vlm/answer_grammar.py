@@ -27,6 +27,7 @@ from soar.vlm.answer_words import (
     OFFER,
     OPENERS,
     PROMPT,
+    REWRITTEN,
     SIDE,
     SIDES,
     STARTER,
@@ -39,8 +40,8 @@ _COUNTED = re.compile(
     r"\bno\. (?:(?:one|two|three|four|five|six|seven|eight|nine|ten|first|second|[ivx]+|[b-z])\b|a (?:is|was|has)\b)"
 )
 """The number of something, not a no."""
-_PLACED = re.compile(r"\b(está|estão|fica|ficou|colocad[oa]s?) no\b")
-"""Portuguese for "is in the"."""
+_MOST = 3
+"""Times that a yes or no is said; more is a model that has lost itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,9 @@ def meaning(text: str, signs: frozenset[bool] = frozenset()) -> tuple[bool | Non
         text: As `soar.vlm.answer_layout.plain` returns it.
         signs: What signs in the text mean.
     """
-    sentences = _sentences(_PLACED.sub(r"\1 na", text))
+    for pattern, instead in REWRITTEN:
+        text = pattern.sub(instead, text)
+    sentences = _sentences(text)
     while len(sentences) > 1 and OFFER.fullmatch(_words(sentences[-1])):
         sentences.pop()
     while len(sentences) > 1 and (_asks(sentences[0]) or PROMPT.fullmatch(_words(sentences[0]))):
@@ -149,20 +152,22 @@ def _explanation_problem(parts: Sequence[_Part], verdict: bool) -> str:
 
 def _misplaced(parts: Sequence[_Part]) -> str:
     """Return why a yes or no is none that answers, by where it stands; empty when all of them answer."""
-    headed = False
+    decisions = [index for index, part in enumerate(parts) if part.kind == "decision"]
+    if len(decisions) > _MOST:
+        return "it repeats itself"
+    headed = any(part.kind == "heading" for part in parts[: decisions[0]])
     for index, part in enumerate(parts):
-        before, after = parts[:index], parts[index + 1 :]
-        label = before[-1] if before and before[-1].kind == "label" else None
-        if part.kind == "heading":
-            headed = headed or not any(other.kind == "decision" for other in before)
-        elif part.kind == "label" and (not after or after[0].kind != "decision" or re.search("[.!;]", part.stop)):
+        before = parts[index - 1] if index else None
+        if part.kind == "label" and (index + 1 not in decisions or re.search("[.!;]", part.stop)):
             return "its label has no answer"
-        elif part.kind == "decision":
-            opens = all(other.kind == "decision" for other in before)
-            ends = (part.first or part.concludes) and all(other.kind == "decision" for other in after)
-            if headed and not (label and re.search(r"[:\n]", label.stop)):
-                return "it is a thought without an answer"
-            echoes = opens and before and re.search(r"[:\n]", before[-1].stop) and before[-1].text != part.text
-            if echoes or not (label or opens or ends):
-                return "its yes or no is not an answer"
+        if part.kind != "decision":
+            continue
+        label = before if before and before.kind == "label" else None
+        opens = all(other in decisions for other in range(index))
+        ends = (part.first or part.concludes) and all(other in decisions for other in range(index, len(parts)))
+        echoes = opens and before and re.search(r"[:\n]", before.stop) and before.text != part.text
+        if headed and not (label and re.search(r"[:\n]", label.stop)):
+            return "it is a thought without an answer"
+        if echoes or not (label or opens or ends):
+            return "its yes or no is not an answer"
     return ""

@@ -40,18 +40,15 @@ _VERB = rf"(?:(?:{VERBS})(?![\w'-])|{WORD}'s)"
 _NOUN = rf"(?:(?!(?:{VERBS}) ){WORD})"
 _SUBJECT = rf"(?:(?:{CONNECTIVES}) )?(?:(?:{DETERMINERS}) (?:{_NOUN} ){{0,4}}|(?:{_NOUN} ){{0,2}})"
 _AND = re.compile(r" (?:and|und|et|y|и) ")
-_STATEMENT = re.compile(
-    "|".join(
-        (
-            rf"{_SUBJECT}(?:{_VERB} )+{_CORES}(?: {_VERB})?",
-            rf"{_SUBJECT}(?:(?:{ADVERBS}) )*(?:{STATES})",
-            rf"{_SUBJECT}{_CORES} {_VERB}",
-            *(text.replace("PLACE", _PLACE).replace("WORD", WORD) for text in STATEMENTS),
-        )
+_STATEMENT = "|".join(  # compiled when it is needed first: it is long
+    (
+        rf"{_SUBJECT}(?:{_VERB} )+{_CORES}(?: {_VERB})?",
+        rf"{_SUBJECT}(?:(?:{ADVERBS}) )*(?:{STATES})",
+        rf"{_SUBJECT}{_CORES} {_VERB}",
+        *(text.replace("PLACE", _PLACE).replace("WORD", WORD) for text in STATEMENTS),
     )
 )
-_FRAGMENT = re.compile(_CORES)
-_QUESTION = re.compile(rf"(?:{WORD} ){{0,7}}{_CORES}(?: {WORD}){{0,3}}")
+_QUESTION = rf"(?:{WORD} ){{0,7}}{_CORES}(?: {WORD}){{0,3}}"
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _SCENE_PART = re.compile(SCENE_PARTS)
 _ADVERB = re.compile(r"\w{3,}(?:ly|mente|ment|weise)")
@@ -75,14 +72,14 @@ def statement_problem(text: str, *, negatable: bool, goes_on: bool) -> str:
         return f"{text!r} negates something"
     if any(word in SIDES for word in WORDS.findall(rest)):
         return "its yes or no is not an answer"
-    is_one = _is_statement(rest) or (goes_on and _FRAGMENT.fullmatch(rest)) or all(map(_is_statement, _AND.split(rest)))
+    is_one = _is_statement(rest) or (goes_on and re.fullmatch(_CORES, rest)) or all(map(_is_statement, _AND.split(rest)))
     return "" if is_one else f"{text!r} is no explanation that is known"
 
 
 def question_problem(text: str) -> str:
     """Return why a question is not one about the scene that is repeated before its answer; empty when it may be."""
     text = re.sub(r",? yes or no$", "", ASKER.sub("", text))
-    asks = _has_scene_part(text) if _UNSPACED.search(text) else len(text) <= _LONGEST and _QUESTION.fullmatch(text)
+    asks = _has_scene_part(text) if _UNSPACED.search(text) else len(text) <= _LONGEST and re.fullmatch(_QUESTION, text)
     return doubt(text) or ("" if asks and not _negates(text) else "it asks")
 
 
@@ -107,7 +104,7 @@ def _without_negation(text: str) -> str:
 def _is_statement(text: str) -> bool:
     if _UNSPACED.search(text):
         return _has_scene_part(text)
-    return len(text) <= _LONGEST and _STATEMENT.fullmatch(text) is not None
+    return len(text) <= _LONGEST and any(re.fullmatch(_STATEMENT, form) for form in (text, text.removesuffix(" here")))
 
 
 def _has_scene_part(text: str) -> bool:

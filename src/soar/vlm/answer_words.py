@@ -65,10 +65,11 @@ SCENE_PARTS = _either([_any_of(_LISTS["scene_parts"].split()), *_LISTS["scene_tu
 """Places and states in writing without spaces."""
 SURE_ADVERBS = _words("adverbs", "openers")
 """Adverbs that are none of doubt."""
-NEGATED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern.replace("WORD", WORD)), without) for pattern, without in _LISTS["negated"]
+NEGATED, REWRITTEN = (
+    tuple((re.compile(pattern.replace("WORD", WORD)), instead) for pattern, instead in _LISTS[name])
+    for name in ("negated", "rewritten")
 )
-"""What a no may negate in its explanation, and the same without."""
+"""What a no may negate in its explanation, and the same without; words that would be taken for a yes or no, and others for them."""
 NEGATIONS = _words("negations")
 """Words beside which a yes cannot be believed, nor a no, when they are not in what is `NEGATED`."""
 NEGATION_PARTS: tuple[str, ...] = tuple(_LISTS["negation_parts"].split())
