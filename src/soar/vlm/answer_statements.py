@@ -1,7 +1,7 @@
 """What an explanation of a yes or no may look like, clause by clause.
 
     because | the | red block | is | still | on the | wooden table      connective, determiner, words, verb, adverbs, states and places
-    the drawer | open                                                             the same without a verb
+    still | closed                                                     adverbs and a state
     there is | a spoon | in the | bowl                                            that something is there
 
 The words may be anything but doubt, and nothing is negated but, beside a no, the whole clause. What has another form is none.
@@ -23,11 +23,11 @@ from soar.vlm.answer_words import (
     NEGATION_PARTS,
     NEGATIONS,
     PLACES,
-    SCENE_PARTS,
     SIDES,
     STATEMENTS,
     STATES,
     SURE_ADVERBS,
+    UNSPACED,
     VERBS,
     WORD,
 )
@@ -38,23 +38,22 @@ _CORE = rf"(?:(?:{ADVERBS}) )*(?:(?:{STATES})|{_PLACE})"
 _CORES = rf"{_CORE}(?: (?:(?:and|und|et|y|e|en|и) )?{_CORE})*"
 _VERB = rf"(?:(?:{VERBS})(?![\w'-])|{WORD}'s)"
 _NOUN = rf"(?:(?!(?:{VERBS}) ){WORD})"
-_SUBJECT = rf"(?:(?:{CONNECTIVES}) )?(?:(?:{DETERMINERS}) (?:{_NOUN} ){{0,4}}|(?:{_NOUN} ){{0,2}})"
+_BARE = rf"(?:(?!(?:{DETERMINERS}) ){_NOUN})"
+_SUBJECT = rf"(?:(?:{CONNECTIVES}) )?(?:(?:{DETERMINERS}) (?:{_NOUN} ){{0,5}}|(?:{_BARE} ){{0,2}})"
 _AND = re.compile(r" (?:and|und|et|y|и) ")
 _STATEMENT = "|".join(  # compiled when it is needed first: it is long
     (
         rf"{_SUBJECT}(?:{_VERB} )+{_CORES}(?: {_VERB})?",
-        rf"{_SUBJECT}(?:(?:{ADVERBS}) )*(?:{STATES})",
+        rf"(?:(?:{ADVERBS}) )*(?:{STATES})",
         rf"{_SUBJECT}{_CORES} {_VERB}",
         *(text.replace("PLACE", _PLACE).replace("WORD", WORD) for text in STATEMENTS),
     )
 )
 _QUESTION = rf"(?:{WORD} ){{0,7}}{_CORES}(?: {WORD}){{0,3}}"
-_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-_SCENE_PART = re.compile(SCENE_PARTS)
+_HAN_KANA_HANGUL = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _ADVERB = re.compile(r"\w{3,}(?:ly|mente|ment|weise)")
 _LONGEST = 250
 """Letters of a clause."""
-_LONGEST_UNSPACED = 30
 
 
 def statement_problem(text: str, *, negatable: bool, goes_on: bool) -> str:
@@ -79,7 +78,7 @@ def statement_problem(text: str, *, negatable: bool, goes_on: bool) -> str:
 def question_problem(text: str) -> str:
     """Return why a question is not one about the scene that is repeated before its answer; empty when it may be."""
     text = re.sub(r",? yes or no$", "", ASKER.sub("", text))
-    asks = _has_scene_part(text) if _UNSPACED.search(text) else len(text) <= _LONGEST and re.fullmatch(_QUESTION, text)
+    asks = _is_statement(text) or (len(text) <= _LONGEST and re.fullmatch(_QUESTION, text))
     return doubt(text) or ("" if asks and not _negates(text) else "it asks")
 
 
@@ -102,13 +101,8 @@ def _without_negation(text: str) -> str:
 
 
 def _is_statement(text: str) -> bool:
-    if _UNSPACED.search(text):
-        return _has_scene_part(text)
-    return len(text) <= _LONGEST and any(re.fullmatch(_STATEMENT, form) for form in (text, text.removesuffix(" here")))
-
-
-def _has_scene_part(text: str) -> bool:
-    return len(text) <= _LONGEST_UNSPACED and _SCENE_PART.search(text) is not None
+    form = UNSPACED if _HAN_KANA_HANGUL.search(text) else _STATEMENT
+    return len(text) <= _LONGEST and any(re.fullmatch(form, said) for said in (text, text.removesuffix(" here")))
 
 
 def _negates(text: str) -> bool:

@@ -61,8 +61,8 @@ PLACES = _either(_LISTS["places"])
 """What a place begins with, up to its noun."""
 STATEMENTS: tuple[str, ...] = tuple(text.replace("EXISTS", f"(?:{_LISTS['exists']})") for text in _LISTS["statements"])
 """Explanations of other forms, in which PLACE and WORD stand for what they name."""
-SCENE_PARTS = _either([_any_of(_LISTS["scene_parts"].split()), *_LISTS["scene_turns"]])
-"""Places and states in writing without spaces."""
+UNSPACED = _either(_LISTS["unspaced"])
+"""Explanations in writing without spaces."""
 SURE_ADVERBS = _words("adverbs", "openers")
 """Adverbs that are none of doubt."""
 NEGATED, REWRITTEN = (
