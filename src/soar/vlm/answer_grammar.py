@@ -1,13 +1,13 @@
 """What plain words mean: a grammar of what an answer may look like. What does not fit it is undecidable.
 
     answer       question? (explanation? decision | decision explanation?) offer?
-    decision     a yes or no: the first thing that is said, or under a label ("the answer is no", "Answer:\\nno"), or as the last
-                 sentence or the conclusion of an explanation ("The drawer is shut, so no.")
-    explanation  clauses that each say where something is or in what state, without a word of doubt; beside a yes they negate
-                 nothing, beside a no only a place, a state, or that something is there. Or confirmations: "it is" beside a yes
+    decision     a yes or no: the first thing that is said, or under a label ("the answer is no", "Answer:\\nno"), or as the
+                 last sentence or the conclusion of an explanation ("The drawer is shut, so no.")
+    explanation  clauses that each say where something is or in what state (`soar.vlm.answer_statements`), or confirm: "it is"
+                 beside a yes, "it isn't" beside a no
     question     like an explanation, with a question mark
 
-A thought under a heading ("Reasoning:") ends with a label that is a heading too.
+A thought under a heading ("Reasoning:") is an explanation, and ends with a label that is a heading too.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ def meaning(text: str, signs: frozenset[bool] = frozenset()) -> tuple[bool | Non
     if any(_asks(sentence) for sentence in sentences):
         return None, "it asks"
     (verdict,) = said
-    problem = _explanation_problem(parts, verdict) or _misplaced(parts) or ("its no is a number's" if _COUNTED.search(text) else "")
+    problem = (
+        _explanation_problem(parts, verdict) or _misplaced(parts) or ("its no is a number's" if _COUNTED.search(text) else "")
+    )
     return (None if problem else verdict), problem
 
 
@@ -166,7 +168,7 @@ def _misplaced(parts: Sequence[_Part]) -> str:
         opens = all(other in decisions for other in range(index))
         ends = (part.first or part.concludes) and all(other in decisions for other in range(index, len(parts)))
         echoes = opens and before and re.search(r"[:\n]", before.stop) and before.text != part.text
-        if headed and not (label and re.search(r"[:\n]", label.stop)):
+        if headed and not (label and re.search(r"[:\n]", label.stop) and parts[index - 2].kind == "other"):
             return "it is a thought without an answer"
         if echoes or not (label or opens or ends):
             return "its yes or no is not an answer"

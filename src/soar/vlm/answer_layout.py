@@ -1,9 +1,9 @@
 """An answer's words without its layout: small letters and plain punctuation, or why it cannot be an answer.
 
-    **No**, `No`, <b>No</b>, \\boxed{No}, [No], “No”, ❌ No             no
-    {"answer": "no", "reason": "It is shut.", "confidence": 0.98}     no, and a line for the reason
-    the question "Is it open?" …                                      the question on a line of its own, first
-    [ ] Yes, ~~No~~, !yes, Yes 3/10, {"answer": "no", "sure": false}  a problem: what is not known may turn the meaning round
+**No**, `No`, <b>No</b>, \\boxed{No}, [No], “No”, ❌ No             no
+{"answer": "no", "reason": "It is shut.", "confidence": 0.98}     no, and a line for the reason
+the question "Is it open?" …                                      the question on a line of its own, first
+[ ] Yes, ~~No~~, !yes, Yes 3/10, {"answer": "no", "sure": false}  a problem: what is not known may turn the meaning round
 """
 
 from __future__ import annotations
@@ -36,16 +36,14 @@ _COMMAND = re.compile(r"\\(?:boxed|text\w*|math\w+)\s*\{([^{}\\]*)\}")
 _CHOICE = re.compile(r"\((?:yes/no|yes or no|y/n)\)", re.IGNORECASE)
 _LATEX_OR_FENCE = re.compile(r"\\[()\[\]]|\$|```\w*")
 _QUESTION = re.compile(r"(?:\b[Tt]o )?\"([^\"\n]{3,300}\?)\s*\"")
-_BULLET = re.compile(
-    r"^ *(?:(?:[-•·‣+*>]|#+|[1-9][.)]|\(?[A-Da-d][.):]) +)+(?=\S)|^ *([-*_=])\1{2,} *$", re.MULTILINE
-)
+_BULLET = re.compile(r"^ *(?:(?:[-•·‣+*>]|#+|[1-9][.)]|\(?[A-Da-d][.):]) +)+(?=\S)|^ *([-*_=])\1{2,} *$", re.MULTILINE)
 _BRACKETS = re.compile(rf"\[\s*({SIDE}[.!]?)\s*\]", re.IGNORECASE)
 _EQUALS = re.compile(rf"(?<=\w) ?(?:[-=]+>|=|→) ?(?=[\"*_(]*{SIDE})", re.IGNORECASE)
 _HAN = r"\u3040-\u30ff\u3400-\u9fff"
 _SPACED = re.compile(rf"(?<=[{_HAN}]) +(?=[{_HAN}])")
 _ALLOWED = frozenset(" \n.,:;!?'()-")
-_ODD = re.compile(r"!(?=[\w(])|(?:^|[^\w).!?' ])\s*!|(?<!\w)-(?=\w)|\(\s*\)|[:;]-?[()]|[ªº]")
-"""Signs that negate what follows in some notation, an empty box, a wink, an ordinal."""
+_ODD = re.compile(r"!(?=[\w(])|(?:^|[^\w).!?' ])\s*!|(?:^|[^\w)' ])\s*\?|(?<!\w)-(?=\w)|\(\s*\)|[:;]-?[()]|[ªº]")
+"""Signs that negate what follows in some notation, an empty box, a wink, an ordinal; a question without words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

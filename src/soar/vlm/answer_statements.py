@@ -1,8 +1,8 @@
 """What an explanation of a yes or no may look like, clause by clause.
 
-    because | the | red block | is | still | on the | wooden table      connective, determiner, words, verb, adverbs, states and places
+    because | the | red block | is | still | on the | wooden table     connective, determiner, words, verb, adverb, place
     still | closed                                                     adverbs and a state
-    there is | a spoon | in the | bowl                                            that something is there
+    there is | a spoon | in the | bowl                                 that something is there
 
 The words may be anything but doubt, and nothing is negated but, beside a no, the whole clause. What has another form is none.
 """

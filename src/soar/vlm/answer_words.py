@@ -69,7 +69,7 @@ NEGATED, REWRITTEN = (
     tuple((re.compile(pattern.replace("WORD", WORD)), instead) for pattern, instead in _LISTS[name])
     for name in ("negated", "rewritten")
 )
-"""What a no may negate in its explanation, and the same without; words that would be taken for a yes or no, and others for them."""
+"""What a no may negate in its explanation, and words that would be taken for a yes or no; each with what it becomes."""
 NEGATIONS = _words("negations")
 """Words beside which a yes cannot be believed, nor a no, when they are not in what is `NEGATED`."""
 NEGATION_PARTS: tuple[str, ...] = tuple(_LISTS["negation_parts"].split())
