@@ -36,7 +36,9 @@ _COMMAND = re.compile(r"\\(?:boxed|text\w*|math\w+)\s*\{([^{}\\]*)\}")
 _CHOICE = re.compile(r"\((?:yes/no|yes or no|y/n)\)", re.IGNORECASE)
 _LATEX_OR_FENCE = re.compile(r"\\[()\[\]]|\$|```\w*")
 _QUESTION = re.compile(r"(?:\b[Tt]o )?\"([^\"\n]{3,300}\?)\s*\"")
-_BULLET = re.compile(r"^ *(?:(?:[-•·‣+*>]|#+|[1-9][.)]|\(?[A-Da-d][.):]) +)+(?=\S)|^ *([-*_=])\1{2,} *$", re.MULTILINE)
+_BULLET = re.compile(r"^ *(?:(?:[-•·‣+*>]|#+) +)+(?=\S)|^ *([-*_=])\1{2,} *$", re.MULTILINE)
+_CHOSEN = re.compile(r"^ *(?:[1-9][.)]|\(?[A-Da-d][.)]) +(?=\S)", re.MULTILINE)
+"""The number or letter of a choice, of which an answer has one."""
 _BRACKETS = re.compile(rf"\[\s*({SIDE}[.!]?)\s*\]", re.IGNORECASE)
 _EQUALS = re.compile(rf"(?<=\w) ?(?:[-=]+>|=|→) ?(?=[\"*_(]*{SIDE})", re.IGNORECASE)
 _HAN = r"\u3040-\u30ff\u3400-\u9fff"
@@ -54,7 +56,7 @@ class Plain:
         text: In small letters; what is odd in it is kept as far as it can be.
         problem: Why it cannot be read as an answer; empty when it can.
         signs: What ✅ and ❌ in it mean.
-        whole: False when a tag has no end: what is there is not the answer.
+        whole: False when a mark in it is not known: what is there may be no answer.
     """
 
     text: str
@@ -67,7 +69,7 @@ def plain(text: str) -> Plain:
     """Return an answer's words. No text raises."""
     text, foreign = without_tags(text)
     if foreign:
-        return Plain(text="", problem=f"{foreign} has no end", whole=False)
+        return Plain(text="", problem=f"it holds the mark {foreign}, which is not known", whole=False)
     while (unwrapped := _COMMAND.sub(r" \1 ", text)) != text:
         text = unwrapped
     text, problem = _LATEX_OR_FENCE.sub("\n", _CHOICE.sub("", text)).strip(), ""
@@ -79,10 +81,12 @@ def plain(text: str) -> Plain:
     signs = frozenset(means for sign, means in _SIGNS.items() if sign in text)
     text = unicodedata.normalize("NFC", text).translate(_PUNCTUATION)
     text = "\n".join([*_QUESTION.findall(text), _QUESTION.sub(" ", text)])
-    text = _EQUALS.sub(": ", _BULLET.sub("", text))
+    text, chosen = _CHOSEN.subn("", _BULLET.sub("", text))
+    text = _EQUALS.sub(": ", text)
     while (unwrapped := _BRACKETS.sub(r"\1", text)) != text:
         text = unwrapped
-    odd, text = "*" if text.count("*") % 2 else "", re.sub(r'[*_`"]', "", text)
+    odd = next((sign for sign in '*"' if text.count(sign) % 2), "1. 2." if chosen > 1 else "")
+    text = re.sub(r'[*_`"]', "", text)
     odd = odd or next((letter for letter in text if not (unicodedata.category(letter)[0] == "L" or letter in _ALLOWED)), "")
     text = unicodedata.normalize("NFKC", text).lower().replace("i\u0307", "i").translate(_PUNCTUATION)
     text = re.sub(r"(?<![^\W\d_])'|'(?![^\W\d_])", "", text)
@@ -104,7 +108,7 @@ def _spoken(text: str) -> str:
     answers = [name for name, key in keys.items() if re.fullmatch(LABELS, key)]
     if len(answers) != 1:
         raise ValueError(f"{len(answers)} answers")
-    lines = []
+    lines: list[str] = []
     for name, item in value.items():
         if name == answers[0] and isinstance(item, (str, bool)):
             lines.insert(0, {True: "yes", False: "no"}[item] if isinstance(item, bool) else item)

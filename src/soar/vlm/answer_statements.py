@@ -94,9 +94,8 @@ def doubt(text: str) -> str:
 
 def _without_negation(text: str) -> str:
     for pattern, without in NEGATED:
-        rest, times = pattern.subn(without, text, count=1)
-        if times:
-            return rest
+        if pattern.search(text):
+            return pattern.sub(without, text, count=1)
     return text
 
 

@@ -27,6 +27,12 @@ def _any_of(words: Iterable[str]) -> str:
 
 WORD = r"(?:[^\W\d_]+(?:['-][^\W\d_]+)*)"
 """Any word, as a pattern."""
+
+
+def _rewritings(name: str) -> tuple[tuple[re.Pattern[str], str], ...]:
+    return tuple((re.compile(str(pattern).replace("WORD", WORD)), str(instead)) for pattern, instead in _LISTS[name])
+
+
 SIDES: dict[str, bool] = {word: means for name, means in (("yes", True), ("no", False)) for word in _LISTS[name].split()}
 """The words that mean yes or no, when they stand as an answer."""
 SIDE = rf"(?:{_any_of(SIDES)})(?![\w'-])"
@@ -65,10 +71,7 @@ UNSPACED = _either(_LISTS["unspaced"])
 """Explanations in writing without spaces."""
 SURE_ADVERBS = _words("adverbs", "openers")
 """Adverbs that are none of doubt."""
-NEGATED, REWRITTEN = (
-    tuple((re.compile(pattern.replace("WORD", WORD)), instead) for pattern, instead in _LISTS[name])
-    for name in ("negated", "rewritten")
-)
+NEGATED, REWRITTEN = _rewritings("negated"), _rewritings("rewritten")
 """What a no may negate in its explanation, and words that would be taken for a yes or no; each with what it becomes."""
 NEGATIONS = _words("negations")
 """Words beside which a yes cannot be believed, nor a no, when they are not in what is `NEGATED`."""
