@@ -34,7 +34,7 @@ _PUNCTUATION = str.maketrans(
 )  # fmt: skip
 _COMMAND = re.compile(r"\\(?:boxed|text\w*|math\w+)\s*\{([^{}\\]*)\}")
 _CHOICE = re.compile(r"\((?:yes/no|yes or no|y/n)\)", re.IGNORECASE)
-_LATEX_OR_FENCE = re.compile(r"\\[()\[\]]|\$|```\w*")
+_LATEX_OR_FENCE = re.compile(r"\\[()\[\]]|```\w*")
 _QUESTION = re.compile(r"(?:\b[Tt]o )?\"([^\"\n]{3,300}\?)\s*\"")
 _BULLET = re.compile(r"^ *(?:(?:[-•·‣+*>]|#+) +)+(?=\S)|^ *([-*_=])\1{2,} *$", re.MULTILINE)
 _CHOSEN = re.compile(r"^ *(?:[1-9][.)]|\(?[A-Da-d][.)]) +(?=\S)", re.MULTILINE)
@@ -85,8 +85,8 @@ def plain(text: str) -> Plain:
     text = _EQUALS.sub(": ", text)
     while (unwrapped := _BRACKETS.sub(r"\1", text)) != text:
         text = unwrapped
-    odd = next((sign for sign in '*"' if text.count(sign) % 2), "1. 2." if chosen > 1 else "")
-    text = re.sub(r'[*_`"]', "", text)
+    odd = next((sign for sign in '*"$' if text.count(sign) % 2), "1. 2." if chosen > 1 else "")
+    text = re.sub(r'[*_`"$]', "", text)
     odd = odd or next((letter for letter in text if not (unicodedata.category(letter)[0] == "L" or letter in _ALLOWED)), "")
     text = unicodedata.normalize("NFKC", text).lower().replace("i\u0307", "i").translate(_PUNCTUATION)
     text = re.sub(r"(?<![^\W\d_])'|'(?![^\W\d_])", "", text)

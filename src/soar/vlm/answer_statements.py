@@ -23,6 +23,7 @@ from soar.vlm.answer_words import (
     NEGATION_PARTS,
     NEGATIONS,
     PLACES,
+    PREPOSITIONS,
     SIDES,
     STATEMENTS,
     STATES,
@@ -33,25 +34,26 @@ from soar.vlm.answer_words import (
 )
 
 WORDS = re.compile(WORD)
-_PLACE = rf"(?:(?:{PLACES})(?: {WORD}){{0,4}})"
+_PLACE = rf"(?:(?:{PLACES})(?: (?!(?:{DETERMINERS})(?![\w'-])){WORD}){{0,3}})"
 _CORE = rf"(?:(?:{ADVERBS}) )*(?:(?:{STATES})|{_PLACE})"
-_CORES = rf"{_CORE}(?: (?:(?:and|und|et|y|e|en|и) )?{_CORE})*"
+_CORES = rf"{_CORE}(?: (?:{_CORE}|(?:and|und|et|y|e|en|и) {_PLACE}))*"
 _VERB = rf"(?:(?:{VERBS})(?![\w'-])|{WORD}'s)"
 _NOUN = rf"(?:(?!(?:{VERBS}) ){WORD})"
-_BARE = rf"(?:(?!(?:{DETERMINERS}) ){_NOUN})"
+_BARE = rf"(?:(?!(?:{DETERMINERS}|{PREPOSITIONS}) ){_NOUN})"
 _SUBJECT = rf"(?:(?:{CONNECTIVES}) )?(?:(?:{DETERMINERS}) (?:{_NOUN} ){{0,5}}|(?:{_BARE} ){{0,2}})"
 _AND = re.compile(r" (?:and|und|et|y|и) ")
+_STATE = rf"(?:(?:{ADVERBS}) )*(?:{STATES})"
 _STATEMENT = "|".join(  # compiled when it is needed first: it is long
     (
         rf"{_SUBJECT}(?:{_VERB} )+{_CORES}(?: {_VERB})?",
-        rf"(?:(?:{ADVERBS}) )*(?:{STATES})",
+        _STATE,
         rf"{_SUBJECT}{_CORES} {_VERB}",
         *(text.replace("PLACE", _PLACE).replace("WORD", WORD) for text in STATEMENTS),
     )
 )
 _QUESTION = rf"(?:{WORD} ){{0,7}}{_CORES}(?: {WORD}){{0,3}}"
 _HAN_KANA_HANGUL = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-_ADVERB = re.compile(r"\w{3,}(?:ly|mente|ment|weise)")
+_ADVERB = re.compile(r"\w{3,}(?:ly|mente|ment|weise)|(?!окно|сложено)\w{3,}но|.*-(?:like|ish|looking)")
 _LONGEST = 250
 """Letters of a clause."""
 
@@ -71,7 +73,7 @@ def statement_problem(text: str, *, negatable: bool, goes_on: bool) -> str:
         return f"{text!r} negates something"
     if any(word in SIDES for word in WORDS.findall(rest)):
         return "its yes or no is not an answer"
-    is_one = _is_statement(rest) or (goes_on and re.fullmatch(_CORES, rest)) or all(map(_is_statement, _AND.split(rest)))
+    is_one = _is_statement(rest) or (goes_on and re.fullmatch(_CORES, rest)) or _are_statements(_AND.split(rest))
     return "" if is_one else f"{text!r} is no explanation that is known"
 
 
@@ -97,6 +99,10 @@ def _without_negation(text: str) -> str:
         if pattern.search(text):
             return pattern.sub(without, text, count=1)
     return text
+
+
+def _are_statements(clauses: list[str]) -> bool:
+    return all(_is_statement(clause) and not re.fullmatch(_STATE, clause) for clause in clauses)
 
 
 def _is_statement(text: str) -> bool:
