@@ -3,11 +3,11 @@
     acquire ─► epoch n ─► renew, renew, …        one driver a robot: whoever has the newest epoch, and only until it expires
                commit(epoch n, episode) ─► store  an older epoch is refused; an id that is there already is told so
 
-Everything but the epochs follows from the store, which is read when the ledger begins. Epochs are on disk before they are given.
+Everything but the epochs follows from the store, which is read at the beginning. Epochs are on disk before they are given.
 
 Time. A lease lasts `lease_s` from the moment when its holder *asked* for it, by the holder's clock, and `GRACE_S` longer by the
-ledger's: whoever gets the next one finds a robot that has stopped. A holder on the same computer that has the robot's lock there
-need not wait: the one before it is dead.
+ledger's: whoever gets the next one finds a robot that has stopped. A holder on the same computer that has the robot's lock
+there need not wait: the one before it is dead.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ class Ledger:
         self._doing: dict[str, tuple[str, str]] = {}
         self.stored: Counter[str] = Counter()
         for record in self._store.episodes(f"run = {quoted(run)} AND round = {round}"):
-            what = record.length, record.provenance.seed
-            self._count(record.id, what, record.provenance.robot, record.scene, record.instruction, record.success)
+            self._stored[record.id] = record.length, record.provenance.seed
+            self._count(record.provenance.robot, (record.scene, record.instruction), record.success)
 
     def acquire(self, robot: str, holder: Holder, *, has_lock: bool = False) -> int:
         """Return a new epoch, in which the holder alone drives the robot.
@@ -118,8 +118,8 @@ class Ledger:
                 left_s = lease.renewed_s + self.lease_s + GRACE_S - now_s
                 if left_s > 0:
                     raise LedgerRefusedError(
-                        f"robot {robot!r} is driven by {lease.holder}, epoch {lease.epoch}. Unless it is heard of, its lease ends "
-                        f"in {left_s:.0f} s"
+                        f"robot {robot!r} is driven by {lease.holder}, epoch {lease.epoch}. Unless it is heard of, its "
+                        f"lease ends in {left_s:.0f} s"
                     )
             before = max(0 if lease is None else lease.epoch, self._newest_stored(robot))
             new = _Lease(before + 1, holder, now_s)
@@ -210,9 +210,9 @@ class Ledger:
                 self._store.append(new)
             for episode in new:
                 label = resolve(episode.labels)
-                success = label.success if label else None
                 with self._lock:
-                    self._count(episode.id, _what(episode), robot, episode.scene, episode.instruction, success)
+                    self._stored[episode.id] = _what(episode)
+                    self._count(robot, (episode.scene, episode.instruction), label.success if label else None)
         fresh = {episode.id for episode in new}
         return [episode.id for episode in episodes if episode.id not in fresh]
 
@@ -246,8 +246,8 @@ class Ledger:
         key = episode.provenance
         if (key.robot, key.run, key.round) != (robot, self.run, self.round):
             raise LedgerRefusedError(
-                f"episode {episode.id[:80]!r} is of robot {key.robot[:40]!r}, run {key.run[:40]!r}, round {key.round}; expected "
-                f"{robot!r}, {self.run!r}, {self.round}"
+                f"episode {episode.id[:80]!r} is of robot {key.robot[:40]!r}, run {key.run[:40]!r}, round {key.round}; "
+                f"expected {robot!r}, {self.run!r}, {self.round}"
             )
         if not 1 <= self._epoch_of(episode.id, robot) <= epoch:
             raise LedgerRefusedError(f"episode {episode.id[:80]!r} names no epoch up to {epoch}")
@@ -270,13 +270,10 @@ class Ledger:
             )
         return there is None
 
-    def _count(
-        self, id: str, what: tuple[int, int | None], robot: str, scene: str, instruction: str, success: bool | None
-    ) -> None:
-        self._stored[id] = what
+    def _count(self, robot: str, task: tuple[str, str], success: bool | None) -> None:
         self.stored[robot] += 1
-        self._attempts[scene, instruction] += 1
-        self._successes[scene, instruction] += success is True
+        self._attempts[task] += 1
+        self._successes[task] += success is True
 
     def _read(self) -> dict[str, _Lease]:
         """Return the leases of an earlier ledger; they count as renewed now, since nobody knows better."""
@@ -288,7 +285,7 @@ class Ledger:
             return {}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(
-                f"{self._path}: cannot be read ({error}). It says who drove which robot last. When no robot moves, delete the file"
+                f"{self._path}: cannot be read ({error}). It says who drove which robot last; when no robot moves, delete it"
             ) from error
 
     def _write(self, leases: dict[str, _Lease]) -> None:

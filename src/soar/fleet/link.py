@@ -1,10 +1,10 @@
-"""A robot's line to its fleet's coordinator (`soar.fleet.coordinator`): who drives it, what it is told to do, where episodes go.
+"""A robot's line to its coordinator (`soar.fleet.coordinator`): who drives it, what it is told to do, where episodes go.
 
     every BEAT_S   beat ─►  epoch, phase, what it attempts, events        ◄─ what to do, and which policy
     aside          commit ─► the oldest episodes of the spool             ◄─ stored: the files are removed
 
-What is said is JSON, episodes are Arrow; nothing is pickled. Nothing here raises because the coordinator is away: the robot goes
-on with what it last knew until its lease ends, and holds still then. `gate` is asked before every motion.
+What is said is JSON, episodes are Arrow; nothing is pickled. Nothing here raises because the coordinator is away: the robot
+goes on with what it last knew until its lease ends, and holds still then. `gate` is asked before every motion.
 """
 
 from __future__ import annotations

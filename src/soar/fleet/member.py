@@ -3,8 +3,8 @@
     lock on this computer ─► lease ─► open the workcell ─► session, session, … ─► close, give the lease back
                                                            (a new one for a new policy, after a pause, when a person said so)
 
-A session is the same as everywhere (`soar.fleet.session`). Its episodes go into a spool on this computer's disk, from which they
-are delivered; its choice of tasks asks for the attempts of all robots. Whatever happens, the arm is left safe by the workcell's
+A session is the same as everywhere (`soar.fleet.session`). Its episodes go into a spool on this computer's disk, from which
+they are delivered; its choice of tasks asks for the attempts of all robots. Whatever happens, the arm is left safe by the workcell's
 `close`, and what was recorded is delivered by the next process.
 """
 
