@@ -4,8 +4,8 @@
                                                            (a new one for a new policy, after a pause, when a person said so)
 
 A session is the same as everywhere (`soar.fleet.session`). Its episodes go into a spool on this computer's disk, from which
-they are delivered; its choice of tasks asks for the attempts of all robots. Whatever happens, the arm is left safe by the workcell's
-`close`, and what was recorded is delivered by the next process.
+they are delivered; its choice of tasks asks for the attempts of all robots. Whatever happens, the workcell leaves the arm
+safe when it is closed, and what was recorded is delivered by the next process.
 """
 
 from __future__ import annotations
