@@ -134,7 +134,7 @@ class Status(_Asking):
         import json
 
         from soar.cli.tables import say
-        from soar.fleet.running import ask
+        from soar.fleet.asking import ask
 
         state = ask(self.run_name, "GET", "/v1/status")
         if self.json:
@@ -149,7 +149,7 @@ class _Order(_Asking):
     """Which robots; all by default."""
 
     def _order(self, do: Literal["pause", "resume", "stop"]) -> None:
-        from soar.fleet.running import ask
+        from soar.fleet.asking import ask
 
         _print(ask(self.run_name, "POST", "/v1/orders", {"do": do, "robots": list(self.robot)}))
 
@@ -190,7 +190,7 @@ class Stop(_Order):
     def run(self) -> None:
         """Run it."""
         from soar.errors import ModelServerError
-        from soar.fleet.running import stop_processes
+        from soar.fleet.asking import stop_processes
 
         try:
             self._order("stop")

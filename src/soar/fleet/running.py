@@ -11,33 +11,27 @@ RUN/spool/        episodes of robots that stand here, on their way to the store
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 
 from soar.base_models import default_weights
 from soar.collect.models import Models, check_models
 from soar.collect.preset import load_collection
-from soar.errors import ConfigError, ModelServerError, SoarError
 from soar.event_log import Journal
 from soar.files import write_json, write_text
+from soar.fleet.asking import ADDRESS, TOKEN_FILE, read_token
 from soar.fleet.config import FleetConfig
 from soar.fleet.coordinator import Fleet, Tokens, coordinator_application
 from soar.fleet.launching import RobotProcesses, Starter
 from soar.fleet.ledger import Ledger
-from soar.fleet.link import Coordinator
-from soar.fleet.member import robot_process
 from soar.fleet.supervision import RobotStatus, Supervisor
-from soar.remote.client import RemoteConfig
 from soar.remote.wire import TOKEN
 from soar.run_claim import RunClaim
 from soar.serving.auth import choose_token
@@ -122,14 +116,14 @@ def run_fleet(
             )
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="coordinator", daemon=True)
             thread.start()
-            write_json(run / "fleet.json", {"url": url, "pid": os.getpid()})
+            write_json(run / ADDRESS, {"url": url, "pid": os.getpid()})
             try:
                 on_ready(url)
                 return _watch(fleet, on_tick)
             finally:
                 server.should_exit = True
                 thread.join(10.0)
-                (run / "fleet.json").unlink(missing_ok=True)
+                (run / ADDRESS).unlink(missing_ok=True)
     finally:
         listener.close()
 
@@ -181,7 +175,7 @@ def _caller(config: FleetConfig, journal: Journal) -> Callable[[str, str], None]
 
 def fleet_token(run: Path) -> str:
     """Return the token of the environment, or that of the run, which is made when there is none."""
-    path = run / "token"
+    path = run / TOKEN_FILE
     if not os.environ.get(TOKEN) and path.exists():
         return read_token(run)
     token, new = choose_token()
@@ -190,59 +184,3 @@ def fleet_token(run: Path) -> str:
         path.chmod(0o600)
         path.write_text(token, encoding="utf-8")
     return token
-
-
-def read_token(run: Path) -> str:
-    """Return the token of a run that goes on on this computer.
-
-    Raises:
-        SoarError: It cannot be read.
-    """
-    if given := os.environ.get(TOKEN):
-        return given
-    try:
-        return (run / "token").read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise SoarError(
-            f"{run / 'token'}: cannot be read ({error.strerror}). Put the fleet's token into the environment variable {TOKEN}."
-        ) from error
-
-
-def ask(run: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Ask the coordinator of a run, by its folder or its address.
-
-    Raises:
-        ConfigError: No coordinator runs there.
-        ModelServerError: It refuses, or does not answer.
-    """
-    if run.startswith(("http://", "https://")):
-        return Coordinator(RemoteConfig(url=run, retries=0), 10.0).request(method, path, body)
-    folder = Path(run)
-    try:
-        there = json.loads((folder / "fleet.json").read_text(encoding="utf-8"))
-        url = str(there["url"])
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"no fleet runs in {folder}: start it with `soar fleet up FILE --run {folder}`, or name its address"
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{folder / 'fleet.json'}: cannot be read ({error}); it is made by `soar fleet up`") from error
-    try:
-        config = RemoteConfig(url=url, retries=0)
-        return Coordinator(config, 10.0, token=read_token(folder)).request(method, path, body)
-    except ModelServerError as error:
-        raise ModelServerError(f"{error} Is the coordinator of {folder} alive (process {there.get('pid')})?") from error
-
-
-def stop_processes(run: Path) -> int:
-    """End the processes of the robots that stand here, without a coordinator; returns how many there were.
-
-    Each leaves its arm safe as it does for any SIGTERM.
-    """
-    stopped = 0
-    for folder in sorted((run / "spool").glob("*")):
-        pid = robot_process(folder.name)
-        if pid is not None:
-            os.kill(pid, signal.SIGTERM)
-            stopped += 1
-    return stopped
