@@ -55,7 +55,9 @@ def choose_token() -> tuple[str, bool]:
     return (given, False) if given else (secrets.token_urlsafe(32), True)
 
 
-class _RefusedError(Exception):
+class RequestRefusedError(Exception):
+    """A request that nothing reads; answered with this status of HTTP."""
+
     def __init__(self, status: int, message: str) -> None:
         self.status, self.message = status, message
 
@@ -76,7 +78,7 @@ class Auth:
             if scope["path"] != HEALTH:
                 self._check_token(scope)
             body = await self._body(scope, receive)
-        except _RefusedError as refused:
+        except RequestRefusedError as refused:
             await _refuse(send, refused)
             return
         sent = False
@@ -95,10 +97,10 @@ class Auth:
             return
         given = b"".join(value for name, value in scope["headers"] if name == b"authorization")
         if not hmac.compare_digest(given, b"Bearer " + self._config.token.encode()):
-            raise _RefusedError(401, "a token is needed: Authorization: Bearer TOKEN")
+            raise RequestRefusedError(401, "a token is needed: Authorization: Bearer TOKEN")
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        too_long = _RefusedError(413, f"a request may have {self._config.bytes} bytes")
+        too_long = RequestRefusedError(413, f"a request may have {self._config.bytes} bytes")
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit() and (len(value) > 18 or int(value) > self._config.bytes):
                 raise too_long
@@ -108,17 +110,17 @@ class Auth:
                 while True:
                     message = await receive()
                     if message["type"] != "http.request":
-                        raise _RefusedError(400, "the request was not complete")
+                        raise RequestRefusedError(400, "the request was not complete")
                     body += message.get("body", b"")
                     if len(body) > self._config.bytes:
                         raise too_long
                     if not message.get("more_body", False):
                         return bytes(body)
         except TimeoutError as error:
-            raise _RefusedError(408, f"the request was not complete after {self._config.slow_s:g} s") from error
+            raise RequestRefusedError(408, f"the request was not complete after {self._config.slow_s:g} s") from error
 
 
-async def _refuse(send: Send, refused: _RefusedError) -> None:
+async def _refuse(send: Send, refused: RequestRefusedError) -> None:
     content = json.dumps({"error": {"message": refused.message, "type": "refused"}}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
     headers += [(b"connection", b"close")] if refused.status != 401 else [(b"www-authenticate", b"Bearer")]
