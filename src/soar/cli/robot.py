@@ -74,7 +74,7 @@ class Robot:
 
         def make(image_size: tuple[int, int] | None) -> Any:
             offered = {"image_size": image_size} | ({"scene": scene} if scene is not None else {})
-            return robot.make(**offered, limits=limits)
+            return robot.make(**offered, limits=limits, workspace=workspace)
 
         config = RobotServerConfig(
             name=robot.driver,

@@ -94,7 +94,7 @@ class WorkcellConfig:
             size = image_size, image_size
         where = f"workcell {self.name!r}"
         driver = Driver(
-            lambda: self.robot.make(scene=self.scene, image_size=size),
+            lambda: self.robot.make(scene=self.scene, image_size=size, workspace=self.workspace),
             where=where,
             timeouts=None if self.simulated else self.robot.timeouts,
         )

@@ -75,6 +75,8 @@ class WidowXServer:
     ) -> None:
         self.port, self.faults, self.executed = port, faults or FaultPlan(), Counter[str]()
         """Requests that were executed, by what they were."""
+        self.attempts: list[list[Any]] = [[]]
+        """Actions (7,) that clients had executed, in order, a list for each time that the arm went home."""
         self._make, self._host, self._speed, self._late_s, self._told = make, host, speed, late_s, told
         self._dialect, self._keys = dialect, KEYS[dialect]
         self._stopping, self._ready = threading.Event(), threading.Event()
@@ -220,6 +222,11 @@ class WidowXServer:
             return self._manipulator_seen(kind) if self._dialect == "manipulator" else self._bridge_seen(kind)
         if sort == "act":
             self.executed[message["key"]] += 1
+            if message["key"] in ("init", "reset"):
+                self.attempts.append([])
+            elif message["key"] == "step_action":
+                payload = message["payload"]
+                self.attempts[-1].append(np.array(payload["action"] if isinstance(payload, dict) else payload))
             act = self._manipulator_act if self._dialect == "manipulator" else self._bridge_act
             return act(message["key"], message["payload"], kind)
         return {"success": False, "message": "Invalid payload"}

@@ -27,7 +27,7 @@ from soar.robots.widowx.following import Commanded, Follower
 from soar.robots.widowx.recovery import Recovery
 from soar.robots.widowx.servers import Seen, Server, Settings, UninitialisedError, server_of
 from soar.robots.widowx.wire import HASH_S, Wire
-from soar.types import STEP_S, Action, Observation
+from soar.types import STEP_S, Action, Observation, WorkspaceBox
 
 T = TypeVar("T")
 _MOTORS_EVERY = 25
@@ -50,6 +50,7 @@ def open_widowx(
     waits: Mapping[str, float] | None = None,
     image_size: tuple[int, int] | None = None,
     limits: SafetyLimits | None = None,
+    workspace: WorkspaceBox | None = None,
 ) -> WidowX:
     """Connect to a WidowX server. A bridge server that has no robot yet initialises it, which moves the arm to neutral.
 
@@ -69,6 +70,7 @@ def open_widowx(
             restarts, `restart` (90) [s].
         image_size: Height and width of the pictures; the camera's by default.
         limits: Those of the shell around it.
+        workspace: The box that the shell keeps it in.
 
     Raises:
         ConfigError: An option is wrong, nobody answers there, or it is another kind of server.
@@ -79,6 +81,11 @@ def open_widowx(
         raise ConfigError(f"widowx: home must be a state of seven numbers, see soar.types.Observation, got {home}")
     if gripper is not None and (len(gripper) != 2 or gripper[0] == gripper[1]):
         raise ConfigError(f"widowx: gripper must be [closed, open], got {gripper}")
+    if workspace is not None and not workspace.contains(np.array(home[:3])):
+        raise ConfigError(
+            f"widowx: home {[float(number) for number in home[:3]]} lies outside of the workspace {workspace.low} … {workspace.high}: "
+            "correct `workspace`, or say another `home` in the options"
+        )
     lag_m = (limits or SafetyLimits()).lag_m
     if lag_m < 0.01:
         raise ConfigError(f"widowx: its server adds up actions, so that limits.lag_m must be at least 0.01 m, got {lag_m}")
@@ -100,8 +107,22 @@ def open_widowx(
         step_s=patience["step"],
     )
     return WidowX(
-        Wire(host, port), settings, patience, image_size, period_s=period_s, commanded=Commanded(lag_m, lag_rad)
+        Wire(host, port),
+        settings,
+        patience,
+        image_size,
+        period_s=period_s,
+        commanded=Commanded(lag_m, lag_rad),
+        recovery=Recovery(settings.home, _inwards(settings.home, workspace)),
     )
+
+
+def _inwards(home: tuple[float, ...], workspace: WorkspaceBox | None) -> tuple[float, ...]:
+    """Return a direction (3,) from home towards the middle of the workspace, each part -1, 0 or 1."""
+    if workspace is None:
+        return (0.0, 0.0, 0.0)
+    low, high = np.array(workspace.low), np.array(workspace.high)
+    return tuple(float(part) for part in np.where((low + high) / 2 >= np.array(home[:3]), 1.0, -1.0))
 
 
 class WidowX:
@@ -116,10 +137,11 @@ class WidowX:
         *,
         period_s: float,
         commanded: Commanded,
+        recovery: Recovery,
     ) -> None:
         self._wire, self._settings, self._patience, self._size = wire, settings, patience, image_size
         self._period_s, self._commanded = period_s, commanded
-        self._follower, self._recovery = Follower(), Recovery(settings.home)
+        self._follower, self._recovery = Follower(), recovery
         self._next_s = 0.0
         self._actions = 0
         self._begun = False

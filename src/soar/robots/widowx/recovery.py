@@ -1,7 +1,7 @@
 """Getting a WidowX back to work after a fault, as SOAR's authors did (§G), and calling a person when that does not help.
 
-    the server answers again ─► it has a robot ─► reset ─► motors well and arm at home? ──► done
-                                                  ▲                    │ no, up to ten times
+    the server answers again ─► it has a robot ─► reset ─► motors well, arm at home, and it follows? ──► done
+                                                  ▲                         │ no, up to ten times
                                                   └── reboot, one joint after another ◄── the sleep pose, where torque may go
 """
 
@@ -23,6 +23,7 @@ OVER_SLEEP = (0.1425, -0.0024, 0.0980, -0.0054, -0.7836, 0.0055, 1.0)
 REBOOTS = 10
 BETWEEN_JOINTS_S = 0.5
 HOME_M = 0.03
+_NUDGE_M, _NUDGE_RAD, _FOLLOWS = 0.01, 0.1, 0.3
 
 
 class Recovery:
@@ -30,12 +31,20 @@ class Recovery:
 
     Args:
         home: State (7,) where every episode starts.
+        inwards: Direction (3,) from there that stays in the workspace.
         sleep: Waits for some seconds.
         budget_s: How long one recovery may take [s].
     """
 
-    def __init__(self, home: tuple[float, ...], *, sleep: Callable[[float], None] = time.sleep, budget_s: float = 240.0) -> None:
-        self._home = np.array(home)
+    def __init__(
+        self,
+        home: tuple[float, ...],
+        inwards: tuple[float, ...],
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        budget_s: float = 240.0,
+    ) -> None:
+        self._home, self._inwards = np.array(home), np.array(inwards)
         self._sleep, self._budget_s = sleep, budget_s
         self.reboots = 0
 
@@ -58,7 +67,6 @@ class Recovery:
             raise RobotFault(
                 "motor", f"the server says that the arm is home, and it is {100 * away_m:.0f} cm away, at {seen.state[:3].round(3)}"
             )
-        self.reboots = 0
         return seen.state
 
     def recover(self, server: Server) -> NDArray[np.float64]:
@@ -70,7 +78,11 @@ class Recovery:
         deadline_s = time.monotonic() + self._budget_s
         while True:
             try:
-                return self.go_home(server)
+                state = self.go_home(server)
+                if not server.tells_motors:
+                    state = self._nudge(server, state)
+                self.reboots = 0
+                return state
             except RobotFault as fault:
                 if fault.kind != "motor":
                     raise
@@ -84,6 +96,22 @@ class Recovery:
                 log.warning("the arm is rebooted: %s", fault.detail)
             self.reboots += 1
             self.reboot(server)
+
+    def _nudge(self, server: Server, state: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Move a little and back, where motors do not tell, and return the state afterwards."""
+        nudge = np.array([*self._inwards * _NUDGE_M, 0.0, 0.0, _NUDGE_RAD, 1.0])
+        server.step(nudge)
+        server.step(np.array([0.0] * 6 + [1.0]))
+        moved = server.look().state - state
+        server.step(nudge * np.array([-1, -1, -1, -1, -1, -1, 1]))
+        share = float(moved[:3] @ nudge[:3] / max(nudge[:3] @ nudge[:3], 1e-9)) if nudge[:3].any() else 1.0
+        if share < _FOLLOWS or moved[5] / _NUDGE_RAD < _FOLLOWS:
+            raise RobotFault(
+                "motor",
+                f"the arm does not follow: told to move {1000 * np.linalg.norm(nudge[:3]):.0f} mm and to turn {_NUDGE_RAD:g} rad, it "
+                f"moved {1000 * np.linalg.norm(moved[:3]):.0f} mm and turned {moved[5]:.2f} rad",
+            )
+        return server.look().state
 
     def reboot(self, server: Server) -> None:
         """Go to the sleep pose, and reboot one joint after another.

@@ -80,7 +80,7 @@ class Server(Protocol):
     asks_motors: bool
     """Whether the motors are a request of their own, and not part of every observation."""
     turns: tuple[bool, bool, bool]
-    """Whether it can turn by roll, pitch, yaw."""
+    """Whether it can turn by roll, pitch, yaw; what it cannot is not sent."""
 
     def begin(self) -> None:
         """Set it up as we want it; a bridge server moves the arm to its neutral pose."""
@@ -224,8 +224,9 @@ class Manipulator:
     """manipulator_gym."""
 
     tells_motors = asks_motors = True
-    # In the base's frame a gripper that points down cannot roll: that number turns it about its own axis.
-    turns = (False, True, True)
+    # Its angles are those in the base's frame, where pointing down is the pole: what it calls roll turns the gripper about its own
+    # axis, and its pitch folds back beyond the vertical, so that the same number tilts to either side. Yaw alone means what it says.
+    turns = (False, False, True)
 
     def __init__(self, ask: Ask, settings: Settings, kind: str) -> None:
         self.kind = kind
