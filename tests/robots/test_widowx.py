@@ -153,7 +153,9 @@ def test_each_fault_is_one_named_outcome_and_the_arm_works_again(
     assert not list(tmp_path.glob("soar-was-executed*"))
 
 
-@pytest.mark.parametrize(("dialect", "kind"), [("bridge", "few_motors"), ("manipulator", "motor_error"), ("manipulator", "stale")])
+@pytest.mark.parametrize(
+    ("dialect", "kind"), [("bridge", "few_motors"), ("manipulator", "motor_error"), ("manipulator", "stale")]
+)
 def test_what_a_dialect_does_not_tell_is_found_by_what_the_arm_does(tmp_path: Path, dialect: Any, kind: str) -> None:
     plan = FaultPlan([ServerFault(kind=kind, request=7, reboots=2)])
     with widowx(tmp_path, options=QUICK, dialect=dialect, faults=plan, late_s=0.1) as (server, workcell):
@@ -298,7 +300,10 @@ OTHER = '{"action_keys":["fly"],"observation_keys":["sky"]}'
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ({"success": True, "payload": OTHER}, r"unknown dialect: it offers fly \| sky\. Known are bridge-motors, bridge, manip"),
+        (
+            {"success": True, "payload": OTHER},
+            r"unknown dialect: it offers fly \| sky\. Known are bridge-motors, bridge, manip",
+        ),
         ({"success": True, "payload": "{"}, r"is no WidowX server: it answers"),
         (["hello"], r"is no WidowX server"),
         (b"hello", r"an LZ4 frame that was cut off"),

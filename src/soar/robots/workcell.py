@@ -27,6 +27,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -36,6 +37,7 @@ from soar.errors import ConfigError, RobotFault
 from soar.robots.driver import Driver
 from soar.robots.registry import RobotConfig, load_robot, robot_config
 from soar.robots.safety import SafeRobot, SafetyError
+from soar.robots.stopping import StopSwitch
 from soar.scenes import SceneFile, read_scene, scene_file
 from soar.types import Image, Scene, WorkspaceBox
 
@@ -114,7 +116,8 @@ class Workcell:
     def __init__(self, config: WorkcellConfig, scene: Scene, driver: Driver, image_size: tuple[int, int] | None) -> None:
         self.config, self.name, self.scene = config, config.name, scene
         self._driver = driver
-        self.robot = SafeRobot(driver, config.workspace, config.robot.limits, image_size=image_size)
+        self._stop = None if config.simulated else StopSwitch(config.name)
+        self.robot = SafeRobot(driver, config.workspace, config.robot.limits, image_size=image_size, stop=self._stop)
         _open.add(self)
 
     def ability(self, name: str) -> Callable[..., Any] | None:
@@ -147,9 +150,14 @@ class Workcell:
         return self.ability("answer")
 
     def close(self) -> None:
-        """Leave the arm safe and let go of it; safe to call again."""
+        """Leave the arm safe and let go of it; safe to call again. One that was stopped is let go of where it is."""
         _open.discard(self)
-        self._driver.close()
+        if self._stop is not None and self._stop.pressed:
+            self._driver.abandon()
+        else:
+            self._driver.close()
+        if self._stop is not None:
+            self._stop.release()
 
     def __enter__(self) -> Self:
         return self
@@ -165,7 +173,8 @@ class Workcell:
 
         def call(*arguments: Any) -> Any:
             self.robot.forget()
-            return function(*arguments)
+            with nullcontext() if self._stop is None else self._stop.motion(name):
+                return function(*arguments)
 
         return call
 

@@ -337,5 +337,3 @@ def gigabyte() -> bytes:
     block = bytes(2**24)
     parts = [machine.begin(), *(machine.compress(block) for _ in range(_GIGABYTE // len(block))), machine.flush()]
     return b"".join(parts)
-
-

@@ -222,6 +222,10 @@ class WidowX:
         self._faulty(lambda: self._recovery.reboot(self._server))
         self.home()
 
+    def drill(self) -> None:
+        """Ask for something and throw the answer away, as when a cable is pulled: `recover` has to follow."""
+        self._wire.break_off({"type": "obs", "keys": {"state"}})
+
     def motors(self) -> str:
         """Return what is wrong with the motors; empty when nothing is.
 

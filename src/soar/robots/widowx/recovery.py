@@ -1,8 +1,8 @@
 """Getting a WidowX back to work after a fault, as SOAR's authors did (§G), and calling a person when that does not help.
 
-    the server answers again ─► it has a robot ─► reset ─► motors well, arm at home, and it follows? ──► done
-                                                  ▲                         │ no, up to ten times
-                                                  └── reboot, one joint after another ◄── the sleep pose, where torque may go
+the server answers again ─► it has a robot ─► reset ─► motors well, arm at home, and it follows? ──► done
+                                              ▲                         │ no, up to ten times
+                                              └── reboot, one joint after another ◄── the sleep pose, where torque may go
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class Recovery:
         away_m = float(np.linalg.norm(seen.state[:3] - self._home[:3]))
         if away_m > HOME_M:
             raise RobotFault(
-                "motor", f"the server says that the arm is home, and it is {100 * away_m:.0f} cm away, at {seen.state[:3].round(3)}"
+                "motor",
+                f"the server says that the arm is home, and it is {100 * away_m:.0f} cm away, at {seen.state[:3].round(3)}",
             )
         return seen.state
 

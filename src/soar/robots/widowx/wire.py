@@ -75,6 +75,12 @@ class Wire:
             raise RobotFault("connection", f"{self.address}: not asked, since an earlier request had no answer")
         return self._exchange(message, timeout_s)
 
+    def break_off(self, message: Any) -> None:
+        """Send a request and do not wait for its answer; nothing is asked any more until `reconnect`."""
+        self.lost = True
+        if self._socket is not None and self._socket.poll(int(HASH_S * 1000), zmq.POLLOUT):
+            self._socket.send(lz4.frame.compress(dumps(message)))
+
     def close(self) -> None:
         """Let go of the server; what it was asked for may still happen."""
         self.lost = True
