@@ -1,8 +1,8 @@
 """Pickles of plain data and NumPy arrays, read without `pickle`: nothing that a stranger wrote is ever imported or called.
 
-A pickle is a program for a small stack machine; `pickle.loads` lets it call anything. This machine knows the instructions that
-numbers, texts, lists, dictionaries and arrays take, and the five functions by which NumPy (1 or 2) describes an array. It performs
-what these would do itself; a name of any other function, or any other instruction, refuses the whole message.
+A pickle is a program for a small stack machine; `pickle.loads` lets it call anything. This machine knows the instructions
+that numbers, texts, lists, dictionaries and arrays take, and the five functions by which NumPy (1 or 2) describes an array.
+It performs what these would do itself; a name of any other function, or any other instruction, refuses the whole message.
 
     bytes ──► pickletools.genops ──► Machine: stack, marks, memo ──► dict, list, str, float, …, numpy.ndarray
               (reads, executes nothing)   └─► PickleError: which instruction, which name

@@ -1,7 +1,7 @@
-"""Roll, pitch and yaw of grippers: relative to the base, as servers move, and relative to pointing down, as everybody else counts.
+"""Roll, pitch and yaw of grippers: relative to the base, as servers move, and relative to pointing down, as all others count.
 
-Roll, pitch, yaw about the base's fixed axes x, y, z: R = Rz(yaw) Ry(pitch) Rx(roll). A gripper that points straight down has pitch
-π/2 in the base's frame, where roll and yaw are one and the same, and is (0, 0, 0) relative to pointing down.
+Roll, pitch, yaw about the base's fixed axes x, y, z: R = Rz(yaw) Ry(pitch) Rx(roll). A gripper that points straight down has
+pitch π/2 in the base's frame, where roll and yaw are one and the same, and is (0, 0, 0) relative to pointing down.
 """
 
 from __future__ import annotations

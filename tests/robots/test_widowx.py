@@ -259,7 +259,7 @@ def test_a_server_that_was_killed_and_started_again_is_waited_for(tmp_path: Path
         workcell = open_workcell(workcell_file(tmp_path, port, "waits: {step: 0.3, hash: 0.3, restart: 30}"))
         workcell.robot.home()
     with workcell:
-        with pytest.raises(RobotFault, match="nobody can be reached .* it was not sent|no answer"):
+        with pytest.raises(RobotFault, match=r"nobody can be reached .* it was not sent|no answer"):
             practise(workcell)
         again = WidowXServer(FakeRobot, port=port)
         waiting = threading.Timer(0.5, again.__enter__)
@@ -319,7 +319,7 @@ def test_another_kind_of_server_is_one_clear_error(answer: Any, message: str) ->
 def test_nobody_there_and_another_service_are_one_clear_error_each() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        with pytest.raises(ConfigError, match="nobody can be reached at tcp://127.0.0.1.*Start the robot's server"):
+        with pytest.raises(ConfigError, match=r"nobody can be reached at tcp://127.0.0.1.*Start the robot's server"):
             open_widowx("127.0.0.1", port, waits={"hash": 0.3})
     with pytest.raises(ConfigError, match="nobody can be reached"):
         open_widowx("127.0.0.1", port, waits={"hash": 0.3})

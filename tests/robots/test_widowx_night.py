@@ -1,4 +1,4 @@
-"""The loop on scene 1 through a WidowX server on which things go wrong at random: nothing lost, nothing doubled, nothing outside."""
+"""The loop on scene 1 through a WidowX server that fails at random: nothing lost, nothing doubled, nothing outside the box."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ class Check:
     """Try all that an unattended night needs of a workcell, and say what to do where something is missing.
 
     Connection, camera, motors, home, motions along and about each axis, gripper, the corners of the box and that beyond it is
-    refused, a lost connection, a reboot, the models, the disk, and some episodes that are thrown away. Nothing moves before it was
-    said what will move and somebody said yes. Status 0 when everything is well, 2 when something is not.
+    refused, a lost connection, a reboot, the models, the disk, and some episodes that are thrown away. Nothing moves before it
+    was said what will move and somebody said yes. Status 0 when everything is well, 2 when something is not.
 
     Example: soar robot check --workcell bench.yaml --run runs/tonight
     """
@@ -59,7 +59,7 @@ class Check:
 
         def tell(finding: Finding) -> None:
             findings.append(finding)
-            mark = {True: "✓", False: "✗", None: "–"}[finding.ok]
+            mark = {True: "✓", False: "✗", None: "?"}[finding.ok]
             advice = f"\n    → {finding.advice}" if finding.advice and finding.ok is not True else ""
             sys.stdout.write(f"{mark} {finding.check}: {finding.detail}{advice}\n")
             sys.stdout.flush()
@@ -74,12 +74,11 @@ class Check:
         finally:
             if self.json is not None:
                 rows = [
-                    {"check": one.check, "ok": one.ok, "detail": one.detail, "advice": one.advice if one.ok is not True else ""}
+                    {"check": one.check, "ok": one.ok, "detail": one.detail, "advice": "" if one.ok else one.advice}
                     for one in findings
                 ]
-                write_json(
-                    self.json, {"workcell": config.name, "ok": all(row["ok"] is not False for row in rows), "rows": rows}
-                )
+                well = all(one.ok is not False for one in findings)
+                write_json(self.json, {"workcell": config.name, "ok": well, "rows": rows})
         wrong = [finding.check for finding in findings if finding.ok is False]
         if wrong:
             raise SoarError(f"not ready for the night: {', '.join(wrong)}. Do what stands there at →, and check again.")
@@ -119,7 +118,7 @@ class Check:
             Finding(
                 check="disk",
                 ok=free > needed,
-                detail=f"{self.episodes} episodes take about {needed / 1e9:.2g} GB, and {free / 1e9:.3g} GB are free at {above}",
+                detail=f"{self.episodes} episodes take about {needed / 1e9:.2g} GB; {free / 1e9:.3g} GB are free at {above}",
                 advice="make room, or name another folder with --run-folder",
             )
         )
@@ -176,9 +175,9 @@ class Check:
 class Box:
     """Drive the gripper to the extremes of where it may be; write box and reference picture into the workcell's file.
 
-    Keys move it by a centimetre, or move it by hand where the arm lets you: w s forward and back, a d left and right, r f up and down,
-    Enter when it was everywhere, q to leave everything as it is. It is kept out of nothing but 50 cm around the base meanwhile: watch
-    it. What it was within is the box, and the last picture, with the arm at home, is the reference.
+    Keys move it by a centimetre, or move it by hand where the arm lets you: w s forward and back, a d left and right, r f up and
+    down, Enter when it was everywhere, q to leave everything as it is. It is kept within 50 cm of the base meanwhile and out of
+    nothing else: watch it. What it was within is the box, and the last picture, with the arm at home, is the reference.
 
     Example: soar robot box --workcell bench.yaml
     """

@@ -10,9 +10,9 @@ from typing import Literal
 class Stop:
     r"""Stop every arm at once that a SOAR process of this user drives on this computer; needs no models and no store.
 
-    No motion begins any more; at most one step of 0.2 s is under way, or a motion that the robot's controller does by itself (going
-    home), for which the command waits. The arm holds its position. In the terminal of a command that drives an arm, Ctrl-\ does the
-    same. This is no emergency stop: that is the power switch.
+    No motion begins any more; at most one step of 0.2 s is under way, or a motion that the robot's controller does by itself
+    (going home), for which the command waits. The arm holds its position. In the terminal of a command that drives an arm,
+    Ctrl-\ does the same. This is no emergency stop: that is the power switch.
 
     Example: soar robot stop
     """

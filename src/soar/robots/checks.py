@@ -1,7 +1,7 @@
 """What an unattended night needs of a robot, tried one after another: connection, camera, motions, gripper, box, home, faults.
 
-Each check yields findings: ✓, ✗ with what to do, or – when it cannot be known. A fault in a check is a finding of that check; the
-robot is recovered, and the next check follows. Everything moves through the safety shell, within the workcell's box.
+Each check yields findings: ✓, ✗ with what to do, or ? when it cannot be known. A fault in a check is a finding of that check;
+the robot is recovered, and the next check follows. Everything moves through the safety shell, within the workcell's box.
 """
 
 from __future__ import annotations
@@ -50,11 +50,12 @@ class Finding:
 def plan(config: WorkcellConfig) -> list[str]:
     """Return what will move, in sentences, before anything does."""
     low, high = ([f"{value:.3f}" for value in corner] for corner in (config.workspace.low, config.workspace.high))
+    corners = f"x y z {' '.join(low)} to {' '.join(high)} m"
     return [
         "Opening the workcell may initialise the robot, which then goes to its neutral pose.",
         f"The arm goes home {HOMES + 4} times, and moves 1 cm along and 0.1 rad about each axis.",
         "The gripper closes and opens.",
-        f"The gripper goes to the eight corners of the box, x y z {' '.join(low)} to {' '.join(high)} m, and tries to go beyond.",
+        f"The gripper goes to the eight corners of the box, {corners}, and tries to go beyond.",
         "Where the driver can, the connection is dropped, and all motors are rebooted, one after another, in the sleep pose.",
     ]
 
@@ -75,8 +76,8 @@ def check_robot(workcell: Workcell, reference: Image | None, tell: Callable[[Fin
         ("motion", lambda: _motion(workcell)),
         ("gripper", lambda: _gripper(workcell)),
         ("box", lambda: _box(workcell)),
-        ("lost connection", lambda: _drill(workcell, "drill", "a connection that is lost")),
-        ("reboot", lambda: _drill(workcell, "reboot", "a reboot of all motors")),
+        ("lost connection", lambda: _lost(workcell)),
+        ("reboot", lambda: _reboot(workcell)),
     )
     for name, check in checks:
         try:
@@ -204,7 +205,7 @@ def _motion(workcell: Workcell) -> Iterator[Finding]:
             check=f"move {'+-'[sign < 0]}{'xyz'[axis]}",
             ok=0.5 * _STEP_M < along < 1.6 * _STEP_M and across < 0.6 * _STEP_M,
             detail=f"told 10 mm, moved {1000 * along:.1f} mm that way",
-            advice="the axes of the driver's base frame are others (x forward, y left, z up), or the arm is too weak or too stiff",
+            advice="the driver's axes are others (x forward, y left, z up), or the arm is too weak or too stiff",
         )
     for axis, sign in itertools.product(range(3), (1, -1)):
         turn = np.zeros(3)
@@ -275,25 +276,25 @@ def _box(workcell: Workcell) -> Iterator[Finding]:
     robot.home()
 
 
-def _drill(workcell: Workcell, ability: str, what: str) -> Iterator[Finding]:
-    function = workcell.ability(ability)
-    if function is None:
-        yield Finding(check=what.split(" that")[0], ok=None, detail=f"the driver cannot try {what}")
+def _lost(workcell: Workcell) -> Iterator[Finding]:
+    drill = workcell.ability("drill")
+    if drill is None:
+        yield Finding(check="lost connection", ok=None, detail="the driver cannot try it")
         return
     begun = time.perf_counter()
-    workcell.robot.forget()
-    if ability == "drill":
-        function()
-        workcell.robot.recover()
-    else:
-        workcell.robot.recover()
-        function()
-    passed_s = time.perf_counter() - begun
-    workcell.robot.forget()
+    drill()
+    workcell.robot.recover()
+    yield Finding(check="lost connection", ok=True, detail=f"found again in {time.perf_counter() - begun:.0f} s")
+
+
+def _reboot(workcell: Workcell) -> Iterator[Finding]:
+    if workcell.reboot is None:
+        yield Finding(check="reboot", ok=None, detail="the driver cannot try it")
+        return
+    begun = time.perf_counter()
+    workcell.reboot()
     workcell.robot.home()
-    yield Finding(
-        check=ability if ability == "reboot" else "lost connection", ok=True, detail=f"over {what} in {passed_s:.0f} s"
-    )
+    yield Finding(check="reboot", ok=True, detail=f"all motors, and home again, in {time.perf_counter() - begun:.0f} s")
 
 
 def _go(workcell: Workcell, place: FloatArray) -> float:

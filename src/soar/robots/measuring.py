@@ -72,8 +72,8 @@ def measure(robot: SafeRobot, pressed: Callable[[], str], say: Callable[[str], o
     low, high = np.min(places, 0), np.max(places, 0)
     if (high - low).min() < _LEAST_M:
         raise ConfigError(
-            f"the gripper was between {low.round(3).tolist()} and {high.round(3).tolist()}, which is no box: drive it along every "
-            "axis. Nothing was changed."
+            f"the gripper was between {low.round(3).tolist()} and {high.round(3).tolist()}, which is no box: drive it along "
+            "every axis. Nothing was changed."
         )
     return WorkspaceBox(low=_rounded(low), high=_rounded(high))
 

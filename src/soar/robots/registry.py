@@ -10,9 +10,9 @@
     simulated: false                       # true: may be opened any number of times, is never waited for, and cannot hang
 
 A driver with a parameter `scene` is told its workcell's `soar.scenes.SceneFile`; one with a parameter `image_size`, which
-(height, width) is asked of its camera, if any; `limits` and `workspace` are those of the shell around it. The driver is imported when the robot is opened, so that no robot's library is
-needed to drive another. A robot of your own needs a module that can be imported and a YAML file, whose path is as good as a
-name.
+(height, width) is asked of its camera, if any; `limits` and `workspace` are those of the shell around it. The driver is
+imported when the robot is opened, so that no robot's library is needed to drive another. A robot of your own needs a module
+that can be imported and a YAML file, whose path is as good as a name.
 """
 
 from __future__ import annotations

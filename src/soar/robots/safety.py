@@ -17,7 +17,8 @@ fill the dataset with the stillness of a broken policy.
 
 What is noticed. Whatever a driver raises is a fault with its words, an `OSError` (timeouts included) a lost connection;
 `health()` is asked after every action; `CameraWatchdog` sees every observation; a picture of another size than before is
-refused. A stop (`soar.robots.stopping`) lets no motion begin. The time of a driver's calls is bounded by `soar.robots.driver`, in which a workcell wraps it.
+refused. A stop (`soar.robots.stopping`) lets no motion begin. The time of a driver's calls is bounded by
+`soar.robots.driver`, in which a workcell wraps it.
 """
 
 from __future__ import annotations

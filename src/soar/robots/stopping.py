@@ -1,4 +1,4 @@
-r"""A stop that always works: from another process (`soar robot stop`), or by Ctrl-\ in the terminal of a command that drives an arm.
+r"""A stop that always works: from another process (`soar robot stop`), or by Ctrl-\ in the terminal of what drives an arm.
 
     FOLDER/NUMBER.json       one a workcell that is open; locked by its process, freed when that ends, however it ends
     FOLDER/NUMBER.stop       somebody asked for a stop

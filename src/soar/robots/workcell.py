@@ -14,9 +14,12 @@ What a place can do besides is what its driver has besides the methods of `soar.
     truth(instruction)               whether the task is done, None when that is not known: evaluation judges by it
     imagine(instruction, seed)       a picture of a success some steps ahead: the subgoal model `oracle`
     answer(question)                 the true answer: the vision-language model `oracle`
+    motors()                         what is wrong with the motors, empty when nothing is; `soar robot check` asks
+    drill()                          lose the connection, as when a cable is pulled; `soar robot check` recovers
+    reboot()                         reboot all motors and go home, for the same
     close()                          leave the arm safe, and let go of it. Without one the arm holds its position
 
-A simulator has all of them, a real table none. `sim:scene1` is the name of the simulated workcell of the scene `scene1`.
+A simulator has the first five, a real table none. `sim:scene1` is the name of the simulated workcell of the scene `scene1`.
 
 Failure. Whatever a driver raises is a `RobotFault` with its words; a call that takes longer than `timeouts` says is one, too. A
 workcell that is opened is looked at once, so that a driver that cannot see is refused before anything moves or is written.
@@ -133,6 +136,11 @@ class Workcell:
     def set_table(self) -> Callable[[int], None] | None:
         """Puts everything somewhere; None: nobody can but a person."""
         return self._moving("set_table")
+
+    @property
+    def reboot(self) -> Callable[[], None] | None:
+        """Reboots all motors and goes home; None: the driver reboots them only in `recover`, or not at all."""
+        return self._moving("reboot")
 
     @property
     def truth(self) -> Callable[[str], bool | None] | None:

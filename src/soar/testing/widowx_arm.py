@@ -1,7 +1,7 @@
 """What is behind a WidowX server: an arm that is told poses, adds them up whether it follows or not, and has seven motors.
 
-Any `soar.robots.base.Robot` moves for it, usually the simulated one. Poses are those of the wire (docs/robots.md); the robot's are
-SOAR's. Nothing limits where it goes: that is the client's business.
+Any `soar.robots.base.Robot` moves for it, usually the simulated one. Poses are those of the wire (docs/robots.md); the
+robot's are SOAR's. Nothing limits where it goes: that is the client's business.
 """
 
 from __future__ import annotations

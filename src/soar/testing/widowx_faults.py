@@ -1,4 +1,4 @@
-"""What goes wrong with WidowX servers, as it was seen on real ones; injected by `soar.testing.widowx_server`, planned or at random.
+"""What goes wrong with WidowX servers, as on real ones; `soar.testing.widowx_server` injects it, planned or at random.
 
 | kind | what the server does |
 |---|---|

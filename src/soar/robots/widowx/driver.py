@@ -83,8 +83,8 @@ def open_widowx(
         raise ConfigError(f"widowx: gripper must be [closed, open], got {gripper}")
     if workspace is not None and not workspace.contains(np.array(home[:3])):
         raise ConfigError(
-            f"widowx: home {[float(number) for number in home[:3]]} lies outside of the workspace {workspace.low} … {workspace.high}: "
-            "correct `workspace`, or say another `home` in the options"
+            f"widowx: home {[float(number) for number in home[:3]]} lies outside of the workspace {workspace.low} … "
+            f"{workspace.high}: correct `workspace`, or say another `home` in the options"
         )
     lag_m = (limits or SafetyLimits()).lag_m
     if lag_m < 0.01:

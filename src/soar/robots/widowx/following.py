@@ -1,7 +1,7 @@
 """Whether a WidowX does what it is told. Its server says `success` also when it found no way, or when the motors are off.
 
-The server adds up what it is told, wherever the arm is. `Commanded` adds up the same, so that the sum never runs ahead of the arm
-by more than a limit: without one, an arm that was held would leap when it comes free.
+The server adds up what it is told, wherever the arm is. `Commanded` adds up the same, so that the sum never runs ahead of the
+arm by more than a limit: without one, an arm that was held would leap when it comes free.
 """
 
 from __future__ import annotations

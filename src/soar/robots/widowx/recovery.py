@@ -90,7 +90,7 @@ class Recovery:
                 if self.reboots >= REBOOTS:
                     raise RobotFault(
                         "unrecoverable",
-                        f"{fault.detail}; {REBOOTS} reboots did not help. A person has to look: cables, power, what blocks the arm",
+                        f"{fault.detail}; {REBOOTS} reboots did not help. A person has to look: cables, power, obstacles",
                     ) from fault
                 if time.monotonic() > deadline_s:
                     raise RobotFault("motor", f"{fault.detail}; reboot {self.reboots} did not help yet") from fault
@@ -109,8 +109,8 @@ class Recovery:
         if share < _FOLLOWS or moved[5] / _NUDGE_RAD < _FOLLOWS:
             raise RobotFault(
                 "motor",
-                f"the arm does not follow: told to move {1000 * np.linalg.norm(nudge[:3]):.0f} mm and to turn {_NUDGE_RAD:g} rad, it "
-                f"moved {1000 * np.linalg.norm(moved[:3]):.0f} mm and turned {moved[5]:.2f} rad",
+                f"the arm does not follow: told to move {1000 * np.linalg.norm(nudge[:3]):.0f} mm and turn {_NUDGE_RAD:g} rad, "
+                f"it moved {1000 * np.linalg.norm(moved[:3]):.0f} mm and turned {moved[5]:.2f} rad",
             )
         return server.look().state
 

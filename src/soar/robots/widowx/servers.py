@@ -1,8 +1,8 @@
-"""What each kind of WidowX server is told, and what it tells. Which one it is, it says itself; ports and versions do not matter.
+"""What each kind of WidowX server is told, and what it tells. Which one it is, it says itself; its port does not matter.
 
-    bridge         bridge_data_robot, main: init, move, gripper, reset, step_action, reboot_motor | image, state, full_image
+    bridge         bridge_data_robot: init, move, gripper, reset, step_action, reboot_motor | image, state, full_image
     bridge-motors  the same with what SOAR's lab added: sleep | motor_status
-    manipulator    manipulator_gym: reset, step_action, configure, move_eef, move_gripper, custom_fn | eef_pose, gripper_state, …
+    manipulator    manipulator_gym: reset, step_action, configure, move_eef, custom_fn | eef_pose, gripper_state, …
 
 Answers are checked, not believed: a status that is no success is a fault, and so is a state or a picture that is none.
 """
@@ -224,8 +224,9 @@ class Manipulator:
     """manipulator_gym."""
 
     tells_motors = asks_motors = True
-    # Its angles are those in the base's frame, where pointing down is the pole: what it calls roll turns the gripper about its own
-    # axis, and its pitch folds back beyond the vertical, so that the same number tilts to either side. Yaw alone means what it says.
+    # Its angles are those in the base's frame, where pointing down is the pole: what it calls roll turns the gripper about
+    # its own axis, and its pitch folds back beyond the vertical, so that one number tilts to either side. Yaw alone means
+    # what it says.
     turns = (False, False, True)
 
     def __init__(self, ask: Ask, settings: Settings, kind: str) -> None:
