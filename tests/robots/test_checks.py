@@ -15,7 +15,7 @@ import pytest
 
 from soar.cli import main
 from soar.errors import ConfigError
-from soar.robots.checks import Finding, check_robot
+from soar.robots.checks import Finding, _colours, _motors, check_robot
 from soar.robots.measuring import measure, write_box
 from soar.robots.workcell import load_workcell, open_workcell
 from soar.testing import FakeRobot
@@ -91,7 +91,8 @@ def test_what_an_arm_cannot_do_or_tell_is_no_failure(tmp_path: Path) -> None:
         "turn -pitch",
     }
     with widowx(tmp_path, Live, dialect="bridge") as (_, workcell):
-        assert findings_of(workcell)["motors"].ok is None
+        (motors,) = _motors(workcell)
+    assert (motors.ok, motors.detail) == (None, "the robot does not tell")
 
 
 def test_exchanged_axes_are_found(tmp_path: Path) -> None:
@@ -118,8 +119,6 @@ def test_a_camera_that_repeats_its_picture_and_exchanged_colours_are_found(tmp_p
 
 
 def test_red_for_blue_is_found_beside_the_reference_picture() -> None:
-    from soar.robots.checks import _colours
-
     picture = np.zeros((48, 64, 3), np.uint8)
     picture[:, :32] = (200, 60, 20)
     picture[:, 32:] = (30, 90, 180)
@@ -166,7 +165,7 @@ def test_the_command_says_what_will_move_asks_and_writes_what_it_found(
 
 def test_the_command_fails_with_the_names_of_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["robot", "check", "--workcell", swapped(tmp_path, "Swapped"), "--yes", "--dry-run", "0"]
-    command += ["--vlm", "http://127.0.0.1:9", "--policy", "soar.testing:FakePolicy", "--subgoals", "soar.testing:FakeSubgoals"]
+    command += ["--policy", "soar.testing:NoSuchPolicy"]
     assert main(command) == 2
     captured = capsys.readouterr()
     assert "not ready for the night: " in captured.err
