@@ -39,7 +39,7 @@ def test_after_a_stop_no_motion_begins_and_the_driver_is_let_go_of_where_it_is(
         assert main(["robot", "stop"]) == 0
         assert capsys.readouterr().out.count(f"bench (process {os.getpid()}, ") == 2
         for call in (lambda: workcell.robot.act(STILL), workcell.robot.home, workcell.robot.recover, other.robot.home):
-            with pytest.raises(RobotFault, match="it was stopped. Look at the arm") as caught:
+            with pytest.raises(RobotFault, match=r"it was stopped\. Look at the arm") as caught:
                 call()
             assert caught.value.kind == "unrecoverable"
         assert workcell.reset_for is not None
@@ -138,7 +138,9 @@ def test_another_process_is_stopped_and_ends_without_calling_close(
 
 
 def test_a_process_that_was_killed_is_nobody_to_be_stopped(tmp_path: Path) -> None:
-    script = f"from soar.robots.workcell import open_workcell; w = open_workcell({cell(tmp_path)!r}); print(1, flush=True); input()"
+    script = (
+        f"from soar.robots.workcell import open_workcell; w = open_workcell({cell(tmp_path)!r}); print(1, flush=True); input()"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", script],
         stdin=subprocess.PIPE,

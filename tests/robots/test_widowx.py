@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +19,10 @@ import numpy as np
 import pytest
 import zmq
 
+from soar.cli import main
 from soar.errors import ConfigError, RobotFault
 from soar.pickle_writer import dumps
+from soar.robots.stopping import stop
 from soar.robots.widowx import recovery
 from soar.robots.widowx.driver import WidowX, open_widowx
 from soar.robots.workcell import Workcell, open_workcell
@@ -212,6 +219,31 @@ def test_reboots_happen_in_the_sleep_pose_one_joint_after_another_and_at_most_te
         practise(workcell)
 
 
+def test_a_stop_ends_a_recovery_after_the_request_that_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(recovery, "BETWEEN_JOINTS_S", 0.3)
+    plan = FaultPlan([ServerFault(kind="motor_error", request=7, reboots=99)])
+    with widowx(tmp_path, options=QUICK, dialect="bridge-motors", faults=plan) as (server, workcell):
+        workcell.robot.home()
+        with pytest.raises(RobotFault, match="wrist_angle"):
+            practise(workcell)
+        said: list[str] = []
+
+        def recover() -> None:
+            with pytest.raises(RobotFault, match="not sent, since the arm was stopped") as caught:
+                workcell.robot.recover()
+            said.append(caught.value.kind)
+
+        recovering = threading.Thread(target=recover)
+        recovering.start()
+        while not server.arm.rebooted:
+            recovering.join(0.01)
+        assert [one.still for one in stop(wait_s=30)] == [True]
+        recovering.join()
+        assert said == ["unrecoverable"]
+        assert len(server.arm.rebooted) < 70
+
+
 def test_success_is_not_believed_when_the_arm_is_not_at_home(tmp_path: Path) -> None:
     with widowx(tmp_path) as (server, workcell):
         workcell.robot.home()
@@ -353,3 +385,39 @@ def test_the_simulated_tabletop_is_driven_through_the_wire() -> None:
         robot = open_widowx(port=server.port, home=tuple(HOME), period_s=0)
         check_robot(robot)
         robot.close()
+
+
+def test_the_command_simulates_a_server_until_it_is_ended(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "soar.cli", "robot", "simulate-widowx", "--port", "0", "--speed", "0"]
+    command += ["--dialect", "bridge-motors", "--image-size", "64"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [*sys.path]))}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", env=environment) as process:
+        assert process.stdout is not None
+        found = re.search(r"a simulated WidowX \(bridge-motors\) is served at 127.0.0.1, port (\d+)", process.stdout.readline())
+        assert found
+        with open_workcell(workcell_file(tmp_path, int(found[1]))) as workcell:
+            workcell.robot.home()
+            practise(workcell, 5)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--scene", "no-such-scene"], "unknown scene 'no-such-scene'"),
+        (["--faults", "1"], "--faults lies between 0 and 1"),
+    ],
+)
+def test_a_server_that_cannot_be_simulated_is_one_clear_error(
+    flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["robot", "simulate-widowx", *flags]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_one_clear_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert main(["robot", "simulate-widowx", "--port", str(port), "--image-size", "32"]) == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err

@@ -175,9 +175,10 @@ class Check:
 class Box:
     """Drive the gripper to the extremes of where it may be; write box and reference picture into the workcell's file.
 
-    Keys move it by a centimetre, or move it by hand where the arm lets you: w s forward and back, a d left and right, r f up and
-    down, Enter when it was everywhere, q to leave everything as it is. It is kept within 50 cm of the base meanwhile and out of
-    nothing else: watch it. What it was within is the box, and the last picture, with the arm at home, is the reference.
+    Keys move it by a centimetre, or move it by hand where the arm lets you: w s forward and back, a d left and right, r f up
+    and down, Enter when it was everywhere, q to leave everything as it is. It is kept within 50 cm of the base meanwhile and
+    out of nothing else: watch it. What it was within is the box, and the last picture, with the arm at home, is the
+    reference.
 
     Example: soar robot box --workcell bench.yaml
     """

@@ -84,6 +84,11 @@ class Driver:
             return None
         return lambda *arguments: self._call(name, *arguments)
 
+    def halt(self) -> None:
+        """Tell the driver, if it wants to know, that it was stopped; from any thread, and at once."""
+        if callable(halt := getattr(self._robot, "halt", None)):
+            halt()
+
     def abandon(self) -> None:
         """Let go without calling the driver's own `close`, which might move the arm."""
         self._closed = True

@@ -25,7 +25,7 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +41,11 @@ class StopSwitch:
 
     Args:
         name: Of the workcell.
+        halt: Called when it is stopped, in any thread: what a driver does in several motions ends after the one under way.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, halt: Callable[[], None] | None = None) -> None:
+        self._halt = halt
         self._lock, self._pressed, self._released = threading.Lock(), False, threading.Event()
         self._moving = ""
         self._path = folder() / f"{uuid.uuid4().hex}.json"
@@ -65,6 +67,8 @@ class StopSwitch:
     def press(self) -> None:
         """Let no motion begin any more."""
         self._pressed = True
+        if self._halt is not None:
+            self._halt()
 
     @contextlib.contextmanager
     def motion(self, name: str) -> Iterator[None]:

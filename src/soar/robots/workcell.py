@@ -17,6 +17,7 @@ What a place can do besides is what its driver has besides the methods of `soar.
     motors()                         what is wrong with the motors, empty when nothing is; `soar robot check` asks
     drill()                          lose the connection, as when a cable is pulled; `soar robot check` recovers
     reboot()                         reboot all motors and go home, for the same
+    halt()                           make no other motion; called in another thread, so it sets a flag and waits for nothing
     close()                          leave the arm safe, and let go of it. Without one the arm holds its position
 
 A simulator has the first five, a real table none. `sim:scene1` is the name of the simulated workcell of the scene `scene1`.
@@ -119,7 +120,7 @@ class Workcell:
     def __init__(self, config: WorkcellConfig, scene: Scene, driver: Driver, image_size: tuple[int, int] | None) -> None:
         self.config, self.name, self.scene = config, config.name, scene
         self._driver = driver
-        self._stop = None if config.simulated else StopSwitch(config.name)
+        self._stop = None if config.simulated else StopSwitch(config.name, driver.halt)
         self.robot = SafeRobot(driver, config.workspace, config.robot.limits, image_size=image_size, stop=self._stop)
         _open.add(self)
 

@@ -97,7 +97,7 @@ class RobotHost:
         self._seq = 0
         self._encoding: Encoding = "png"
         self._driver: Driver | None = None
-        self._stop = StopSwitch(config.name)
+        self._stop = StopSwitch(config.name, self._halt)
         try:
             self._open(None)
         except ConfigError:
@@ -197,6 +197,11 @@ class RobotHost:
             raise ConfigError(f"{config.name}: its driver cannot be used: {error}") from error
         self._driver, self._robot, self._seen = driver, robot, (height, width)
         self._abilities = [name for name in ABILITIES if driver.ability(name) is not None]
+
+    def _halt(self) -> None:
+        driver = self._driver
+        if driver is not None:
+            driver.halt()
 
     def _check_owner(self, owner: object) -> None:
         if owner is not self._owner:

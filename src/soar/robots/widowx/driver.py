@@ -236,6 +236,10 @@ class WidowX:
             raise RobotFault("driver", f"a server of the dialect {self.kind} does not tell")
         return self._faulty(self._server.motors)
 
+    def halt(self) -> None:
+        """Ask the server for nothing any more."""
+        self._wire.halted = True
+
     def close(self) -> None:
         """Let go of the server. The arm holds its position."""
         self._wire.close()

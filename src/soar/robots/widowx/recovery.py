@@ -122,7 +122,7 @@ class Recovery:
         try:
             server.sleep(np.array(OVER_SLEEP))
         except RobotFault as fault:
-            if fault.kind == "connection":
+            if fault.kind != "motor":
                 raise
             log.warning("the sleep pose was not reached (%s); the motors are rebooted in place", fault.detail)
         except UninitialisedError:

@@ -36,6 +36,8 @@ class Wire:
     def __init__(self, host: str, port: int) -> None:
         self.address = f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
         self.lost = True
+        self.halted = False
+        """Whether it was stopped: nothing is sent any more."""
         self._context: zmq.Context[Any] = zmq.Context()
         self._socket: zmq.Socket[Any] | None = None
 
@@ -62,7 +64,7 @@ class Wire:
                 self.connect(hash_s)
                 return self.ask({"type": "hash"}, hash_s)
             except RobotFault:
-                if time.monotonic() > deadline_s:
+                if self.halted or time.monotonic() > deadline_s:
                     raise
 
     def ask(self, message: Any, timeout_s: float) -> Any:
@@ -104,6 +106,8 @@ class Wire:
         assert self._socket is not None
         data = lz4.frame.compress(dumps(message))
         what = message.get("key", message["type"])
+        if self.halted:
+            raise RobotFault("unrecoverable", f"{what}: not sent, since the arm was stopped")
         self.lost = True
         deadline_s = time.monotonic() + timeout_s
         if not self._socket.poll(int(timeout_s * 1000), zmq.POLLOUT):
