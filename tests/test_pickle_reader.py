@@ -43,6 +43,7 @@ def assert_same(ours: Any, theirs: Any) -> None:
         assert ours == theirs
 
 
+@pytest.mark.filterwarnings("ignore:numpy.core.numeric is deprecated")
 @pytest.mark.parametrize("name", NAMES)
 def test_what_numpy_1_wrote_is_read_as_numpy_would_read_it(name: str) -> None:
     assert_same(loads(fixture(name)), pickle.loads(fixture(name)))

@@ -210,7 +210,7 @@ class _Machine:
 def _dtype(code: str, order: str) -> np.dtype[Any]:
     if code not in ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"):
         raise ValueError(f"an array of {code[:20]}")
-    return np.dtype(code).newbyteorder(order if order in "<>" else "=")
+    return np.dtype(f">{code}" if order == ">" else code)
 
 
 def _numbers(raw: bytes | bytearray, dtype: np.dtype[Any], shape: tuple[Any, ...], order: Any) -> np.ndarray[Any, Any]:

@@ -80,9 +80,10 @@ class _Writer:
             else:
                 self._frame += b")"
             return
-        self._memoized({list: b"]", set: b"\x8f", dict: b"}"}[type(value)])
-        items = list(value.items()) if type(value) is dict else [(item,) for item in value]
-        one, many = {list: (b"a", b"e"), set: (b"", b"\x90"), dict: (b"s", b"u")}[type(value)]
+        kind: Any = type(value)
+        self._memoized({list: b"]", set: b"\x8f", dict: b"}"}[kind])
+        items = list(value.items()) if kind is dict else [(item,) for item in value]
+        one, many = {list: (b"a", b"e"), set: (b"", b"\x90"), dict: (b"s", b"u")}[kind]
         for start in range(0, len(items), 1000):
             batch = items[start : start + 1000]
             single = len(batch) == 1 and bool(one)

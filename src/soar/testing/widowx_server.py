@@ -106,6 +106,7 @@ class WidowXServer:
             self._thread.join(0.2)
 
     def _work(self) -> None:
+        robot: Any = None
         try:
             robot = self._make()
             self.arm = Arm(robot, speed=self._speed, told=self._told)
@@ -113,9 +114,7 @@ class WidowXServer:
             self._listen()
         except Exception as error:  # noqa: BLE001 - whoever started it is told
             self._broken = error
-            self._context.term()
-            self._ready.set()
-            return
+            self._stopping.set()
         self._ready.set()
         try:
             while not self._stopping.is_set():
