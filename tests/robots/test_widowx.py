@@ -109,6 +109,18 @@ def test_pictures_come_in_the_size_that_the_workcell_says(tmp_path: Path) -> Non
             assert workcell.robot.observe().image_HWC.shape == (48, 32, 3)
 
 
+def test_a_server_that_others_set_up_for_other_pictures_is_set_up_anew_before_the_first_look(tmp_path: Path) -> None:
+    with WidowXServer(Colourful) as server:
+        server.arm.initialise({"return_full_image": False}, 32)
+        with open_workcell(workcell_file(tmp_path, server.port)) as workcell:
+            size = workcell.robot.observe().image_HWC.shape
+            workcell.robot.home()
+            assert workcell.robot.observe().image_HWC.shape == size == (60, 80, 3)
+        assert server.executed["init"] == 1
+        with open_workcell(workcell_file(tmp_path, server.port)) as workcell:
+            assert server.executed["init"] == 1  # it gives whole pictures: nothing moves before the first episode
+
+
 OUTCOMES: dict[str, tuple[str, str]] = {
     "late": ("connection", r"step_action: no answer .* it is not sent again"),
     "no_reply": ("connection", r"step_action: no answer"),

@@ -53,7 +53,7 @@ def plan(config: WorkcellConfig) -> list[str]:
     corners = f"x y z {' '.join(low)} to {' '.join(high)} m"
     return [
         "Opening the workcell may initialise the robot, which then goes to its neutral pose.",
-        f"The arm goes home {HOMES + 4} times, and moves 1 cm along and 0.1 rad about each axis.",
+        "The arm goes home about a dozen times, and moves 1 cm along and 0.1 rad about each axis.",
         "The gripper closes and opens.",
         f"The gripper goes to the eight corners of the box, {corners}, and tries to go beyond.",
         "Where the driver can, the connection is dropped, and all motors are rebooted, one after another, in the sleep pose.",

@@ -52,7 +52,7 @@ def open_widowx(
     limits: SafetyLimits | None = None,
     workspace: WorkspaceBox | None = None,
 ) -> WidowX:
-    """Connect to a WidowX server. A bridge server that has no robot yet initialises it, which moves the arm to neutral.
+    """Connect to a WidowX server. A bridge server that has no robot yet, or gives no whole pictures, is initialised: it moves.
 
     Args:
         host: Of the robot's computer, as seen from here; a tunnel's end is `localhost`.
@@ -248,9 +248,12 @@ class WidowX:
         return server_of(description, self._wire.ask, self._settings, self._wire.address)
 
     def _first_look(self) -> None:
+        """Look once. Pictures keep their size from here on, so a server that others set up for other ones is set up anew."""
         try:
-            self._server.look()
+            ours = self._server.look().whole
         except UninitialisedError:
+            ours = False
+        if not ours:
             self._server.begin()
             self._begun = True
 

@@ -61,11 +61,19 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One observation: picture (H, W, 3) RGB, state (7,) in SOAR's convention, and a fault of the motors, if they tell."""
+    """One observation.
+
+    Attributes:
+        image: (H, W, 3) RGB.
+        state: (7,) in SOAR's convention.
+        motors: What is wrong with them, where the server tells.
+        whole: Whether it is the camera's whole picture, and not one that the server squashed into a square.
+    """
 
     image: Image
     state: FloatArray
     motors: str = ""
+    whole: bool = True
 
 
 class UninitialisedError(Exception):
@@ -182,7 +190,8 @@ class Bridge:
         state[6] = _opening(state[6], self._gripper)
         full = reply.get("full_image")
         image = _square(reply.get("image"), self._settings.view) if full is None else _picture(full, self._settings.view)
-        return Seen(image=image, state=state, motors=_motor_errors(reply.get("motor_status")) if self.tells_motors else "")
+        motors = _motor_errors(reply.get("motor_status")) if self.tells_motors else ""
+        return Seen(image=image, state=state, motors=motors, whole=full is not None)
 
     def step(self, action: FloatArray) -> None:
         """Execute one action."""
