@@ -160,7 +160,8 @@ def main() -> None:
     command = f"python benchmarks/robots.py {parts} --episodes {options.episodes} --chance {options.chance:g}"
     for dialect in options.dialects if "faults" in options.parts else ():
         with tempfile.TemporaryDirectory() as folder:
-            write(options.out, command, night(dialect, options.episodes, options.chance, options.seed, Path(folder)))
+            seed = options.seed + sorted(KEYS).index(dialect)
+            write(options.out, command, night(dialect, options.episodes, options.chance, seed, Path(folder)))
     if "speed" in options.parts:
         write(options.out, command, speed(options.steps))
 

@@ -84,7 +84,8 @@ def test_imports_point_down(module: Path) -> None:
         else:
             place = str(module.relative_to(PACKAGE))
             excused = (place, name) in UPWARD or (place, name.rpartition(".")[0]) in UPWARD
-            assert target in below or excused, f"{room or 'the vocabulary'} imports {name}"
+            offered = room == "cli" and target == "testing"  # a command may run what tests run
+            assert target in below or excused or offered, f"{room or 'the vocabulary'} imports {name}"
 
 
 def test_every_exception_is_still_one() -> None:
