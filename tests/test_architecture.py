@@ -140,8 +140,9 @@ def test_texts_are_utf8_whatever_the_locale(module: Path) -> None:
 
 def test_a_robots_computer_needs_the_core_alone() -> None:
     rooms = ("collect", "robots", "fleet", "remote", "episodes", "datasets", "formats", "tasks", "evaluation", "testing", "cli")
-    # An environment of Gymnasium needs Gymnasium.
+    # An environment of Gymnasium needs Gymnasium, and a WidowX what its server speaks.
     apart = {"soar.robots.gymnasium", "soar.robots.gymnasium_maps", "soar.cli.__main__"}
+    apart |= {"soar.robots.widowx.wire", "soar.robots.widowx.driver", "soar.testing.widowx_server"}
     named = [
         ".".join(("soar", *module.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
         for module in MODULES

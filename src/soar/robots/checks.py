@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from soar.errors import RobotFault
 from soar.robots.safety import SafetyError
 from soar.robots.workcell import Workcell, WorkcellConfig
-from soar.types import Image
+from soar.types import ACTION_DIM, Image
 
 FloatArray = NDArray[np.float64]
 ROUND_TRIPS, FRAMES, HOMES = 50, 100, 5
@@ -331,5 +331,10 @@ def _inwards(workcell: Workcell) -> FloatArray:
 
 
 def _action(step: FloatArray | None = None, turn: FloatArray | None = None, gripper: float = 1.0) -> NDArray[np.float32]:
-    parts = [np.zeros(3) if step is None else step, np.zeros(3) if turn is None else turn, [gripper]]
-    return np.concatenate(parts).astype(np.float32)
+    action = np.zeros(ACTION_DIM, np.float32)
+    action[6] = gripper
+    if step is not None:
+        action[:3] = step
+    if turn is not None:
+        action[3:6] = turn
+    return action

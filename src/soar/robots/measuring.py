@@ -37,7 +37,7 @@ def keys() -> Iterator[Callable[[], str]]:
     with terminal:
         before = termios.tcgetattr(terminal)
         try:
-            tty.setcbreak(terminal, termios.TCSADRAIN)  # what was typed ahead counts
+            tty.setcbreak(terminal.fileno(), termios.TCSADRAIN)  # what was typed ahead counts
             yield lambda: terminal.read(1).decode("ascii", "replace")
         finally:
             termios.tcsetattr(terminal, termios.TCSADRAIN, before)

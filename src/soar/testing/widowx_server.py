@@ -176,7 +176,11 @@ class WidowXServer:
             return
         if kind == "late":
             self._stopping.wait(self._late_s)
-        instead = {"hostile": lambda: lz4.frame.compress(HOSTILE), "gigabyte": gigabyte, "garbage": lambda: b"\x00garbage"}
+        instead: dict[str, Callable[[], bytes]] = {
+            "hostile": lambda: lz4.frame.compress(HOSTILE),
+            "gigabyte": gigabyte,
+            "garbage": lambda: b"\x00garbage",
+        }
         self._socket.send_multipart([*route, instead[kind]() if kind in instead else answer])
 
     def _break(self, fault: ServerFault) -> None:
@@ -315,7 +319,8 @@ class WidowXServer:
             case "joint_efforts":
                 result = {joint: 0.0 if joint in arm.broken else -120.5 for joint in (*JOINTS, "left_finger", "right_finger")}
             case "reboot_motor":
-                result = arm.reboot(arguments["joint_name"])
+                arm.reboot(arguments["joint_name"])
+                result = None
             case "enable_torque":
                 result = None
             case _:

@@ -25,7 +25,8 @@ from soar.robots.base import Health
 from soar.robots.safety import SafetyLimits
 from soar.robots.widowx.following import Commanded, Follower
 from soar.robots.widowx.recovery import Recovery
-from soar.robots.widowx.servers import Seen, Server, Settings, UninitialisedError, server_of
+from soar.robots.widowx.server import Seen, Server, Settings, UninitialisedError
+from soar.robots.widowx.servers import server_of
 from soar.robots.widowx.wire import HASH_S, Wire
 from soar.types import STEP_S, Action, Observation, WorkspaceBox
 

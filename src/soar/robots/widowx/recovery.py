@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soar.errors import RobotFault
-from soar.robots.widowx.servers import JOINTS, Server, UninitialisedError
+from soar.robots.widowx.replies import JOINTS
+from soar.robots.widowx.server import Server, UninitialisedError
 
 log = logging.getLogger(__name__)
 OVER_SLEEP = (0.1425, -0.0024, 0.0980, -0.0054, -0.7836, 0.0055, 1.0)
