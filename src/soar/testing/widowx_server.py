@@ -82,7 +82,7 @@ class WidowXServer:
         self._stopping, self._ready = threading.Event(), threading.Event()
         self._broken: Exception | None = None
         self._thread = threading.Thread(target=self._work, name=f"widowx server ({dialect})", daemon=True)
-        self._context: zmq.Context[Any] = zmq.Context()
+        self._context: zmq.Context[Any] = zmq.Context.instance()
         self._socket: zmq.Socket[Any] | None = None
         self._aside: tuple[list[bytes], Any] | None = None
         self._few = False  # whether the registers of broken joints cannot be read
@@ -122,7 +122,6 @@ class WidowXServer:
         finally:
             if self._socket is not None:
                 self._socket.close(linger=100)
-            self._context.term()
             if callable(close := getattr(robot, "close", None)):
                 close()
 

@@ -38,7 +38,8 @@ class Wire:
         self.lost = True
         self.halted = False
         """Whether it was stopped: nothing is sent any more."""
-        self._context: zmq.Context[Any] = zmq.Context()
+        # One for the process, which nobody ends: ending one waits for sockets, and somebody who was stopped leaves his open.
+        self._context: zmq.Context[Any] = zmq.Context.instance()
         self._socket: zmq.Socket[Any] | None = None
 
     def connect(self, hash_s: float = HASH_S) -> Any:
@@ -89,7 +90,6 @@ class Wire:
         if self._socket is not None:
             self._socket.close(linger=0)
             self._socket = None
-        self._context.term()
 
     def _renew(self) -> None:
         if self._socket is not None:
