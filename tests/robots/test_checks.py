@@ -143,7 +143,7 @@ def test_the_command_says_what_will_move_asks_and_writes_what_it_found(
     monkeypatch.setattr("soar.terminal.TERMINAL", tmp_path / "no-terminal")
     out = tmp_path / "check.json"
     with WidowXServer(Live, dialect="bridge-motors") as server:
-        command = ["robot", "check", "--workcell", workcell_file(tmp_path, server.port), "--run-folder", str(tmp_path)]
+        command = ["robot", "check", "--workcell", workcell_file(tmp_path, server.port), "--run", str(tmp_path)]
         command += ["--policy", "soar.testing:FakePolicy", "--subgoals", "soar.testing:FakeSubgoals"]
         command += ["--vlm", "soar.testing:FakeVLM", "--dry-run", "1", "--json", str(out)]
         assert main(command) == 2

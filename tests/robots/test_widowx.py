@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -254,6 +255,15 @@ def test_a_stop_ends_a_recovery_after_the_request_that_is_under_way(tmp_path: Pa
         recovering.join()
         assert said == ["unrecoverable"]
         assert len(server.arm.rebooted) < 70
+
+
+def test_a_driver_that_was_stopped_and_never_closed_leaves_nothing_that_hangs() -> None:
+    with WidowXServer(FakeRobot) as server:
+        robot: Any = open_widowx(port=server.port, home=tuple(HOME))
+        robot.halt()
+        robot.itself = robot  # as a traceback keeps it: nothing but the garbage collector frees it
+        del robot
+        gc.collect()
 
 
 def test_success_is_not_believed_when_the_arm_is_not_at_home(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
 
 if TYPE_CHECKING:
     from soar.robots.checks import Finding
@@ -30,7 +32,7 @@ class Check:
     """Its subgoal model; the one that comes with SOAR by default."""
     vlm: str | None = None
     """Its vision-language model; the one that comes with SOAR by default."""
-    run_folder: Path = Path("runs")
+    run_folder: Annotated[Path, tyro.conf.arg(name="run")] = Path("runs")
     """Where the night's episodes will go: is there room?"""
     episodes: int = 300
     """How many there will be."""
@@ -119,7 +121,7 @@ class Check:
                 check="disk",
                 ok=free > needed,
                 detail=f"{self.episodes} episodes take about {needed / 1e9:.2g} GB; {free / 1e9:.3g} GB are free at {above}",
-                advice="make room, or name another folder with --run-folder",
+                advice="make room, or name another folder with --run",
             )
         )
 
