@@ -30,7 +30,7 @@ from soar.robots.workcell import Workcell, open_workcell
 from soar.sim.workcell import open_robot as open_simulated
 from soar.testing import FakeRobot, check_robot
 from soar.testing.widowx_faults import KINDS, FaultPlan, ServerFault
-from soar.testing.widowx_server import KEYS, WidowXServer
+from soar.testing.widowx_server import KEYS, WidowXServer, gigabyte
 from soar.types import Action, Observation
 
 from .widowx import HOME, widowx, workcell_file
@@ -156,6 +156,7 @@ def test_each_fault_is_one_named_outcome_and_the_arm_works_again(
     plan = FaultPlan([ServerFault(kind=kind, request=8)])
     expected, message = OUTCOMES[kind]
     options = "waits: {step: 10}" if kind == "gigabyte" else QUICK
+    gigabyte()  # made in advance: nothing here is to depend on how fast that is
     with widowx(tmp_path, options=options, dialect="bridge-motors", faults=plan, late_s=0.8) as (server, workcell):
         workcell.robot.home()
         with pytest.raises(RobotFault, match=message) as caught:

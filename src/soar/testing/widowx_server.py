@@ -9,6 +9,7 @@ NumPy 1.24, which a test compares. What it executed is counted, so that a test c
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import threading
@@ -334,6 +335,7 @@ class WidowXServer:
         return np.array([0x20 if joint in self.arm.broken else 0 for joint in self._answering()], np.uint8)
 
 
+@functools.cache
 def gigabyte() -> bytes:
     """Return an LZ4 frame that is a gigabyte when decompressed; 4 MB before."""
     machine = lz4.frame.LZ4FrameCompressor()
