@@ -1,7 +1,7 @@
 """LIBERO's scenes as a robot: the few lines between its environments and `soar.robots.gymnasium`.
 
-LIBERO is a Gym environment of the old kind (`step` returns four values) that wants Python packages of its time. Serve this from
-its environment (README.md), and drive it from yours.
+LIBERO is a Gym environment of the old kind (`step` returns four values) that wants an older MuJoCo than SOAR. Serve this from its
+environment (README.md), and drive it from yours.
 """
 
 from __future__ import annotations
@@ -27,7 +27,18 @@ class Libero(gymnasium.Env[Any, Any]):
         self.task = self._suite.get_task(task)
         file = Path(get_libero_path("bddl_files")) / self.task.problem_folder / self.task.bddl_file
         self._starts = self._suite.get_task_init_states(task)
-        self._env = OffScreenRenderEnv(bddl_file_name=str(file), camera_heights=size, camera_widths=size)
+        self._env = OffScreenRenderEnv(
+            bddl_file_name=str(file),
+            camera_names=["agentview"],
+            camera_heights=size,
+            camera_widths=size,
+            hard_reset=False,  # the model is not read again
+            ignore_done=True,
+        )
+        # Without shadows and smoothed edges a processor draws it several times faster.
+        quality = self._env.sim.model.vis.quality
+        quality.shadowsize = quality.offsamples = 0
+        self._env.sim._render_context_offscreen.update_offscreen_size(size, size)
         self.action_space = Box(-1, 1, (7,), np.float32)
         self.observation_space = Dict({})  # what it shows is a dictionary of arrays; `MAP` says what is looked at
 
@@ -57,16 +68,17 @@ MAP = EnvMap(
     },
     opening=(0.0, 0.04),
     action=["x", "y", "z", "roll", "pitch", "yaw", "gripper"],
-    units={"m": 0.05, "rad": 0.5},
+    units={"m": 0.013, "rad": 0.06},  # of what it is told in a step it gets so far
     gripper=(1.0, -1.0),
     steps=4,  # at 20 Hz
+    settle=2,
 )
 
 
 def open_libero(suite: str = "libero_object", task: int = 0, size: int = 128) -> GymCell:
     """Return the robot in front of a task: the driver to serve."""
     env = Libero(suite, task, size)
-    return GymCell(MappedEnv(env, MAP), settle=2, success={env.task.language: "done"})
+    return GymCell(MappedEnv(env, MAP), success={env.task.language: "done"})
 
 
 def _upright(observation: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from soar.base_models import default_weights
@@ -40,7 +41,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the example, with a policy of a few weights that was trained on what somebody's policy did there."""
     folder = tmp_path_factory.mktemp("so101") / "lab"
     shutil.copytree(EXAMPLES / "so101", folder)
-    (folder / "tiny.yaml").write_text(PRESET, encoding="utf-8")
+    short = PRESET.replace("subgoals: 1", "subgoals: 1, steps_per_subgoal: 3")
+    (folder / "tiny.yaml").write_text(short, encoding="utf-8")
     (folder / "judge.py").write_text(JUDGE, encoding="utf-8")
     play = ("--policy", "soar.testing:FakePolicy", *MODELS, "--preset", "tiny.yaml")
     soar("collect", "--workcell", "workcell.yaml", "--run", "play", "--episodes", 2, *play, folder=folder)
@@ -63,6 +65,8 @@ def test_the_arm_keeps_the_robot_contract_and_its_environment_tells_the_truth(la
         workcell.robot.home()
         assert workcell.truth(TASK) is None, "it has not said anything yet"
         check_robot(workcell._driver)
+        assert workcell.truth(TASK) is None, "recovering began anew"
+        workcell.robot.act(np.array([0, 0, 0, 0, 0, 0, 1], np.float32))
         assert workcell.truth(TASK) is False
         assert workcell.truth("another task") is None
 

@@ -75,13 +75,15 @@ class Comparison:
 
 
 def compare(first: Evaluation, second: Evaluation, level: float = LEVEL) -> Comparison:
-    """Compare two policies on the starts from which both were tried."""
+    """Compare two policies on the starts from which both were tried, or on all when nobody restored them."""
     common = first.outcomes().keys() & second.outcomes().keys()
     one, other = (
         replace(evaluation, trials=tuple(trial for trial in evaluation.trials if trial.key in common))
         for evaluation in (first, second)
     )
     found = paired(one.outcomes(), other.outcomes())
+    if not (first.restored and second.restored):
+        one, other = first, second
     return Comparison(first=one, second=other, paired=found, promotion=not_worse(other, one), level=level)
 
 
