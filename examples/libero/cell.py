@@ -1,7 +1,7 @@
 """LIBERO's scenes as a robot: the few lines between its environments and `soar.robots.gymnasium`.
 
-LIBERO is a Gym environment of the old kind (`step` returns four values) that wants an older MuJoCo than SOAR. Serve this from its
-environment (README.md), and drive it from yours.
+LIBERO is a Gym environment of the old kind (`step` returns four values) that wants an older MuJoCo than SOAR. Serve this from
+its environment (README.md), and drive it from yours.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ MAP = EnvMap(
     },
     opening=(0.0, 0.04),
     action=["x", "y", "z", "roll", "pitch", "yaw", "gripper"],
-    units={"m": 0.013, "rad": 0.06},  # of what it is told in a step it gets so far
+    units={"m": 0.013, "rad": 0.1},  # of what it is told in a step it gets so far
     gripper=(1.0, -1.0),
     steps=4,  # at 20 Hz
     settle=2,
@@ -82,5 +82,11 @@ def open_libero(suite: str = "libero_object", task: int = 0, size: int = 128) ->
 
 
 def _upright(observation: dict[str, Any]) -> dict[str, Any]:
-    """Turn the pictures, which robosuite draws upside down."""
-    return {name: part[::-1] if name.endswith("_image") else part for name, part in observation.items()}
+    """Turn the picture, which robosuite draws upside down, and count the hand's turns from where it points down."""
+    x, y, z, w = observation["robot0_eef_quat"]
+    return {
+        "agentview_image": observation["agentview_image"][::-1],
+        "robot0_eef_pos": observation["robot0_eef_pos"],
+        "robot0_eef_quat": np.array([-w, -z, y, x]),
+        "robot0_gripper_qpos": observation["robot0_gripper_qpos"],
+    }

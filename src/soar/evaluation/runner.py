@@ -141,7 +141,7 @@ def evaluate(
         trials_left = [(task, seed, (name, task, seed) in films) for name, task, seed in missing]
         if not cell.simulated:
             with record:
-                run_trials(opened, config, trials_left, record.add, record.leave_out)
+                run_trials(opened, config, trials_left, on_trial=record.add, on_done_before=record.leave_out)
     if cell.simulated:
         chunks = [trials_left[start : start + _CHUNK] for start in range(0, len(trials_left), _CHUNK)]
         items = [{"config": asdict(config), "trials": chunk} for chunk in chunks]

@@ -3,8 +3,8 @@
     set the start, if the place can ─► home ─► rollout, with looks ─► judge ─► Trial, and for some an episode to look at
 
 Where the place cannot set the start, a task may be done before anybody has tried it: the judge looks at the start, too, and
-nothing is tried from one that it calls a success. A trial in which the robot fails is begun again; one in which a model was away
-stops the evaluation, since it measures another robot.
+nothing is tried from one that it calls a success. A trial in which the robot fails is begun again; one in which a model was
+away stops the evaluation, since it measures another robot.
 """
 
 from __future__ import annotations
@@ -140,8 +140,8 @@ def run_chunk(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
         simulated_workcell(config.workcell, config.image_size, questions),
         config,
         [(task, seed, keep) for task, seed, keep in item["trials"]],
-        lambda trial: report(**asdict(trial)),
-        lambda key: report(done_before=list(key)),
+        on_trial=lambda trial: report(**asdict(trial)),
+        on_done_before=lambda key: report(done_before=list(key)),
         stopping=lambda: report.stopping,
     )
     return {}
@@ -151,6 +151,7 @@ def run_trials(
     workcell: Workcell,
     config: TrialConfig,
     trials: Sequence[tuple[str, int, bool]],
+    *,
     on_trial: Callable[[Trial], None],
     on_done_before: Callable[[TrialKey], None],
     stopping: Callable[[], bool] = lambda: False,
@@ -246,6 +247,7 @@ def run_trial(
         RobotFault: It failed `attempts` times, or cannot be recovered.
         ModelServerError: A model was away.
     """
+
     def trial() -> tuple[Rollout, int]:
         if workcell.reset_for is not None:
             workcell.reset_for(task.instruction, seed)

@@ -3,8 +3,8 @@
     evaluate the base ─► each round: collect ─► co-train a candidate ─► evaluate it ─► promote or keep ─► report
 
 A candidate is deployed only when it is not worse than the deployed policy on the same starts (`soar.evaluation.promotion`), as
-the workcell's truth, a person or a model says. A person who knew which one acts would see what they hope: they judge both anew in
-each round, in turn and unnamed, and nothing before. Without evaluations (`evaluate: off`) a candidate is deployed on trial: it
+the workcell's truth, a person or a model says. A person who knew which one acts would see what they hope: they judge both anew
+in each round, in turn and unnamed, and nothing before. Without evaluations (`evaluate: off`) a candidate is deployed on trial: it
 practises the next round, and stays if it was not judged to do worse there than its predecessor did.
 
 Rounds are numbered from 1; candidate N is the one that round N trains. A round without a single judged success trains nothing;
@@ -177,8 +177,8 @@ class _Loop:
             )
         if not judged.finished:
             raise SoarError(
-                f"stopped: {judged.made} of the {judged.planned} trials of round {round} were judged and are kept. Run the same "
-                "command again to go on."
+                f"stopped: {judged.made} of the {judged.planned} trials of round {round} were judged and are kept. Run the "
+                "same command again to go on."
             )
         before, after = judged.evaluations
         return after, before
