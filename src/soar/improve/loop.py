@@ -4,8 +4,8 @@
 
 A candidate is deployed only when it is not worse than the deployed policy on the same starts (`soar.evaluation.promotion`), as
 the workcell's truth, a person or a model says. A person who knew which one acts would see what they hope: they judge both anew
-in each round, in turn and unnamed, and nothing before. Without evaluations (`evaluate: off`) a candidate is deployed on trial: it
-practises the next round, and stays if it was not judged to do worse there than its predecessor did.
+in each round, in turn and unnamed, and nothing before. Without evaluations (`evaluate: off`) a candidate is deployed on trial:
+it practises the next round, and stays if it was not judged to do worse there than its predecessor did.
 
 Rounds are numbered from 1; candidate N is the one that round N trains. A round without a single judged success trains nothing;
 the next one collects more. Every phase is skipped when the run's folder says that it is finished (see
