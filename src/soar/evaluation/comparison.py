@@ -61,8 +61,8 @@ class Comparison:
     @property
     def _unpaired(self) -> str:
         one, other = self.first.rate(), self.second.rate()
-        better = "-" if not one.trials else p_value(fisher_p(other, one))
-        worse = "-" if not one.trials else p_value(fisher_p(one, other))
+        better = p_value(fisher_p(other, one)) if one.trials and other.trials else "-"
+        worse = p_value(fisher_p(one, other)) if one.trials and other.trials else "-"
         return (
             f"{self.second.variant} against {self.first.variant}: {other} against {one}. Nobody restored the starts, which "
             f"were not the same (--judge person lets you). Fisher's exact test, one-sided: better p = {better}, worse "
