@@ -43,10 +43,12 @@ class Libero(gymnasium.Env[Any, Any]):
         self.observation_space = Dict({})  # what it shows is a dictionary of arrays; `MAP` says what is looked at
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin with one of the initial states."""
+        """Begin with one of the initial states, but with the arm where the first one has it: a robot has one home."""
         super().reset(seed=seed)
         self._env.reset()
-        start = self._starts[int(self.np_random.integers(len(self._starts)))]
+        start = self._starts[int(self.np_random.integers(len(self._starts)))].copy()
+        joints = 1 + np.asarray(self._env.robots[0]._ref_joint_pos_indexes)  # behind the time
+        start[joints] = self._starts[0][joints]
         return _upright(self._env.set_init_state(start)), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
