@@ -109,3 +109,10 @@ def test_a_robot_is_served_from_the_core_alone(tmp_path: Path) -> None:
     done = soar(tmp_path, "robot", "serve", "--port", "0", *flags)
     assert done.returncode == 2
     assert re.search(r"its driver cannot be used: .*not finite", done.stderr)
+
+
+def test_the_loop_on_a_robot_of_ones_own_needs_no_simulator() -> None:
+    script = without({"mujoco", "gymnasium"}) + "import soar.improve.loop, soar.improve.run_report"
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr

@@ -36,7 +36,6 @@ from soar.improve.practice import practice
 from soar.improve.run_folder import RunFolder
 from soar.improve.run_report import write_run_report
 from soar.nn.model_files import copy_model
-from soar.pretraining.recording import record
 from soar.progress import Progress
 from soar.robots.workcell import load_workcell
 from soar.run_claim import RunClaim
@@ -187,6 +186,8 @@ class _Loop:
         """Record again some of the demonstrations that the base learned from, the same episodes, unless a store is named."""
         if self._config.pretraining is not None:
             return
+        from soar.pretraining.recording import record  # only the tabletop needs what simulates it
+
         phase = "record demonstrations"
         with self._folder.timed(phase):
             record(
