@@ -46,10 +46,10 @@ def ending(work: Callable[[], int], *, own_process: bool) -> int:
             sys.stdout.flush()
             return status
         except KeyboardInterrupt as error:
-            return _interrupted(came[-1] if came else signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
+            return _interrupted(came[-1] if came else _number(error))
         except BaseException as error:
             # Rich makes a SystemExit of it.
-            if isinstance(error, BrokenPipeError | SystemExit) and _reader_has_gone():
+            if isinstance(error, BrokenPipeError | SystemExit) and not came and _reader_has_gone():
                 return 128 + signal.SIGPIPE
             if came and isinstance(error, Exception):
                 return _interrupted(came[-1])  # some library made another exception of it
@@ -57,6 +57,15 @@ def ending(work: Callable[[], int], *, own_process: bool) -> int:
         finally:
             if own_process:
                 _close_workcells()
+
+
+def stopped(error: KeyboardInterrupt) -> SystemExit:
+    """Return what ends a command that leaves nothing to resume, such as a server: its status, without a word."""
+    return SystemExit(128 + _number(error))
+
+
+def _number(error: KeyboardInterrupt) -> int:
+    return signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
 
 
 def _interrupted(number: int) -> int:

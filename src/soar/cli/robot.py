@@ -56,9 +56,9 @@ class ServeRobot:
 
     def run(self) -> None:
         """Run it."""
-        import signal
         import sys
 
+        from soar.cli.ending import stopped
         from soar.cli.flags import changed
         from soar.errors import ConfigError
         from soar.serving.auth import choose_token
@@ -88,7 +88,6 @@ class ServeRobot:
             port=self.port,
             silence_s=self.silence_s,
         )
-        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # through `serving`, which closes the arm
         try:
             with serving(config) as server:
                 if new:
@@ -96,8 +95,8 @@ class ServeRobot:
                 sys.stdout.write(f"{robot.driver} is served at {server.url}\n")
                 sys.stdout.flush()  # whoever reads it through a pipe waits for it
                 server.serve_forever(poll_interval=0.1)
-        except KeyboardInterrupt:
-            return  # there is nothing to resume
+        except KeyboardInterrupt as error:  # through `serving`, which closed the arm
+            raise stopped(error) from None
 
     def _robot(self) -> tuple[RobotConfig, WorkspaceBox | None, SceneFile | None]:
         """Return what the flags name: a robot, its box, and the scene in front of it."""
