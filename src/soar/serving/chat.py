@@ -23,7 +23,7 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from soar.remote.wire import WireError, decode_url
+from soar.remote.wire import WireError, open_url
 from soar.serving.application import ServiceConfig, new_application
 from soar.serving.batching import Batcher
 from soar.types import Image
@@ -110,7 +110,7 @@ def read_question(request: ChatRequest, config: ServiceConfig) -> Question:
     image = None
     if urls:
         url = urls[0].get("url") if isinstance(urls[0], dict) else urls[0]
-        image = decode_url(url, config.limits)
+        image = open_url(url, config.limits)()
     bare = text.removesuffix(SUFFIX.strip()).strip()
     return Question(text=bare or text, image=image, yes_no=bool(request.logprobs) or bare != text)
 
