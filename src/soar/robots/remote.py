@@ -42,7 +42,7 @@ ABILITIES = ("reset_for", "set_table", "truth", "imagine", "answer")
 """What a robot's place may be able to do besides, see `soar.robots.workcell`."""
 KINDS = ("motor", "camera", "connection", "unrecoverable", "driver")
 LIMITS = Limits(side=4096)
-_REPLY = ReplyLimits(bytes=LIMITS.bytes, values=10_000)
+_REPLY = ReplyLimits(bytes=LIMITS.bytes, values=200_000)
 _CONNECT_S, _LONGEST_S, _MARGIN_S = 10.0, 600.0, 5.0
 _LONGEST_TEXT = 1000
 
