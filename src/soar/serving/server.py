@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -26,6 +27,8 @@ Kind = Literal["subgoal", "vlm", "policy"]
 LOOPBACK = "127.0.0.1"
 _LAST_S = 5
 _SLOW_S = 15.0
+_SWITCH_S = 5e-4
+"""Threads that decode pictures hold Python's lock for so long while others wait; each connection waits for it many times."""
 _BACKLOG = 128
 """Connections that are taken at a time: as many as there are files to open."""
 _HEADER_BYTES = 2**14
@@ -94,6 +97,7 @@ def serve(config: ServerConfig, on_ready: Callable[[str, str], None]) -> None:
         CheckpointError: The model cannot be loaded.
         ConfigError: Its name or file is invalid, or the port is taken.
     """
+    sys.setswitchinterval(_SWITCH_S)
     app, name = build(config)
     listener = listen(config.host, config.port)
     server = uvicorn.Server(protected(app))
