@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from soar.errors import FormatError
+from soar.files import is_inside
 from soar.formats.texts import read_text
 
 STATE, ACTION = "observation.state", "action"
@@ -128,12 +129,6 @@ def read_info(folder: Path, versions: tuple[str, ...]) -> Info:
         total=total if type(total) is int else None,
         templates=templates,
     )
-
-
-def is_inside(path: str) -> bool:
-    """Whether a path that a file names stays in the folder that it is relative to, by its words alone."""
-    parts = PurePosixPath(path.replace("\\", "/"))
-    return not parts.is_absolute() and ".." not in parts.parts and "\0" not in path
 
 
 def _feature(path: Path, name: str, value: Any) -> Feature:
