@@ -1,4 +1,4 @@
-"""A Hub that lists names of files outside the folder, or with escape codes: nothing outside is touched, nothing reaches a terminal."""
+"""A Hub that lists files outside the folder, or escape codes: nothing outside is touched, nothing reaches a terminal."""
 
 from __future__ import annotations
 

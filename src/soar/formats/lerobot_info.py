@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from soar.errors import FormatError
 from soar.files import is_inside
 from soar.formats.texts import read_text
+from soar.untrusted import parse_json
 
 STATE, ACTION = "observation.state", "action"
 _NUMBERS = ("float", "int", "uint", "bool")
@@ -99,7 +99,7 @@ def read_info(folder: Path, versions: tuple[str, ...]) -> Info:
     """
     path = folder / "meta" / "info.json"
     try:
-        info = json.loads(read_text(path))
+        info = parse_json(read_text(path))
     except (OSError, ValueError, FormatError) as error:
         raise FormatError(f"{folder} is no LeRobot dataset, meta/info.json cannot be read: {error}") from error
     if not isinstance(info, dict):
