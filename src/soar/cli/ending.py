@@ -1,4 +1,4 @@
-"""How a command ends when it is not its own end: Ctrl-C, SIGTERM, a reader that has gone.
+"""How a command ends when it is not its own end: Ctrl-C, SIGTERM, a reader that has gone, a disk or a memory that is full.
 
     SIGINT, SIGTERM ─► importing?  ─► yes: one line and out at once; with a robot open, again when the import is done
                                    └─► no:  KeyboardInterrupt, through the work (which keeps what is finished) to `ending`
@@ -13,6 +13,7 @@ as in a shell's background, stays ignored.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -25,6 +26,7 @@ from typing import Any
 from soar.cli import RESUME
 
 _AGAIN_S = 0.05
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -53,6 +55,9 @@ def ending(work: Callable[[], int], *, own_process: bool) -> int:
                 return 128 + signal.SIGPIPE
             if came and isinstance(error, Exception):
                 return _interrupted(came[-1])  # some library made another exception of it
+            if isinstance(error, MemoryError | OSError) and (why := _no_room(error)):
+                sys.stderr.write(f"error: {why}\n")
+                return 2
             raise
         finally:
             if own_process:
@@ -78,6 +83,18 @@ def _reader_has_gone() -> bool:
         return False
     os.dup2(os.open(os.devnull, os.O_WRONLY), output)  # Python flushes once more at its end, and would complain
     return True
+
+
+def _no_room(error: MemoryError | OSError) -> str:
+    """Return what cannot be held or written, nothing where room is not what is missing."""
+    if isinstance(error, MemoryError):
+        return "not enough memory; is a size in a flag or in a file far too large?"
+    try:
+        sys.stdout.flush()
+    except OSError as full:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        return f"what the command says cannot be written: {full.strerror}"
+    return f"{f'{error.filename}: ' if error.filename else ''}{error.strerror}" if error.errno in _FULL else ""
 
 
 def _close_workcells() -> None:

@@ -100,12 +100,11 @@ class Robot:
 
     def _robot(self) -> tuple[RobotConfig, WorkspaceBox | None, SceneFile | None]:
         """Return what the flags name: a robot, its box, and the scene in front of it."""
-        import yaml
-
         from soar.errors import ConfigError
         from soar.robots.registry import RobotConfig, load_robot
         from soar.robots.workcell import load_workcell
         from soar.types import WorkspaceBox
+        from soar.untrusted import parse_yaml
 
         if sum(name is not None for name in (self.driver, self.robot, self.workcell)) != 1:
             raise ConfigError("name one of --driver MODULE:NAME, --robot FILE and --workcell FILE")
@@ -124,9 +123,9 @@ class Robot:
             if not (equals and name.isidentifier()):
                 raise ConfigError(f"--option {text!r} must be name=value, such as port=/dev/ttyUSB0")
             try:
-                options[name] = yaml.safe_load(value)
-            except yaml.YAMLError as error:
-                raise ConfigError(f"--option {text!r}: {value!r} is not YAML") from error
+                options[name] = parse_yaml(value)
+            except ValueError as error:
+                raise ConfigError(f"--option {text!r}: {error}") from error
         robot = dataclasses.replace(robot, options=robot.options | options)
         if self.workspace is not None:
             x0, y0, z0, x1, y1, z1 = self.workspace

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pyarrow as pa
 
 from soar.errors import FormatError
 from soar.formats.texts import Spoken, spoken, text_of
+from soar.untrusted import parse_json
 
 _INDEX = "__index_level_0__"
 _NAMES = ("task", "tasks", "task_text", "instruction", "language_instruction")
@@ -75,7 +75,7 @@ def _by_index(found: Iterable[tuple[Any, Any]], path: Path) -> dict[int, str]:
 def _pandas_index(table: pa.Table) -> list[str]:
     """Return the columns that were the index of the frame that was written."""
     try:
-        columns = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
+        columns = parse_json((table.schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
     except ValueError:
         return []
     return [name for name in columns if isinstance(name, str)]

@@ -22,13 +22,13 @@ tokens and text disagree there is none.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from soar.untrusted import parse_json
 from soar.vlm.answer_words import DOUBT, DOUBT_PARTS, DOUBTS, LABELS, NEGATION_PARTS, NEGATIONS, NO_PICTURE, SIDES
 from soar.vlm.base import Answer
 from soar.vlm.thoughts import Marks, split_thought, without_tags
@@ -196,7 +196,7 @@ def _plain(text: str) -> tuple[str, str]:
     text = re.sub(r"\\[a-zA-Z]+", "", re.sub(r"```\w*|~~~\w*", "\n", text))
     if (written := text.strip()).startswith("{") and written.endswith("}"):
         with contextlib.suppress(ValueError, RecursionError):
-            text = _spoken(json.loads(written))
+            text = _spoken(parse_json(written))
     text = _QUOTED_QUESTION.sub(" ", _STRUCK.sub(" ", text))
     text = unicodedata.normalize("NFKC", text.translate(_PUNCTUATION))
     text = "".join(" " if unicodedata.category(c) in ("So", "Sk", "Cf", "Cc") and c not in "\n\r" else c for c in text)
