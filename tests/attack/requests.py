@@ -1,6 +1,7 @@
 """What hostile clients send: many connections, many bytes, many values, many pixels, and nothing for a long time.
 
-`python -m tests.attack.requests NAME HOST PORT` does one of them, in a process of its own, and prints how often which status came.
+`python -m tests.attack.requests NAME HOST PORT` does one of them, in a process of its own, and prints how often which status
+came.
 """
 
 from __future__ import annotations

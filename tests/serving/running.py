@@ -13,7 +13,7 @@ from soar.serving.server import listen, protected
 
 
 @contextmanager
-def running(app: App, slow_s: float = 15.0) -> Iterator[str]:
+def running(app: App, slow_s: float = 60.0) -> Iterator[str]:
     """Serve an application as `soar serve` does, and yield its address."""
     listener = listen("127.0.0.1", 0)
     listener.listen()  # requests wait from now on

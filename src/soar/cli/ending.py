@@ -28,6 +28,8 @@ from soar.cli import RESUME
 _AGAIN_S = 0.05
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_came: list[int] = []
+"""Signals that came to the command that runs."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -41,7 +43,8 @@ def ending(work: Callable[[], int], *, own_process: bool) -> int:
         work: Returns that status when it ends by itself.
         own_process: Whether the process is there for this work alone, so that it may be ended from within.
     """
-    came: list[int] = []
+    came = _came
+    came.clear()
     with _signals_raise(came, own_process):
         try:
             status = work()
@@ -62,6 +65,11 @@ def ending(work: Callable[[], int], *, own_process: bool) -> int:
         finally:
             if own_process:
                 _close_workcells()
+
+
+def interrupted() -> bool:
+    """Whether a signal came: what is raised then may be what some library made of it, and is no message for anybody."""
+    return bool(_came)
 
 
 def _interrupted(number: int) -> int:

@@ -87,16 +87,20 @@ class Robot:
             port=self.port,
             silence_s=self.silence_s,
         )
-        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # through `serving`, which closes the arm
+        started = False
         try:
             with serving(config) as server:
+                started = True  # from now on an end is no interruption
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(number, lambda _number, _frame: sys.exit(0))  # through `serving`, which closes the arm
                 if new:
                     sys.stdout.write(f"clients need the token: export SOAR_TOKEN={token}\n")
                 sys.stdout.write(f"{robot.driver} is served at {server.url}\n")
                 sys.stdout.flush()  # whoever reads it through a pipe waits for it
                 server.serve_forever(poll_interval=0.1)
         except KeyboardInterrupt:
-            return  # there is nothing to resume
+            if not started:
+                raise
 
     def _robot(self) -> tuple[RobotConfig, WorkspaceBox | None, SceneFile | None]:
         """Return what the flags name: a robot, its box, and the scene in front of it."""

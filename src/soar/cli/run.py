@@ -11,6 +11,7 @@ from typing import Any
 
 from soar import __version__
 from soar.cli.commands import COMMANDS, overview
+from soar.cli.ending import interrupted
 from soar.errors import ConfigError, SoarError, UnknownNameError
 from soar.extras import advice
 from soar.untrusted import printable
@@ -49,9 +50,11 @@ def run(arguments: Sequence[str]) -> int:
             raise UnknownNameError(kind, first, COMMANDS, "`soar --help` says what they do.")
         _parse(first, arguments[1:]).run()
     except SoarError as error:
+        if interrupted():
+            raise
         return _refused(str(error))
     except ImportError as error:
-        if not (said := advice(error)):
+        if interrupted() or not (said := advice(error)):
             raise
         return _refused(f"soar {first}: {said}")
     return 0

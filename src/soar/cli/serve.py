@@ -84,13 +84,18 @@ class Serve:
             ),
         )
 
+        started = False
+
         def ready(url: str, name: str) -> None:
+            nonlocal started
+            started = True  # from now on an end is no interruption
+            for number in () if self.replicas else (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda _number, _frame: sys.exit(0))  # after the last answers are out
             if new:
                 say(f"clients need the token: export SOAR_TOKEN={token}")
             say(f"{name} is served at {url}")
             sys.stdout.flush()  # whoever reads it through a pipe waits for it
 
-        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # after the last answers are out
         try:
             if self.replicas:
                 from soar.serving.replicas import serve_replicas
@@ -99,4 +104,5 @@ class Serve:
             else:
                 serve(config, ready)
         except KeyboardInterrupt:
-            return  # there is nothing to resume
+            if not started:
+                raise

@@ -42,6 +42,11 @@ def bounded_protocol(slow_s: float, waiting: int = WAITING) -> type[H11Protocol]
             self.limit(slow_s)
             super().pause_writing()
 
+        def resume_writing(self) -> None:
+            if self not in idle:
+                self.limit(None)
+            super().resume_writing()
+
     return Protocol
 
 
@@ -92,8 +97,3 @@ class _Bounded(H11Protocol):
         if not self.transport.is_closing():
             self.begin_waiting()
         super().on_response_complete()
-
-    def resume_writing(self) -> None:
-        """Go on: the answer is being taken."""
-        self.limit(None)
-        super().resume_writing()

@@ -26,7 +26,7 @@ from soar.vlm.loading import load_vlm
 Kind = Literal["subgoal", "vlm", "policy"]
 LOOPBACK = "127.0.0.1"
 _LAST_S = 5
-_SLOW_S = 15.0
+_SLOW_S = 60.0
 _SWITCH_S = 5e-4
 """Threads that decode pictures hold Python's lock for so long while others wait; each connection waits for it many times."""
 _BACKLOG = 128
