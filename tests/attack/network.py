@@ -28,6 +28,8 @@ from .tally import Tally
 
 _WAIT_S, _MOMENT_S, _HEALTHY_S = 60.0, 0.3, 0.1
 _THREADS = 4
+_REPLIES = 100
+"""That an episode takes, about."""
 ROOT = Path(__file__).parents[2]
 ANSWERS: dict[str, Any] = {
     "policy": {
@@ -144,7 +146,7 @@ def fuzz_replies(folder: Path, count: int, seed: int = 0) -> Tally:
         write_models(folder, server.url)
         episodes = 0
         while len(server.requests) < count:
-            episodes += 8
+            episodes += 1 + (count - len(server.requests)) // _REPLIES
             done = collect(folder, episodes)
             tally.unclear += done.returncode != 0 or "Traceback" in done.stderr or "\x1b" in done.stdout + done.stderr
             if done.returncode:

@@ -1,4 +1,4 @@
-"""A few hundred hostile requests and replies; `make soak` has thousands."""
+"""A collection from servers that lie some hundred times; `make soak` has thousands."""
 
 from __future__ import annotations
 
@@ -6,18 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from .network import fuzz_replies, fuzz_requests
-from .server_process import server_process
-
-pytestmark = pytest.mark.timeout(600)
+from .network import fuzz_replies
 
 
-def test_no_request_is_an_error_of_a_server() -> None:
-    with server_process("policy") as server:
-        assert not fuzz_requests(server, 300).bad
-
-
+@pytest.mark.timeout(600)
 def test_a_whole_collection_from_lying_servers_ends_well(tmp_path: Path) -> None:
-    tally = fuzz_replies(tmp_path, 300)
-    assert tally.count >= 300
+    tally = fuzz_replies(tmp_path, 200)
+    assert tally.count >= 200
     assert not tally.bad

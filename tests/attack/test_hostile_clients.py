@@ -29,6 +29,7 @@ from tests.serving.running import running
 from tests.serving.test_servers import Meeting
 
 from . import requests
+from .network import fuzz_requests
 from .requests import Address, complete, head, post, send, status
 from .server_process import TOKEN, Watched, server_process
 
@@ -76,6 +77,10 @@ def test_memory_stays_below_twice_the_idle_figure_and_the_server_says_that_it_is
     while (answered := post(server.address, "/v1/actions", {"items": [seen]})) == 503:
         pass  # who was there before is still being answered
     assert answered == 200
+
+
+def test_no_request_is_an_error_of_a_server(server: Watched) -> None:
+    assert not fuzz_requests(server, 200).bad
 
 
 def test_what_does_not_fit_is_refused_and_all_is_given_back() -> None:

@@ -28,8 +28,10 @@ from soar.errors import ConfigError
 from soar.remote.wire import is_loopback, values_in
 
 _PIECE_BYTES = 2**16
-_NAMES = ("ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout", "TimeoutException", "ConnectError", "ReadError")
-_NAMES += ("WriteError", "ProxyError", "UnsupportedProtocol", "LocalProtocolError", "RemoteProtocolError")
+_NAMES = (
+    *("ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout", "TimeoutException", "ConnectError", "ReadError"),
+    *("WriteError", "ProxyError", "UnsupportedProtocol", "LocalProtocolError", "RemoteProtocolError"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
