@@ -160,10 +160,9 @@ class Auth:
                     raise too_long
                 booked = int(value)
         booking.add(booked * _COPIES)
-        body = bytearray()
+        body, values, plain, more = bytearray(), 0, True, True
         try:
             async with asyncio.timeout(config.slow_s):
-                more = True
                 while more:
                     message = await receive()
                     if message["type"] != "http.request":
@@ -175,11 +174,12 @@ class Auth:
                         booking.add(missing * _COPIES)
                         booked += missing
                     body += part
+                    values, plain = values + values_in(part), plain and part.isascii()
+                    if values > config.values:
+                        raise _RefusedError(413, f"a request may have {config.values} values")
         except TimeoutError as error:
             raise _RefusedError(408, f"the request was not complete after {config.slow_s:g} s") from error
-        if values_in(body) > config.values:
-            raise _RefusedError(413, f"a request may have {config.values} values")
-        if not body.isascii():
+        if not plain:
             booking.add(len(body) * _COPIES)  # one such character makes each of a text four bytes long
         return bytes(body)
 
