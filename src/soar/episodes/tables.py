@@ -102,8 +102,9 @@ def open_table(uri: str, table: str, version: int | None) -> Any:
     """
     where = path(uri, table)
     with explaining("open", uri):
-        session = lance.Session(index_cache_size_bytes=_CACHE_BYTES, metadata_cache_size_bytes=_CACHE_BYTES)
-        dataset = lance.dataset(where, version=version, session=session)
+        dataset = lance.dataset(
+            where, version=version, index_cache_size_bytes=_CACHE_BYTES, metadata_cache_size_bytes=_CACHE_BYTES
+        )
     found = (dataset.schema.metadata or {}).get(schema.VERSION_KEY, b"").decode()
     if not re.fullmatch(r"\d+\.\d+", found):
         raise StoreError(f"{where} is a Lance table that SOAR did not write; pass the folder of an episode store")
