@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from soar.evaluation.trials import read_json_object
 from soar.event_log import Journal, read_journal
 from soar.nn.flax_checkpoints import read_flax
 from soar.seeding import generator
+from tests.episodes.builders import judged, make_episode
 
 from .tally import Tally
 
@@ -174,6 +175,16 @@ def fuzz_filters(store: EpisodeStore, count: int, seed: int = 0) -> Tally:
     return fuzz(
         "filters", count, seed, lambda rng: " ".join(rng.choice(FILTER_PARTS, int(rng.integers(1, 8)), replace=True)), read
     )
+
+
+def soak(folder: Path, scale: float, seed: int) -> Iterator[Tally]:
+    """Do all of it, at a scale of 1 for 5,000 of each kind."""
+    count = round(5_000 * scale)
+    for attack in (fuzz_yaml, fuzz_json, fuzz_journal, fuzz_msgpack):
+        yield attack(folder, count, seed)
+    store = EpisodeStore(folder / "filtered", mode="create")
+    store.append([make_episode("a", size=8, labels=(judged(True),)), make_episode("b", size=8, labels=(judged(False),))])
+    yield fuzz_filters(store, count, seed)
 
 
 def _one(rng: Rng, seeds: Any) -> bytes:

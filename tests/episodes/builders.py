@@ -18,13 +18,18 @@ def make_episode(id: str = "a", steps: int = 5, size: int = 16, seed: int = 0, *
     rng = np.random.default_rng(seed)
     ramp = np.linspace(0, 120, size)[:, None, None] + np.linspace(0, 60, size)[None, :, None]
     offsets = rng.uniform(0, 70, (steps + 1, 1, 1, 3))
+    states_TD, actions_TD = rng.random((steps + 1, 7), np.float32), rng.random((steps, 7), np.float32)
+    # Motions that an arm makes, and a gripper that closes when it is told.
+    actions_TD[:, :6] /= 10
+    actions_TD[:, 6] = np.arange(steps) < (steps + 1) // 2
+    states_TD[1:, 6] = actions_TD[:, 6]
     episode = Episode(
         id=id,
         scene="1",
         instruction="put the green block in the wooden bowl",
         images_THWC=(ramp[None] + offsets).astype(np.uint8),
-        states_TD=rng.random((steps + 1, 7), np.float32),
-        actions_TD=rng.random((steps, 7), np.float32),
+        states_TD=states_TD,
+        actions_TD=actions_TD,
         provenance=Provenance(policy="base"),
     )
     return replace(episode, **changes)

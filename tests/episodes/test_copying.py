@@ -30,8 +30,8 @@ def store(tmp_path: Path) -> EpisodeStore:
 def test_stores_are_filtered_and_merged_without_loss(tmp_path: Path, store: EpisodeStore) -> None:
     other = EpisodeStore(tmp_path / "other", mode="create")
     other.append(make_episode("d"))
-    assert merge([store], tmp_path / "target", where="not success") == 2
-    assert merge([store, other], tmp_path / "target") == 2
+    assert merge([store], tmp_path / "target", where="not success").copied == 2
+    assert str(merge([store, other], tmp_path / "target")) == "2 episodes copied, 2 were there already"
     target = EpisodeStore(tmp_path / "target")
     assert [record.id for record in target.episodes()] == ["b", "c", "a", "d"]
     for record in store.episodes():
@@ -45,7 +45,7 @@ def test_another_episode_of_one_id_is_merged_under_an_id_of_its_own(
 ) -> None:
     other = EpisodeStore(tmp_path / "other", mode="create")
     other.append(make_episode("b", steps=3, seed=9))
-    assert merge([store, other], tmp_path / "target") == 4
+    assert merge([store, other], tmp_path / "target").copied == 4
     assert re.search(r"1 episodes have an id that another .*'b' of .*other is 'b~[0-9a-f]{8}'", caplog.text)
     target = EpisodeStore(tmp_path / "target")
     ids = [record.id for record in target.episodes()]
@@ -54,7 +54,7 @@ def test_another_episode_of_one_id_is_merged_under_an_id_of_its_own(
         assert target.read_encoded(id).frames == source.read_encoded("b").frames
     assert target.episodes()[3].origin["renamed_from"] == "b"
     for sources in ([store, other], [other], [other, store], [target]):
-        assert merge(sources, target.uri) == 0, "a repeated call finds what it copied"
+        assert merge(sources, target.uri).copied == 0, "a repeated call finds what it copied"
 
 
 def test_the_same_episode_is_known_by_its_content_where_it_was_stored_twice(
@@ -62,10 +62,10 @@ def test_the_same_episode_is_known_by_its_content_where_it_was_stored_twice(
 ) -> None:
     other = EpisodeStore(tmp_path / "other", mode="create")
     other.append(make_episode("b", steps=3, seed=3, labels=(judged(False),)))
-    assert merge([other], store.uri) == 0
+    assert merge([other], store.uri).copied == 0
     assert not caplog.text
     other.add_label("b", judged(True, "person:kim"))
-    assert merge([other], store.uri) == 0
+    assert merge([other], store.uri).copied == 0
     assert "1 episodes were there already, and lack labels that the others have, for example 'b'" in caplog.text
 
 
@@ -74,7 +74,7 @@ def test_a_split_has_every_episode_on_one_side(tmp_path: Path, store: EpisodeSto
     with pytest.raises(StoreError, match="0 < fraction < 1"):
         split(store, *parts, fraction=1.0)
     assert not any(part.exists() for part in parts)
-    assert split(store, *parts, fraction=0.7) == (2, 1)
+    assert [str(part) for part in split(store, *parts, fraction=0.7)] == ["2 episodes copied", "1 episodes copied"]
     assert sorted(record.id for part in parts for record in EpisodeStore(part).episodes()) == ["a", "b", "c"]
 
 

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -23,6 +22,7 @@ from soar.errors import SoarError, StoreError
 from soar.types import Provenance
 
 from .builders import goal_images, judged, make_episode
+from .writing import append_each
 
 
 @pytest.fixture
@@ -240,28 +240,13 @@ def test_eight_processes_that_append_and_label_at_once_lose_nothing(tmp_path: Pa
     assert len(store.rows(np.arange(6 + 8 * 30)).states_ND) == 6 + 8 * 30
 
 
-def _append_each(uri: str, count: int, stored: Connection) -> None:
-    """Append ids that others append at the same time, and say which of them were stored by this process."""
-    store, mine = EpisodeStore(uri), []
-    for index in range(count):
-        try:
-            store.append(make_episode(f"e{index}", steps=1, size=8))
-            mine.append(index)
-        except StoreError as error:
-            if f"duplicate episode id 'e{index}'" not in str(error):
-                raise
-        ids = [record.id for record in store.episodes()]
-        assert len(ids) == len(set(ids)), "a reader sees an episode once, while others append it, too"
-    stored.send(mine)
-
-
 def test_of_processes_that_append_one_id_at_once_one_is_told_that_it_is_stored(tmp_path: Path) -> None:
     uri, count = str(tmp_path / "episodes"), 20
     EpisodeStore(uri, mode="create")
     context = get_context("forkserver")
     context.set_forkserver_preload(["soar.episodes"])
     pipes = [context.Pipe(duplex=False) for _ in range(4)]
-    processes = [context.Process(target=_append_each, args=(uri, count, writer)) for _, writer in pipes]
+    processes = [context.Process(target=append_each, args=(uri, count, writer)) for _, writer in pipes]
     for process in processes:
         process.start()
     for process in processes:

@@ -70,6 +70,7 @@ def test_a_range_that_is_written_and_read_is_the_same_and_turned_twice_it_is_its
         (-1, 1, GripperRange(closed=-1)),
         (-0.98, 0.97, GripperRange(closed=-1)),
         (0, 0.08, GripperRange(open=0.08)),
+        (0, float(np.float32(0.2)), GripperRange(open=float(np.float32(0.2)))),
         (0.002, 0.04, GripperRange(open=0.04)),
         (0, 100, GripperRange(open=100)),
         (1.5, 98, GripperRange(open=100)),
@@ -89,6 +90,16 @@ def test_clear_units_are_mapped_and_all_but_0_to_1_is_said(low: float, high: flo
 def test_units_that_are_not_clear_are_refused_with_the_flag(low: float, high: float) -> None:
     with pytest.raises(FormatError, match=rf"lie between {low} and {high}, .*--gripper-range {low}:{high}, or {high}:{low}"):
         found(low + OPEN_THEN_CLOSED * (high - low))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 0.3), (0, 0.5), (0, 0.8), (0.6, 1), (0.1, 0.85)])
+def test_parts_of_0_to_1_are_refused_until_somebody_says_what_they_are(low: float, high: float) -> None:
+    commands = low + OPEN_THEN_CLOSED * (high - low)
+    with pytest.raises(FormatError, match=rf"--gripper-range {low}:{high}, or {high}:{low} .*; --gripper-range 0:1 if"):
+        found(commands)
+    np.testing.assert_allclose(found(commands, gripper_range=f"{high}:{low}").commands(commands), 1 - OPEN_THEN_CLOSED)
+    assert found(commands, gripper_range="0:1").commands == AS_IT_IS
+    assert found(0.25 + OPEN_THEN_CLOSED * 0.7).commands == AS_IT_IS, "it closed around things"
 
 
 def test_commands_of_changes_are_refused() -> None:
@@ -144,8 +155,7 @@ def test_numbers_that_are_named_closed_are_turned_round(low: float, high: float)
     ("commands", "words"),
     [
         (np.ones(STEPS), "are all 1: it never moves"),
-        (0.3 * OPEN_THEN_CLOSED, "between 0 and 0.3: all mean closed"),
-        (0.6 + 0.4 * OPEN_THEN_CLOSED, "between 0.6 and 1: all mean open"),
+        (np.full(STEPS, 0.4), "are all 0.4: it never moves"),
     ],
 )
 def test_commands_that_never_change_are_said(commands: np.ndarray, words: str) -> None:

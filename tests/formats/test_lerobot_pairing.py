@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from soar.episodes import jpeg as frames
 from soar.errors import FormatError
 from soar.formats.lerobot import LeRobotConfig, open_lerobot
 from soar.formats.lerobot_pairing import Span, check_spans
 
-from .lerobot_folders import CAMERA, imported, shown, write_lerobot
+from .lerobot_folders import CAMERA, imported, picture, shown, write_lerobot
 
 THREE = [list(range(8)), list(range(6)), list(range(7))]
+ENDS_EARLY = {"next.done": lambda number, _: np.arange(len(THREE[number])) == 1}
 FROM, TO = f"videos/{CAMERA}/from_timestamp", f"videos/{CAMERA}/to_timestamp"
 
 
@@ -25,7 +27,7 @@ def with_columns(**changes: Any) -> Any:
     """Changes columns of every episode; a function gets the number of the episode and the column."""
 
     def change(number: int, columns: dict[str, Any]) -> dict[str, Any]:
-        found = {name: value(number, columns[name]) if callable(value) else value for name, value in changes.items()}
+        found = {name: value(number, columns.get(name)) if callable(value) else value for name, value in changes.items()}
         return {name: value for name, value in (columns | found).items() if value is not None}
 
     return change
@@ -92,8 +94,10 @@ def test_what_agrees_is_paired(tmp_path: Path, changes: dict[str, Any]) -> None:
         ({"columns": with_columns(timestamp=lambda _, times: times / 1.5)}, "of 8 frames, and its 8 rows last 5.67 frames"),
         ({"columns": with_columns(timestamp=lambda _, times: times + np.float32(0.04))}, "expected a frame at 0.0400 s"),
         ({"columns": with_columns(timestamp=lambda _, times: times[::-1])}, "do not increase, 0.7000 s at step 0"),
-        ({"columns": with_columns(timestamp=lambda _, times: [None, *times[1:]])}, "1 are missing"),
+        ({"columns": with_columns(timestamp=lambda _, times: [None, *times[1:]])}, "missing in 1 rows"),
         ({"columns": with_columns(timestamp=lambda _, times: times * np.float32("nan"))}, "do not increase"),
+        ({"columns": with_columns(**ENDS_EARLY)}, "next.done is set at step 1, and the episode goes on to step 7"),
+        ({"columns": with_columns(task_index=lambda _, index: ["put"] * len(index))}, "must be the number of a task .* 'put'"),
         ({"steps": [7, 6, 7]}, "is of 8 frames, and its 7 rows last 7 frames"),
         ({"steps": [9, 6, 7]}, "is of 8 frames, and its 9 rows last 9 frames"),
         ({"info": lambda info: info.update(fps=30)}, "of 24 frames, and its 8 rows last 22 frames at 30 fps"),
@@ -165,3 +169,38 @@ def test_any_shift_of_whole_frames_is_noticed(lengths: list[int], which: int, sh
     )
     with pytest.raises(FormatError):
         check_spans(spans, Path("v.mp4"), (int(bounds[-1]), fps), fps, whole=lambda _: True)
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        ([0.0, 0.1, 0.1, 0.3], r"do not increase, 0.1000 s at step 1, then 0.1000 s"),
+        ([0.0, 0.2, 0.1, 0.3], r"do not increase, 0.2000 s at step 1, then 0.1000 s"),
+    ],
+)
+def test_images_in_cells_need_times_that_increase_too(tmp_path: Path, times: list[float], words: str) -> None:
+    cells = {"bytes": frames.encode(picture(3)), "path": None}
+    folder = write_lerobot(tmp_path / "d", [range(4)], times=[times], cells=lambda _: cells)  # type: ignore[list-item]
+    with pytest.raises(FormatError, match=f"episode 0: its timestamps {words}"):
+        imported(folder, tmp_path / "s")
+
+
+def test_a_list_with_an_episode_of_no_rows_names_it_and_the_others_are_imported(tmp_path: Path) -> None:
+    nothing = {"episode_index": 3, "length": 0, "dataset_from_index": 21, "dataset_to_index": 21, FROM: 2.1, TO: 2.1}
+    folder = write_lerobot(tmp_path / "d", THREE, listed=lambda rows: [*rows, rows[0] | nothing])
+    with pytest.raises(FormatError, match=r"episode 3: it has no rows in .*, and meta/episodes says 0, too"):
+        imported(folder, tmp_path / "s")
+    assert len(imported(folder, tmp_path / "t", skip_bad=True)) == 3
+
+
+def test_episodes_that_are_counted_and_not_listed_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_lerobot(tmp_path / "d", THREE, info=lambda info: info.update(total_episodes=5))
+    assert len(imported(folder, tmp_path / "s")) == 3
+    assert "meta/info.json counts 5 episodes, and 3 are listed: what is not listed is not imported" in caplog.text
+
+
+@pytest.mark.parametrize(("key", "value"), [("episode_index", "zero"), ("episode_index", 1.5), ("length", "8")])
+def test_a_v21_list_whose_numbers_are_none_is_refused_by_the_key(tmp_path: Path, key: str, value: Any) -> None:
+    folder = write_lerobot(tmp_path / "d", [range(8)], version="v2.1", listed=with_rows(**{key: [value]}))  # type: ignore[list-item]
+    with pytest.raises(FormatError, match=rf"meta.*{key}.* must be a number; it is {value!r}"):
+        open_lerobot(folder, LeRobotConfig())

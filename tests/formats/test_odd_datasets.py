@@ -160,9 +160,9 @@ def test_merging_a_renamed_episode_on_keeps_its_names_apart(tmp_path: Path, stor
     other = EpisodeStore(tmp_path / "other", mode="create")
     store.append(make_episode("a", seed=1))
     other.append(make_episode("a", seed=2, labels=(judged(True),)))
-    assert merge([other], store.uri) == 1
+    assert merge([other], store.uri).copied == 1
     third = tmp_path / "third"
-    assert (merge([store], third), merge([other], third), merge([store, other], third)) == (2, 0, 0)
+    assert [merge(sources, third).copied for sources in ([store], [other], [store, other])] == [2, 0, 0]
     assert examine(str(third), check_frames=True) == []
 
 
@@ -172,8 +172,18 @@ def test_merging_a_renamed_episode_on_keeps_its_names_apart(tmp_path: Path, stor
 @pytest.mark.parametrize(
     ("flag", "value", "camera", "words"),
     [
-        ("episode_metadata/has_image_0", [0], "image_0", r"episode_metadata/has_image_0 is 0, .*has image_2"),
-        ("episode_metadata/has_image_1", [0], "image_1", r"has_image_1 is 0, so the images of image_1 are no pictures"),
+        (
+            "episode_metadata/has_image_0",
+            [0],
+            "image_0",
+            r"episode_metadata/has_image_0 is 0: .*pictures of image_1: --camera image_1",
+        ),
+        (
+            "episode_metadata/has_image_1",
+            [0],
+            "image_1",
+            r"there was no camera image_1, and what steps/observation/image_1 holds are no pictures.*--camera image_0",
+        ),
         ("episode_metadata/has_image_1", [b"False"], "image_1", "has_image_1 is 0"),
         ("steps/observation/has_image_1", [1, 1, 0, 1], "image_1", r"steps/observation/has_image_1 is 0 at step 2"),
     ],
@@ -184,7 +194,7 @@ def test_the_flags_of_every_camera_are_honoured(
     images = tfrecord.parse_example(rlds_record(4), "")["steps/observation/image_0"]
     feature = value if isinstance(value[0], bytes) else np.array(value)
     changes = {flag.replace("/", "__"): feature, "steps__observation__image_1": list(images)}
-    record = rlds_record(4, metadata={"has_image_2": True}, **changes)
+    record = rlds_record(4, metadata={"has_image_2": True, "has_language": True}, **changes)
     with pytest.raises(FormatError, match=words):
         import_episodes(rlds(tmp_path / "d", record, camera=camera), store)
     done = import_episodes(rlds(tmp_path / "d", record, rlds_record(4, seed=1), camera=camera), store, skip_bad=True)
@@ -245,6 +255,11 @@ def test_the_instruction_of_a_record_is_what_was_meant(
         ({"steps__language_instruction": [b"caf\xe9"] * 4}, "steps/language_instruction: the text .* is not UTF-8"),
         ({"steps__language_instruction": [b"a\0b"] * 4}, "holds a NUL"),
         ({"steps__language_instruction": [b"a"] * 3}, "has 3 texts, and there are 4 images"),
+        ({"steps__language_instruction": np.zeros(4, np.int64)}, "language_instruction holds 1 x int64 a step, and no texts"),
+        ({"steps__goal": [b"x"] * 3}, "steps/goal has 3 values, and there are 4 images"),
+        ({"steps__observation__image_0": None, "steps__observation__wrist": [b"\xff\xd8"] * 4}, "Pictures are in wrist: --cam"),
+        ({"steps__is_terminal": np.array([0, 1, 0, 0])}, "is_terminal is set at step 1, and the episode goes on to step 3"),
+        ({"steps__is_terminal": np.array([0, 1, 0, 1])}, "is_terminal is set at step 1, and the episode goes on to step 3"),
         ({"steps__reward": np.zeros(5, np.float32)}, "steps/reward has 5 values, and there are 4 images"),
         ({"episode_metadata__success": [b"perhaps"]}, "episode_metadata/success must say True or False"),
     ],
@@ -254,6 +269,14 @@ def test_a_record_whose_texts_and_counts_do_not_fit_is_refused(
 ) -> None:
     with pytest.raises(FormatError, match=words):
         import_episodes(rlds(tmp_path / "d", rlds_record(4, **changes)), store)
+
+
+def test_a_terminal_state_that_lasts_is_kept_and_said(
+    tmp_path: Path, store: EpisodeStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    import_episodes(rlds(tmp_path / "d", rlds_record(4, steps__is_terminal=np.array([0, 0, 1, 1]))), store)
+    assert len(only(store).frames) == 4
+    assert "is_terminal is set from step 2 on, to the last, 3; all are kept" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -410,6 +433,13 @@ def test_texts_of_a_raw_folder(tmp_path: Path, store: EpisodeStore, name: str, c
     import_episodes(dataset, store)
     (record,) = store.episodes()
     assert (record.success if name == "success" else record.instruction) == expected
+
+
+def test_the_other_text_of_a_raw_folder_is_kept(tmp_path: Path, store: EpisodeStore) -> None:
+    write_raw(tmp_path / "raw/traj0", steps=4)
+    (tmp_path / "raw/traj0/language_text.txt").write_text("open the drawer")
+    import_episodes(open_raw(tmp_path / "raw", RawConfig()), store)
+    assert (only(store).instruction, only(store).origin["other_wordings"]) == ("put the corn in the pot", ["open the drawer"])
 
 
 # How records are packed, and what they are called.

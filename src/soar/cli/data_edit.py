@@ -125,10 +125,10 @@ class Merge:
 
         sources = [EpisodeStore(path) for path in self.stores]
         with progress_bars() as report:
-            count = merge(
+            done = merge(
                 sources, self.into, where=self.where or None, report=lambda done, total: report("episodes", done, total)
             )
-        say(f"{count} episodes copied into {self.into}")
+        say(f"{done}; {self.into}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,8 +155,9 @@ class Split:
         from soar.episodes import EpisodeStore
         from soar.episodes.copying import split
 
-        counts = split(EpisodeStore(self.store), self.first, self.second, fraction=self.fraction, seed=self.seed)
-        say(f"{counts[0]} episodes copied into {self.first}, {counts[1]} into {self.second}")
+        parts = split(EpisodeStore(self.store), self.first, self.second, fraction=self.fraction, seed=self.seed)
+        for done, folder in zip(parts, (self.first, self.second), strict=True):
+            say(f"{done}; {folder}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +236,8 @@ class Pin:
 class Doctor:
     """Find what is broken in a store: orphaned or missing steps, wrong counts, duplicate ids. Healthy rows are never touched.
 
-    Commands of the gripper that are not 0 (closed) to 1 (open), or always the same, are named, too; no repair can tell them.
+    Commands of the gripper that are not 0 (closed) to 1 (open), or always the same, and lengths and angles that are no metres
+    and radians are named, too; no repair can tell them.
 
     Example: soar data doctor runs/scene1/episodes --frames --fix
     """
@@ -253,6 +255,7 @@ class Doctor:
         from soar.episodes import EpisodeStore
         from soar.episodes.gripper import examine_gripper
         from soar.episodes.integrity import examine, repair
+        from soar.episodes.magnitudes import examine_magnitudes
         from soar.errors import StoreError
 
         uri = str(self.store)
@@ -268,9 +271,11 @@ class Doctor:
         left = examine(uri, check_frames=self.frames)
         if left:
             raise StoreError(f"{uri}: {len(left)} of {len(findings)} things could not be repaired; restore it from a copy")
-        odd, wrong = examine_gripper(EpisodeStore(self.store))
-        if wrong:
-            raise StoreError(f"{uri}: {odd}")
-        if odd:
-            say(f"warning: {odd}")
+        store = EpisodeStore(self.store)
+        odd = [found for found in (examine_gripper(store), *examine_magnitudes(store)) if found[0]]
+        for text, wrong in odd:
+            if not wrong:
+                say(f"warning: {text}")
+        if any(wrong for _, wrong in odd):
+            raise StoreError(f"{uri}: {'; and '.join(text for text, wrong in odd if wrong)}")
         say(f"{uri} is sound" + (f", {len(findings)} things were repaired" if findings else ""))

@@ -130,7 +130,7 @@ class Pull:
         from soar.formats.detecting import format_of, open_dataset
 
         if format_of(self.out) == "store":
-            say(f"{merge([EpisodeStore(self.out)], target)} episodes copied into {target}")
+            say(f"{merge([EpisodeStore(self.out)], target)}; {target}")
             return
         dataset = open_dataset(self.out, camera=self.camera, vectors=self.numbers.config(), unsaid=self.known.unsaid())
         import_dataset(dataset, target, skip_bad=self.skip_bad)

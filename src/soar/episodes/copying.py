@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from soar.episodes.encoded import EncodedEpisode
@@ -25,9 +26,25 @@ Report = Callable[[int, int], None]
 """Is told how many of how many episodes are done."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copied:
+    """What became of the episodes that were to be copied.
+
+    Attributes:
+        copied: Episodes that were appended now.
+        present: Episodes that were left out because the store has them.
+    """
+
+    copied: int
+    present: int
+
+    def __str__(self) -> str:
+        return f"{self.copied} episodes copied" + (f", {self.present} were there already" if self.present else "")
+
+
 def merge(
     sources: Sequence[EpisodeStore], target: str | Path, *, where: str | None = None, report: Report | None = None
-) -> int:
+) -> Copied:
     """Append the episodes of one or several stores to another; what it has already is left out, so a repeated call goes on.
 
     Args:
@@ -35,9 +52,6 @@ def merge(
         target: Folder of the store that gets the episodes; it is made when it is missing.
         where: SQL that selects some of the episodes of each source.
         report: Is told how far it is.
-
-    Returns:
-        How many episodes were appended.
 
     Raises:
         StoreError: The SQL is invalid; nothing is appended then.
@@ -54,7 +68,7 @@ def split(
     fraction: float,
     seed: int = 0,
     report: Report | None = None,
-) -> tuple[int, int]:
+) -> tuple[Copied, Copied]:
     """Append each episode of a store to one of two others, by chance; the same seed always divides the same way.
 
     Args:
@@ -66,7 +80,7 @@ def split(
         report: Is told how far it is.
 
     Returns:
-        How many episodes either store got.
+        What became of the episodes of either store.
 
     Raises:
         StoreError: The fraction is out of range, or there are fewer than two episodes.
@@ -79,8 +93,8 @@ def split(
     count = min(max(round(fraction * len(records)), 1), len(records) - 1)
     chosen = set(generator(seed, "split-store").permutation(len(records))[:count].tolist())
     parts = [[(source, one) for index, one in enumerate(records) if (index in chosen) is side] for side in (True, False)]
-    copied = _copy(parts[0], _open(first), report)
-    return copied, _copy(parts[1], _open(second), report)
+    done = _copy(parts[0], _open(first), report)
+    return done, _copy(parts[1], _open(second), report)
 
 
 def _open(folder: str | Path) -> EpisodeStore:
@@ -88,7 +102,7 @@ def _open(folder: str | Path) -> EpisodeStore:
     return EpisodeStore(folder, mode="open_or_create")
 
 
-def _copy(chosen: Sequence[tuple[EpisodeStore, EpisodeRecord]], target: EpisodeStore, report: Report | None) -> int:
+def _copy(chosen: Sequence[tuple[EpisodeStore, EpisodeRecord]], target: EpisodeStore, report: Report | None) -> Copied:
     known = KnownEpisodes(target)
     batch: list[EncodedEpisode] = []
     renamed: list[str] = []
@@ -111,7 +125,7 @@ def _copy(chosen: Sequence[tuple[EpisodeStore, EpisodeRecord]], target: EpisodeS
             report(done, len(chosen))
     _say_renamed(target, renamed)
     _say_other_labels(target, known, [record for _, record in chosen])
-    return copied
+    return Copied(copied=copied, present=len(chosen) - copied)
 
 
 def _say_renamed(target: EpisodeStore, renamed: Sequence[str]) -> None:

@@ -18,6 +18,8 @@ from soar.types import ACTION_DIM
 
 TOLERANCE = 0.05
 """How far a command may lie outside 0..1."""
+FULL = 0.9
+"""From it on a command is wide open; commands that change and never get there may be in another unit."""
 SAME = 1e-3
 """Commands that differ by less are one command."""
 _GRIPPER = ACTION_DIM - 1
@@ -35,6 +37,8 @@ def doubt(low: float, high: float) -> str:
         return f"the gripper's commands are all {low:.4g}: it never moves"
     if high < 0.5:
         return f"the gripper's commands lie between {low:.4g} and {high:.4g}: all mean closed (0.5 and more is open)"
+    if high < FULL:
+        return f"the gripper's commands lie between {low:.4g} and {high:.4g}: none is wide open ({FULL:g} and more)"
     if low >= 0.5:
         return f"the gripper's commands lie between {low:.4g} and {high:.4g}: all mean open (less than 0.5 is closed)"
     return ""

@@ -46,9 +46,14 @@ def decode(jpeg: bytes) -> Image:
     return image
 
 
+def is_whole(jpeg: bytes) -> bool:
+    """Whether bytes begin and end as a JPEG does; looks at a few of them."""
+    return jpeg.startswith(b"\xff\xd8") and b"\xff\xd9" in jpeg[-64:]
+
+
 def size(jpeg: bytes) -> tuple[int, int] | None:
     """Return (height, width) from the header of a JPEG that also has its end, None when the bytes are something else."""
-    if not jpeg.startswith(b"\xff\xd8") or b"\xff\xd9" not in jpeg[-64:]:
+    if not is_whole(jpeg):
         return None
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)

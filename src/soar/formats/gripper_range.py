@@ -2,8 +2,8 @@
 
 | numbers | taken for |
 |---|---|
-| 0 to 1 | as they are |
-| -1 to 1 | -1 closed, 1 open |
+| 0 to 1, both ends reached or nearly, or never changing | as they are |
+| -1 to 1, the same | -1 closed, 1 open |
 | 0 to 90 or 100 and a little | percent |
 | 0 to at most 0.2, and much less than that, too | metres, as far as it ever opens |
 | what is named `closed` | the other way round |
@@ -24,8 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soar.datasets.action_processing import GRIPPER
-from soar.episodes.gripper import SAME, TOLERANCE, doubt, outside
+from soar.episodes.gripper import FULL, SAME, TOLERANCE, doubt, outside
 from soar.errors import ConfigError, FormatError
+from soar.formats.gripper_relation import relation
 from soar.formats.vector_maps import VectorConfig
 
 _OPENING_TOLERANCE = 0.25
@@ -33,9 +34,6 @@ _OPENING_TOLERANCE = 0.25
 _METRES = 0.2
 """No gripper opens farther; commands that never exceed it, and change, are lengths."""
 _FEW_M = 0.005
-_BINARY_STEPS, _STEPS = 8, 50
-"""From so many commands on, of two values or of any, the opening tells which way they go."""
-_LAGS = 6
 _RELATED = 0.5
 _MOST = 0.8
 _STILL = 0.02
@@ -185,11 +183,12 @@ def _commands(
             )
         return given
     found = _unit(low, high)
-    if found is None:
+    if found is None or (found == AS_IT_IS and high - low >= SAME and doubt(low, high)):
+        asitis = "; --gripper-range 0:1 if they are what they seem" if found else ""
         raise FormatError(
             f"{place}: the gripper's commands lie between {low:.4g} and {high:.4g}, which is neither 0 to 1, -1 to 1, percent "
             f"nor metres. Say which are closed and open: --gripper-range {low:.4g}:{high:.4g}, or {high:.4g}:{low:.4g} where "
-            "greater numbers close"
+            f"greater numbers close{asitis}"
         )
     _refuse_changes(found, episodes, place)
     return _directed(
@@ -228,7 +227,7 @@ def _directed(
 ) -> GripperRange:
     """Return the range of the commands, turned round where that is certain; refused where it is in doubt."""
     low, high = _extremes([commands_N for _, commands_N in episodes])
-    related = _relation([(openings(states_N), found(commands_N)) for states_N, commands_N in episodes])
+    related = relation([(openings(states_N), found(commands_N)) for states_N, commands_N in episodes])
     closed_share = float(np.mean(found(np.array([commands_N[0] for _, commands_N in episodes])) < 0.5))
     begins_closed = closed_share >= _MOST and not doubt(*found.ends(low, high)) and not closed and related < _RELATED
     if related < -_RELATED and certain and not closed:
@@ -268,32 +267,13 @@ def _unit(low: float, high: float) -> GripperRange | None:
     if not low <= high:
         return AS_IT_IS
     if not outside(low, high):
-        lengths = -SAME <= low <= high / 2 and _FEW_M < high <= _METRES
+        lengths = -SAME <= low <= high / 2 and _FEW_M < high <= _METRES + SAME
         return GripperRange(open=high) if lengths else AS_IT_IS
-    if -1 - TOLERANCE <= low < -0.5 and 0.5 < high <= 1 + TOLERANCE:
+    if -1 - TOLERANCE <= low <= -FULL and FULL <= high <= 1 + TOLERANCE:
         return GripperRange(closed=-1.0)
     if -2 <= low < 50 and 90 <= high <= 102:
         return GripperRange(open=100.0)
     return None
-
-
-def _relation(episodes: list[tuple[NDArray[np.floating], NDArray[np.floating]]]) -> float:
-    """Return how the measured opening goes with the command some steps before: 1 with it, -1 against it, 0 if nothing tells."""
-    commands_N = np.concatenate([commands_N for _, commands_N in episodes])
-    low, high = commands_N.min(), commands_N.max()
-    if high - low < SAME:
-        return 0.0
-    at_ends = np.minimum(commands_N - low, high - commands_N) < 0.1 * (high - low)
-    if len(commands_N) < (_BINARY_STEPS if at_ends.mean() > 0.9 else _STEPS):
-        return 0.0
-    related = 0.0
-    for lag in range(_LAGS):
-        command_N = np.concatenate([commands_N[: max(0, len(states_N) - lag)] for states_N, commands_N in episodes])
-        opening_N = np.concatenate([states_N[lag:][: len(commands_N)] for states_N, commands_N in episodes])
-        if len(command_N) >= _BINARY_STEPS and np.ptp(command_N) > SAME and np.ptp(opening_N) > SAME:
-            found = float(np.corrcoef(command_N, opening_N)[0, 1])
-            related = found if abs(found) > abs(related) else related
-    return related
 
 
 def _extremes(episodes: Iterable[NDArray[np.float64]]) -> tuple[float, float]:

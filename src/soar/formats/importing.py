@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from soar.episodes.encoded import EncodedEpisode
+from soar.episodes.encoded import EncodedEpisode, check
 from soar.episodes.identity import SOURCE, KnownEpisodes
 from soar.episodes.store import EpisodeStore
-from soar.errors import FormatError
+from soar.errors import FormatError, StoreError
 from soar.formats.splitting import split_at_instructions
 from soar.formats.steps import INSTRUCTIONS, Dataset, Found
 
@@ -124,6 +124,10 @@ class _Import:
             self.present += 1
             return
         encoded = found.read()
+        try:
+            check(encoded)
+        except StoreError as error:
+            raise FormatError(f"{found.place}: {error}") from error
         if encoded.created_s is None:
             source = {"id": found.id, "fingerprint": fingerprint}
             encoded = replace(encoded, origin={**encoded.origin, SOURCE: source})
@@ -134,7 +138,7 @@ class _Import:
 
     def flush(self) -> None:
         """Append what waits."""
-        self._store.append(self._batch)
+        self._store.append(self._batch, checked=True)
         self.known.stored()
         self.imported += len(self._batch)
         self._batch.clear()

@@ -14,31 +14,31 @@ What the numbers are is in `vector_maps` and `gripper_range`, which frame belong
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from soar.episodes.encoded import EncodedEpisode
 from soar.episodes.identity import moment
 from soar.errors import FormatError
 from soar.formats import lerobot_v21, sidecar
 from soar.formats.fingerprints import fingerprint, of_file
-from soar.formats.gripper_range import Grippers, survey
+from soar.formats.gripper_range import Grippers
 from soar.formats.lerobot_images import Videos, image_cells
 from soar.formats.lerobot_info import ACTION, STATE, Feature, Info, read_info
-from soar.formats.lerobot_pairing import Span, check_rows
-from soar.formats.lerobot_tasks import instructions, tasks_of_table
-from soar.formats.lerobot_vectors import VectorColumns, gripper_columns, vector_columns
+from soar.formats.lerobot_list import check_listed_episodes, first_rows, listed_episodes, read_table
+from soar.formats.lerobot_pairing import Span, check_rows, row_times
+from soar.formats.lerobot_tasks import check_listed, instructions, listed_texts, say_other_texts, tasks_of_table
+from soar.formats.lerobot_vectors import VectorColumns, measured_columns, vector_columns
 from soar.formats.pictures import ImageRange, check_range
-from soar.formats.steps import Actions, Dataset, Found, Unsaid, episode_of_steps
+from soar.formats.steps import Actions, Dataset, Found, Unsaid, check_end, episode_of_steps
 from soar.formats.texts import verdict_of
 from soar.formats.vector_maps import VectorConfig
+from soar.formats.vector_survey import survey_vectors
 
 VERSION = "v3.0"
 CAMERA = "observation.images."
@@ -102,12 +102,12 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
     if info.version == VERSION:
         path = folder / "meta" / "tasks.parquet"
         episodes, tasks = (
-            _rows(sorted((folder / "meta" / "episodes").rglob("*.parquet")), folder),
-            tasks_of_table(_table(path), path),
+            listed_episodes(sorted((folder / "meta" / "episodes").rglob("*.parquet")), folder),
+            tasks_of_table(read_table(path), path),
         )
     else:
         episodes, tasks = lerobot_v21.episode_rows(folder, info.chunk_size, camera), lerobot_v21.task_texts(folder)
-    episodes = _listed(folder, episodes, video if info.features[camera].dtype == "video" else "")
+    episodes = check_listed_episodes(folder, episodes, video if info.features[camera].dtype == "video" else "")
     known = sidecar.read(folder)
     name = folder.resolve().name
     files: dict[Path, list[dict[str, Any]]] = {}
@@ -119,6 +119,7 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
             span = Span(episode=row["episode_index"], start_s=start_s, end_s=end_s, steps=row["length"])
             spans.setdefault(_path(info, camera, row, "video_path", video), []).append(span)
     numbers = frozenset(row["episode_index"] for row in episodes)
+    say_other_texts(folder, episodes, tasks)
     if info.total is not None and info.total != len(numbers):
         _log.warning(
             "%s: meta/info.json counts %d episodes, and %d are listed: what is not listed is not imported",
@@ -129,15 +130,16 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
     wanted = {
         path: [row["episode_index"] for row in rows if str(row["episode_index"]) not in known] for path, rows in files.items()
     }
-    grippers = survey(
-        gripper_columns([(path, wanted[path]) for path in files if wanted[path]], state, action),
+    grippers, notes = survey_vectors(
+        measured_columns([(path, wanted[path]) for path in files if wanted[path]], state, action),
         config.vectors,
+        actions=config.actions,
         place=str(folder),
-        state_closed=state.map.closed,
-        action_closed=action.map.closed,
+        state=state.map,
+        action=action.map,
     )
     if any(wanted.values()):
-        for note in filter(None, (state.note, action.note, *grippers.notes)):
+        for note in filter(None, (state.note, action.note, *notes)):
             _log.warning("%s", note)
     source = _Source(
         info=info,
@@ -148,7 +150,7 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
         action=action,
         grippers=grippers,
         videos=Videos(info=info, spans=spans, episodes=numbers),
-        offsets=_offsets(files) if numbers == frozenset(range(len(numbers))) else {},
+        offsets=first_rows(files) if numbers == frozenset(range(len(numbers))) else {},
     )
 
     def found() -> Iterator[Found]:
@@ -169,17 +171,25 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
 
 def _read(source: _Source, row: dict[str, Any], id: str, stored: dict[str, Any] | None, place: str) -> EncodedEpisode:
     path = _path(source.info, source.camera, row, "data_path", "data")
-    table = _table(path)
+    table = read_table(path)
     table = check_rows(table, row, source.offsets.get(path), path=path, place=place)
     states_ND = source.state.map(source.state.read(table, str(path)), place)
     actions_ND = source.action.map(source.action.read(table, str(path)), place)
+    if "next.done" in table.column_names:
+        check_end(
+            "next.done",
+            [flag[0] if isinstance(flag, list) and flag else flag for flag in table["next.done"].to_pylist()],
+            place,
+        )
     images = _images(source, row, table, place)
     if stored is not None:
         return sidecar.restore(stored, images, states_ND, actions_ND, place)
     states_ND, actions_ND = source.grippers(states_ND, actions_ND)
     success = verdict_of(row.get("soar/success"), f"{place}: soar/success")
     if success is None and "next.success" in table.column_names:
-        success = _success(table["next.success"].to_pylist(), place)
+        success = verdict_of(table["next.success"].to_pylist(), f"{place}: next.success")
+    said = instructions(table, source.tasks, place)
+    check_listed(said, row.get("tasks"), source.tasks, place)
     unsaid = source.config.unsaid
     return episode_of_steps(
         id,
@@ -190,21 +200,11 @@ def _read(source: _Source, row: dict[str, Any], id: str, stored: dict[str, Any] 
         actions=source.config.actions,
         origin={"format": "lerobot", "episode_index": row["episode_index"], "camera": source.camera, "fps": source.info.fps},
         scene=row.get("soar/scene") or unsaid.scene,
-        instructions=instructions(table, source.tasks, place),
+        instructions=said,
         image_range=source.config.image_range,
         labels=() if success is None else (unsaid.label(success),),
         provenance=unsaid.provenance(policy=row.get("soar/policy") or "", robot=source.info.robot),
     )
-
-
-def _success(values: list[Any], place: str) -> bool | None:
-    """Return the verdict of an episode's last row; none where an earlier one says success, and the last one does not."""
-    verdicts = [verdict_of(value, f"{place}: next.success") for value in values]
-    if True in verdicts and verdicts[-1] is not True:
-        first, last = verdicts.index(True), len(verdicts) - 1
-        _log.warning("%s: next.success is true at step %d and not at the last, %d: no verdict", place, first, last)
-        return None
-    return verdicts[-1]
 
 
 def _fingerprint(source: _Source, row: dict[str, Any], stored: dict[str, Any] | None) -> str:
@@ -214,7 +214,8 @@ def _fingerprint(source: _Source, row: dict[str, Any], stored: dict[str, Any] | 
     files = [of_file(_path(source.info, source.camera, row, "data_path", "data"))]
     if source.info.features[source.camera].dtype != "image":
         files.append(of_file(_path(source.info, source.camera, row, "video_path", f"videos/{source.camera}")))
-    texts = [name for name in row.get("tasks") or () if name in source.tasks.values()] or sorted(source.tasks.items())
+    listed = [name for name in listed_texts(row.get("tasks"), "") if name in source.tasks.values()]
+    texts: list[Any] = [*listed] or sorted(source.tasks.items())
     return fingerprint(replace(source.config, unsaid=Unsaid()), sorted(row.items()), files, texts)
 
 
@@ -234,6 +235,8 @@ def _images(source: _Source, row: dict[str, Any], table: pa.Table, place: str) -
         return source.videos.read(path, row, table, source.config.image_range, place)
     if camera not in table.column_names:
         raise FormatError(f"{place}: the file has no column {camera}; it has {', '.join(table.column_names)}")
+    # Cells belong to their rows; times that fall or stand still mean that these are not one episode, in order.
+    row_times(table, info.fps, place)
     return image_cells(table[camera], info.folder, camera, row["episode_index"], place)
 
 
@@ -249,37 +252,6 @@ def _path(info: Info, camera: str, row: dict[str, Any], template: str, columns: 
     )
 
 
-def _listed(folder: Path, rows: list[dict[str, Any]], video: str) -> list[dict[str, Any]]:
-    """Return the list of episodes, each once and in order, of which everything is there that is read."""
-    keys = ["episode_index", "length", "data/chunk_index", "data/file_index"]
-    keys += [f"{video}/chunk_index", f"{video}/file_index"] if video else []
-    found: dict[int, dict[str, Any]] = {}
-    for row in rows:
-        wrong = [key for key in keys if type(row.get(key)) is not int]
-        wrong += [f"{video}/from_timestamp"] if video and not _is_time(row.get(f"{video}/from_timestamp")) else []
-        if wrong:
-            raise FormatError(
-                f"{folder / 'meta'}, the list of episodes: {wrong[0]} of episode {row.get('episode_index')} must be a number; "
-                f"it is {row.get(wrong[0])!r}"
-            )
-        if not _is_time(row.get(f"{video}/to_timestamp")):
-            row.pop(f"{video}/to_timestamp", None)
-        if found.setdefault(row["episode_index"], row) != row:
-            raise FormatError(f"{folder / 'meta'}: episode {row['episode_index']} is listed twice, with different places")
-    return [found[index] for index in sorted(found)]
-
-
-def _is_time(value: Any) -> bool:
-    return isinstance(value, int | float) and bool(np.isfinite(value))
-
-
-def _offsets(files: Mapping[Path, Sequence[dict[str, Any]]]) -> dict[Path, int]:
-    """Return, by data file, which row of the dataset its first one is; nothing for files that do not say."""
-    begins = {path: [row.get("dataset_from_index") for row in rows] for path, rows in files.items()}
-    known = {path: [begin for begin in found if isinstance(begin, int)] for path, found in begins.items()}
-    return {path: min(found) for path, found in known.items() if len(found) == len(begins[path])}
-
-
 def _camera(folder: Path, features: Mapping[str, Feature], wanted: str) -> str:
     cameras = [name for name, feature in features.items() if feature.dtype in ("video", "image")]
     chosen = [name for name in cameras if wanted in (name, name.removeprefix(CAMERA))] if wanted else cameras
@@ -291,26 +263,3 @@ def _camera(folder: Path, features: Mapping[str, Feature], wanted: str) -> str:
             else f"{folder}: choose one of its cameras with --camera: {names}"
         )
     return chosen[0]
-
-
-def _rows(paths: list[Path], folder: Path) -> list[dict[str, Any]]:
-    if not paths:
-        raise FormatError(f"{folder} has no meta/episodes/*/*.parquet; the dataset is incomplete")
-    rows: list[dict[str, Any]] = []
-    for path in paths:
-        table = _table(path)
-        rows += table.select([name for name in table.column_names if not name.startswith("stats/")]).to_pylist()
-    return rows
-
-
-def _table(path: Path) -> pa.Table:
-    try:
-        return _read_table(path, path.stat().st_mtime_ns)
-    except (OSError, pa.ArrowException) as error:
-        raise FormatError(f"cannot read {path}: {error}; restore the file") from error
-
-
-@lru_cache(maxsize=2)
-def _read_table(path: Path, changed_ns: int) -> pa.Table:
-    """Read a parquet file; the last ones stay in memory, as episodes stand in them one after the other."""
-    return pq.read_table(path)

@@ -57,9 +57,14 @@ def row_times(table: pa.Table, fps: float, place: str) -> NDArray[np.float64]:
     """
     if "timestamp" not in table.column_names:
         return np.arange(len(table)) / fps
-    column = table["timestamp"]
+    column = table["timestamp"].combine_chunks()
+    if pa.types.is_fixed_size_list(column.type) or pa.types.is_list(column.type):
+        column = column.flatten() if len(column.flatten()) == len(table) else column
     if column.null_count or not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        raise FormatError(f"{place}: timestamp must be a number of seconds in each row, {column.null_count} are missing")
+        raise FormatError(
+            f"{place}: timestamp must be a number of seconds in each row; it is {column.type}, and missing in "
+            f"{column.null_count} rows"
+        )
     times_N = np.asarray(column, np.float64)
     wrong = np.flatnonzero(~(np.diff(times_N) > 0))
     if not np.isfinite(times_N).all() or wrong.size:
@@ -161,6 +166,8 @@ def check_rows(table: pa.Table, row: Mapping[str, Any], offset: int | None, *, p
             f"{place}: {len(found)} rows of {path} have episode_index {index}, and meta/episodes says {length}; its rows are "
             f"of episodes {', '.join(map(str, there[:8]))}{' …' if len(there) > 8 else ''}. Is it truncated?"
         )
+    if not length:
+        raise FormatError(f"{place}: it has no rows in {path}, and meta/episodes says 0, too; it is no episode")
     begin, end = row.get("dataset_from_index"), row.get("dataset_to_index")
     if begin is not None and end is not None:
         if end - begin != length:

@@ -27,7 +27,9 @@ def episode_rows(folder: Path, chunk_size: int, camera: str) -> list[dict[str, A
     """
     rows = []
     for entry in _lines(folder / "meta" / "episodes.jsonl", "episode_index", "length"):
-        index = int(entry["episode_index"])
+        index = entry["episode_index"]
+        if type(index) is not int:
+            raise FormatError(f"{folder / 'meta' / 'episodes.jsonl'}: episode_index must be a number; it is {index!r}")
         chunk = index // chunk_size
         place = {f"{prefix}/{key}": 0 for prefix in ("data", f"videos/{camera}") for key in ("chunk_index", "file_index")}
         rows.append({**place, **entry, "episode_chunk": chunk, f"videos/{camera}/from_timestamp": 0.0})

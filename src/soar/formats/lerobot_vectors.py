@@ -20,6 +20,7 @@ from soar.errors import FormatError
 from soar.formats.lerobot_info import Info
 from soar.formats.vector_maps import VectorMap
 from soar.formats.vector_names import names_of, read_names
+from soar.formats.vector_survey import Measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +102,10 @@ def vector_columns(info: Info, feature: str, text: str) -> VectorColumns:
     return VectorColumns(features=features, map=map, note=note)
 
 
-def gripper_columns(
+def measured_columns(
     files: Sequence[tuple[Path, Sequence[int]]], state: VectorColumns, action: VectorColumns
-) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Yield the gripper's numbers in the N states and the N actions of each episode; only their columns are read.
+) -> Iterator[Measured]:
+    """Yield what is judged by its size in the N states and the N actions of each episode; only their columns are read.
 
     Args:
         files: Data files, each with the numbers of those of its episodes that are wanted.
@@ -115,9 +116,9 @@ def gripper_columns(
     for path, episodes in files:
         try:
             table = pq.read_table(path, columns=columns)
-            states_N = state.map.gripper(state.read(table, str(path)))
-            actions_N = action.map.gripper(action.read(table, str(path)))
-            index_N = np.asarray(table["episode_index"], np.int64)
+            states_ND = state.map.measured(state.read(table, str(path)))
+            actions_ND = action.map.measured(action.read(table, str(path)))
+            index_N = np.asarray(pc.fill_null(table["episode_index"], -1), np.int64)
         except (OSError, pa.ArrowException, KeyError, ValueError, FormatError):
             # What is wrong with it is said when its episodes are read.
             continue
@@ -125,7 +126,7 @@ def gripper_columns(
         numbers, starts = np.unique(index_N[order], return_index=True)
         for number, rows in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
             if number in episodes:
-                yield states_N[rows], actions_N[rows]
+                yield states_ND[rows], actions_ND[rows]
 
 
 def _numbers(table: pa.Table, name: str, count: int, place: str) -> NDArray[Any]:

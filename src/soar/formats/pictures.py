@@ -7,6 +7,7 @@ black or white to an eye: it is refused, or scaled from a range that whoever imp
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any
 
 import cv2
@@ -25,6 +26,8 @@ _EIGHT_BITS = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "
 _PNG, _START, _END = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"\xff\xd9"
 _PNG_BITS = 24
 """Where a PNG says how many bits a channel has."""
+_DAMAGED = (OSError, ValueError, SyntaxError, EOFError, struct.error, Pillow.DecompressionBombError)
+"""What Pillow and the encoder say of images that are damaged, or larger than a JPEG may be."""
 _SCAN = 0xDA
 _ALONE = {0x01, *range(0xD0, 0xD8)}
 """Markers of a JPEG that no length follows."""
@@ -49,15 +52,17 @@ def jpeg(image: bytes, place: str, image_range: ImageRange | None = None) -> byt
         image_range: Of an image of more than 8 bits.
 
     Raises:
-        FormatError: It is no image, or has more than 8 bits and there is no range.
+        FormatError: It is no image, or has more than 8 bits and there is no range. What is wrong within a JPEG is found when
+            the episode is checked, or decoded.
     """
-    if frames.size(image) is not None:
+    if frames.is_whole(image):
+        # Its header is read when the episode is checked.
         return image
     if not image:
         raise FormatError(f"{place}: an image is empty, 0 bytes; is there such a camera in this episode?")
     if image.startswith(_START):
         whole = image[: _jpeg_end(image)]
-        if frames.size(whole) is None:
+        if not frames.is_whole(whole):
             raise FormatError(f"{place}: an image of {len(image)} bytes is a truncated JPEG")
         return whole
     try:
@@ -68,8 +73,10 @@ def jpeg(image: bytes, place: str, image_range: ImageRange | None = None) -> byt
                 what = f"a {picture.format} of mode {picture.mode}"
                 return frames.encode(scaled(np.asarray(picture), what, place, image_range))
             return frames.encode(np.asarray(picture.convert("RGB")))
-    except (UnidentifiedImageError, OSError) as error:
+    except UnidentifiedImageError as error:
         raise FormatError(f"{place}: an image of {len(image)} bytes is neither JPEG nor PNG") from error
+    except _DAMAGED as error:
+        raise FormatError(f"{place}: an image of {len(image)} bytes cannot be made a JPEG: {error}") from error
 
 
 def scaled(values: NDArray[Any], what: str, place: str, image_range: ImageRange | None) -> Image:

@@ -27,11 +27,12 @@ from soar.episodes import jpeg as frames
 from soar.episodes.encoded import EncodedEpisode
 from soar.errors import FormatError
 from soar.formats.fingerprints import fingerprint, of_file
-from soar.formats.gripper_range import Grippers, survey
+from soar.formats.gripper_range import Grippers
 from soar.formats.pictures import ImageRange, check_range
 from soar.formats.steps import Actions, Dataset, Found, Unsaid, episode_of_steps, subgoals_of_steps, text_list
-from soar.formats.texts import read_text, spoken, text_of, verdict_of
+from soar.formats.texts import agreed_verdict, folder_verdict, read_text, spoken, text_of, verdict_of
 from soar.formats.vector_maps import EXAMPLE, PLAIN, VECTOR, VectorConfig, VectorMap, parse_map
+from soar.formats.vector_survey import Measured, survey_vectors
 from soar.formats.video import read_frames
 
 _FILES = (
@@ -75,8 +76,9 @@ def open_raw(folder: Path, config: RawConfig) -> Dataset:
     if not found:
         raise FormatError(f"no trajectory (a folder with actions.npy) at or below {folder}; pass the folder that holds them")
 
-    grippers = survey(_gripper_numbers(found, config.vectors), config.vectors, place=str(folder))
-    for note in grippers.notes:
+    measured = _measured(found, config.vectors)
+    grippers, notes = survey_vectors(measured, config.vectors, actions=config.actions, place=str(folder))
+    for note in notes:
         _log.warning("%s", note)
 
     def episodes() -> Iterator[Found]:
@@ -96,8 +98,14 @@ def open_raw(folder: Path, config: RawConfig) -> Dataset:
 def _read(path: Path, id: str, config: RawConfig, grippers: Grippers) -> EncodedEpisode:
     images = _video(path / "trajectory.mp4", config)
     goals = _video(path / "goals.mp4", config) if (path / "goals.mp4").exists() else []
-    success = verdict_of(_text(path / "success.txt"), str(path / "success.txt"))
-    instruction = _text(path / "language_task.txt") or _text(path / "language_text.txt") or ""
+    if goals and len(goals) != len(images):
+        _log.warning(
+            "%s: goals.mp4 has %d frames, and trajectory.mp4 %d; each is taken for its step", path, len(goals), len(images)
+        )
+    written = verdict_of(_text(path / "success.txt"), str(path / "success.txt"))
+    success = agreed_verdict({"success.txt": written, "the folder": folder_verdict(path.resolve().parent.name)}, str(path))
+    texts = list(filter(None, (_text(path / f"{name}.txt") for name in ("language_task", "language_text"))))
+    others = [text for text in texts[1:] if text != texts[0]]
     metadata = {name: _text(path / f"{name}.txt") for name in ("task_list", "object_list", "time", "robot_id")}
     lists = {name: text_list(metadata[name] or "") for name in ("task_list", "object_list")}
     parts = path.resolve().parts
@@ -114,9 +122,9 @@ def _read(path: Path, id: str, config: RawConfig, grippers: Grippers) -> Encoded
         states_ND=states_ND,
         actions_ND=actions_ND,
         actions=config.actions,
-        origin={"format": "raw", "metadata": metadata | lists},
+        origin={"format": "raw", "metadata": metadata | lists, **({"other_wordings": others} if others else {})},
         scene=scene or config.unsaid.scene,
-        instructions=spoken([instruction]),
+        instructions=spoken(texts[:1]),
         subgoals=subgoals_of_steps(goals, len(images) - 1, str(path / "goals.mp4")),
         labels=() if success is None else (config.unsaid.label(success),),
         provenance=config.unsaid.provenance(policy=policy, robot=metadata["robot_id"] or robot),
@@ -127,14 +135,14 @@ def _fingerprint(path: Path, config: RawConfig) -> str:
     return fingerprint(replace(config, unsaid=Unsaid()), *(of_file(path / name) for name in _FILES))
 
 
-def _gripper_numbers(paths: Sequence[Path], config: VectorConfig) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+def _measured(paths: Sequence[Path], config: VectorConfig) -> Iterator[Measured]:
     for path in paths:
         try:
             (state_map, states_ND), (action_map, actions_ND) = _arrays(path, config)
         except FormatError:
             # What is wrong with it is said when it is read.
             continue
-        yield state_map.gripper(states_ND), action_map.gripper(actions_ND)
+        yield state_map.measured(states_ND), action_map.measured(actions_ND)
 
 
 def _arrays(path: Path, config: VectorConfig) -> list[tuple[VectorMap, NDArray[np.floating[Any]]]]:
@@ -164,7 +172,7 @@ def _array(path: Path) -> NDArray[np.floating[Any]]:
             array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise FormatError(f"cannot read {path}: {error}") from error
-    if array.ndim != 2 or not np.issubdtype(array.dtype, np.number):
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise FormatError(f"{path} must hold numbers of shape (steps, 7), it holds {array.dtype} {array.shape}")
     return array
 

@@ -22,7 +22,7 @@ from soar.episodes.identity import moment
 from soar.errors import FormatError
 from soar.formats import sidecar, tfrecord
 from soar.formats.fingerprints import fingerprint
-from soar.formats.gripper_range import Grippers, survey
+from soar.formats.gripper_range import Grippers
 from soar.formats.pictures import ImageRange, check_range
 from soar.formats.rlds_features import (
     ACTION,
@@ -36,10 +36,11 @@ from soar.formats.rlds_features import (
     metadata,
     other_wordings,
 )
-from soar.formats.rlds_vectors import gripper_numbers, read_vectors
+from soar.formats.rlds_vectors import measured_records, read_vectors
 from soar.formats.steps import Actions, Dataset, Found, Unsaid, episode_of_steps, subgoals_of_steps, text_list
-from soar.formats.texts import verdict_of
+from soar.formats.texts import agreed_verdict, folder_verdict, verdict_of
 from soar.formats.vector_maps import VectorConfig
+from soar.formats.vector_survey import survey_vectors
 
 _FILE = re.compile(r"(?:.*-)?(?P<split>[A-Za-z0-9_]+)\.tfrecord(?:\.gz)?(?:-(?P<shard>\d+)-of-(?P<shards>\d+))?(?:\.gz)?$")
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)_\d\d-\d\d-\d\d")
@@ -107,8 +108,10 @@ def open_rlds(folder: Path, config: RLDSConfig) -> Dataset:
     known = {parent: sidecar.read(parent) for parent in {path.parent for path in files}}
 
     new = [record for record in records if _key(record) not in known[record.path.parent]]
-    grippers = survey(gripper_numbers(new, config.camera, config.vectors), config.vectors, place=str(folder))
-    for note in grippers.notes:
+    grippers, notes = survey_vectors(
+        measured_records(new, config.camera, config.vectors), config.vectors, actions=config.actions, place=str(folder)
+    )
+    for note in notes:
         _log.warning("%s", note)
     options = replace(config, unsaid=Unsaid(), splits=())
 
@@ -150,7 +153,7 @@ def _read(
     lists = {name: text_list(str(known[name])) for name in ("task_list", "object_list") if name in known}
     where = _collection_path(file_path)
     robot = str(known.get("robot_id") or where.get("robot", ""))
-    success = _success(features, _split(record.path), place)
+    success = _success(features, _split(record.path), where.get("verdict", ""), place)
     origin: dict[str, Any] = {"format": "rlds", "file": record.path.name, "record": record.number, "metadata": known | lists}
     return episode_of_steps(
         id,
@@ -169,13 +172,17 @@ def _read(
     )
 
 
-def _success(features: Features, split: str, place: str) -> bool | None:
-    """Return the verdict of a record: its own, else that of its split."""
+def _success(features: Features, split: str, where: str, place: str) -> bool | None:
+    """Return the verdict of a record: what itself, its split and its path say, if they agree."""
     if split == "unlabelled":
         # What our own export calls episodes without a verdict; the schema has no third value.
         return None
-    own = features.get(f"{METADATA}success", ())
-    return verdict_of(own, f"{place}, {METADATA}success") if len(own) else {"success": True, "failure": False}.get(split)
+    said = {
+        f"{METADATA}success": verdict_of(features.get(f"{METADATA}success", ()), f"{place}, {METADATA}success"),
+        "the split": folder_verdict(split),
+        f"{METADATA}file_path": folder_verdict(where),
+    }
+    return agreed_verdict(said, place)
 
 
 def _collection_path(path: str) -> dict[str, str]:
@@ -183,7 +190,7 @@ def _collection_path(path: str) -> dict[str, str]:
     parts = path.rstrip("/").split("/")
     if len(parts) < 6 or parts[-2] not in ("success", "failure"):
         return {}
-    return {"robot": parts[-6], "scene": parts[-5], "policy": parts[-4]}
+    return {"robot": parts[-6], "scene": parts[-5], "policy": parts[-4], "verdict": parts[-2]}
 
 
 def _lags(path: str) -> bool:

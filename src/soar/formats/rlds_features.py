@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from soar.errors import FormatError
 from soar.formats import tfrecord
+from soar.formats.steps import check_end
 from soar.formats.texts import Spoken, spoken, text_of, verdict_of
 from soar.formats.vector_maps import EULER, EXAMPLE, POSITION, QUATERNION, VECTOR
 
@@ -33,7 +34,8 @@ _PARTS: tuple[tuple[tuple[str, ...], dict[int, tuple[str, ...]]], ...] = (
     (("gripper", "grasp"), {1: ("gripper",)}),
 )
 """How datasets call the parts, and how many numbers each has."""
-_PER_STEP = ("steps/is_first", "steps/is_last", "steps/is_terminal", "steps/reward", "steps/discount")
+_IMAGES = (b"\xff\xd8", b"\x89PNG")
+_PER_STEP = ("steps/goal", "steps/is_first", "steps/is_last", "steps/is_terminal", "steps/reward", "steps/discount")
 
 
 def camera_images(features: Features, camera: str, place: str) -> list[bytes]:
@@ -45,22 +47,36 @@ def camera_images(features: Features, camera: str, place: str) -> list[bytes]:
     name = OBSERVATION + camera
     if name not in features:
         there = sorted(key.removeprefix(OBSERVATION) for key in features if key.startswith(OBSERVATION))
-        raise FormatError(f"{place}: no {name}; below {OBSERVATION} there is {', '.join(there) or 'nothing'}")
-    for flag in (f"{METADATA}has_{camera}", f"{OBSERVATION}has_{camera}", f"steps/has_{camera}"):
-        off = [
-            step for step, value in enumerate(_values(features.get(flag, ()))) if verdict_of(value, f"{place}, {flag}") is False
-        ]
-        if off:
-            prefix = flag[: -len(camera)]
-            others = sorted(
-                key.removeprefix(prefix) for key in features if key.startswith(prefix) and all(_values(features[key]))
-            )
-            where = "" if flag.startswith(METADATA) else f" at step {off[0]}"
-            raise FormatError(
-                f"{place}: {flag} is 0{where}, so the images of {camera} are no pictures; this episode has "
-                f"{', '.join(others) or 'no camera with such a flag'} (--camera)"
-            )
+        cameras = _cameras(features)
+        raise FormatError(
+            f"{place}: no {name}; below {OBSERVATION} there is {', '.join(there) or 'nothing'}"
+            + (f". Pictures are in {', '.join(cameras)}: --camera {cameras[0]}" if cameras else "")
+        )
+    if flag := _denial(features, camera, place):
+        others = [other for other in _cameras(features) if not _denial(features, other, place)]
+        raise FormatError(
+            f"{place}: {flag}: there was no camera {camera}, and what {name} holds are no pictures. "
+            + (f"This episode has pictures of {', '.join(others)}: --camera {others[0]}" if others else "It has no pictures")
+        )
     return as_bytes(features[name])
+
+
+def _cameras(features: Features) -> list[str]:
+    """Return the names of what holds JPEGs or PNGs."""
+    return [
+        key.removeprefix(OBSERVATION)
+        for key, values in sorted(features.items())
+        if key.startswith(OBSERVATION) and as_bytes(values)[:1] and as_bytes(values)[0].startswith(_IMAGES)
+    ]
+
+
+def _denial(features: Features, camera: str, place: str) -> str:
+    """Return what says that an episode has no pictures of a camera; an empty text where nothing does."""
+    for flag in (f"{METADATA}has_{camera}", f"{OBSERVATION}has_{camera}", f"steps/has_{camera}"):
+        for step, value in enumerate(_values(features.get(flag, ()))):
+            if verdict_of(value, f"{place}, {flag}") is False:
+                return f"{flag} is 0" + ("" if flag.startswith(METADATA) else f" at step {step}")
+    return ""
 
 
 def vectors(features: Features, name: str, dim: int, steps: int, place: str) -> NDArray[np.float32]:
@@ -124,7 +140,7 @@ def listed(features: Features, name: str, steps: int) -> str:
     return "nor anything like it"
 
 
-def kind(values: tfrecord.Values | None, steps: int) -> str:
+def kind(values: tfrecord.Values | Sequence[bytes] | None, steps: int) -> str:
     """Return what a feature holds, by step."""
     count = 0 if values is None else len(values)
     name = "nothing" if not count else values.dtype.name if isinstance(values, np.ndarray) else "bytes"
@@ -142,6 +158,7 @@ def check_steps(features: Features, steps: int, place: str) -> None:
         count = len(features.get(name, ()))
         if count not in (0, steps):
             raise FormatError(f"{place}: {name} has {count} values, and there are {steps} images; a step has one of each")
+    check_end("steps/is_terminal", np.asarray(features.get("steps/is_terminal", ()), np.int64).tolist(), place)
     for name, right in (("is_first", 0), ("is_last", steps - 1)):
         flags = features.get(f"steps/{name}", ())
         wrong = [step for step in np.flatnonzero(np.asarray(flags, np.int64)).tolist() if step != right]
@@ -155,10 +172,16 @@ def instructions(features: Features, steps: int, place: str) -> Spoken:
     Raises:
         FormatError: A text is damaged, or there are neither as many as steps nor one.
     """
-    if verdict_of(features.get(METADATA + "has_language"), place) is False:
+    flags = [
+        verdict_of(value, f"{place}, {METADATA}has_language") for value in _values(features.get(METADATA + "has_language", ()))
+    ]
+    if flags and not any(flag is not False for flag in flags):
         return ()
     for name in _LANGUAGE:
-        written = as_bytes(features.get(name, ()))
+        found = features.get(name, ())
+        written = as_bytes(found)
+        if len(written) != len(found):
+            raise FormatError(f"{place}: {name} holds {kind(found, steps)}, and no texts")
         meant = {text: text_of(text, f"{place}, {name}") for text in set(written)}
         texts = [meant[text] for text in written]
         if len(texts) not in (0, 1, steps):

@@ -16,6 +16,7 @@ from soar.formats import tfrecord
 from soar.formats.rlds_features import ACTION, FLAGS, STATE, WITHIN, Features, as_bytes, listed, vectors
 from soar.formats.tfrecord_part import read_part
 from soar.formats.vector_maps import PLAIN, VectorConfig, VectorMap, parse_map
+from soar.formats.vector_survey import Measured
 
 _COUNTED = ("steps/is_first", "steps/is_last", "steps/is_terminal", "steps/reward", "steps/discount")
 _LARGEST_BYTES = 2**20
@@ -41,10 +42,8 @@ def read_vectors(features: Features, name: str, config: VectorConfig, steps: int
     return map(values_ND, place)
 
 
-def gripper_numbers(
-    records: Iterable[tfrecord.Record], camera: str, config: VectorConfig
-) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Yield the gripper's numbers in the N states and the N actions of each record; images are not read."""
+def measured_records(records: Iterable[tfrecord.Record], camera: str, config: VectorConfig) -> Iterator[Measured]:
+    """Yield what is judged by its size in the N states and the N actions of each record; images are not read."""
     names = {STATE, ACTION, *_COUNTED}
 
     def wanted(name: str, size: int) -> bool:
@@ -60,7 +59,7 @@ def gripper_numbers(
                 counts = [len(as_bytes(features.get(f"steps/observation/{camera}", ())))]
             steps = counts[0] if counts else 0
             numbers = [
-                map.gripper(values) for map, values in (_columns(features, n, config, steps, "") for n in (STATE, ACTION))
+                map.measured(values) for map, values in (_columns(features, n, config, steps, "") for n in (STATE, ACTION))
             ]
         except FormatError:
             # What is wrong with it is said when it is read.

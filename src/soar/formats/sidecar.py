@@ -19,7 +19,6 @@ from soar.episodes import schema
 from soar.episodes.encoded import EncodedEpisode
 from soar.errors import FormatError
 from soar.formats.pictures import jpeg
-from soar.formats.steps import checked
 
 _WHERE = Path("soar") / "episodes.parquet"
 _SCHEMA = schema.EPISODES.insert(0, pa.field("key", pa.string()))
@@ -88,10 +87,9 @@ def restore(
             f"{place}: {sorted(counts)} steps, and {_WHERE} says {row['length'] + 1}; the dataset was changed after its "
             f"export. Remove {_WHERE} to import without it"
         )
-    encoded = schema.encoded_episode(
+    return schema.encoded_episode(
         row,
         [jpeg(image, place) for image in images],
         np.ascontiguousarray(states_ND, np.float32),
         np.ascontiguousarray(actions_ND[:-1], np.float32),
     )
-    return checked(encoded, place)

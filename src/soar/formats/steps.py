@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from soar.datasets.action_processing import GRIPPER, MOTION
 from soar.episodes import jpeg as frames
-from soar.episodes.encoded import EncodedEpisode, check
+from soar.episodes.encoded import EncodedEpisode
 from soar.errors import FormatError, StoreError
 from soar.formats.pictures import ImageRange, jpeg
 from soar.formats.texts import Spoken
@@ -21,6 +22,7 @@ from soar.untrusted import parse_json
 Actions = Literal["commanded", "reached"]
 FINAL_ACTION, INSTRUCTIONS = "final_action", "instructions"
 """Keys of an episode's origin: the action at the last observation, and (step, instruction) where there are several."""
+_log = logging.getLogger(__name__)
 _ROTATION = slice(3, 6)
 _BLOCK_PX = 16
 _SAME_LEVELS = 12.0
@@ -133,7 +135,7 @@ def episode_of_steps(
         actions_TD = actions_TD.copy()
         actions_TD[:, MOTION] = np.diff(states_TD[:, MOTION], axis=0)
         actions_TD[:, _ROTATION] = (actions_TD[:, _ROTATION] + np.pi) % (2 * np.pi) - np.pi
-    encoded = EncodedEpisode(
+    return EncodedEpisode(
         id=found,
         instruction=instructions[0][1] if instructions else "",
         frames=tuple(jpeg(image, place, image_range) for image in images),
@@ -142,20 +144,27 @@ def episode_of_steps(
         origin={**origin, **several, **final},
         **known,
     )
-    return checked(encoded, place)
 
 
-def checked(encoded: EncodedEpisode, place: str) -> EncodedEpisode:
-    """Return an episode that a store will take.
+def check_end(name: str, flags: Sequence[Any], place: str) -> None:
+    """Refuse an episode that a flag ends before its last step; one that stays set from some step on is said.
+
+    Args:
+        name: Of the flag.
+        flags: By step; empty where there is none.
+        place: File and offset, for messages.
 
     Raises:
-        FormatError: It will not; the message names the file.
+        FormatError: It is set, and unset afterwards.
     """
-    try:
-        check(encoded)
-    except StoreError as error:
-        raise FormatError(f"{place}: {error}") from error
-    return encoded
+    ends = [step for step, flag in enumerate(flags) if flag]
+    last = len(flags) - 1
+    if ends and ends != list(range(ends[0], last + 1)):
+        raise FormatError(
+            f"{place}: {name} is set at step {ends[0]}, and the episode goes on to step {last}; are several episodes in one?"
+        )
+    if len(ends) > 1:
+        _log.warning("%s: %s is set from step %d on, to the last, %d; all are kept", place, name, ends[0], last)
 
 
 def actions_of_steps(encoded: EncodedEpisode) -> NDArray[np.float32]:

@@ -7,8 +7,9 @@ that programs write for it (`None`, `null`, `nan`), are no text. A NUL inside a 
 from __future__ import annotations
 
 import ast
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ Spoken = tuple[tuple[int, str], ...]
 _AROUND = "\ufeff\u200b\u2060\0"
 _NOTHING = {"none", "null", "nan"}
 _BYTES_LITERAL = re.compile(r"b(['\"]).*\1", re.DOTALL)
-_VERDICTS = {"true": True, "false": False, "1": True, "0": False}
+_VERDICTS = {"true": True, "false": False}
+_log = logging.getLogger(__name__)
 
 
 def read_text(path: Path) -> str:
@@ -85,22 +87,65 @@ def spoken(texts: Sequence[str]) -> Spoken:
 def verdict_of(value: Any, place: str) -> bool | None:
     """Return whether something succeeded, None where that is unknown: a null, nothing, NaN, a negative number.
 
+    Of several values, those of an episode's steps, the last one counts. Where an earlier one says success and the last one does
+    not, and where it is a fraction, as a probability is, there is no verdict, and that is said.
+
     Raises:
         FormatError: It is neither true nor false nor unknown.
     """
+    verdicts = [_verdict(one, place) for one in _values(value)]
+    last = verdicts[-1] if verdicts else None
+    if isinstance(last, float):
+        _log.warning("%s is %.4g, neither 0 nor 1: no verdict", place, last)
+        return None
+    if True in verdicts and last is not True:
+        _log.warning(
+            "%s is true at step %d and not at the last, %d: no verdict", place, verdicts.index(True), len(verdicts) - 1
+        )
+        return None
+    return last
+
+
+def folder_verdict(name: str) -> bool | None:
+    """Return the verdict that the name of a folder or a split is, as released data has them."""
+    return {"success": True, "failure": False}.get(name)
+
+
+def agreed_verdict(said: Mapping[str, bool | None], place: str) -> bool | None:
+    """Return the verdict of several sources; none, and it is said, where they contradict one another.
+
+    Args:
+        said: What each of them says.
+        place: File and place, for messages.
+    """
+    known = {source: verdict for source, verdict in said.items() if verdict is not None}
+    if len(set(known.values())) > 1:
+        words = ", ".join(f"{source} says {'success' if verdict else 'failure'}" for source, verdict in known.items())
+        _log.warning("%s: %s: no verdict", place, words)
+        return None
+    return next(iter(known.values()), None)
+
+
+def _values(value: Any) -> list[Any]:
+    """Return the single values of whatever a file holds."""
     if isinstance(value, np.ndarray):
         value = value.tolist()
-    if isinstance(value, (list, tuple)):
-        found = [verdict_of(item, place) for item in value]
-        return None if not found or None in found else all(found)
+    return [one for item in value for one in _values(item)] if isinstance(value, list | tuple) else [value]
+
+
+def _verdict(value: Any, place: str) -> bool | float | None:
+    """Return what a single value says; a number between 0 and 1 as it is."""
     if isinstance(value, bytes | str):
         word = text_of(value, place).lower()
-        value = _VERDICTS.get(word, word) if word else None
-    if value is None or (isinstance(value, (int, float)) and (np.isnan(value) or value < 0)):
+        try:
+            value = _VERDICTS[word] if word in _VERDICTS else float(word) if word else None
+        except ValueError:
+            value = word
+    if value is None or (isinstance(value, int | float) and (np.isnan(value) or value < 0)):
         return None
-    if isinstance(value, (bool, int, float)) and value in (0, 1):
-        return bool(value)
-    raise FormatError(f"{place} must say True or False, or nothing; it says {value!r}")
+    if not isinstance(value, int | float) or value > 1:
+        raise FormatError(f"{place} must say True or False, or nothing; it says {value!r}")
+    return bool(value) if value in (0, 1) else float(value)
 
 
 def _trimmed(text: str) -> str:

@@ -23,7 +23,7 @@ import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -119,11 +119,32 @@ class VectorMap:
             axis=1,
         ).astype(np.float32)
 
-    def gripper(self, values_ND: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the gripper's number (N,) of vectors (N, D)."""
+    def measured(self, values_ND: NDArray[Any]) -> NDArray[np.float32]:
+        """Return what is judged by its size (N, 7): position, rotation and the gripper.
+
+        Angles and rotation vectors are as they are. Of a quaternion it is the angle that it turns by, and zeros; of a matrix
+        zeros: these have no unit, and are checked when they are converted.
+        """
         if values_ND.shape[1:] != (self.count,):
             raise ValueError(f"vectors of {self.count} numbers were expected, got shape {values_ND.shape}")
-        return np.asarray(self._column(values_ND, "gripper"), np.float64)
+        if self.terms == PLAIN.terms:
+            return np.asarray(values_ND[:, : len(VECTOR)], np.float32)
+        turns = [np.zeros(len(values_ND))] * 3
+        kind = next(targets for targets in ROTATIONS if targets[0] in self.terms)
+        if kind in (EULER, ROTATION_VECTOR):
+            turns = [self._column(values_ND, name) for name in kind]
+        elif kind == QUATERNION:
+            turns[0] = 2 * np.arccos(np.clip(np.abs(self._column(values_ND, "qw")), 0, 1))
+        columns = [self._column(values_ND, name) for name in POSITION]
+        return np.stack([*columns, *turns, self._column(values_ND, "gripper")], axis=1).astype(np.float32)
+
+    def scaled(self, targets: Sequence[str], factor: float) -> VectorMap:
+        """Return a map by which some targets are `factor` times what they are by this one."""
+        terms = {
+            target: replace(term, factor=term.factor * factor, offset=term.offset * factor) if target in targets else term
+            for target, term in self.terms.items()
+        }
+        return replace(self, terms=terms)
 
     def _column(self, values_ND: NDArray[Any], target: str) -> NDArray[Any]:
         term = self.terms[target]

@@ -164,7 +164,7 @@ def make_network(make: Callable[[C], N], config: C, folder: Path) -> N:
                 raise ValueError(f"it describes {size} numbers, and {weights.name} has {weights.stat().st_size} bytes")
         return make(config)
     except (ValueError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
-        raise CheckpointError(f"{where} does not fit its weights: {error}. Restore both files.") from error
+        raise CheckpointError(f"{where} or {weights.name} is damaged: {error}. Restore both files.") from error
 
 
 def _largest(value: Any) -> int:

@@ -11,6 +11,7 @@ from soar.datasets import Mixture, StepArrays, action_statistics, load_arrays, t
 from soar.datasets.image_cache import free_bytes
 from soar.episodes import EpisodeStore
 from soar.episodes.gripper import check_commands
+from soar.episodes.magnitudes import check_magnitudes
 from soar.errors import ConfigError, StoreError
 from soar.policies.lineage import Lineage, git_revision
 from soar.training.config import PolicyTrainingConfig
@@ -134,6 +135,7 @@ def _episodes(
         store, where, cache_bytes=cache_bytes, subgoals=source.imagined_goals > 0, fitter=config.network.fitter
     )
     check_commands(arrays.actions_ND, store.uri)
+    check_magnitudes({"state": arrays.states_ND, "action": arrays.actions_ND}, store.uri)
     return with_instructions(arrays, store.uri) if config.network.conditioning == "language" else arrays
 
 
