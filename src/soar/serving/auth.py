@@ -69,7 +69,9 @@ def choose_token() -> tuple[str, bool]:
     return (given, False) if given else (secrets.token_urlsafe(32), True)
 
 
-class _RefusedError(Exception):
+class RequestRefusedError(Exception):
+    """A request that nothing reads; answered with this status of HTTP."""
+
     def __init__(self, status: int, message: str, headers: list[tuple[bytes, bytes]] | None = None) -> None:
         self.status, self.message, self.headers = status, message, headers or []
 
@@ -92,8 +94,8 @@ class Auth:
             try:
                 self._check_token(scope)
                 if self._requests >= self._config.requests:
-                    raise _RefusedError(503, f"{self._requests} requests are in flight; try again", _AGAIN)
-            except _RefusedError as refused:
+                    raise RequestRefusedError(503, f"{self._requests} requests are in flight; try again", _AGAIN)
+            except RequestRefusedError as refused:
                 await _refuse(send, refused)
                 return
             self._requests += 1
@@ -107,9 +109,9 @@ class Auth:
             try:
                 body = await self._body(scope, receive, booking)
             except NoRoomError as error:
-                await _refuse(send, _RefusedError(503 if error.ever else 413, str(error), _AGAIN if error.ever else []))
+                await _refuse(send, RequestRefusedError(503 if error.ever else 413, str(error), _AGAIN if error.ever else []))
                 return
-            except _RefusedError as refused:
+            except RequestRefusedError as refused:
                 await _refuse(send, refused)
                 return
             await self._work(scope, body, receive, send)
@@ -148,11 +150,11 @@ class Auth:
             return
         given = b"".join(value for name, value in scope["headers"] if name == b"authorization")
         if not hmac.compare_digest(given, b"Bearer " + self._config.token.encode()):
-            raise _RefusedError(401, "a token is needed: Authorization: Bearer TOKEN")
+            raise RequestRefusedError(401, "a token is needed: Authorization: Bearer TOKEN")
 
     async def _body(self, scope: Scope, receive: Receive, booking: Booking) -> bytes:
         config = self._config
-        too_long = _RefusedError(413, f"a request may have {config.bytes} bytes")
+        too_long = RequestRefusedError(413, f"a request may have {config.bytes} bytes")
         booked = 0
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit():
@@ -166,7 +168,7 @@ class Auth:
                 while more:
                     message = await receive()
                     if message["type"] != "http.request":
-                        raise _RefusedError(400, "the request was not complete")
+                        raise RequestRefusedError(400, "the request was not complete")
                     part, more = message.get("body", b""), message.get("more_body", False)
                     if len(body) + len(part) > config.bytes:
                         raise too_long
@@ -176,9 +178,9 @@ class Auth:
                     body += part
                     values, plain = values + values_in(part), plain and part.isascii()
                     if values > config.values:
-                        raise _RefusedError(413, f"a request may have {config.values} values")
+                        raise RequestRefusedError(413, f"a request may have {config.values} values")
         except TimeoutError as error:
-            raise _RefusedError(408, f"the request was not complete after {config.slow_s:g} s") from error
+            raise RequestRefusedError(408, f"the request was not complete after {config.slow_s:g} s") from error
         if not plain:
             booking.add(len(body) * _COPIES)  # one such character makes each of a text four bytes long
         return bytes(body)
@@ -199,7 +201,7 @@ def _closing(send: Send) -> Send:
     return closing
 
 
-async def _refuse(send: Send, refused: _RefusedError) -> None:
+async def _refuse(send: Send, refused: RequestRefusedError) -> None:
     content = json.dumps({"error": {"message": refused.message, "type": "refused"}}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode()), *refused.headers]
     headers += [(b"www-authenticate", b"Bearer")] if refused.status == 401 else []
