@@ -139,8 +139,9 @@ def test_texts_are_utf8_whatever_the_locale(module: Path) -> None:
 
 def test_a_robots_computer_needs_the_core_alone() -> None:
     rooms = ("collect", "robots", "fleet", "remote", "episodes", "datasets", "formats", "tasks", "evaluation", "testing", "cli")
-    # An environment of Gymnasium needs Gymnasium.
+    # An environment of Gymnasium needs Gymnasium, and the computer of a fleet's coordinator what servers need.
     apart = {"soar.robots.gymnasium", "soar.robots.gymnasium_maps", "soar.cli.__main__"}
+    apart |= {"soar.fleet.coordinator", "soar.fleet.running"}
     named = [
         ".".join(("soar", *module.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
         for module in MODULES

@@ -50,6 +50,7 @@ async def chunks(texts: list[str], logprobs: Any, *, endless: bool = False) -> A
             logprobs = None
         if not endless:
             break
+    yield event({**base, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
     yield event({**base, "choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}})
     yield "data: [DONE]\n\n"
 

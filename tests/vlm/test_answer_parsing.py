@@ -19,35 +19,62 @@ from soar.vlm.base import Answer
 from soar.vlm.thoughts import THOUGHT_MARKS, split_thought
 from soar.vlm.token_probability import Token, share_of_yes, side
 
-ANSWERS = {
+SAID = {
+    # yes; no; what may explain either; the same, negated
     "en": (
-        ["Yes", "Yes.", "Yes, it is open.", "The answer is yes.", "Answer: Yes"],
-        ["No", "No.", "No, it is shut.", "Answer: no"],
+        ["Yes", "The answer is yes"],
+        ["No", "The answer is no"],
+        [
+            "it is open",
+            "the red block is still on the wooden table",
+            "there is a spoon in the bowl",
+            "because the lid is on the pot",
+        ],
+        ["it isn't open", "the drawer is not in the bowl", "there is no spoon in the bowl", "it is no longer on the table"],
     ),
-    "de": (["Ja", "Ja, sie ist offen."], ["Nein", "Nein, sie ist zu."]),
-    "fr": (["Oui", "Oui, il est ouvert."], ["Non", "Non, il est fermé."]),
-    "es": (["Sí", "Sí, está abierto."], ["No", "No, está cerrado."]),
-    "it": (["Sì", "Sì, è aperto."], ["No", "No, è chiuso."]),
-    "pt": (["Sim", "Sim, está aberta."], ["Não", "Não, está fechada."]),
-    "nl": (["Ja", "Ja, hij is open."], ["Nee", "Nee, hij is dicht."]),
-    "zh": (["是", "是的,它开着。"], ["不是", "不\uff0c它关着。"]),
-    "ja": (["はい", "はい、開いています。"], ["いいえ", "いいえ、閉まっています。"]),
-    "ko": (["네", "네, 열려 있습니다."], ["아니요", "아니요, 닫혀 있습니다."]),
-    "ru": (["Да", "Да, он открыт."], ["Нет", "Нет, он закрыт."]),
+    "de": (
+        ["Ja", "Die Antwort ist ja"],
+        ["Nein"],
+        ["sie ist offen", "der rote Block liegt in der Schüssel"],
+        ["sie ist nicht offen", "der Block liegt nicht auf dem Tisch"],
+    ),
+    "fr": (
+        ["Oui"],
+        ["Non", "La réponse est non"],
+        ["il est ouvert", "le bloc est dans le bol", "c'est fermé"],
+        ["le tiroir n'est pas ouvert", "il n'y a pas de bloc dans le bol"],
+    ),
+    "es": (["Sí"], ["No"], ["está abierto", "el bloque está en el plato"], ["el bloque no está en el plato"]),
+    "it": (["Sì"], ["No"], ["è aperto", "il blocco si trova nella ciotola"], ["il blocco non è nella ciotola"]),
+    "pt": (["Sim"], ["Não"], ["está aberta", "a colher está no prato"], ["a colher não está na mesa"]),
+    "nl": (["Ja"], ["Nee"], ["hij is open", "het blok ligt in de kom"], ["het blok ligt niet in de kom"]),
+    "zh": (["是的", "答案:是"], ["不是", "否"], ["抽屉是打开的", "勺子在碗里"], ["抽屉没有打开", "勺子不在碗里"]),
+    "ja": (["はい"], ["いいえ"], ["開いています", "ボウルの中にあります"], ["開いていません", "ボウルの中にありません"]),
+    "ko": (["네"], ["아니요"], ["열려 있습니다", "그릇 안에 있습니다"], ["열려 있지 않습니다", "그릇 안에 없습니다"]),
+    "ru": (["Да"], ["Нет", "Ответ: нет"], ["он открыт", "кубик лежит в миске"], ["он не открыт", "кубик не на столе"]),
+}
+ANSWERS = {
+    lang: tuple([*words, *(f"{words[0]}, {why}." for why in reasons), f"{words[0]}."] for words in (yes, no))
+    for lang, (yes, no, reasons, _) in SAID.items()
 }
 HEDGES = {
-    "en": ["probably", "though unlikely", "I think", "not sure", "maybe", "but who knows", "it might be"],
-    "de": ["vielleicht", "aber nur halb", "ich glaube"],
-    "fr": ["peut-être", "mais à peine", "je pense"],
-    "es": ["quizás", "pero poco", "creo"],
-    "it": ["forse", "ma poco", "credo"],
-    "pt": ["talvez", "mas pouco", "acho"],
-    "nl": ["misschien", "maar nauwelijks", "denk ik"],
-    "zh": ["可能", "也许", "不确定"],
-    "ja": ["たぶん", "わかりません", "かもしれません"],
-    "ko": ["아마", "모르겠어요"],
-    "ru": ["возможно", "но не полностью", "не знаю"],
-}
+    "en": [
+        "probably", "though unlikely", "I think", "not sure", "maybe", "but who knows", "it might be", "not visible",
+        "it cannot be told", "too dark", "the view is blocked", "hard to say", "as far as one can see",
+        "the drawer is quasi open", "it is open or so", "apparently it is open", "there is no way to tell",
+        "0.1", "confidence: low",
+    ],
+    "de": ["vielleicht", "aber nur halb", "ich glaube", "nicht erkennbar", "man sieht es nicht", "sie ist wohl offen"],
+    "fr": ["peut-être", "mais à peine", "je pense", "difficile à dire", "on ne voit rien", "il est plutôt ouvert"],
+    "es": ["quizás", "pero poco", "creo", "no se ve", "es difícil de decir", "está casi abierto"],
+    "it": ["forse", "ma poco", "credo", "non si vede", "difficile da dire", "è quasi aperto"],
+    "pt": ["talvez", "mas pouco", "acho", "não dá para ver", "está meio aberta"],
+    "nl": ["misschien", "maar nauwelijks", "denk ik", "moeilijk te zeggen", "hij lijkt open"],
+    "zh": ["可能", "也许", "不确定", "看不清", "被遮住了", "抽屉好像是打开的"],
+    "ja": ["たぶん", "わかりません", "かもしれません", "見えません", "開いているようです"],
+    "ko": ["아마", "모르겠어요", "보이지 않습니다", "열려 있는 것 같습니다"],
+    "ru": ["возможно", "но не полностью", "не знаю", "не видно", "трудно сказать", "он вроде открыт"],
+}  # fmt: skip
 CASES = st.sampled_from(
     [
         (lang, text, yes)
@@ -63,6 +90,18 @@ THOUGHTS = st.lists(
     ),
     max_size=6,
 ).map(" ".join)
+BEFORE = [
+    "Not:\n", "The answer is not:\n", "The answer isn't\n", "It is false that:\n", "Never say\n", "The opposite of\n",
+    "Wrong answer: ", "Maybe? ", "Not sure? ", "Who knows? ", "Is it visible? ", "Is it not open? ",
+    "!", "! ", "¬", "~", "-", "[ ] ", "☐ ", "[x] ", "1/10 ",
+    "p(yes): 0.1\n", "Nicht:\n", "Pas\n", "Non è\n", "并非\n", "Kein\n", "Oh ", "Someone said: ", "The sign says\n",
+    "My guess: ",
+]  # fmt: skip
+HEADINGS = [
+    "Reasoning:\n", "**Thinking**\n", "## Thought process\n", "Analysis: ", "Let me think.\n", "Step by step:\n",
+    "Überlegung:\n", "思考:", "<|thinking|>", "<|analysis|>\n", "<|hmm|>", "<\uff5cplan\uff5c>", "[REASONING_START]",
+    "[THINKING] ", "(thinking) ", "💭 ", "<hmm>",
+]  # fmt: skip
 LAYOUT = st.sampled_from(
     ["{}", "**{}**", "\n\n{}\n", "  {}  ", '"{}"', "({})", "<answer>{}</answer>", "<b>{}</b>", "`{}`", "> {}"]
 )
@@ -72,6 +111,62 @@ LAYOUT = st.sampled_from(
 def test_an_answer_in_any_layout_is_read(case: tuple[str, str, bool], layout: str) -> None:
     _, text, meaning = case
     assert yes_or_no(layout.format(text)) is meaning
+
+
+@given(st.sampled_from(sorted(SAID)), st.booleans(), st.data(), st.sampled_from([", ", ". ", "\n\n", " - ", ": "]))
+def test_an_explanation_may_negate_something_beside_a_no_and_nothing_beside_a_yes(
+    lang: str, means: bool, data: st.DataObject, gap: str
+) -> None:
+    yes, no, reasons, negated = SAID[lang]
+    word = data.draw(st.sampled_from(yes if means else no))
+    parts = data.draw(st.lists(st.sampled_from(reasons + negated), min_size=1, max_size=3))
+    expected = None if means and set(parts) & set(negated) else means
+    assert yes_or_no(gap.join([word, ". ".join(parts)])) is expected
+    assert yes_or_no(". ".join([*parts, word])) is expected
+
+
+@given(CASES, st.sampled_from(BEFORE))
+def test_what_stands_before_an_answer_and_turns_it_round_or_is_not_known_makes_it_undecidable(
+    case: tuple[str, str, bool], before: str
+) -> None:
+    assert yes_or_no(f"{before}{case[1]}") is None
+
+
+@given(CASES, st.sampled_from([*"☐□○¬≠~^%@&=+/|<{?", "0", "7", "60%", "🤷", "🙃", "..", "[ ]", "()"]))
+def test_a_sign_that_is_no_part_of_an_answer_makes_it_undecidable(case: tuple[str, str, bool], sign: str) -> None:
+    _, text, _ = case
+    assert yes_or_no(f"{sign}{text}") is None
+    assert yes_or_no(f"{text} {sign}") is None
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.floats(-1, 2) | st.sampled_from(["yes", "no", "low", "0.3", "not sure"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["reason", "answer"]), inner, max_size=2),
+    max_leaves=3,
+)
+
+
+@given(
+    st.booleans(),
+    st.sampled_from(["prob", "confidence_level", "confident", "is_open", "reasons", "negated", "p", "note"]),
+    _VALUES,
+)
+def test_a_key_of_json_that_is_not_known_or_there_twice_makes_it_undecidable(means: bool, key: str, value: object) -> None:
+    word = "yes" if means else "no"
+    assert yes_or_no(json.dumps({"answer": word, "reason": "The drawer is open.", "confidence": 0.95})) is means
+    assert yes_or_no(json.dumps({"answer": word, key: value})) is None
+    assert yes_or_no(json.dumps({"answer": word, "confidence": value})) in (None, means)
+    assert yes_or_no(json.dumps({"answer": word, "explanation": value})) in (None, means)
+    for first, second in ((word, json.dumps(value)), (json.dumps(value), word)):
+        assert yes_or_no(f'{{"answer": "{first}", "Answer": {json.dumps(second)}}}') is None
+
+
+@given(CASES, THOUGHTS, st.sampled_from(HEADINGS))
+def test_a_thought_under_a_heading_or_a_mark_that_nobody_knows_is_no_answer(
+    case: tuple[str, str, bool], thought: str, heading: str
+) -> None:
+    assert yes_or_no(f"{heading}{case[1]}") is None
+    assert yes_or_no(f"{heading}{thought} {case[1]}") is None
 
 
 @given(CASES, MARKS, THOUGHTS, st.booleans())
@@ -99,8 +194,9 @@ def test_what_was_cut_off_is_undecidable_unless_it_is_one_word(
 ) -> None:
     text = f"{before} {case[1]}"
     cut = text[: data.draw(st.integers(0, len(text)))]
-    reading = read(cut, finish="length")
-    assert reading.verdict is None or len(cut.split()) == 1
+    reading = read(cut, finish=data.draw(st.sampled_from(["length", "max_tokens", "tool_calls", "timeout", "whatever"])))
+    assert reading.verdict is None or (len(cut.split()) == 1 and not cut.strip().endswith((",", ":", "-", ";")))
+    assert read("不是的"[: data.draw(st.integers(0, 3))], finish="length").verdict is None
 
 
 @given(CASES, st.data(), st.sampled_from([", ", ". ", " - ", "; "]), st.booleans())
@@ -287,7 +383,7 @@ def test_every_answer_of_the_shipped_file_is_read_as_it_should_be(kind: str) -> 
 
 
 def test_the_shipped_file_holds_hundreds_of_answers_and_each_once() -> None:
-    assert len(EXAMPLES) >= 400
+    assert len(EXAMPLES) >= 1500
     assert len({repr(example) for example in EXAMPLES}) == len(EXAMPLES)
 
 

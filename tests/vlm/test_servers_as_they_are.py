@@ -31,7 +31,7 @@ def ask(url: str, **changes: Any) -> Answer:
     return opened(url, **changes).answer(IMAGES[:1], ["Is it open?"])[0]
 
 
-def events(*deltas: dict[str, Any], logprobs: Any = None, finish: str = "stop") -> list[dict[str, Any]]:
+def events(*deltas: dict[str, Any], logprobs: Any = None, finish: str | None = "stop") -> list[dict[str, Any]]:
     base = {"id": "x", "object": "chat.completion.chunk", "created": 0, "model": "m"}
     chunks = [
         {**base, "choices": [{"index": 0, "delta": delta, "logprobs": logprobs if i == 0 else None}]}
@@ -105,6 +105,26 @@ def test_an_answer_that_was_cut_off_is_undecidable_and_says_so_and_the_server_is
     assert decide(answer) is None
     assert answer.unreadable
     assert "answer_tokens" in caplog.text or "did not end" in caplog.text
+
+
+def test_a_stream_that_breaks_off_is_no_answer_and_is_asked_for_again() -> None:
+    bodies = [
+        events({"content": "No"}, {"content": ", it"}, finish=None),
+        events({"content": "No"}, finish=None),
+        events({"content": "Yes"}),
+    ]
+    with picky(lambda _: (200, bodies.pop(0))) as (url, asked), fallbacks.heard() as heard:
+        model = opened(url, stream=True)
+        assert [decide(model.answer(IMAGES[:1], ["Is it open?"])[0]) for _ in range(4)] == [None, None, True, True]
+    assert len(asked) == 3
+    assert "ended without a `finish_reason`" in heard[0].detail
+
+
+@pytest.mark.parametrize("finish", ["length", "max_tokens", "tool_calls", "a new reason"])
+def test_a_reason_to_finish_that_is_not_known_to_mean_the_end_counts_as_cut_off(finish: str) -> None:
+    for text, verdict in (("No, it is shut.", None), ("No,", None), ("不", None), ("No.", False)):
+        with picky(lambda _, text=text: (200, completion(text, finish=finish))) as (url, _):
+            assert decide(ask(url)) is verdict
 
 
 def test_a_reply_is_what_follows_the_thought() -> None:

@@ -37,6 +37,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "evaluate": Command("evaluate:Evaluate", "measure a policy in seeded trials"),
     },
     "Robots": {
+        "fleet": Command("fleet:Fleet", "let many robots practise in one run, on one machine or on many"),
         "robot": Command("robot:Robot", "offer a robot of this environment to a SOAR in another one"),
     },
     "Data": {

@@ -16,15 +16,15 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from soar.collect.config import CollectConfig
 from soar.collect.early_success import EarlySuccess, Look
 from soar.collect.listeners import Listeners
 from soar.collect.rollout import Rollout, rollout
 from soar.episodes.filters import quoted
-from soar.episodes.store import EpisodeStore
 from soar.errors import RobotFault
 from soar.event_log import Journal
 from soar.policies.base import Policy
@@ -38,6 +38,31 @@ from soar.types import Episode, Image, Label, Provenance, Scene, Task
 from soar.vlm.answer_parsing import decide
 
 log = logging.getLogger(__name__)
+
+
+class Storage(Protocol):
+    """Where episodes go: an `EpisodeStore`, or what brings them to one."""
+
+    def append(self, episodes: Episode) -> None:
+        """Keep an episode; when this returns it is on disk."""
+        ...
+
+    def episodes(self, where: str | None = None) -> Sequence[Stored]:
+        """Return what is known of the episodes that match."""
+        ...
+
+    def count(self, where: str | None = None) -> int:
+        """Return how many episodes match."""
+        ...
+
+
+class Stored(Protocol):
+    """What a collector asks of an episode that is stored."""
+
+    @property
+    def id(self) -> str:
+        """Unique in the store."""
+        ...
 
 
 class Collector:
@@ -58,6 +83,8 @@ class Collector:
         presence: Finds objects that left the workspace; their tasks are then off limits. None: not asked.
         prepare: Called with the index of an episode before it begins, the arm at home; it may set the table anew.
         listeners: Told what happens.
+        epoch: How often somebody began to drive this robot in a fleet (`soar.fleet.ledger`); ids and seeds of two epochs
+            differ. 0 outside of one.
         truth: The workcell's verdict on a task at the end of an episode, stored beside the detector's and used for
             nothing but measuring it. None outside simulation.
     """
@@ -71,7 +98,7 @@ class Collector:
         subgoal_model: SubgoalModel | None,
         policy: Callable[[int], Policy],
         detector: SuccessDetector,
-        store: EpisodeStore,
+        store: Storage,
         journal: Journal,
         provenance: Provenance,
         config: CollectConfig,
@@ -79,12 +106,13 @@ class Collector:
         prepare: Callable[[int], None] | None = None,
         truth: Callable[[Task], bool | None] | None = None,
         listeners: Listeners | None = None,
+        epoch: int = 0,
     ) -> None:
         self._robot, self._scene, self._proposer = robot, scene, proposer
         self._subgoal_model, self._policy, self._detector = subgoal_model, policy, detector
         self._store, self._journal, self._provenance = store, journal, provenance
         self._config, self._presence, self._prepare, self._truth = config, presence, prepare, truth
-        self._listeners = listeners or Listeners()
+        self._listeners, self._epoch = listeners or Listeners(), epoch
 
     def collected(self) -> int:
         """Return the number of episodes in the store from this run, round and robot."""
@@ -103,7 +131,7 @@ class Collector:
 
     def _id_prefix(self) -> str:
         key = self._provenance
-        return f"{key.run}-{key.round:03d}-{key.robot}-"
+        return f"{key.run}-{key.round:03d}-{key.robot}-" + (f"e{self._epoch}-" if self._epoch else "")
 
     def run(
         self,
@@ -156,7 +184,8 @@ class Collector:
         Raises:
             RobotFault: `unrecoverable`.
         """
-        seed = derive_seed(self._provenance.seed, f"{self._provenance.robot}/{attempt}", index)
+        who = self._provenance.robot + (f"/e{self._epoch}" if self._epoch else "")
+        seed = derive_seed(self._provenance.seed, f"{who}/{attempt}", index)
         faults = faults if faults is not None else []
         try:
             with self._journaled_fallbacks(index):

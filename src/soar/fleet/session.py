@@ -10,17 +10,18 @@ robot is faster, changes nothing.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from soar.collect.collector import Collector
+from soar.collect.collector import Collector, Storage
 from soar.collect.config import CollectConfig, CollectionConfig
 from soar.collect.listeners import Listener, Listeners
 from soar.collect.models import Models, open_subgoals, open_vlm
 from soar.configuration import validate
 from soar.episodes.filters import quoted
+from soar.episodes.schema import EpisodeRecord
 from soar.episodes.store import EpisodeStore
 from soar.errors import RobotFault
 from soar.event_log import Journal
@@ -54,6 +55,7 @@ class SessionConfig:
         round: Number of the round.
         seed: Of everything random.
         config: How it collects.
+        epoch: See `Collector`; 0 outside of a fleet.
     """
 
     models: Models
@@ -67,11 +69,30 @@ class SessionConfig:
     round: int
     seed: int
     config: CollectionConfig
+    epoch: int = 0
 
     @property
     def questions(self) -> Path | None:
         """File of questions that count more than the scene's."""
         return Path(self.config.proposal.questions) if self.config.proposal.questions else None
+
+
+class FleetLink(Protocol):
+    """What a robot of a fleet shares with the others; see `soar.fleet.member`."""
+
+    @property
+    def storage(self) -> Storage:
+        """Where its episodes go."""
+        ...
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the workcell was opened for this session."""
+        ...
+
+    def counts(self) -> tuple[Mapping[str, int], Mapping[str, int]] | None:
+        """Return attempts and judged successes of each task by all robots; None while nobody can tell."""
+        ...
 
 
 def run_session(
@@ -81,6 +102,7 @@ def run_session(
     stopping: Callable[[], bool] = lambda: False,
     on_episode: Callable[[Episode], None] | None = None,
     listeners: Sequence[Listener] = (),
+    fleet: FleetLink | None = None,
 ) -> None:
     """Collect until the store holds the session's episodes.
 
@@ -90,6 +112,7 @@ def run_session(
         stopping: Asked before each episode; True ends the session early.
         on_episode: Called with each episode once it is stored.
         listeners: Told what happens, see `soar.collect.listeners`.
+        fleet: What the robot shares with others: attempts, and the way to the store.
 
     Raises:
         RobotFault: `unrecoverable`.
@@ -99,9 +122,11 @@ def run_session(
     config, proposal = session.config, session.config.proposal
     policy, vlm = load_policy(session.models.policy), open_vlm(session.models.vlm, workcell, session.seed)
     subgoal_model = open_subgoals(session.models.subgoals, workcell) if policy.conditioning == "goal" else None
-    store = EpisodeStore(session.store, mode="open_or_create")
+    store = EpisodeStore(session.store, mode="open_or_create") if fleet is None else fleet.storage
     mine = f"(round = {session.round} AND robot = {quoted(session.robot)})"
-    past = store.episodes(f"run = {quoted(session.run)} AND (round < {session.round} OR {mine})")
+    past: Sequence[EpisodeRecord] = ()
+    if isinstance(store, EpisodeStore):
+        past = store.episodes(f"run = {quoted(session.run)} AND (round < {session.round} OR {mine})")
     detector = SuccessDetector(vlm, config.threshold)
     proposer = open_proposer(
         proposal,
@@ -124,6 +149,8 @@ def run_session(
         return Explorer(policy, config.exploration, action_std=policy.action_std, seed=seed)
 
     def prepare(index: int) -> None:
+        if fleet is not None and (counts := fleet.counts()) is not None:
+            proposer.recount(*counts)
         if config.set_table_every and index > begun and index % config.set_table_every == 0:
             set_table(index)
 
@@ -161,9 +188,11 @@ def run_session(
         prepare=prepare,
         truth=None if truth is None else truth_of,
         listeners=told,
+        epoch=session.epoch,
     )
     begun = collector.next_index()
-    set_table(begun)
+    if fleet is None or fleet.fresh:
+        set_table(begun)
     try:
         collector.run(session.episodes, stopping=stopping, on_episode=on_episode)
     finally:

@@ -71,6 +71,7 @@ class ModelServer:
     Args:
         config: Where it is.
         timeout_s: Of one attempt, unless the configuration says another.
+        token: That it asks for; that of the environment by default.
         clock: Seconds, never going back.
         sleep: Waits so many seconds between attempts.
     """
@@ -80,12 +81,13 @@ class ModelServer:
         config: RemoteConfig,
         timeout_s: float,
         *,
+        token: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.config, self._clock, self._sleep = config, clock, sleep
         self._timeout_s = config.timeout_s or timeout_s
-        token = os.environ.get(config.token_env, "")
+        token = os.environ.get(config.token_env, "") if token is None else token
         if token and not (token.isascii() and token.isprintable()):
             raise ConfigError(
                 f"the token in the environment variable {config.token_env} holds something that no header can carry"
@@ -119,14 +121,19 @@ class ModelServer:
             )
         return about
 
-    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def request(self, method: str, path: str, body: Mapping[str, Any] | bytes | None = None) -> dict[str, Any]:
         """Return the server's answer.
+
+        Args:
+            method: Of HTTP.
+            path: On the server.
+            body: JSON values, or bytes as they are.
 
         Raises:
             ModelServerError: The server refuses.
             ModelAwayError: There is no answer, after all retries.
         """
-        content = None if body is None else json.dumps(body).encode()
+        content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         away = self._next_probe_s is not None
         if self._next_probe_s is not None and self._clock() < self._next_probe_s:
             raise ModelAwayError(f"{self.config.url} did not answer a moment ago")

@@ -26,6 +26,7 @@ refused. The time of a driver's calls is bounded by `soar.robots.driver`, in whi
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,6 +102,8 @@ class SafeRobot:
         self._measured: NDArray[np.float64] | None = None
         self._commanded: _Interval | None = None
         self._last_action: Action = np.zeros(ACTION_DIM, np.float32)
+        self.gate: Callable[[], None] = lambda: None
+        """Called before every motion; what it raises is raised instead of moving."""
 
     @property
     def last_action(self) -> Action:
@@ -145,6 +148,7 @@ class SafeRobot:
             self.observe()
         assert self._measured is not None and self._commanded is not None  # noqa: PT018 - observe() sets both
         safe = self._bound(values, self._measured, self._commanded)
+        self.gate()
         with as_fault("act"):
             executed = self._robot.act(safe)
         if executed is not None:
@@ -164,6 +168,7 @@ class SafeRobot:
         Raises:
             RobotFault: The connection is lost, or the robot is not healthy afterwards.
         """
+        self.gate()
         self.forget()
         with as_fault("home"):
             self._robot.home()
@@ -185,6 +190,7 @@ class SafeRobot:
         Raises:
             RobotFault: It did not help; `unrecoverable` when trying again is pointless.
         """
+        self.gate()
         self.forget()
         with as_fault("recover"):
             self._robot.recover()

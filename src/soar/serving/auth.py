@@ -152,6 +152,10 @@ class Auth:
         if not hmac.compare_digest(given, b"Bearer " + self._config.token.encode()):
             raise RequestRefusedError(401, "a token is needed: Authorization: Bearer TOKEN")
 
+    def _values(self, _scope: Scope) -> int:
+        """Return how many values a request may have."""
+        return self._config.values
+
     async def _body(self, scope: Scope, receive: Receive, booking: Booking) -> bytes:
         config = self._config
         too_long = RequestRefusedError(413, f"a request may have {config.bytes} bytes")
@@ -177,8 +181,8 @@ class Auth:
                         booked += missing
                     body += part
                     values, plain = values + values_in(part), plain and part.isascii()
-                    if values > config.values:
-                        raise RequestRefusedError(413, f"a request may have {config.values} values")
+                    if values > self._values(scope):
+                        raise RequestRefusedError(413, f"a request may have {self._values(scope)} values")
         except TimeoutError as error:
             raise RequestRefusedError(408, f"the request was not complete after {config.slow_s:g} s") from error
         if not plain:

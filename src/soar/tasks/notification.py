@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 import httpx2
 
@@ -30,29 +31,41 @@ class MissingObjectWebhook:
 
     def __init__(self, url: str, robot: str, wait_s: float = 5.0) -> None:
         self._url, self._robot, self._wait_s = url, robot, wait_s
-        self._stop = threading.Event()
         self._sending: list[threading.Thread] = []
 
     def __call__(self, name: str) -> None:
         """Send one message, aside."""
         log.warning("%s: %s is missing from the table; its tasks are off limits until it is back", self._robot, name)
         text = f"{self._robot}: the {name} is missing from the table. Its tasks are off limits until somebody puts it back."
-        thread = threading.Thread(target=self._send, args=(text,), daemon=True)
+        thread = tell_person(self._url, text, self._wait_s)
         self._sending = [*(other for other in self._sending if other.is_alive()), thread]
-        thread.start()
 
     def flush(self) -> None:
         """Wait until all messages are sent or given up."""
         for thread in self._sending:
             thread.join()
 
-    def _send(self, text: str) -> None:
-        for attempt in range(1, _TRIES + 1):
-            try:
-                with open_client(self._url, _TIMEOUT_S, _REPLY) as client:
-                    client.post(self._url, json={"text": text}).raise_for_status()
-                    return
-            except (httpx2.HTTPError, httpx2.StreamError, ConfigError, ValueError) as error:
-                log.warning("the webhook did not take the message (%s), try %d of %d", error, attempt, _TRIES)
-                if attempt < _TRIES:
-                    self._stop.wait(self._wait_s * 2 ** (attempt - 1))
+
+def tell_person(url: str, text: str, wait_s: float = 5.0) -> threading.Thread:
+    """Send one message to a webhook, aside; returns the thread that does it.
+
+    Args:
+        url: Of the webhook.
+        text: For a person.
+        wait_s: Before the second try; doubled before each further one.
+    """
+    thread = threading.Thread(target=_send, args=(url, text, wait_s), daemon=True)
+    thread.start()
+    return thread
+
+
+def _send(url: str, text: str, wait_s: float) -> None:
+    for attempt in range(1, _TRIES + 1):
+        try:
+            with open_client(url, _TIMEOUT_S, _REPLY) as client:
+                client.post(url, json={"text": text}).raise_for_status()
+                return
+        except (httpx2.HTTPError, httpx2.StreamError, ConfigError, ValueError) as error:
+            log.warning("the webhook did not take the message (%s), try %d of %d", error, attempt, _TRIES)
+            if attempt < _TRIES:
+                time.sleep(wait_s * 2 ** (attempt - 1))

@@ -7,7 +7,7 @@ that restarts passes those in and goes on as if it had never stopped.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from soar.errors import ConfigError, UnknownNameError
@@ -174,6 +174,10 @@ class TaskProposer:
             if self._detector.detect(image_HWC, self._tasks[chosen]).success is not True:
                 return chosen, vetoed
             vetoed = (*vetoed, chosen)
+
+    def recount(self, attempts: Mapping[str, int], successes: Mapping[str, int]) -> None:
+        """Take over how often each task was attempted, and judged a success, by all robots of a fleet."""
+        self._past, self._past_successes = Counter(attempts), Counter(successes)
 
     def record(self, task: Task, success: bool | None = None) -> None:
         """Count one attempt at a task; an episode that a fault ended does not count.

@@ -18,7 +18,7 @@ from typing import Any
 
 from openai.types.chat import ChatCompletion
 
-from soar.vlm.answer_parsing import CUT_OFF
+from soar.vlm.answer_parsing import is_whole
 from soar.vlm.token_probability import Token
 
 MOST_TOKENS = 10_000_000
@@ -90,7 +90,7 @@ def read_completion(response: Any) -> Said:
     said.add(message, choice)
     said.count(getattr(response, "usage", None))
     worded = isinstance(getattr(message, "content", None), (str, list))
-    if not (worded or said.thought or said.refusal or said.finish in CUT_OFF):
+    if not (worded or said.thought or said.refusal or not is_whole(said.finish)):
         raise ValueError("the answer has no text")
     return said
 

@@ -12,6 +12,7 @@ out, lost connection), with back-off and jitter, and waits as long as Retry-Afte
     a field that the server does not take    asked again without it, from then on too (`soar.vlm.chat_dialect`)
     cut off, or nothing but a thought        undecidable, and a warning that names `answer_tokens`
     a redirect                               an error: no picture is sent on to another address
+    a stream that breaks off                 no answer, as if the server were away
     "I see no image"                         undecidable, never remembered; told once to who listens: the set-up is wrong
     the cap on calls or tokens               BudgetError
 
@@ -40,7 +41,7 @@ from soar.remote.fallbacks import fell_back
 from soar.remote.transport import ReplyLimits, open_client
 from soar.remote.wire import plain
 from soar.types import Image
-from soar.vlm.answer_parsing import CUT_OFF, SHOWN_NOTHING, VERSION, Reading, read
+from soar.vlm.answer_parsing import FILTERED, SHOWN_NOTHING, VERSION, Reading, is_whole, read
 from soar.vlm.base import Answer
 from soar.vlm.chat_dialect import Dialect, hint, hopeless, quoted, short
 from soar.vlm.completions import Said, ServerSaidError, error_in, read_completion
@@ -251,15 +252,15 @@ class OpenAIModel:
 
     def _read(self, said: Said, *, yes_no: bool) -> Answer:
         text, tokens, marks = plain(said.text, _LONGEST), self.config.answer_tokens, self.config.thought_marks
-        cut = said.finish in CUT_OFF or (not text.strip() and said.made >= tokens)
-        if cut and not text.strip():
-            why = f"cut off at answer_tokens ({tokens}) " + (
+        cut = not is_whole(said.finish) or (not text.strip() and said.made >= tokens)
+        if not text.strip() and said.refusal:
+            return Answer(text=plain(said.refusal, _LONGEST), unreadable="the model refuses to answer")
+        if cut and not text.strip() and said.finish != FILTERED:
+            why = f"cut off at answer_tokens ({tokens}; the server says {said.finish or 'nothing'!r}) " + (
                 "while it was still thinking" if said.thought else "before it said anything"
             )
             self._tell_once("cut off", f"{why}. Raise `answer_tokens`; a model that thinks aloud needs thousands")
             return Answer(text="", unreadable=why)
-        if not text.strip() and said.refusal:
-            return Answer(text=plain(said.refusal, _LONGEST), unreadable="the model refuses to answer")
         if not yes_no:
             split = split_thought(text, marks)
             if split.unfinished:
@@ -302,8 +303,10 @@ class OpenAIModel:
                     said.add(choice.delta, choice)
                 said.count(chunk.usage)
                 if len(said.text) > _LONGEST or len(said.thought) > _LONGEST * 10:
-                    said.finish = CUT_OFF[0]
+                    said.finish = "length"
                     break
+        if said.finish is None and said.text:
+            raise ValueError("the stream ended without a `finish_reason`: it broke off. `stream: false` does not need one")
         if not (said.text or said.spent or (any_choice and (said.thought or said.refusal or said.finish))):
             raise ValueError("the stream held no answer")
         return said

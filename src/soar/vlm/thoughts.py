@@ -3,8 +3,8 @@
 <think> … </think> No                    No
 … </think> No                            No: the prompt's template had opened the thought
 <think> …                                nothing: the thought did not end
-<observation> … </observation> No        No: whatever is in tags that nobody knows is no answer
-<observation> …                          nothing, for the same reason
+<plan> …                                 nothing, for the same reason
+<hmm> …, <confidence> … </confidence> No  nothing: a tag that nobody knows may be a thought, or turn an answer round
 … No                                     all of it; a thought without marks can only be told by being cut off
 """
 
@@ -16,26 +16,23 @@ from dataclasses import dataclass
 
 Marks = tuple[str, str]
 """Where a thought begins, and where it ends."""
-_TAGS = [
-    "think",
-    "thinking",
-    "thought",
-    "thoughts",
-    "reason",
-    "reasoning",
-    "reflection",
-    "scratchpad",
-    "analysis",
-    "seed:think",
-    "cot",
-]
+_NAMES = (
+    *("think", "thinking", "thought", "thoughts", "reason", "reasoning", "reflection", "scratchpad", "analysis", "cot"),
+    *("observation", "observations", "summary", "caption", "description", "plan", "steps"),
+)
+_STYLES: tuple[Marks, ...] = (
+    ("<{}>", "</{}>"),
+    ("[{}]", "[/{}]"),
+    ("<|{}|>", "<|/{}|>"),
+    ("<|{}_start|>", "<|{}_end|>"),
+    ("<|start_{}|>", "<|end_{}|>"),
+    ("<|begin_of_{}|>", "<|end_of_{}|>"),
+    ("[{}_start]", "[{}_end]"),
+    ("◁{}▷", "◁/{}▷"),
+)
 THOUGHT_MARKS: tuple[Marks, ...] = (
-    *((f"<{tag}>", f"</{tag}>") for tag in _TAGS),
-    *((f"[{tag}]", f"[/{tag}]") for tag in ("think", "thinking", "reasoning")),
-    ("◁think▷", "◁/think▷"),
-    ("<|think|>", "<|/think|>"),
-    ("<|begin_of_thought|>", "<|end_of_thought|>"),
-    ("<|start_thinking|>", "<|end_thinking|>"),
+    *((begin.format(name), end.format(name)) for begin, end in _STYLES for name in _NAMES),
+    ("<seed:think>", "</seed:think>"),
     ("<|inner_prefix|>", "<|inner_suffix|>"),
     ("<|channel|>analysis", "<|channel|>final<|message|>"),
     ("<|channel|>commentary", "<|channel|>final<|message|>"),
@@ -45,19 +42,25 @@ THOUGHT_MARKS: tuple[Marks, ...] = (
 )
 """Of the models that there are; upper and lower case are the same."""
 _INLINE = re.compile(
-    r"</?(?:b|i|u|em|strong|span|code|mark|sub|sup|small|font|ins|kbd|q|hl|big|tt|a)(?:\s[^<>]*)?>"
-    r"|\[/?(?:b|i|u|em|strong|code|quote|color|size)(?:=[^\]]*)?\]",
+    r"</?(?:b|i|u|em|strong|span|code|mark|sub|sup|small|font|ins|kbd|q|hl|big|tt|a)>|\[/?(?:b|i|u|em|strong|code|quote)\]",
     re.IGNORECASE,
 )
 _BLOCK = re.compile(
     r"</?(?:p|br|hr|div|pre|h[1-6]|ul|ol|li|center|answer|final|final_answer|finalanswer|conclusion|response|output|result|solution"
-    r"|verdict|judge?ment|boxed)(?:\s[^<>]*)?/?>",
+    r"|verdict|judge?ment|boxed)\s*/?>",
     re.IGNORECASE,
 )
-_TAG = re.compile(r"<(/?)([^\W\d][\w:.-]*)(?:\s[^<>]*)?>|\[(/)([a-z_]+)\]", re.IGNORECASE)
 _SPECIAL = re.compile(
-    r"<\|[^<>|]*\|>|<\uff5c[^<>\uff5c]*\uff5c>|</?s>|<(?:eos|bos|pad|end_of_turn|end_of_utterance|start_of_turn)>|\[/?INST\]"
+    r"<[|\uff5c](?:im_start|im_end|start|end|message|return|end_?of_?text|begin_of_text|(?:start|end)_header_id|eot|eot_id|eom_id"
+    r"|(?:begin|end)_of_box|(?:begin|end)\u2581of\u2581sentence|(?:start|end)_of_turn(?:_token)?|bos|eos|pad|endofprompt|assistant)"
+    r"[|\uff5c]>|</?s>|<(?:eos|bos|pad|end_of_turn|end_of_utterance|start_of_turn)>|\[/INST\]",
+    re.IGNORECASE,
 )
+"""Tokens that end, begin or frame an answer."""
+_MARK = re.compile(
+    r"</?[^\W\d][\w:.-]*(?:\s[^<>]*)?/?>|<[|\uff5c][^<>]{1,40}>|\[/?(?!(?:yes|no)\b)[a-z]+(?:_[a-z]+)+\]", re.IGNORECASE
+)
+"""Any other tag or token: it may begin a thought, or say something of the answer."""
 _GLUED = re.compile(r"\s*analysis(?=[A-Z\"'(])")
 _GLUED_END = "assistantfinal"
 
@@ -105,18 +108,9 @@ def split_thought(text: str, marks: Iterable[Marks] = ()) -> Split:
 
 
 def without_tags(text: str) -> tuple[str, str]:
-    """Return a text without layout, special tokens and what is in foreign tags; and the first foreign tag that has no end."""
+    """Return a text without layout and the tokens that frame an answer; and the first tag or token that is not known."""
     text = _SPECIAL.sub("\n", _BLOCK.sub("\n", _INLINE.sub("", text)))
-    while match := _TAG.search(text):
-        name = match[2] or match[4]
-        if match[1] or match[3]:  # an end without a beginning: what is before it belongs to it
-            text = text[match.end() :]
-            continue
-        end = re.search(rf"</{re.escape(name)}\s*>", text[match.end() :], re.IGNORECASE)
-        if end is None:
-            return "", match[0]
-        text = text[: match.start()] + "\n" + text[match.end() + end.end() :]
-    return text, ""
+    return ("", mark[0]) if (mark := _MARK.search(text)) else (text, "")
 
 
 def _lower(text: str) -> str:

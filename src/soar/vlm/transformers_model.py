@@ -22,7 +22,7 @@ from soar.errors import CheckpointError, ConfigError
 from soar.nn.devices import usable_device
 from soar.remote.fallbacks import fell_back
 from soar.types import Image
-from soar.vlm.answer_parsing import CUT_OFF, SHOWN_NOTHING, Reading, read
+from soar.vlm.answer_parsing import SHOWN_NOTHING, Reading, read
 from soar.vlm.base import Answer
 from soar.vlm.thoughts import THOUGHT_MARKS, Marks, split_thought
 from soar.vlm.token_probability import Token, side
@@ -127,7 +127,7 @@ class TransformersModel:
         answers = []
         for made in self._generate(prompts, images, self.config.answer_tokens):
             text = "".join(token.text for token in made.tokens)
-            reading = read(text, made.tokens, finish=CUT_OFF[0] if made.cut else None, marks=self.config.thought_marks)
+            reading = read(text, made.tokens, finish="length" if made.cut else None, marks=self.config.thought_marks)
             self._tell(reading, cut=made.cut)
             answers.append(reading.answer())
         return answers

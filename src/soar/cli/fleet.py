@@ -1,0 +1,284 @@
+"""`soar fleet`: several robots in one run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from soar.fleet.supervision import RobotStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class Up:
+    """Let all robots of a fleet practise: start those that stand here, wait for those that join, until all episodes are there.
+
+    Ctrl-C lets each robot end its episode; a second one stops them at once. The same command resumes.
+
+    Example: soar fleet up lab.yaml --run runs/monday
+    """
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """The fleet's YAML file (docs/fleet.md)."""
+    run_folder: Annotated[Path, tyro.conf.arg(name="run")]
+    """Folder of the run: RUN/episodes is the dataset of all robots, RUN/events.jsonl the journal."""
+    episodes: int | None = None
+    """How many there shall be in the end; the file's number by default."""
+    round: int = 0
+    """Number of the round."""
+    host: str = "127.0.0.1"
+    """Address to listen on. By default only this machine's robots can join; 0.0.0.0 lets others, who need SOAR_TOKEN."""
+    port: int = 0
+    """Port to listen on; 0 for any that is free."""
+    robot_token_env: str = ""
+    """Environment variable of a token that may drive robots and nothing else."""
+    viewer_token_env: str = ""
+    """Environment variable of a token that may look and nothing else."""
+
+    def run(self) -> None:
+        """Run it."""
+        import os
+        import sys
+
+        from soar.cli.flags import changed, opening
+        from soar.cli.progress import progress_bars
+        from soar.cli.tables import say
+        from soar.errors import ConfigError
+        from soar.fleet.config import load_fleet
+        from soar.fleet.coordinator import Tokens
+        from soar.fleet.running import fleet_token, run_fleet
+        from soar.serving.server import LOOPBACK
+
+        config = changed(load_fleet(self.file), episodes=self.episodes)
+        if self.host != LOOPBACK and not os.environ.get("SOAR_TOKEN"):
+            raise ConfigError(
+                f"--host {self.host} lets other machines in, and a fleet without a token does not: put one of at least 16 "
+                "characters into SOAR_TOKEN here and on the robots' computers"
+            )
+        roles = {role: os.environ.get(name, "") for role, name in self._roles().items() if name}
+        if empty := [role for role, token in roles.items() if not token]:
+            raise ConfigError(f"--{empty[0]}-token-env {self._roles()[empty[0]]}: that environment variable is not set")
+        opening(f"{len(config.robots)} robots", config.models.policy or "the base policy")
+
+        def on_ready(url: str) -> None:
+            joining = [name for name, robot in config.robots.items() if robot.at == "join"]
+            sys.stderr.write(f"The coordinator listens at {url}; `soar fleet status {self.run_folder}` asks it.\n")
+            for name in joining:
+                sys.stderr.write(f"  on the computer of {name}: SOAR_TOKEN=… soar fleet join {url} --robot {name}\n")
+
+        with progress_bars() as report:
+            count = run_fleet(
+                config,
+                self.run_folder,
+                host=self.host,
+                port=self.port,
+                round=self.round,
+                tokens=Tokens(operator=fleet_token(self.run_folder), **roles),
+                on_ready=on_ready,
+                on_tick=lambda done, total, robots: report("episodes", min(done, total), total, _phases(robots)),
+            )
+        say(f"{count} episodes of round {self.round} in {self.run_folder / 'episodes'}; `soar data stats` counts them.")
+
+    def _roles(self) -> dict[str, str]:
+        return {"robot": self.robot_token_env, "viewer": self.viewer_token_env}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Join:
+    """Drive one robot of a fleet from this computer, until the fleet is told to stop.
+
+    The process goes on by itself when the coordinator is away: episodes wait on this computer's disk and are delivered later,
+    and when the lease ends the arm is left safe. SOAR_TOKEN holds the fleet's token.
+
+    Example: soar fleet join http://10.0.0.5:8130 --robot bench-2 --workcell bench-2.yaml
+    """
+
+    url: Annotated[str, tyro.conf.Positional]
+    """Address of the coordinator, as `soar fleet up` shows it."""
+    robot: str
+    """Name of the robot in the fleet's file."""
+    workcell: str = ""
+    """Its workcell's name or YAML file on this computer; what the fleet's file says by default."""
+    spool: Path = Path("soar-spool")
+    """Folder for episodes that wait to be delivered."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.fleet.member import run_member
+
+        run_member(self.url, self.robot, workcell=self.workcell, spool=self.spool)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asking:
+    run_name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(name="run")]
+    """Folder of the run, or address of its coordinator (with the token in SOAR_TOKEN)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status(_Asking):
+    """Show what each robot of a fleet does.
+
+    Example: soar fleet status runs/monday
+    """
+
+    json: bool = False
+    """Print JSON instead of a table."""
+
+    def run(self) -> None:
+        """Run it."""
+        import json
+
+        from soar.cli.tables import say
+        from soar.fleet.asking import ask
+
+        state = ask(self.run_name, "GET", "/v1/status")
+        if self.json:
+            say(json.dumps(state, indent=1))
+        else:
+            _print(state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Order(_Asking):
+    robot: tuple[str, ...] = ()
+    """Which robots; all by default."""
+
+    def _order(self, do: Literal["pause", "resume", "stop"]) -> None:
+        from soar.fleet.asking import ask
+
+        _print(ask(self.run_name, "POST", "/v1/orders", {"do": do, "robots": list(self.robot)}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pause(_Order):
+    """Let robots pause after the episode that they are at.
+
+    Example: soar fleet pause runs/monday --robot bench-1
+    """
+
+    def run(self) -> None:
+        """Run it."""
+        self._order("pause")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resume(_Order):
+    """Let robots go on: those that pause, that wait for a person, and that were stopped.
+
+    Example: soar fleet resume runs/monday --robot bench-1
+    """
+
+    def run(self) -> None:
+        """Run it."""
+        self._order("resume")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop(_Order):
+    """Stop robots at once, in the middle of an episode, which is dropped; without --robot the fleet ends.
+
+    A robot obeys within a second or two. For less, use the arm's own emergency stop.
+
+    Example: soar fleet stop runs/monday
+    """
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.errors import ModelServerError
+        from soar.fleet.asking import stop_processes
+
+        try:
+            self._order("stop")
+        except ModelServerError:
+            # A coordinator that does not answer must not keep anybody from stopping the robots of this computer.
+            if not self.robot and (stopped := stop_processes(Path(self.run_name))):
+                from soar.cli.tables import say
+
+                say(f"The coordinator does not answer; {stopped} robot processes of this computer were ended.")
+                return
+            raise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logs:
+    """Show what the processes of a fleet's robots said last.
+
+    Example: soar fleet logs runs/monday --robot bench-1
+    """
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")]
+    """Folder of the run."""
+    robot: tuple[str, ...] = ()
+    """Which robots; all by default."""
+    lines: int = 20
+    """How many lines of each."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.cli.tables import say
+        from soar.errors import UnknownNameError
+
+        logs = {path.stem: path for path in sorted((self.run_folder / "logs").glob("*.log"))}
+        for name in self.robot or logs:
+            if name not in logs:
+                raise UnknownNameError("robot", name, logs, f"{self.run_folder / 'logs'} has their logs.")
+            said = logs[name].read_bytes().decode(errors="replace").splitlines()[-self.lines :]
+            say(f"{name}:")
+            for line in said:
+                say(f"  {line}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fleet:
+    """Let many robots practise in one run, on this machine or on many, with one coordinator (docs/fleet.md).
+
+    Example: soar fleet up lab.yaml --run runs/monday
+    """
+
+    command: (
+        Annotated[Up, tyro.conf.subcommand("up")]
+        | Annotated[Join, tyro.conf.subcommand("join")]
+        | Annotated[Status, tyro.conf.subcommand("status")]
+        | Annotated[Pause, tyro.conf.subcommand("pause")]
+        | Annotated[Resume, tyro.conf.subcommand("resume")]
+        | Annotated[Stop, tyro.conf.subcommand("stop")]
+        | Annotated[Logs, tyro.conf.subcommand("logs")]
+    )
+
+    def run(self) -> None:
+        """Run it."""
+        self.command.run()
+
+
+def _phases(robots: list[RobotStatus]) -> str:
+    counts = Counter(robot.phase for robot in robots)
+    return ", ".join(f"{count} {phase}" for phase, count in counts.most_common())
+
+
+def _print(state: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=f"{state['name']}: {state['episodes']} of {state['wanted']} episodes of {state['run']}", box=None)
+    for column in ("robot", "does", "for", "task", "stored", "judged", "faults", "restarts", ""):
+        table.add_column(column)
+    for robot in state["robots"]:
+        cells = (
+            robot["name"],
+            robot["phase"],
+            f"{robot['seconds'].get(robot['phase'], 0):.0f} s",
+            robot["instruction"],
+            str(robot["stored"]),
+            f"{robot['successes']}/{robot['episodes']}",
+            str(sum(robot["faults"].values())),
+            str(robot["restarts"]),
+            robot["detail"],
+        )
+        table.add_row(*(Text(cell) for cell in cells))
+    Console().print(table)

@@ -1,0 +1,74 @@
+"""Asking the coordinator of a run that goes on, by the run's folder or by its address; and stopping robots without one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from soar.errors import ConfigError, ModelServerError, SoarError
+from soar.fleet.link import Coordinator
+from soar.fleet.member import robot_process
+from soar.remote.client import RemoteConfig
+from soar.remote.wire import TOKEN
+
+ADDRESS, TOKEN_FILE = "fleet.json", "token"
+"""In a run's folder: where the coordinator listens, and the token that it made."""
+
+
+def read_token(run: Path) -> str:
+    """Return the token of a run that goes on on this computer.
+
+    Raises:
+        SoarError: It cannot be read.
+    """
+    if given := os.environ.get(TOKEN):
+        return given
+    try:
+        return (run / TOKEN_FILE).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SoarError(
+            f"{run / 'token'}: cannot be read ({error.strerror}). Put the fleet's token into the environment variable {TOKEN}."
+        ) from error
+
+
+def ask(run: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Ask the coordinator of a run, by its folder or its address.
+
+    Raises:
+        ConfigError: No coordinator runs there.
+        ModelServerError: It refuses, or does not answer.
+    """
+    if run.startswith(("http://", "https://")):
+        return Coordinator(RemoteConfig(url=run, retries=0), 10.0).request(method, path, body)
+    folder = Path(run)
+    try:
+        there = json.loads((folder / ADDRESS).read_text(encoding="utf-8"))
+        url = str(there["url"])
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"no fleet runs in {folder}: start it with `soar fleet up FILE --run {folder}`, or name its address"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{folder / 'fleet.json'}: cannot be read ({error}); it is made by `soar fleet up`") from error
+    try:
+        config = RemoteConfig(url=url, retries=0)
+        return Coordinator(config, 10.0, token=read_token(folder)).request(method, path, body)
+    except ModelServerError as error:
+        raise ModelServerError(f"{error} Is the coordinator of {folder} alive (process {there.get('pid')})?") from error
+
+
+def stop_processes(run: Path) -> int:
+    """End the processes of the robots that stand here, without a coordinator; returns how many there were.
+
+    Each leaves its arm safe as it does for any SIGTERM.
+    """
+    stopped = 0
+    for folder in sorted((run / "spool").glob("*")):
+        pid = robot_process(folder.name)
+        if pid is not None:
+            os.kill(pid, signal.SIGTERM)
+            stopped += 1
+    return stopped

@@ -1,0 +1,304 @@
+"""The coordinator of a fleet behind HTTP: JSON and Arrow in, JSON out; a role for each token.
+
+    robot      POST /v1/acquire │ beat │ counts │ release, /v1/commit/ROBOT/EPOCH
+    operator   POST /v1/orders {do: pause │ resume │ stop, robots: […]}, and what robots and viewers may
+    viewer     GET /v1/status, /metrics
+    anybody    GET /health
+
+A request that is too long is refused before it is read, one that says nonsense with 422, one of an old epoch with 409.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from soar.collect.config import CollectionConfig
+from soar.collect.models import Models
+from soar.errors import ConfigError, SoarError, StoreError, UnknownNameError
+from soar.event_log import Journal
+from soar.fleet.config import FleetConfig
+from soar.fleet.episode_bytes import unpack_episodes
+from soar.fleet.launching import RobotProcesses
+from soar.fleet.ledger import Holder, Ledger, LedgerRefusedError
+from soar.fleet.link import PROTOCOL
+from soar.fleet.supervision import Supervisor
+from soar.fleet.telemetry import CONTENT_TYPE, metrics
+from soar.serving.application import problem
+from soar.serving.auth import HEALTH, App, Auth, AuthConfig, RequestRefusedError, Scope
+
+Role = Literal["robot", "operator", "viewer"]
+REQUEST_MB = 64
+"""Longest request: an episode of many large pictures [MB]."""
+_MAY: dict[str, tuple[Role, ...]] = {
+    "/v1/orders": ("operator",),
+    "/v1/status": ("operator", "viewer"),
+    "/metrics": ("operator", "viewer"),
+}
+_COMMIT = "/v1/commit/"
+_EPISODES = 8
+_Name = Field(max_length=80)
+_Text = Field(default="", max_length=2000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Which token may do what.
+
+    Attributes:
+        operator: May do all.
+        robot: Drives robots; None: only the operator's token does.
+        viewer: Looks; None: only the operator's token does.
+    """
+
+    operator: str
+    robot: str | None = None
+    viewer: str | None = None
+
+    def __post_init__(self) -> None:
+        given = [token for token in (self.operator, self.robot, self.viewer) if token is not None]
+        for token in given:
+            AuthConfig(token=token, bytes=1)  # refuses tokens that are none
+        if len(set(given)) != len(given):
+            raise ConfigError("fleet: two roles have one token; give each its own")
+
+    def role(self, given: bytes) -> Role | None:
+        """Return what the bearer of an Authorization header may be, None for a stranger."""
+        for role, token in (("operator", self.operator), ("robot", self.robot), ("viewer", self.viewer)):
+            if token is not None and hmac.compare_digest(given, b"Bearer " + token.encode()):
+                return role  # type: ignore[return-value]
+        return None
+
+
+class _Auth(Auth):
+    """Knows several tokens."""
+
+    def __init__(self, app: App, tokens: Tokens) -> None:
+        super().__init__(app, AuthConfig(token=tokens.operator, bytes=REQUEST_MB * 2**20))
+        self._tokens = tokens
+
+    def _check_token(self, scope: Scope) -> None:
+        given = b"".join(value for name, value in scope["headers"] if name == b"authorization")
+        role = self._tokens.role(given)
+        if role is None:
+            super()._check_token(scope)
+            return
+        if role not in _MAY.get(scope["path"], ("operator", "robot")):
+            raise RequestRefusedError(403, f"a {role}'s token may not do that")
+
+
+    def _values(self, scope: Scope) -> int:
+        # Episodes come as Arrow, in which the marks that separate JSON's values mean nothing.
+        return REQUEST_MB * 2**20 if scope["path"].startswith(_COMMIT) else super()._values(scope)
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Holder(_Body):
+    host: str = _Name
+    pid: int
+    nonce: str = _Name
+
+
+class _Acquire(_Body):
+    protocol: int
+    robot: str = _Name
+    holder: _Holder
+    has_lock: bool = False
+
+
+class _Beat(_Body):
+    robot: str = _Name
+    epoch: int
+    phase: str = _Name
+    scene: str = _Text
+    instruction: str = _Text
+    detail: str = _Text
+    policy: str = _Text
+    events: list[dict[str, Any]] = Field(default=[], max_length=1000)
+
+
+class _Counts(_Body):
+    robot: str = _Name
+    scene: str = _Text
+
+
+class _Release(_Body):
+    robot: str = _Name
+    epoch: int
+
+
+class _Orders(_Body):
+    do: Literal["pause", "resume", "stop"]
+    robots: list[str] = Field(default=[], max_length=10_000)
+
+
+@dataclass(slots=True, kw_only=True)
+class Fleet:
+    """What a coordinator holds.
+
+    Attributes:
+        config: The fleet's file.
+        collection: How its robots collect.
+        models: Of all robots.
+        ledger: Who drives what, and what is stored.
+        supervisor: How robots are.
+        journal: Of the run.
+        processes: Of the robots that stand here; None before the address is known.
+        policy: That robots are to collect with now; empty for that of `models`.
+    """
+
+    config: FleetConfig
+    collection: CollectionConfig
+    models: Models
+    ledger: Ledger
+    supervisor: Supervisor
+    journal: Journal
+    processes: RobotProcesses | None = None
+    policy: str = ""
+
+    def state(self) -> dict[str, Any]:
+        """Return how the fleet is, JSON-able."""
+        stored = self.ledger.stored
+        robots = [
+            asdict(status)
+            | {
+                "stored": stored[status.name],
+                "epoch": self.ledger.epoch(status.name),
+                "driven_by": str(self.ledger.held(status.name) or ""),
+                "restarts": self.processes.restarts(status.name) if self.processes is not None else 0,
+            }
+            for status in self.supervisor.status()
+        ]
+        return {"name": self.config.name, "run": self.ledger.run, "round": self.ledger.round, "robots": robots} | {
+            "episodes": self.ledger.total(),
+            "wanted": self.config.episodes,
+        }
+
+
+def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
+    """Return the application of a fleet's coordinator."""
+    app = FastAPI(title="soar fleet", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get(HEALTH)
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.post("/v1/acquire")
+    def acquire(body: _Acquire) -> dict[str, Any]:
+        if body.protocol != PROTOCOL:
+            raise HTTPException(409, f"protocol {body.protocol} is spoken there, {PROTOCOL} here: update one of them")
+        epoch = fleet.ledger.acquire(body.robot, Holder(**body.holder.model_dump()), has_lock=body.has_lock)
+        fleet.journal.append("epoch", robot=body.robot, epoch=epoch, host=body.holder.host, pid=body.holder.pid)
+        config = fleet.config
+        return {
+            "epoch": epoch,
+            "lease_s": config.lease_s,
+            "run": fleet.ledger.run,
+            "round": fleet.ledger.round,
+            "seed": config.seed,
+            "spool_mb": config.spool_mb,
+            "workcell": config.robots[body.robot].workcell,
+            "models": asdict(fleet.models),
+            "collection": asdict(fleet.collection),
+        }
+
+    @app.post("/v1/beat")
+    def beat(body: _Beat) -> dict[str, Any]:
+        doing = (body.scene, body.instruction) if body.instruction else None
+        fleet.ledger.renew(body.robot, body.epoch, doing)
+        for event in body.events:
+            if event.get("kind") != "episode":
+                fleet.journal.append(str(event.get("kind"))[:40], **_journaled(event), robot=body.robot)
+        return fleet.supervisor.hear(body.robot, body.model_dump()) | {"policy": fleet.policy}
+
+    @app.post("/v1/counts")
+    def counts(body: _Counts) -> dict[str, Any]:
+        attempts, successes = fleet.ledger.counts(body.scene, body.robot)
+        return {"attempts": attempts, "successes": successes}
+
+    @app.post("/v1/release")
+    def release(body: _Release) -> dict[str, Any]:
+        fleet.ledger.release(body.robot, body.epoch)
+        return {}
+
+    @app.post("/v1/commit/{robot}/{epoch}")
+    async def commit(robot: str, epoch: int, request: Request) -> dict[str, Any]:
+        data = await request.body()
+        there = await run_in_threadpool(_commit, fleet, robot, epoch, data)
+        return {"there_already": there}
+
+    @app.get("/v1/status")
+    def status() -> dict[str, Any]:
+        return fleet.state()
+
+    @app.get("/metrics")
+    def prometheus() -> PlainTextResponse:
+        restarts = {name: fleet.processes.restarts(name) for name in fleet.config.robots} if fleet.processes else {}
+        return PlainTextResponse(metrics(fleet.supervisor.status(), fleet.ledger.stored, restarts), media_type=CONTENT_TYPE)
+
+    @app.post("/v1/orders")
+    def orders(body: _Orders) -> dict[str, Any]:
+        supervisor = fleet.supervisor
+        {"pause": supervisor.pause, "resume": supervisor.resume, "stop": supervisor.stop}[body.do](body.robots)
+        if body.do == "resume" and fleet.processes is not None:
+            fleet.processes.again(body.robots)
+        fleet.journal.append("orders", do=body.do, robots=body.robots or "all")
+        return fleet.state()
+
+    _explain_errors(app)
+    return _Auth(app, tokens)
+
+
+def _commit(fleet: Fleet, robot: str, epoch: int, data: bytes) -> list[str]:
+    try:
+        episodes = unpack_episodes(data, most=_EPISODES)
+    except StoreError as error:
+        raise HTTPException(422, str(error)) from error
+    there = fleet.ledger.commit(robot, epoch, episodes)
+    for episode in episodes:
+        if episode.id not in there:
+            label = episode.labels[0] if episode.labels else None
+            fleet.journal.append(
+                "episode",
+                id=episode.id,
+                robot=robot,
+                instruction=episode.instruction,
+                success=label.success if label else None,
+                probability=label.probability if label else None,
+            )
+    return there
+
+
+def _journaled(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a robot's event is written down: short texts and numbers under plain names."""
+    kept = {name: value for name, value in list(event.items())[:20] if isinstance(value, str | int | float | bool | None)}
+    names = {name: value[:500] if isinstance(value, str) else value for name, value in kept.items()}
+    return {f"robot_{name}" if name in ("time_s", "event", "schema", "robot") else name: value for name, value in names.items()}
+
+
+def _explain_errors(app: FastAPI) -> None:
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_request: Request, error: RequestValidationError) -> JSONResponse:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))[:80]}: {e['msg'][:200]}" for e in error.errors()[:3])
+        return problem(422, wrong)
+
+    @app.exception_handler(HTTPException)
+    async def refused(_request: Request, error: HTTPException) -> JSONResponse:
+        return problem(error.status_code, str(error.detail))
+
+    @app.exception_handler(SoarError)
+    async def wrong(_request: Request, error: SoarError) -> JSONResponse:
+        if isinstance(error, LedgerRefusedError | UnknownNameError):
+            return problem(409, str(error))
+        return problem(503, str(error))  # a full disk may be emptied: the robot keeps its episodes and tries again

@@ -1,0 +1,229 @@
+"""A new policy for robots that run: copied whole, verified, tried once, taken over between two episodes; first by one robot.
+
+    coordinator   version = sha256 of the list of files        a canary collects N episodes with it; then all, or nobody
+    robot         fetch ─► sha256 of each file ─► folder aside ─► renamed ─► one action on a blank picture ─► next session
+
+A robot whose copy is damaged, or whose policy cannot act, goes on with the one that it has, and says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from soar.errors import CheckpointError, ConfigError, SoarError
+from soar.evaluation.promotion import Practice, practised_not_worse
+from soar.evaluation.statistics import Rate
+from soar.policies.base import Policy
+from soar.types import Observation
+
+_CHUNK = 2**20
+_MOST_FILES, _MOST_BYTES = 100, 2 * 2**30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyFile:
+    """One file of a policy.
+
+    Attributes:
+        name: Relative to the policy's folder.
+        size: In bytes.
+        sha256: Of its content, in hexadecimal.
+    """
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a policy consists of.
+
+    Attributes:
+        files: All of them, sorted by name; one that is called like the policy itself when that is one file (ONNX).
+    """
+
+    files: tuple[PolicyFile, ...]
+
+    @property
+    def version(self) -> str:
+        """Names the content, whatever the folder is called."""
+        return hashlib.sha256(json.dumps([asdict(file) for file in self.files]).encode()).hexdigest()[:16]
+
+
+def manifest_of(policy: Path) -> Manifest:
+    """Return what the policy in a folder, or in one file, consists of.
+
+    Raises:
+        ConfigError: There is nothing, or more than is allowed.
+    """
+    paths = [policy] if policy.is_file() else sorted(path for path in policy.rglob("*") if path.is_file())
+    if not paths or len(paths) > _MOST_FILES or sum(path.stat().st_size for path in paths) > _MOST_BYTES:
+        raise ConfigError(f"{policy}: no policy is there, or one of more than {_MOST_FILES} files or {_MOST_BYTES >> 30} GB")
+    base = policy.parent if policy.is_file() else policy
+    return Manifest(
+        files=tuple(
+            PolicyFile(name=path.relative_to(base).as_posix(), size=path.stat().st_size, sha256=_digest(path)) for path in paths
+        )
+    )
+
+
+def read_manifest(data: Any) -> Manifest:
+    """Return the manifest that a coordinator sent; names that would leave the folder are refused.
+
+    Raises:
+        CheckpointError: It is none.
+    """
+    try:
+        files = tuple(PolicyFile(name=str(f["name"]), size=int(f["size"]), sha256=str(f["sha256"])) for f in data["files"])
+    except (TypeError, KeyError, ValueError) as error:
+        raise CheckpointError(f"the coordinator's list of a policy's files is none: {error}") from error
+    for file in files:
+        parts = Path(file.name).parts
+        if not parts or Path(file.name).is_absolute() or ".." in parts or "\0" in file.name or "\\" in file.name:
+            raise CheckpointError(f"the coordinator names a file {file.name[:80]!r} of a policy, which would not lie in its folder")
+    if not 0 < len(files) <= _MOST_FILES or not 0 <= sum(file.size for file in files) <= _MOST_BYTES:
+        raise CheckpointError(f"the coordinator's policy has {len(files)} files, or is larger than {_MOST_BYTES >> 30} GB")
+    return Manifest(files=files)
+
+
+def fetched(version: str, cache: Path, ask: Callable[[], Any], read: Callable[[str], bytes]) -> Path:
+    """Return a policy on this computer: its folder, or its file when it is one file.
+
+    Args:
+        version: That is wanted.
+        cache: Folder of the policies that were fetched.
+        ask: Returns the manifest's JSON values.
+        read: Returns the bytes of a file of it.
+
+    Raises:
+        CheckpointError: What comes is not what was said.
+        SoarError: It cannot be written.
+    """
+    target = cache / version
+    if target.is_dir():
+        return _policy_in(target)
+    manifest = read_manifest(ask())
+    if manifest.version != version:
+        raise CheckpointError(f"policy {version}: the coordinator sent the list of {manifest.version}")
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=".fetching-", dir=cache))
+    except OSError as error:
+        raise SoarError(f"{cache}: a policy cannot be kept there: {error.strerror}") from error
+    try:
+        for file in manifest.files:
+            data = read(file.name)
+            if len(data) != file.size or hashlib.sha256(data).hexdigest() != file.sha256:
+                raise CheckpointError(f"policy {version}: {file.name} came damaged ({len(data)} bytes, {file.size} expected)")
+            path = aside / file.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        aside.rename(target)
+    except OSError as error:
+        raise SoarError(f"{cache}: policy {version} cannot be kept there: {error.strerror}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return _policy_in(target)
+
+
+def warm_up(policy: Policy, image_size: int) -> None:
+    """Let a policy act once, on a blank picture.
+
+    Raises:
+        CheckpointError: It fails, or returns something else than an action of seven finite numbers.
+    """
+    blank = np.zeros((image_size, image_size, 3), np.uint8)
+    goal: Any = blank if policy.conditioning == "goal" else "move"
+    try:
+        policy.reset()
+        action = np.asarray(policy.act([Observation(image_HWC=blank, state=np.zeros(7, np.float32))], [goal]))
+    except Exception as error:
+        raise CheckpointError(f"policy {policy.id} cannot act: {type(error).__name__}: {error}") from error
+    finally:
+        policy.reset()
+    if action.shape != (1, 7) or not np.all(np.isfinite(action)):
+        raise CheckpointError(f"policy {policy.id} cannot act: it returned {action.shape} {action.ravel()[:7]}")
+
+
+@dataclass(slots=True, kw_only=True)
+class Deployment:
+    """A new policy on its way to all robots.
+
+    Attributes:
+        version: Of the new policy.
+        source: Where it lies, at the coordinator.
+        previous: Version that all others run; empty for the one that they began with.
+        canary: The robot that tries it; empty for none.
+        wanted: Episodes that the canary is to collect.
+        done: "" while it is tried, then `promoted` or `rolled back`.
+        sentence: Why.
+    """
+
+    version: str
+    source: Path
+    previous: str = ""
+    canary: str = ""
+    wanted: int = 20
+    episodes: int = 0
+    successes: int = 0
+    faults: int = 0
+    done: str = ""
+    sentence: str = ""
+
+    def for_robot(self, robot: str) -> str:
+        """Return the version that a robot is to run."""
+        if self.done == "promoted" or (not self.done and robot == self.canary):
+            return self.version
+        return self.previous
+
+    def hear(self, before: Rate, faults_before: Rate, *, successes: int, episodes: int, faults: int) -> None:
+        """Take note of what the canary did with the new policy, and decide once there is enough.
+
+        Args:
+            before: Judged successes of the policy before it, on all robots.
+            faults_before: Faults of attempts with it.
+            successes: Judged successes of the canary since the last time.
+            episodes: Of the canary.
+            faults: Of the canary.
+        """
+        self.episodes, self.successes, self.faults = (
+            self.episodes + episodes,
+            self.successes + successes,
+            self.faults + faults,
+        )
+        tried = self.episodes + self.faults
+        if self.done or tried < self.wanted:
+            return
+        usual = faults_before.value if faults_before.trials else 0.0
+        if self.faults > max(2, 2 * usual * tried):
+            self.done = "rolled back"
+            self.sentence = f"{self.faults} of {tried} attempts of {self.canary} ended with a fault; before, {faults_before}"
+            return
+        new = Practice(policy=self.version, judged=Rate(successes=self.successes, trials=self.episodes), judge="the fleet's model")
+        old = Practice(policy=self.previous or "the first policy", judged=before, judge=new.judge)
+        # One robot's few episodes: only what is significantly worse is worse.
+        verdict = practised_not_worse(new, old, margin=1.0)
+        self.done, self.sentence = "promoted" if verdict.promote else "rolled back", verdict.sentence
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _policy_in(folder: Path) -> Path:
+    files = list(folder.iterdir())
+    return files[0] if len(files) == 1 and files[0].suffix == ".onnx" else folder

@@ -1,0 +1,74 @@
+"""Episodes on their way to a fleet's store, as the bytes of two Arrow streams; nothing is pickled.
+
+    length of the first (8 bytes, big endian) │ rows of `episodes` │ rows of `steps`
+
+The rows are those of a store (`soar.episodes.schema`), so that a kept frame arrives as it was encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from soar.episodes import schema
+from soar.episodes.encoded import EncodedEpisode, check
+from soar.errors import StoreError
+
+_LENGTH = 8
+
+
+def pack_episodes(episodes: Sequence[EncodedEpisode]) -> bytes:
+    """Return the bytes of some episodes."""
+    rows = [schema.episode_row(episode, number, 0.0) for number, episode in enumerate(episodes)]
+    steps = [schema.steps_table(episode, number) for number, episode in enumerate(episodes)]
+    head = _stream(pa.Table.from_pylist(rows, schema.EPISODES))
+    return len(head).to_bytes(_LENGTH, "big") + head + _stream(pa.concat_tables(steps) if steps else schema.STEPS.empty_table())
+
+
+def unpack_episodes(data: bytes, *, most: int) -> list[EncodedEpisode]:
+    """Return the episodes in some bytes, each of them checked.
+
+    Args:
+        data: What came.
+        most: Episodes that may be in it.
+
+    Raises:
+        StoreError: It is something else.
+    """
+    length = int.from_bytes(data[:_LENGTH], "big")
+    if not 0 < length <= len(data) - _LENGTH:
+        raise StoreError(f"{len(data)} bytes are no episodes")
+    head, rest = data[_LENGTH : _LENGTH + length], data[_LENGTH + length :]
+    try:
+        rows = _table(head, schema.EPISODES).to_pylist()
+        if len(rows) > most:
+            raise StoreError(f"{len(rows)} episodes at once; {most} are allowed")
+        steps = _table(rest, schema.STEPS)
+        episodes = []
+        for number, row in enumerate(rows):
+            mine = steps.filter(pa.compute.equal(steps["attempt"], number))
+            episodes.append(
+                schema.encoded_episode(row, mine["frame"].to_pylist(), schema.states(mine), schema.actions(mine)[:-1])
+            )
+    except (pa.ArrowException, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        raise StoreError(f"what came is no episode: {str(error)[:200]}") from error
+    for episode in episodes:
+        check(episode)
+    return episodes
+
+
+def _stream(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _table(data: bytes, wanted: pa.Schema) -> pa.Table:
+    with pa.ipc.open_stream(data) as reader:
+        if not reader.schema.equals(wanted):
+            raise StoreError("its columns are those of another version of SOAR; update the robot's computer, or this one")
+        table = reader.read_all()
+    table.validate(full=True)
+    return table

@@ -1,0 +1,303 @@
+"""What all robots of a fleet must agree on: who drives which robot, how often each task was attempted, what is stored.
+
+    acquire ─► epoch n ─► renew, renew, …        one driver a robot: whoever has the newest epoch, and only until it expires
+               commit(epoch n, episode) ─► store  an older epoch is refused; an id that is there already is told so
+
+Everything but the epochs follows from the store, which is read at the beginning. Epochs are on disk before they are given.
+
+Time. A lease lasts `lease_s` from the moment when its holder *asked* for it, by the holder's clock, and `GRACE_S` longer by the
+ledger's: whoever gets the next one finds a robot that has stopped. A holder on the same computer that has the robot's lock
+there need not wait: the one before it is dead.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from soar.episodes.encoded import EncodedEpisode
+from soar.episodes.filters import quoted
+from soar.episodes.schema import resolve
+from soar.episodes.store import EpisodeStore
+from soar.errors import SoarError, StoreError, UnknownNameError
+from soar.files import write_json
+
+GRACE_S = 5.0
+"""How much longer than its holder the ledger believes in a lease [s]."""
+
+
+class LedgerRefusedError(SoarError):
+    """Whoever asks does not drive this robot, or may not yet; the message says who does, and how long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who drives a robot.
+
+    Attributes:
+        host: Name of the computer.
+        pid: Of the process.
+        nonce: Drawn by the process when it began, so that it is not taken for another one.
+    """
+
+    host: str
+    pid: int
+    nonce: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+@dataclass(slots=True)
+class _Lease:
+    epoch: int
+    holder: Holder
+    renewed_s: float
+
+
+class Ledger:
+    """Leases, shared attempt counts, and the one place where a fleet's episodes are stored. Safe to use from several threads.
+
+    Args:
+        path: Of the file of epochs; made when it does not exist.
+        store: Where episodes go; made when it does not exist.
+        robots: That there are.
+        run: Name of the run.
+        round: Whose attempts count.
+        lease_s: How long a lease lasts [s].
+        clock: Seconds, never going back.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        store: str | Path,
+        robots: Iterable[str],
+        *,
+        run: str,
+        round: int = 0,
+        lease_s: float = 600.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._path, self._clock = path, clock
+        self.run, self.round, self.lease_s = run, round, lease_s
+        self._robots = tuple(robots)
+        self._lock, self._storing = threading.RLock(), threading.Lock()
+        self._store = EpisodeStore(store, mode="open_or_create")
+        self._leases = self._read()
+        self._stored: dict[str, tuple[int, int | None]] = {}
+        self._attempts: Counter[tuple[str, str]] = Counter()
+        self._successes: Counter[tuple[str, str]] = Counter()
+        self._doing: dict[str, tuple[str, str]] = {}
+        self.stored: Counter[str] = Counter()
+        for record in self._store.episodes(f"run = {quoted(run)} AND round = {round}"):
+            self._stored[record.id] = record.length, record.provenance.seed
+            self._count(record.provenance.robot, (record.scene, record.instruction), record.success)
+
+    def acquire(self, robot: str, holder: Holder, *, has_lock: bool = False) -> int:
+        """Return a new epoch, in which the holder alone drives the robot.
+
+        Args:
+            robot: Which.
+            holder: Who asks.
+            has_lock: Whether it holds the robot's lock on its computer.
+
+        Raises:
+            UnknownNameError: The fleet has no such robot.
+            LedgerRefusedError: Somebody else drives it.
+            SoarError: The epoch cannot be written.
+        """
+        with self._lock:
+            self._check(robot)
+            lease, now_s = self._leases.get(robot), self._clock()
+            if lease is not None and lease.holder != holder and not (has_lock and lease.holder.host == holder.host):
+                left_s = lease.renewed_s + self.lease_s + GRACE_S - now_s
+                if left_s > 0:
+                    raise LedgerRefusedError(
+                        f"robot {robot!r} is driven by {lease.holder}, epoch {lease.epoch}. Unless it is heard of, its "
+                        f"lease ends in {left_s:.0f} s"
+                    )
+            before = max(0 if lease is None else lease.epoch, self._newest_stored(robot))
+            new = _Lease(before + 1, holder, now_s)
+            self._write(self._leases | {robot: new})
+            self._leases[robot] = new
+            self._doing.pop(robot, None)
+            return new.epoch
+
+    def renew(self, robot: str, epoch: int, doing: tuple[str, str] | None = None) -> None:
+        """Prolong a lease.
+
+        Args:
+            robot: Which.
+            epoch: That its holder was given.
+            doing: Scene and instruction of what it attempts now, if anything; it counts for other robots' choices.
+
+        Raises:
+            LedgerRefusedError: There is a newer epoch, or none.
+        """
+        with self._lock:
+            lease = self._current(robot, epoch)
+            lease.renewed_s = self._clock()
+            if doing is None:
+                self._doing.pop(robot, None)
+            else:
+                self._doing[robot] = doing
+
+    def release(self, robot: str, epoch: int) -> None:
+        """Give a lease back: the next one may begin at once.
+
+        Raises:
+            LedgerRefusedError: It was somebody else's already.
+        """
+        with self._lock:
+            lease = self._current(robot, epoch)
+            lease.renewed_s = -float("inf")
+            self._doing.pop(robot, None)
+
+    def epoch(self, robot: str) -> int:
+        """Return the newest epoch of a robot, 0 when there was none."""
+        with self._lock:
+            return self._leases[robot].epoch if robot in self._leases else 0
+
+    def held(self, robot: str) -> Holder | None:
+        """Return who drives a robot now; None when nobody does, or nobody has been heard of for too long."""
+        with self._lock:
+            lease = self._leases.get(robot)
+            alive = lease is not None and self._clock() < lease.renewed_s + self.lease_s + GRACE_S
+            return lease.holder if lease is not None and alive else None
+
+    def counts(self, scene: str, asking: str = "") -> tuple[dict[str, int], dict[str, int]]:
+        """Return attempts and judged successes of each task of a scene (equation 1 of the paper, over all robots).
+
+        Args:
+            scene: Name of the scene.
+            asking: The robot that asks; what others attempt at the moment counts as attempted.
+        """
+        with self._lock:
+            attempts = Counter({task: count for (where, task), count in self._attempts.items() if where == scene})
+            attempts.update(task for robot, (where, task) in self._doing.items() if where == scene and robot != asking)
+            successes = {task: count for (where, task), count in self._successes.items() if where == scene}
+            return dict(attempts), successes
+
+    def commit(self, robot: str, epoch: int, episodes: Sequence[EncodedEpisode]) -> list[str]:
+        """Store episodes of a robot; when this returns they are on disk. What is there already stays as it is.
+
+        Args:
+            robot: Whose.
+            epoch: Of whoever delivers them: the newest one, also for episodes of an earlier epoch that were kept on the way.
+            episodes: With ids as `episode_prefix` makes them.
+
+        Returns:
+            The ids of those that were there already.
+
+        Raises:
+            LedgerRefusedError: There is a newer epoch, or an episode is another robot's or of an epoch that never was.
+            StoreError: One is malformed, or cannot be written; none is stored then.
+        """
+        with self._lock:
+            self._current(robot, epoch)
+        for episode in episodes:
+            self._check_episode(robot, epoch, episode)
+        with self._storing:  # one writer: what is new is decided and written in one
+            new = list({episode.id: episode for episode in episodes if self._is_new(episode)}.values())
+            with self._lock:
+                self._current(robot, epoch)  # it may have waited
+            if new:
+                self._store.append(new)
+            for episode in new:
+                label = resolve(episode.labels)
+                with self._lock:
+                    self._stored[episode.id] = _what(episode)
+                    self._count(robot, (episode.scene, episode.instruction), label.success if label else None)
+        fresh = {episode.id for episode in new}
+        return [episode.id for episode in episodes if episode.id not in fresh]
+
+    def total(self) -> int:
+        """Return how many episodes of this run and round are stored."""
+        with self._lock:
+            return self.stored.total()
+
+    def compact(self) -> None:
+        """Merge the small files that many appends left, so that readers stay fast.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        with self._storing:
+            self._store.compact()
+
+    def _check(self, robot: str) -> None:
+        if robot not in self._robots:
+            raise UnknownNameError("robot", robot, self._robots, "The fleet's file lists them.")
+
+    def _current(self, robot: str, epoch: int) -> _Lease:
+        self._check(robot)
+        lease = self._leases.get(robot)
+        if lease is None or lease.epoch != epoch:
+            newest = "nobody" if lease is None else f"{lease.holder}, epoch {lease.epoch}"
+            raise LedgerRefusedError(f"robot {robot!r}: epoch {epoch} is over; it is driven by {newest}")
+        return lease
+
+    def _check_episode(self, robot: str, epoch: int, episode: EncodedEpisode) -> None:
+        key = episode.provenance
+        if (key.robot, key.run, key.round) != (robot, self.run, self.round):
+            raise LedgerRefusedError(
+                f"episode {episode.id[:80]!r} is of robot {key.robot[:40]!r}, run {key.run[:40]!r}, round {key.round}; "
+                f"expected {robot!r}, {self.run!r}, {self.round}"
+            )
+        if not 1 <= self._epoch_of(episode.id, robot) <= epoch:
+            raise LedgerRefusedError(f"episode {episode.id[:80]!r} names no epoch up to {epoch}")
+
+    def _epoch_of(self, id: str, robot: str) -> int:
+        """Return the epoch that an episode's id names, 0 when it names none."""
+        prefix = episode_prefix(self.run, self.round, robot, 0).removesuffix("0-")
+        epoch, _, number = id.removeprefix(prefix).partition("-")
+        return int(epoch) if id.startswith(prefix) and epoch.isdecimal() and number.isdecimal() else 0
+
+    def _newest_stored(self, robot: str) -> int:
+        """Return the newest epoch that the store knows of: the file of epochs may have been deleted."""
+        return max((self._epoch_of(id, robot) for id in self._stored), default=0)
+
+    def _is_new(self, episode: EncodedEpisode) -> bool:
+        there = self._stored.get(episode.id)
+        if there is not None and there != _what(episode):
+            raise LedgerRefusedError(
+                f"another episode is stored as {episode.id[:80]!r}: (steps, seed) {there} there, {_what(episode)} here"
+            )
+        return there is None
+
+    def _count(self, robot: str, task: tuple[str, str], success: bool | None) -> None:
+        self.stored[robot] += 1
+        self._attempts[task] += 1
+        self._successes[task] += success is True
+
+    def _read(self) -> dict[str, _Lease]:
+        """Return the leases of an earlier ledger; they count as renewed now, since nobody knows better."""
+        try:
+            kept = json.loads(self._path.read_text(encoding="utf-8"))
+            now_s = self._clock()
+            return {robot: _Lease(int(one["epoch"]), Holder(**one["holder"]), now_s) for robot, one in kept.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StoreError(
+                f"{self._path}: cannot be read ({error}). It says who drove which robot last; when no robot moves, delete it"
+            ) from error
+
+    def _write(self, leases: dict[str, _Lease]) -> None:
+        write_json(self._path, {name: {"epoch": one.epoch, "holder": asdict(one.holder)} for name, one in leases.items()})
+
+
+def _what(episode: EncodedEpisode) -> tuple[int, int | None]:
+    """Return what tells two episodes of one id apart."""
+    return len(episode.actions_TD), episode.provenance.seed
+
+
+def episode_prefix(run: str, round: int, robot: str, epoch: int) -> str:
+    """Return what the id of a fleet's episode begins with; its number within the epoch follows."""
+    return f"{run}-{round:03d}-{robot}-e{epoch}-"

@@ -1,0 +1,233 @@
+"""A robot's line to its coordinator (`soar.fleet.coordinator`): who drives it, what it is told to do, where episodes go.
+
+    every BEAT_S   beat ─►  epoch, phase, what it attempts, events        ◄─ what to do, and which policy
+    aside          commit ─► the oldest episodes of the spool             ◄─ stored: the files are removed
+
+What is said is JSON, episodes are Arrow; nothing is pickled. Nothing here raises because the coordinator is away: the robot
+goes on with what it last knew until its lease ends, and holds still then. `gate` is asked before every motion.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from soar.errors import ModelServerError, SoarError
+from soar.fleet.ledger import Holder
+from soar.fleet.spool import Spool
+from soar.remote.client import ModelAwayError, ModelServer, RemoteConfig
+from soar.remote.wire import TOKEN
+
+log = logging.getLogger(__name__)
+PROTOCOL = 1
+BEAT_S = 1.0
+"""How often a robot says how it is [s]."""
+_CALL_S = 5.0
+_DELIVERY_S = 60.0
+_BATCH = 8
+"""Episodes that are delivered before the folder is looked at again."""
+_EVENTS = 1000
+
+
+class MotionStoppedError(SoarError):
+    """The robot may not move: it was stopped, somebody else drives it, or nobody has been heard of for too long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What a robot is told.
+
+    Attributes:
+        do: `go`, `pause` (after this episode), `rest` (with the workcell closed), or `stop` (now).
+        policy: Name of the policy to collect with; empty: the one that it began with.
+        released: How often a person said that it may go on.
+    """
+
+    do: str = "pause"
+    policy: str = ""
+    released: int = 0
+
+
+class Coordinator(ModelServer):
+    """A fleet's coordinator, as a client sees it."""
+
+    def _hint(self, status: int) -> str:
+        if status in (401, 403):
+            return f"Put the fleet's token into the environment variable {self.config.token_env}."
+        return "" if status == 409 else "Is this the address that `soar fleet up` shows?"
+
+
+class Link:
+    """The line of one robot.
+
+    Args:
+        url: Of the coordinator.
+        robot: Its name.
+        token_env: Environment variable that holds the token.
+        clock: Seconds, never going back.
+    """
+
+    def __init__(self, url: str, robot: str, token_env: str = TOKEN, clock: Callable[[], float] = time.monotonic) -> None:
+        self.robot, self._clock = robot, clock
+        self.holder = Holder(host=socket.gethostname(), pid=os.getpid(), nonce=secrets.token_hex(8))
+        config = RemoteConfig(url=url, token_env=token_env, retries=0, probe_every_s=0.0)
+        self._beats, self._calls, self._deliveries = (Coordinator(config, s) for s in (_CALL_S, _CALL_S, _DELIVERY_S))
+        self.about: dict[str, Any] = {}
+        self.orders = Orders()
+        self.epoch = 0
+        self._lost = ""
+        self._until_s = -float("inf")
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._said: dict[str, Any] = {"phase": "starting", "scene": "", "instruction": "", "detail": "", "policy": ""}
+        self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
+        self._threads: list[threading.Thread] = []
+
+    def join(self, *, has_lock: bool) -> None:
+        """Become the one that drives the robot, and begin to say how it is.
+
+        Raises:
+            ModelServerError: The coordinator refuses, or is no coordinator.
+            ModelAwayError: It does not answer.
+        """
+        asked_s = self._clock()
+        body = {"protocol": PROTOCOL, "robot": self.robot, "has_lock": has_lock, "holder": _plain(self.holder)}
+        self.about = self._calls.request("POST", "/v1/acquire", body)
+        self.epoch = int(self.about["epoch"])
+        self._until_s = asked_s + float(self.about["lease_s"])
+        self._start("beats", self._beat_for_ever)
+
+    def deliver(self, spool: Spool) -> None:
+        """Begin to bring a spool's episodes to the store, in order."""
+        self._start("deliveries", lambda: self._deliver_for_ever(spool))
+
+    def say(self, phase: str | None = None, **fields: str) -> None:
+        """Say how the robot is with the next beat: `phase`, `scene`, `instruction`, `detail`, `policy`."""
+        with self._lock:
+            self._said |= fields | ({} if phase is None else {"phase": phase})
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Say that something happened; kept until a beat brought it."""
+        with self._lock:
+            self._events.append({"kind": kind, "time_s": time.time(), **fields})
+
+    def gate(self) -> None:
+        """Refuse a motion that nobody allows.
+
+        Raises:
+            MotionStoppedError: See there.
+        """
+        if self._lost:
+            raise MotionStoppedError(f"robot {self.robot!r} holds still: {self._lost}")
+        if self._clock() >= self._until_s:
+            raise MotionStoppedError(
+                f"robot {self.robot!r} holds still: the coordinator was not heard of for {self.about['lease_s']:g} s"
+            )
+        if self.orders.do == "stop":
+            raise MotionStoppedError(f"robot {self.robot!r} was told to stop")
+
+    @property
+    def lost(self) -> str:
+        """Why this process drives the robot no longer; empty while it does."""
+        return self._lost
+
+    def may_begin(self, margin_s: float) -> bool:
+        """Whether an episode of at most `margin_s` may begin."""
+        return self.orders.do == "go" and not self._lost and self._clock() + margin_s < self._until_s
+
+    def counts(self, scene: str) -> tuple[Mapping[str, int], Mapping[str, int]] | None:
+        """Return attempts and judged successes by all robots; None when the coordinator cannot tell."""
+        try:
+            answer = self._calls.request("POST", "/v1/counts", {"robot": self.robot, "scene": scene})
+            return _counts(answer["attempts"]), _counts(answer["successes"])
+        except (ModelServerError, KeyError, ValueError, TypeError, AttributeError) as error:
+            log.info("%s: attempts of other robots are unknown now: %s", self.robot, error)
+            return None
+
+    def end(self, last_s: float = 5.0) -> None:
+        """Say goodbye and end all threads."""
+        self._ended.set()
+        for thread in self._threads:
+            thread.join(last_s)
+        try:
+            self._beat()
+            self._calls.request("POST", "/v1/release", {"robot": self.robot, "epoch": self.epoch})
+        except ModelServerError as error:
+            log.info("%s: the coordinator did not hear that this robot is free: %s", self.robot, error)
+
+    def _start(self, name: str, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, name=f"{self.robot} {name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _beat_for_ever(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self._beat()
+            except ModelAwayError as error:
+                log.info("%s: the coordinator is away: %s", self.robot, error)
+            except ModelServerError as error:
+                self._lost = str(error)
+                log.error("%s: %s", self.robot, error)
+                return
+            self._ended.wait(BEAT_S)
+
+    def _beat(self) -> None:
+        with self._lock:
+            said, events = dict(self._said), list(self._events)
+        asked_s = self._clock()
+        answer = self._beats.request("POST", "/v1/beat", {"robot": self.robot, "epoch": self.epoch, "events": events, **said})
+        with self._lock:
+            for _ in events:
+                self._events.popleft()
+        self._until_s = asked_s + float(self.about["lease_s"])
+        self.orders = Orders(
+            do=str(answer.get("do", "pause")), policy=str(answer.get("policy", "")), released=int(answer.get("released", 0))
+        )
+
+    def _deliver_for_ever(self, spool: Spool) -> None:
+        while True:
+            ended = self._ended.is_set()
+            paths = spool.waiting()[:_BATCH]
+            if paths and not self._lost:
+                try:
+                    self._deliver(spool, paths)
+                    continue
+                except ModelAwayError as error:
+                    log.info("%s: %d episodes wait: %s", self.robot, len(paths), error)
+            if ended:
+                return
+            self._ended.wait(BEAT_S)
+
+    def _deliver(self, spool: Spool, paths: list[Path]) -> None:
+        """Deliver some episodes; what is refused for good is put aside, one by one."""
+        try:
+            for path in paths:
+                self._deliveries.request("POST", f"/v1/commit/{self.robot}/{self.epoch}", path.read_bytes())
+                path.unlink()
+        except ModelAwayError:
+            raise
+        except ModelServerError as error:
+            if self._lost or "is over" in str(error):
+                self._lost = str(error)
+                return
+            aside = spool.refuse(path)
+            log.error("%s: an episode was refused and is kept as %s: %s", self.robot, aside, error)
+            self.event("refused", detail=str(error)[:300], file=str(aside))
+
+
+def _plain(holder: Holder) -> dict[str, Any]:
+    return {"host": holder.host, "pid": holder.pid, "nonce": holder.nonce}
+
+
+def _counts(value: Any) -> dict[str, int]:
+    return {str(name): int(count) for name, count in value.items()}

@@ -1,0 +1,257 @@
+"""One robot of a fleet: the process beside it, which goes on, ends its episode and holds still without anybody's help.
+
+    lock on this computer ─► lease ─► open the workcell ─► session, session, … ─► close, give the lease back
+                                                           (a new one for a new policy, after a pause, when a person said so)
+
+A session is the same as everywhere (`soar.fleet.session`). Its episodes go into a spool on this computer's disk, from which
+they are delivered; its choice of tasks asks for the attempts of all robots. Whatever happens, the workcell leaves the arm
+safe when it is closed, and what was recorded is delivered by the next process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from soar.collect.config import CollectionConfig
+from soar.collect.listeners import Event
+from soar.collect.models import Models, check_models
+from soar.configuration import validate
+from soar.errors import ConfigError, ModelServerError, RobotFault, SoarError
+from soar.fleet.link import BEAT_S, Link, MotionStoppedError
+from soar.fleet.session import SessionConfig, run_session
+from soar.fleet.spool import Spool
+from soar.remote.client import ModelAwayError
+from soar.robots.safety import SafetyError
+from soar.robots.workcell import Workcell, load_workcell
+from soar.types import Episode
+
+log = logging.getLogger(__name__)
+_MARGIN = 0.25
+"""An episode begins only when so much of the lease is left."""
+_ALL = 2**31 - 1
+_PATIENCE_S = 60.0
+"""How long a robot waits at its start for the coordinator [s]."""
+
+
+def run_member(
+    url: str,
+    robot: str,
+    *,
+    workcell: str = "",
+    spool: Path,
+    stopping: Callable[[], bool] = lambda: False,
+    link: Link | None = None,
+) -> None:
+    """Drive one robot for a fleet until it is told to stop.
+
+    Args:
+        url: Of the coordinator.
+        robot: Name of the robot in the fleet's file.
+        workcell: As this computer calls it; what the fleet's file says by default.
+        spool: Folder for episodes that wait; the robot's own folder in it is made.
+        stopping: Asked between episodes and when there is nothing to do; True ends the member.
+        link: To the coordinator; a new one by default.
+
+    Raises:
+        ConfigError: The workcell, a model, or what the coordinator asks for is invalid here; or another process of this
+            computer drives the robot.
+        ModelServerError: The coordinator refuses, or does not answer.
+        MotionStoppedError: Another process drives the robot now, or the coordinator was not heard of for too long.
+        SoarError: An episode cannot be kept: the disk is full.
+    """
+    link = link or Link(url, robot)
+    with robot_lock(robot) as locked:
+        _join(link, locked)
+        try:
+            _Member(link, workcell or str(link.about["workcell"]), spool / robot, stopping).run()
+        finally:
+            link.end()
+
+
+@contextlib.contextmanager
+def robot_lock(robot: str) -> Iterator[bool]:
+    """Hold the robot's lock on this computer, within; yields whether the file system has locks.
+
+    Raises:
+        ConfigError: Another process of this computer drives the robot.
+    """
+    path = _lock_file(robot)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            who = os.pread(handle, 40, 0).decode(errors="replace").strip() or "unknown"
+            raise ConfigError(
+                f"robot {robot!r} is driven by another process of this computer (process {who}). Stop that one first"
+            ) from None
+        except OSError:
+            yield False
+            return
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield True
+    finally:
+        os.close(handle)
+
+
+def robot_process(robot: str) -> int | None:
+    """Return the process of this computer that drives a robot; None when none does."""
+    try:
+        with robot_lock(robot):
+            return None
+    except ConfigError:
+        text = _lock_file(robot).read_text(encoding="utf-8").strip()
+        return int(text) if text.isdecimal() else None
+
+
+def _lock_file(robot: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"soar-robots-{os.getuid()}" / f"{robot}.lock"
+
+
+def _join(link: Link, locked: bool) -> None:
+    """Ask for the lease; a coordinator that is just starting is waited for."""
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            link.join(has_lock=locked)
+            return
+        except ModelAwayError:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(BEAT_S)
+
+
+class _Member:
+    """What one process knows of its robot."""
+
+    def __init__(self, link: Link, workcell: str, spool: Path, stopping: Callable[[], bool]) -> None:
+        about = link.about
+        self._link, self._workcell, self._stopping = link, workcell, stopping
+        self._config = load_workcell(workcell)
+        self._collection = validate(CollectionConfig, about["collection"], "the coordinator's configuration")
+        self._models = validate(Models, about["models"], "the coordinator's models")
+        self.storage = Spool(spool, int(about["spool_mb"]))
+        self._policy, self._margin_s = self._models.policy, float(about["lease_s"]) * _MARGIN
+        self._cell: Workcell | None = None
+        self.fresh = True
+
+    def run(self) -> None:
+        link = self._link
+        link.say("starting", scene=self._config.scene.name)
+        link.deliver(self.storage)
+        try:
+            while not link.lost and link.orders.do != "stop" and not self._stopping():
+                self._step()
+        except MotionStoppedError as stop:
+            if link.lost or link.orders.do != "stop":
+                raise
+            log.info("%s", stop)
+        finally:
+            self._close()
+            link.say("stopped", instruction="")
+        if link.lost:
+            raise MotionStoppedError(link.lost)
+
+    def _step(self) -> None:
+        """Do what there is to do now: a session, or a moment of waiting."""
+        link = self._link
+        if link.orders.do == "rest":
+            self._close()
+            self._wait("resting")
+        elif link.orders.do != "go":
+            self._wait("paused")
+        elif self.storage.full():
+            self._wait("full", detail=f"{self.storage.folder} holds as many episodes as it may, and nobody takes them")
+        elif not link.may_begin(self._margin_s):
+            link.gate()
+            self._wait("away", detail="the coordinator is not heard of, and the lease ends soon")
+        else:
+            self._collect()
+
+    def _collect(self) -> None:
+        """Collect until something else is to be done."""
+        link, policy = self._link, self._link.orders.policy or self._policy
+        models = dataclasses.replace(self._models, policy=policy)
+        opened = check_models(models)
+        link.say("collecting", policy=opened.id, detail="")
+        if self._cell is None:
+            self._cell = self._config.open(image_size=opened.image_size)
+            self.fresh = True
+        self._cell.robot.gate = link.gate
+        session = SessionConfig(
+            models=models,
+            workcell=self._workcell,
+            robot=link.robot,
+            image_size=opened.image_size,
+            store=str(self.storage.folder),
+            journal=str(self.storage.folder / "events.jsonl"),
+            episodes=_ALL,
+            run=str(link.about["run"]),
+            round=int(link.about["round"]),
+            seed=int(link.about["seed"]),
+            config=self._collection,
+            epoch=link.epoch,
+        )
+
+        def over() -> bool:
+            other = link.orders.policy not in ("", policy)
+            return other or self._stopping() or self.storage.full() or not link.may_begin(self._margin_s)
+
+        self._policy = policy
+        try:
+            run_session(self._cell, session, stopping=over, on_episode=self._stored, listeners=[self._heard], fleet=self)
+        except RobotFault as fault:
+            self._need_person(fault)
+        self.fresh = False
+        link.say(instruction="")
+
+    def counts(self) -> tuple[Mapping[str, int], Mapping[str, int]] | None:
+        """See `soar.fleet.session.FleetLink`."""
+        return self._link.counts(self._config.scene.name)
+
+    def _stored(self, episode: Episode) -> None:
+        label = episode.labels[0]
+        self._link.event("episode", id=episode.id, success=label.success, steps=len(episode.actions_TD))
+
+    def _heard(self, event: Event) -> None:
+        """Tell the coordinator what a robot does; called by another thread."""
+        if event.kind == "episode_begins":
+            self._link.say(instruction=str(event.fields["instruction"]))
+        elif event.kind == "episode_ends":
+            self._link.say(instruction="")
+        elif event.kind == "fault":
+            self._link.event("fault", fault=event.fields["fault"], detail=str(event.fields["detail"])[:300])
+
+    def _need_person(self, fault: RobotFault) -> None:
+        """Hold still until a person says that the robot may go on."""
+        link, before = self._link, self._link.orders.released
+        self._close()
+        link.event("person", detail=fault.detail[:300])
+        while link.orders.released == before and not link.lost and link.orders.do != "stop" and not self._stopping():
+            self._wait("waiting", detail=fault.detail[:300])
+
+    def _wait(self, phase: str, **said: Any) -> None:
+        self._link.say(phase, **said)
+        time.sleep(0.2)
+
+    def _close(self) -> None:
+        cell, self._cell = self._cell, None
+        if cell is not None:
+            cell.close()
+
+
+def reason(error: BaseException) -> str:
+    """Return what a member ended with, in one line."""
+    known = isinstance(error, SoarError | ModelServerError | SafetyError)
+    return str(error) if known else f"{type(error).__name__}: {error}"

@@ -1,0 +1,184 @@
+"""A fleet at work: coordinator, store and processes of the robots that stand here, until all episodes are there.
+
+RUN/episodes      the store of all robots
+RUN/events.jsonl  the journal of all robots
+RUN/ledger.json   the newest epoch of each robot
+RUN/fleet.json    address and process of the coordinator, while it runs
+RUN/token         of the coordinator, for this user only, unless SOAR_TOKEN says another
+RUN/logs/         what each robot's process has to say
+RUN/spool/        episodes of robots that stand here, on their way to the store
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import uvicorn
+
+from soar.base_models import default_weights
+from soar.collect.models import Models, check_models
+from soar.collect.preset import load_collection
+from soar.event_log import Journal
+from soar.files import write_json, write_text
+from soar.fleet.asking import ADDRESS, TOKEN_FILE, read_token
+from soar.fleet.config import FleetConfig
+from soar.fleet.coordinator import Fleet, Tokens, coordinator_application
+from soar.fleet.launching import RobotProcesses, Starter
+from soar.fleet.ledger import Ledger
+from soar.fleet.supervision import RobotStatus, Supervisor
+from soar.remote.wire import TOKEN
+from soar.run_claim import RunClaim
+from soar.serving.auth import choose_token
+from soar.serving.server import LOOPBACK, listen, protected
+from soar.tasks.notification import tell_person
+
+log = logging.getLogger(__name__)
+_TICK_S = 0.5
+_COMPACT_EVERY = 200
+_LAST_EPISODE_S = 120.0
+OnTick = Callable[[int, int, list[RobotStatus]], None]
+
+
+def run_fleet(
+    config: FleetConfig,
+    run: Path,
+    *,
+    host: str = LOOPBACK,
+    port: int = 0,
+    tokens: Tokens | None = None,
+    round: int = 0,
+    on_ready: Callable[[str], None] = lambda url: None,
+    on_tick: OnTick = lambda done, total, robots: None,
+    claim: RunClaim | None = None,
+) -> int:
+    """Let all robots of a fleet practise until the store holds `config.episodes` episodes of this run and round.
+
+    Args:
+        config: The fleet.
+        run: Its folder.
+        host: Address to listen on.
+        port: To listen on; 0 for any that is free.
+        tokens: Who may do what; by default one token, of the environment or of RUN/token, which is made.
+        round: Number of the round.
+        on_ready: Called with the coordinator's address.
+        on_tick: Called now and then with episodes stored, episodes in all, and how the robots are.
+        claim: Of the run's folder; held meanwhile. By default that of `soar fleet up`.
+
+    Returns:
+        How many episodes of this run and round are stored.
+
+    Raises:
+        ConfigError: Something in the file is invalid, the port is taken, or the run is another one or somebody else's.
+        CheckpointError: A model cannot be loaded.
+        SoarError: Something cannot be written.
+    """
+    models = Models(
+        policy=config.models.policy or str(default_weights("policy")),
+        subgoals=config.models.subgoals or str(default_weights("subgoal")),
+        vlm=config.models.vlm or str(default_weights("vqa")),
+    )
+    collection = load_collection(config.preset, config.set).improvement.collection
+    check_models(models)
+    claim = claim or RunClaim(folder=run, command="soar fleet up", changeable=("fleet.robots", "fleet.episodes", "settings"))
+    what = {"fleet": asdict(config), "settings": {"round": round}}
+    claim.check(what)
+    listener = listen(host, port)
+    try:
+        with claim.hold(what):
+            journal = Journal(run / "events.jsonl")
+            supervisor = Supervisor(config.robots, faults=config.faults, rest=config.rest, call=_caller(config, journal))
+            fleet = Fleet(
+                config=config,
+                collection=collection,
+                models=models,
+                ledger=Ledger(
+                    run / "ledger.json", run / "episodes", config.robots, run=run.name, round=round, lease_s=config.lease_s
+                ),
+                supervisor=supervisor,
+                journal=journal,
+            )
+            tokens = tokens or Tokens(operator=fleet_token(run))
+            listener.listen()
+            url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+            fleet.processes = RobotProcesses(
+                robots=[name for name, robot in config.robots.items() if robot.at == "here"],
+                starter=Starter(url=url, token=tokens.robot or tokens.operator, spool=run / "spool", logs=run / "logs"),
+                supervisor=supervisor,
+            )
+            server = uvicorn.Server(protected(coordinator_application(fleet, tokens)))
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="coordinator", daemon=True)
+            thread.start()
+            write_json(run / ADDRESS, {"url": url, "pid": os.getpid()})
+            try:
+                on_ready(url)
+                return _watch(fleet, on_tick)
+            finally:
+                server.should_exit = True
+                thread.join(10.0)
+                (run / ADDRESS).unlink(missing_ok=True)
+    finally:
+        listener.close()
+
+
+def _watch(fleet: Fleet, on_tick: OnTick) -> int:
+    """Keep processes running until there is enough, or somebody stopped all; then let all end."""
+    processes, wanted, compacted = fleet.processes, fleet.config.episodes, fleet.ledger.total()
+    assert processes is not None
+    try:
+        while not fleet.supervisor.all_stopped and fleet.ledger.total() < wanted:
+            processes.tick()
+            on_tick(fleet.ledger.total(), wanted, fleet.supervisor.status())
+            if fleet.ledger.total() - compacted >= _COMPACT_EVERY:
+                compacted = fleet.ledger.total()
+                fleet.ledger.compact()
+            time.sleep(_TICK_S)
+        _finish(fleet, on_tick)
+    except KeyboardInterrupt:
+        log.warning("robots end the episodes that they are at; press Ctrl-C again to stop them now")
+        _finish(fleet, on_tick)
+        raise
+    finally:
+        fleet.supervisor.stop()
+        processes.end()
+    return fleet.ledger.total()
+
+
+def _finish(fleet: Fleet, on_tick: OnTick) -> None:
+    """Let robots end the episodes that they are at."""
+    fleet.supervisor.enough()
+    deadline_s = time.monotonic() + _LAST_EPISODE_S
+    while time.monotonic() < deadline_s and not fleet.supervisor.all_stopped:
+        robots = fleet.supervisor.status()
+        on_tick(fleet.ledger.total(), fleet.config.episodes, robots)
+        if not any(robot.phase in ("collecting", "starting") for robot in robots):
+            return
+        time.sleep(_TICK_S)
+
+
+def _caller(config: FleetConfig, journal: Journal) -> Callable[[str, str], None]:
+    def call(robot: str, why: str) -> None:
+        log.warning("%s waits for a person: %s", robot, why)
+        journal.append("person_needed", robot=robot, detail=why)
+        if config.notify:
+            tell_person(config.notify, f"{config.name}: robot {robot} waits for a person and does not move: {why}")
+
+    return call
+
+
+def fleet_token(run: Path) -> str:
+    """Return the token of the environment, or that of the run, which is made when there is none."""
+    path = run / TOKEN_FILE
+    if not os.environ.get(TOKEN) and path.exists():
+        return read_token(run)
+    token, new = choose_token()
+    if new:
+        write_text(path, "")  # empty until nobody else can read it
+        path.chmod(0o600)
+        path.write_text(token, encoding="utf-8")
+    return token

@@ -1,0 +1,251 @@
+"""How each robot of a fleet is, what it is told, and when a person is called.
+
+    starting ─► collecting ─► paused | resting | full | away ─► collecting …
+                     │ a fault that nothing recovers, or too many faults
+                     ▼
+                  waiting      one message to a person, no motion, until that person releases the robot
+                  silent       nothing was heard of it for `SILENT_S`
+                  stopped
+
+Time is counted for each state, so that a report can say where a robot's hours went.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from soar.errors import UnknownNameError
+from soar.fleet.config import FaultBudget, Rest
+
+SILENT_S = 10.0
+"""After so long without a word a robot counts as silent [s]."""
+NOT_STARTED, SILENT, WAITING, STOPPED, RESTING = "not started", "silent", "waiting", "stopped", "resting"
+_WORKING = ("collecting",)
+_PHASES = ("starting", "collecting", "paused", "resting", "full", "away", "waiting", "stopped")
+
+
+@dataclass(slots=True)
+class RobotStatus:
+    """What is known of one robot.
+
+    Attributes:
+        name: Of the robot.
+        phase: What it said last, or what its silence means.
+        detail: In words.
+        scene: In front of it.
+        instruction: That it attempts now; empty for none.
+        policy: Id of the policy that it runs.
+        since_s: When the phase began [s, of the supervisor's clock].
+        counted_s: Until when its seconds are counted [s].
+        heard_s: When it was heard of last; None: never.
+        episodes: Recorded since the coordinator began.
+        successes: Of those, judged ones.
+        faults: By kind.
+        calls: How often a person was needed.
+        worked_s: Of work since the last rest [s].
+        seconds: In each phase [s].
+    """
+
+    name: str
+    phase: str = NOT_STARTED
+    detail: str = ""
+    scene: str = ""
+    instruction: str = ""
+    policy: str = ""
+    since_s: float = 0.0
+    counted_s: float = 0.0
+    heard_s: float | None = None
+    episodes: int = 0
+    successes: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    calls: int = 0
+    worked_s: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Orders:
+    """What one robot is told, and why."""
+
+    paused: bool = False
+    stopped: bool = False
+    held: str = ""
+    released: int = 0
+    rest_until_s: float | None = None
+    last: deque[bool] = field(default_factory=deque)
+
+
+class Supervisor:
+    """Hears of all robots and tells them what to do. Safe to use from several threads.
+
+    Args:
+        robots: Their names.
+        faults: When a robot waits for a person.
+        rest: When a robot rests.
+        call: Called with a robot's name and what a person should know, once for each time that one is needed.
+        clock: Seconds, never going back.
+    """
+
+    def __init__(
+        self,
+        robots: Iterable[str],
+        *,
+        faults: FaultBudget,
+        rest: Rest,
+        call: Callable[[str, str], None] = lambda robot, why: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._faults, self._rest, self._call, self._clock = faults, rest, call, clock
+        self._lock = threading.RLock()
+        now_s = clock()
+        self._robots = {name: RobotStatus(name=name, since_s=now_s, counted_s=now_s) for name in robots}
+        self._orders = {name: _Orders(last=deque(maxlen=faults.of)) for name in self._robots}
+        self._all_stopped = self._enough = False
+
+    def hear(self, robot: str, beat: Mapping[str, Any]) -> dict[str, Any]:
+        """Take note of what a robot says, and return what it is told: `do` and `released`.
+
+        Args:
+            robot: Its name.
+            beat: `phase`, `scene`, `instruction`, `detail`, `policy`, and `events`: a list of what happened.
+
+        Raises:
+            UnknownNameError: The fleet has no such robot.
+        """
+        with self._lock:
+            status, orders = self._of(robot)
+            now_s = self._clock()
+            phase = beat.get("phase")
+            self._enter(status, phase if phase in _PHASES else "starting", now_s)
+            status.heard_s = now_s
+            for name in ("scene", "instruction", "policy", "detail"):
+                setattr(status, name, str(beat.get(name, ""))[:300])
+            for event in beat.get("events", ()):
+                self._note(status, orders, event)
+            if orders.held:
+                self._enter(status, WAITING, now_s)
+                status.detail = orders.held
+            if self._rest.after_h and orders.rest_until_s is None and status.worked_s >= self._rest.after_h * 3600:
+                orders.rest_until_s, status.worked_s = now_s + self._rest.for_min * 60, 0.0
+            if orders.rest_until_s is not None and now_s >= orders.rest_until_s:
+                orders.rest_until_s = None
+            return {"do": self._told(orders), "released": orders.released}
+
+    def tick(self) -> None:
+        """Notice who has not been heard of."""
+        with self._lock:
+            now_s = self._clock()
+            for status in self._robots.values():
+                silent = status.heard_s is not None and now_s - status.heard_s > SILENT_S
+                if silent and status.phase not in (STOPPED, SILENT):
+                    self._enter(status, SILENT, now_s)
+                    status.detail, status.instruction = "nothing was heard of it; its process or its network is away", ""
+                elif status.phase != NOT_STARTED:
+                    self._enter(status, status.phase, now_s)
+
+    def status(self) -> list[RobotStatus]:
+        """Return how the robots are."""
+        self.tick()
+        with self._lock:
+            return list(self._robots.values())
+
+    def hold(self, robot: str, why: str) -> None:
+        """Let a robot wait for a person, who is called.
+
+        Raises:
+            UnknownNameError: The fleet has no such robot.
+        """
+        with self._lock:
+            status, orders = self._of(robot)
+            if not orders.held:
+                orders.held = why
+                status.calls += 1
+                self._call(robot, why)
+
+    def pause(self, robots: Sequence[str] = ()) -> None:
+        """Let robots, or all of them, pause after the episode that they are at."""
+        self._for(robots, lambda orders: setattr(orders, "paused", True))
+
+    def resume(self, robots: Sequence[str] = ()) -> None:
+        """Let robots, or all of them, go on; also those that wait for a person, or were stopped."""
+
+        def go(orders: _Orders) -> None:
+            orders.paused = orders.stopped = False
+            orders.rest_until_s = None
+            if orders.held:
+                orders.held = ""
+                orders.released += 1
+                orders.last.clear()
+
+        self._for(robots, go)
+        if not robots:
+            self._all_stopped = False
+
+    def stop(self, robots: Sequence[str] = ()) -> None:
+        """Let robots, or all of them, stop at once and end their processes."""
+        self._for(robots, lambda orders: setattr(orders, "stopped", True))
+        if not robots:
+            self._all_stopped = True
+
+    def enough(self) -> None:
+        """All that was to be collected is there: robots pause."""
+        self._enough = True
+
+    def wanted(self, robot: str) -> bool:
+        """Whether a robot's process is to run."""
+        with self._lock:
+            _, orders = self._of(robot)
+            return not (orders.stopped or self._all_stopped)
+
+    @property
+    def all_stopped(self) -> bool:
+        """Whether the whole fleet was told to stop."""
+        return self._all_stopped
+
+    def _told(self, orders: _Orders) -> str:
+        if orders.stopped or self._all_stopped:
+            return "stop"
+        if orders.rest_until_s is not None:
+            return "rest"
+        return "pause" if orders.paused or orders.held or self._enough else "go"
+
+    def _note(self, status: RobotStatus, orders: _Orders, event: Mapping[str, Any]) -> None:
+        kind = event.get("kind")
+        if kind == "episode":
+            status.episodes += 1
+            status.successes += event.get("success") is True
+            orders.last.append(False)
+        elif kind == "fault":
+            status.faults[str(event.get("fault", "unknown"))[:40]] += 1
+            orders.last.append(True)
+            if sum(orders.last) > self._faults.most:
+                detail = str(event.get("detail", ""))[:300]
+                self.hold(
+                    status.name, f"{sum(orders.last)} of its last {len(orders.last)} attempts ended with a fault: {detail}"
+                )
+        elif kind == "person":
+            self.hold(status.name, str(event.get("detail", ""))[:300])
+
+    def _enter(self, status: RobotStatus, phase: str, now_s: float) -> None:
+        """Count the time since the last word, and take note of a new phase."""
+        passed_s, status.counted_s = now_s - status.counted_s, now_s
+        status.seconds[status.phase] = status.seconds.get(status.phase, 0.0) + passed_s
+        if status.phase in _WORKING:
+            status.worked_s += passed_s
+        if phase != status.phase:
+            status.phase, status.since_s = phase, now_s
+
+    def _of(self, robot: str) -> tuple[RobotStatus, _Orders]:
+        if robot not in self._robots:
+            raise UnknownNameError("robot", robot, self._robots, "The fleet's file lists them.")
+        return self._robots[robot], self._orders[robot]
+
+    def _for(self, robots: Sequence[str], change: Callable[[_Orders], None]) -> None:
+        with self._lock:
+            for orders in [self._of(robot)[1] for robot in robots or self._robots]:
+                change(orders)

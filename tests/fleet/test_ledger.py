@@ -1,0 +1,198 @@
+"""One driver a robot, one copy of an episode."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from soar.episodes.encoded import EncodedEpisode, encode
+from soar.episodes.store import EpisodeStore
+from soar.errors import StoreError, UnknownNameError
+from soar.fleet.episode_bytes import pack_episodes, unpack_episodes
+from soar.fleet.ledger import GRACE_S, Holder, Ledger, LedgerRefusedError, episode_prefix
+from soar.fleet.spool import Spool
+from soar.types import Episode, Label, Provenance
+
+HERE, THERE = Holder(host="here", pid=1, nonce="a"), Holder(host="there", pid=2, nonce="b")
+
+
+class Clock:
+    """Seconds that a test moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def ledger(folder: Path, clock: Callable[[], float] | None = None) -> Ledger:
+    return Ledger(folder / "ledger.json", folder / "episodes", ["one", "two"], run="run", lease_s=60.0, clock=clock or Clock())
+
+
+def episode(number: int, *, epoch: int = 1, robot: str = "one", task: str = "open the drawer", seed: int = 0) -> Episode:
+    images = np.full((4, 8, 8, 3), number, np.uint8)
+    return Episode(
+        id=f"{episode_prefix('run', 0, robot, epoch)}{number:05d}",
+        scene="scene",
+        instruction=task,
+        images_THWC=images,
+        states_TD=np.zeros((4, 7), np.float32),
+        actions_TD=np.zeros((3, 7), np.float32),
+        labels=(Label(success=number % 2 == 0, probability=0.5, source="vlm"),),
+        provenance=Provenance(policy="policy", robot=robot, run="run", round=0, seed=seed),
+    )
+
+
+def encoded(number: int, **named: object) -> EncodedEpisode:
+    return encode(episode(number, **named))  # type: ignore[arg-type]
+
+
+def test_a_robot_that_is_driven_is_refused_to_another_until_its_lease_and_the_grace_are_over(tmp_path: Path) -> None:
+    clock = Clock()
+    shared = ledger(tmp_path, clock)
+    assert shared.acquire("one", HERE) == 1
+    clock.now_s += 50
+    shared.renew("one", 1)
+    clock.now_s += 60 + GRACE_S - 0.1
+    with pytest.raises(LedgerRefusedError, match="driven by process 1 on here, epoch 1"):
+        shared.acquire("one", THERE)
+    clock.now_s += 0.2
+    assert shared.held("one") is None
+    assert shared.acquire("one", THERE) == 2
+    with pytest.raises(LedgerRefusedError, match="epoch 1 is over; it is driven by process 2 on there"):
+        shared.renew("one", 1)
+    with pytest.raises(LedgerRefusedError, match="epoch 1 is over"):
+        shared.commit("one", 1, [encoded(0)])
+    assert EpisodeStore(tmp_path / "episodes").count() == 0
+
+
+def test_who_holds_the_lock_of_the_same_computer_need_not_wait(tmp_path: Path) -> None:
+    shared = ledger(tmp_path)
+    shared.acquire("one", HERE)
+    again = replace(HERE, pid=3, nonce="c")
+    with pytest.raises(LedgerRefusedError):
+        shared.acquire("one", again)
+    with pytest.raises(LedgerRefusedError):
+        shared.acquire("one", THERE, has_lock=True)
+    assert shared.acquire("one", again, has_lock=True) == 2
+
+
+def test_a_lease_that_is_given_back_is_free_at_once(tmp_path: Path) -> None:
+    shared = ledger(tmp_path)
+    shared.release("one", shared.acquire("one", HERE))
+    assert shared.acquire("one", THERE) == 2
+
+
+def test_a_robot_that_the_fleet_does_not_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="unknown robot 'three'"):
+        ledger(tmp_path).acquire("three", HERE)
+
+
+def test_a_ledger_that_begins_again_believes_in_the_old_lease_and_never_gives_an_epoch_twice(tmp_path: Path) -> None:
+    clock = Clock()
+    first = ledger(tmp_path, clock)
+    first.acquire("one", HERE)
+    first.commit("one", 1, [encoded(0)])
+    second = ledger(tmp_path, clock)
+    second.renew("one", 1)
+    with pytest.raises(LedgerRefusedError, match="driven by"):
+        second.acquire("one", THERE)
+    (tmp_path / "ledger.json").unlink()  # the store knows of epoch 1, too
+    assert ledger(tmp_path, clock).acquire("one", THERE) == 2
+
+
+def test_a_file_of_epochs_that_cannot_be_read_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "ledger.json").write_text('{"one": 3}')
+    with pytest.raises(StoreError, match=r"ledger\.json: cannot be read"):
+        ledger(tmp_path)
+
+
+def test_what_is_delivered_twice_is_stored_once_and_said_to_be_there(tmp_path: Path) -> None:
+    shared = ledger(tmp_path)
+    shared.acquire("one", HERE)
+    assert shared.commit("one", 1, [encoded(0), encoded(1)]) == []
+    assert shared.commit("one", 1, [encoded(1), encoded(2)]) == [encoded(1).id]
+    assert ledger(tmp_path).commit("one", 1, [encoded(2)]) == [encoded(2).id]
+    assert EpisodeStore(tmp_path / "episodes").count() == 3
+    with pytest.raises(LedgerRefusedError, match="another episode is stored as"):
+        shared.commit("one", 1, [encoded(1, seed=9)])
+
+
+def test_what_an_earlier_epoch_kept_is_delivered_by_the_next_one(tmp_path: Path) -> None:
+    shared = ledger(tmp_path)
+    shared.release("one", shared.acquire("one", HERE))
+    shared.acquire("one", THERE)
+    assert shared.commit("one", 2, [encoded(0, epoch=1)]) == []
+    with pytest.raises(LedgerRefusedError, match="names no epoch up to 2"):
+        shared.commit("one", 2, [encoded(0, epoch=3)])
+    with pytest.raises(LedgerRefusedError, match="is of robot 'two'"):
+        shared.commit("one", 2, [encoded(0, robot="two")])
+
+
+def test_eight_writers_that_deliver_the_same_episodes_store_each_once(tmp_path: Path) -> None:
+    shared = ledger(tmp_path)
+    shared.acquire("one", HERE)
+    batches = [[encoded(number) for number in range(begin, begin + 4)] for begin in range(8)]
+    threads = [threading.Thread(target=shared.commit, args=("one", 1, batch)) for batch in batches]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ids = [record.id for record in EpisodeStore(tmp_path / "episodes").episodes()]
+    assert sorted(ids) == sorted({encoded(number).id for number in range(11)})
+    assert shared.total() == 11
+
+
+def test_attempts_of_all_robots_count_and_what_others_attempt_now(tmp_path: Path) -> None:
+    shared = ledger(tmp_path)
+    shared.acquire("one", HERE)
+    shared.acquire("two", THERE)
+    shared.commit("one", 1, [encoded(0), encoded(1)])
+    shared.commit("two", 1, [encoded(0, robot="two", task="close the drawer")])
+    shared.renew("two", 1, ("scene", "open the drawer"))
+    shared.renew("one", 1, ("elsewhere", "open the drawer"))
+    assert shared.counts("scene", "one") == (
+        {"open the drawer": 3, "close the drawer": 1},
+        {"open the drawer": 1, "close the drawer": 1},
+    )
+    assert shared.counts("scene", "two")[0] == {"open the drawer": 2, "close the drawer": 1}
+    assert ledger(tmp_path).counts("scene")[0] == {"open the drawer": 2, "close the drawer": 1}
+
+
+def test_an_episode_arrives_as_it_was_kept(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", 1)
+    spool.append(episode(3))
+    (path,) = spool.waiting()
+    (arrived,) = unpack_episodes(path.read_bytes(), most=1)
+    sent = encoded(3)
+    assert arrived.frames == sent.frames
+    assert (arrived.id, arrived.labels, arrived.provenance) == (sent.id, sent.labels, sent.provenance)
+    np.testing.assert_array_equal(arrived.states_TD, sent.states_TD)
+    np.testing.assert_array_equal(arrived.actions_TD, sent.actions_TD)
+    assert [path.stem for path in Spool(tmp_path / "spool", 1).waiting()] == ["000000000001"]
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\0" * 8, b"\0" * 7 + b"\xff" + b"x" * 40, b"\x7f" * 400, pack_episodes([encoded(0)])[:-90]]
+)
+def test_bytes_that_are_no_episode_are_refused(data: bytes) -> None:
+    with pytest.raises(StoreError):
+        unpack_episodes(data, most=8)
+
+
+def test_more_episodes_than_are_allowed_are_refused() -> None:
+    with pytest.raises(StoreError, match="3 episodes at once; 2 are allowed"):
+        unpack_episodes(pack_episodes([encoded(number) for number in range(3)]), most=2)
+
+
+def test_a_spool_says_when_it_is_full(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 1)
+    assert not spool.full()
+    (tmp_path / "000000000009.episode").write_bytes(b"0" * 2**20)
+    assert spool.full()

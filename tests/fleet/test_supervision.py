@@ -1,0 +1,110 @@
+"""What robots are told, and when a person is called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from soar.errors import UnknownNameError
+from soar.fleet.config import FaultBudget, Rest
+from soar.fleet.supervision import SILENT, SILENT_S, WAITING, Supervisor
+from soar.fleet.telemetry import metrics
+from tests.fleet.test_ledger import Clock
+
+FAULT = {"kind": "fault", "fault": "motor", "detail": "joint 3 is hot"}
+EPISODE = {"kind": "episode", "success": True}
+
+
+class Called(list[tuple[str, str]]):
+    """Who was called, and why."""
+
+    def __call__(self, robot: str, why: str) -> None:
+        self.append((robot, why))
+
+
+def beat(*events: dict[str, Any], phase: str = "collecting") -> dict[str, Any]:
+    return {"phase": phase, "scene": "scene", "instruction": "", "detail": "", "policy": "p", "events": list(events)}
+
+
+def supervisor(called: Called | None = None, clock: Clock | None = None, *, rest: Rest | None = None) -> Supervisor:
+    return Supervisor(
+        ["one", "two"],
+        faults=FaultBudget(most=2, of=4),
+        rest=rest or Rest(after_h=0),
+        call=called if called is not None else Called(),
+        clock=clock or Clock(),
+    )
+
+
+def test_too_many_faults_in_the_last_attempts_call_a_person_once_and_the_robot_waits_until_it_is_released() -> None:
+    called = Called()
+    boss = supervisor(called)
+    assert boss.hear("one", beat(FAULT, EPISODE, EPISODE, FAULT)) == {"do": "go", "released": 0}
+    assert boss.hear("one", beat(EPISODE, EPISODE, FAULT))["do"] == "go"
+    assert boss.hear("one", beat(FAULT, FAULT))["do"] == "pause"
+    boss.hear("one", beat(FAULT, phase="paused"))
+    assert [robot for robot, _ in called] == ["one"]
+    assert "joint 3 is hot" in called[0][1]
+    assert boss.status()[0].phase == WAITING
+    assert boss.hear("two", beat())["do"] == "go"
+    boss.resume(["one"])
+    assert boss.hear("one", beat(FAULT)) == {"do": "go", "released": 1}
+    assert len(called) == 1
+
+
+def test_a_robot_that_cannot_be_recovered_calls_a_person() -> None:
+    called = Called()
+    boss = supervisor(called)
+    assert boss.hear("one", beat({"kind": "person", "detail": "10 reboots did not help"}, phase="waiting"))["do"] == "pause"
+    assert called == [("one", "10 reboots did not help")]
+
+
+def test_a_robot_that_is_not_heard_of_is_silent_and_its_hours_are_counted() -> None:
+    clock = Clock()
+    boss = supervisor(clock=clock)
+    boss.hear("one", beat())
+    clock.now_s += SILENT_S + 1
+    one, two = boss.status()
+    assert (one.phase, two.phase) == (SILENT, "not started")
+    clock.now_s += 5
+    boss.hear("one", beat())
+    assert boss.status()[0].seconds == {"not started": 0.0, "collecting": SILENT_S + 1, SILENT: 5.0}
+
+
+def test_a_robot_rests_after_its_hours_of_work() -> None:
+    clock = Clock()
+    boss = supervisor(clock=clock, rest=Rest(after_h=1, for_min=10))
+    for _ in range(61):
+        told = boss.hear("one", beat())["do"]
+        clock.now_s += 60
+    assert told == "rest"
+    clock.now_s += 300
+    assert boss.hear("one", beat(phase="resting"))["do"] == "rest"
+    clock.now_s += 300
+    assert boss.hear("one", beat(phase="resting"))["do"] == "go"
+
+
+def test_orders_are_for_some_robots_or_for_all() -> None:
+    boss = supervisor()
+    boss.pause(["one"])
+    assert [boss.hear(robot, beat())["do"] for robot in ("one", "two")] == ["pause", "go"]
+    boss.stop()
+    assert [boss.hear(robot, beat())["do"] for robot in ("one", "two")] == ["stop", "stop"]
+    assert not boss.wanted("two")
+    boss.resume()
+    assert [boss.hear(robot, beat())["do"] for robot in ("one", "two")] == ["go", "go"]
+    boss.enough()
+    assert boss.hear("one", beat())["do"] == "pause"
+    with pytest.raises(UnknownNameError, match="unknown robot 'thre'"):
+        boss.pause(["one", "thre"])
+
+
+def test_metrics_are_what_prometheus_reads() -> None:
+    boss = supervisor()
+    boss.hear("one", beat(EPISODE, FAULT | {"fault": 'a "motor"\n'}))
+    text = metrics(boss.status(), {"one": 5}, {"one": 1})
+    assert 'soar_fleet_episodes_stored_total{robot="one"} 5\n' in text
+    assert 'soar_fleet_faults_total{robot="one",kind="a \\"motor\\"\\n"} 1\n' in text
+    assert 'soar_fleet_phase{robot="one",phase="collecting"} 1\n' in text
+    assert all(line.startswith("#") or line.rpartition(" ")[2].replace(".", "").isdecimal() for line in text.splitlines())
