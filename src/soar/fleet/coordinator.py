@@ -94,7 +94,6 @@ class _Auth(Auth):
         if role not in _MAY.get(scope["path"], ("operator", "robot")):
             raise RequestRefusedError(403, f"a {role}'s token may not do that")
 
-
     def _values(self, scope: Scope) -> int:
         # Episodes come as Arrow, in which the marks that separate JSON's values mean nothing.
         return REQUEST_MB * 2**20 if scope["path"].startswith(_COMMIT) else super()._values(scope)
