@@ -24,7 +24,7 @@ from soar.collect.config import CollectConfig
 from soar.collect.early_success import EarlySuccess, Look
 from soar.collect.listeners import Listeners
 from soar.collect.rollout import Rollout, rollout
-from soar.episodes.store import quoted
+from soar.episodes.filters import quoted
 from soar.errors import RobotFault
 from soar.event_log import Journal
 from soar.policies.base import Policy

@@ -28,7 +28,7 @@ import numpy as np
 from soar.collect.models import Models
 from soar.collect.rollout import RolloutConfig
 from soar.configuration import validate
-from soar.episodes.store import quoted
+from soar.episodes.filters import quoted
 from soar.errors import ConfigError
 from soar.evaluation.results import success_rows, write_results
 from soar.evaluation.runner import evaluate, read_films
