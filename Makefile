@@ -21,10 +21,11 @@ demo: .venv/ready ## a simulated robot improves itself on scene 1; run it again 
 test: .venv/ready ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-test-interop: .venv/ready ## exchange files with the released LeRobot and tensorflow_datasets, in environments of their own
+test-interop: .venv/ready ## compare with the released LeRobot, tensorflow_datasets and d3rlpy, in environments of their own
 	scripts/peer.sh lerobot
 	scripts/peer.sh tfds
 	scripts/peer.sh s3
+	scripts/peer.sh d3rlpy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m interop tests/interop
 
 lint: .venv/ready ## check style and formatting

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from soar.cli.flags import Switch, changed, on
+from soar.cli.train_baselines import TrainLabeller, TrainRoboFuME
 from soar.cli.train_subgoal import TrainSubgoal
 
 
@@ -227,7 +228,8 @@ class TrainLanguage(Train):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainModel:
-    """Train a policy on goal images (gcbc) or instructions (lcbc), or a subgoal model (subgoal).
+    """Train a policy on goal images (gcbc) or instructions (lcbc), a subgoal model (subgoal), or a method to compare with
+    (robofume, dial-labeller).
 
     Example: soar train gcbc --pretraining data/demonstrations/episodes --out policies/mine
     """
@@ -236,6 +238,8 @@ class TrainModel:
         Annotated[TrainGoals, tyro.conf.subcommand("gcbc", prefix_name=False)]
         | Annotated[TrainLanguage, tyro.conf.subcommand("lcbc", prefix_name=False)]
         | Annotated[TrainSubgoal, tyro.conf.subcommand("subgoal", prefix_name=False)]
+        | Annotated[TrainRoboFuME, tyro.conf.subcommand("robofume", prefix_name=False)]
+        | Annotated[TrainLabeller, tyro.conf.subcommand("dial-labeller", prefix_name=False)]
     )
 
     def run(self) -> None:

@@ -1,7 +1,7 @@
 """The folder of a small model: what it is, its weights, and where they come from. Nothing in it runs code when it is read.
 
 config.json        {"schema_version", "kind", "config", "weights"}: enough to build the network, and the SHA-256 of its weights
-model.safetensors  the weights; float32 ones are stored as float16
+model.safetensors  the weights; float32 ones are stored as float16, unless training goes on from them
 lineage.json       data, seed and metrics of its training; for people and provenance, never needed to load
 """
 
@@ -28,7 +28,9 @@ SCHEMA_VERSION = 1
 T = TypeVar("T")
 
 
-def save_model(folder: Path, kind: str, config: Any, network: nn.Module, lineage: Mapping[str, Any]) -> None:
+def save_model(
+    folder: Path, kind: str, config: Any, network: nn.Module, lineage: Mapping[str, Any], *, half: bool = True
+) -> None:
     """Write a model to a folder; config.json last, so that one that was interrupted is never taken for whole.
 
     Args:
@@ -37,13 +39,15 @@ def save_model(folder: Path, kind: str, config: Any, network: nn.Module, lineage
         config: Dataclass from which the network can be built again.
         network: Holds the weights.
         lineage: JSON values.
+        half: Store float32 weights as float16.
 
     Raises:
         SoarError: The folder is read-only or the disk is full.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    half = {name: value.half() if value.dtype == torch.float32 else value for name, value in tensors.items()}
-    data = save(half)
+    if half:
+        tensors = {name: value.half() if value.dtype == torch.float32 else value for name, value in tensors.items()}
+    data = save(tensors)
     with replacing(folder / "model.safetensors") as path:
         path.write_bytes(data)
     write_json(folder / "lineage.json", dict(lineage))

@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -136,6 +136,7 @@ def fit(
     export: Callable[[nn.Module, Path], None] | None = None,
     track: Callable[[int, dict[str, float]], None] | None = None,
     on_step: Callable[[int, int, dict[str, float]], None] | None = None,
+    rate_of: Callable[[str], float] | None = None,
 ) -> dict[str, float]:
     """Train `model` in place; on return it holds the final (or averaged) weights and is in evaluation mode.
 
@@ -155,6 +156,7 @@ def fit(
         export: Writes the (averaged) model to the folder of each checkpoint, in the form in which it is used.
         track: Called with the step and the values of every line of metrics.
         on_step: Called after each step with (steps done, steps in all, last logged metrics).
+        rate_of: From the name of a parameter to its learning rate, as a share of the configuration's; 1 by default.
 
     Returns:
         The last logged training metrics, and those of `validate`, each named `validation/…`.
@@ -172,7 +174,11 @@ def fit(
     if config.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, betas=(0.9, config.beta2), weight_decay=config.weight_decay, fused=True
+        _parameter_groups(model, rate_of),
+        lr=config.learning_rate,
+        betas=(0.9, config.beta2),
+        weight_decay=config.weight_decay,
+        fused=True,
     )
     state = TrainingState(model=model, optimizer=optimizer, ema=None if config.ema is None else Ema(model, config.ema))
     metrics = restore(state, folder / "checkpoints")
@@ -189,6 +195,14 @@ def fit(
         state.ema.copy_to(model)
     model.eval()
     return {name: value for name, value in metrics.items() if name not in SPEED}
+
+
+def _parameter_groups(model: nn.Module, rate_of: Callable[[str], float] | None) -> list[dict[str, Any]]:
+    """Return the parameters by their share of the learning rate."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        groups.setdefault(rate_of(name) if rate_of else 1.0, []).append(parameter)
+    return [{"params": parameters, "share": share} for share, parameters in groups.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +294,7 @@ def _step(
 ) -> dict[str, Tensor]:
     config = batches.config
     for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate(config, state.step)
+        group["lr"] = group["share"] * learning_rate(config, state.step)
     device = next(state.model.parameters()).device
     state.optimizer.zero_grad(set_to_none=True)
     sums: dict[str, Tensor] = {}
