@@ -12,7 +12,7 @@ import torch
 from soar.baselines.calql import CalQLConfig, Sampled, bounded, conservative_penalty, critic_losses, td_target
 from soar.errors import ConfigError
 
-# States 0 to 3, and 4, which ends it. Action 1 goes on with .9 and else stays; action 0 goes one back, and 0 stays. A step costs 1.
+# States 0 to 3, and 4, which ends it. Action 1 goes on with .9 and else stays; action 0 goes one back. A step costs 1.
 DISCOUNT, ADVANCES = 0.9, 0.9
 BEHAVIOUR, POLICY = np.array([0.5, 0.5]), np.array([0.1, 0.9])
 V_BEHAVIOUR = [-7.947, -7.440, -6.245, -3.990]

@@ -4,8 +4,8 @@
     folder/quality.json                                   how often it names the instruction of demonstrations held out of it
     folder/training/                                      checkpoints and metrics
 
-Some demonstrations are held out. For each of them the labeller chooses among the instructions that were demonstrated in the same
-world, all of which were possible there: chance is one over their number. This says whether it works where DIAL says that it does.
+Some demonstrations are held out. For each of them the labeller chooses among the instructions that were demonstrated in the
+same world, all of which were possible there: chance is one over their number. So it is seen whether it works where it should.
 
 Shape suffixes: B episodes of a batch, U draws of augmentation, H height, W width, C channels.
 """
@@ -143,7 +143,7 @@ def worlds_of(store: EpisodeStore, where: str | None) -> dict[str, str]:
 
 
 def held_out_quality(labeller: Labeller, held_out: StepArrays, worlds: Mapping[str, str]) -> dict[str, Any]:
-    """Return how often the labeller names a demonstration's instruction, among those held out of the same world and among all."""
+    """Return how often it names the instruction of a demonstration, among those of its world and among all held-out ones."""
     possible: dict[str, set[str]] = defaultdict(set)
     for id_, instruction in zip(held_out.ids, held_out.instructions, strict=True):
         possible[worlds[id_]].add(instruction)

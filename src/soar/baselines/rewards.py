@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soar.datasets.arrays import StepArrays
-from soar.episodes.schema import SIMULATOR, EpisodeRecord
+from soar.episodes.schema import EpisodeRecord, is_verdict
 from soar.errors import ConfigError, StoreError
 from soar.training.cotraining import Judge
 
@@ -109,12 +109,12 @@ def verdicts(records: Sequence[EpisodeRecord], label: Judge, where: str) -> NDAr
     if label == "simulator":
         unjudged = [record.id for record in records if record.simulator_success is None]
     else:
-        unjudged = [record.id for record in records if all(one.source == SIMULATOR for one in record.labels)]
+        unjudged = [record.id for record in records if not any(map(is_verdict, record.labels))]
     if unjudged:
         named = ", ".join(unjudged[:_NAMED]) + (" …" if len(unjudged) > _NAMED else "")
         raise StoreError(
-            f"{where}: {len(unjudged)} of {len(records)} episodes have no verdict of the {label} ({named}), and rewards are made of "
-            'verdicts. Let a model judge them (`soar data relabel`), or leave them out with a filter ("label_count > 0").'
+            f"{where}: {len(unjudged)} of {len(records)} episodes have no verdict of the {label} ({named}), and rewards are "
+            "made of verdicts. Let a model judge them (`soar data relabel`), or leave them out with a filter."
         )
     truth = [record.simulator_success if label == "simulator" else record.success for record in records]
     return np.array([value is True for value in truth], bool)

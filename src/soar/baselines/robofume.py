@@ -1,4 +1,4 @@
-"""RoboFuME, the part before the robot: language-conditioned Cal-QL on demonstrations and autonomous episodes (arXiv 2310.15145).
+"""RoboFuME before the robot: language-conditioned Cal-QL on demonstrations and own episodes (arXiv 2310.15145).
 
     folder/                  the actor, a policy that follows instructions like any other: `soar evaluate`, `soar collect`
     folder/critic/           actor and critics, from which training goes on and which can re-rank (`soar.baselines.reranking`)
@@ -206,9 +206,9 @@ def check_range(actions_ND: NDArray[np.floating], config: ActorCriticConfig, whe
     beyond_D = np.maximum(low_D - actions_ND.min(0), actions_ND.max(0) - high_D) / (high_D - low_D)
     worst = int(beyond_D.argmax())
     raise ConfigError(
-        f"{where}: {outside_N.sum()} of {len(actions_ND)} actions lie outside the range that the critic knows: dimension {worst} "
-        f"goes from {actions_ND[:, worst].min():.4g} to {actions_ND[:, worst].max():.4g}, the critic from {low_D[worst]:.4g} to "
-        f"{high_D[worst]:.4g}. Train a critic on these episodes, too, instead of continuing this one."
+        f"{where}: {outside_N.sum()} of {len(actions_ND)} actions lie outside the range that the critic knows: dimension "
+        f"{worst} goes from {actions_ND[:, worst].min():.4g} to {actions_ND[:, worst].max():.4g}, the critic from "
+        f"{low_D[worst]:.4g} to {high_D[worst]:.4g}. Train a critic on these episodes, too, instead of continuing this one."
     )
 
 
@@ -273,7 +273,8 @@ def _transitions(
     batch: Batch, tables: Sequence[Rewards], network: ActorCriticConfig, config: PolicyTrainingConfig, device: str
 ) -> Transitions:
     hindsight = batch.hindsight
-    assert hindsight is not None and batch.embeddings_BE is not None
+    assert hindsight is not None
+    assert batch.embeddings_BE is not None
     image_BCHW, next_image_BCHW = augment(
         torch.from_numpy(hindsight.observation_BHWC).to(device),
         torch.from_numpy(hindsight.goal_BHWC).to(device),

@@ -43,6 +43,12 @@ class Train:
     """Whose judgement counts; the simulator's is for ablations."""
     threshold: float = 0.0
     """Least probability of success; 0 leaves it to the label."""
+    instructions_by: str = ""
+    """Whose labels say what was done in autonomous episodes, instead of what was commanded (lcbc; `soar data label-dial`)."""
+    top_k: int = 1
+    """With --instructions-by: at most so many instructions an episode."""
+    min_p: float = 0.0
+    """With --instructions-by: least probability of an instruction."""
     goal_window: tuple[int, int] | None = None
     """Smallest and largest distance of hindsight goals in autonomous data, in steps."""
     goals: Literal["uniform", "geometric", "last-state-upweighted", "delta"] | None = None
@@ -138,6 +144,11 @@ class Train:
             raise ConfigError(
                 "--encoder chooses the sentence encoder of a language-conditioned policy: use it with `soar train lcbc`"
             )
+        if self.instructions_by and (self.kind != "lcbc" or self.autonomous is None):
+            raise ConfigError(
+                "--instructions-by says what was done in autonomous episodes, for a policy that follows instructions: use it "
+                "with `soar train lcbc --autonomous STORE`"
+            )
         own = changed(
             config.autonomous,
             goal_window=self.goal_window,
@@ -161,6 +172,9 @@ class Train:
                 label=self.label,
                 threshold=self.threshold,
                 where=self.where,
+                instructions_by=self.instructions_by,
+                top_k=self.top_k,
+                min_p=self.min_p,
             )
         with joined(self.device) as (group, device), progress_bars() as report, ExitStack() as stack:
             track = None

@@ -23,6 +23,7 @@ from soar.collect.config import CollectConfig
 from soar.collect.early_success import EarlySuccess, Look
 from soar.collect.listeners import Listeners
 from soar.collect.rollout import Rollout, rollout
+from soar.episodes.schema import INSTRUCTION, SIMULATOR
 from soar.episodes.store import EpisodeStore, quoted
 from soar.errors import RobotFault
 from soar.event_log import Journal
@@ -57,8 +58,8 @@ class Collector:
         presence: Finds objects that left the workspace; their tasks are then off limits. None: not asked.
         prepare: Called with the index of an episode before it begins, the arm at home; it may set the table anew.
         listeners: Told what happens.
-        truth: The workcell's verdict on a task at the end of an episode, stored beside the detector's and used for
-            nothing but measuring it. None outside simulation.
+        truth: The workcell's verdict on a task at the end of an episode. It is stored beside the detector's, with all tasks of
+            the scene that are done then, and used for nothing but measuring. None outside simulation.
     """
 
     def __init__(
@@ -210,7 +211,12 @@ class Collector:
         # A dropped attempt does not count as one: the task is still as unknown as before.
         self._proposer.record(task, verdict.success)
         if self._truth is not None:
-            labels.append(Label(success=self._truth(task), probability=None, source="simulator"))
+            labels.append(Label(success=self._truth(task), probability=None, source=SIMULATOR))
+            labels += [
+                Label(success=None, probability=None, source=f"{INSTRUCTION}{SIMULATOR}", answer=other.instruction)
+                for other in self._scene.tasks
+                if self._truth(other)
+            ]
         key = self._provenance
         return Episode(
             id=f"{self._id_prefix()}{index:05d}",
