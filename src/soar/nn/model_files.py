@@ -142,6 +142,18 @@ def read_weights(folder: Path, network: nn.Module, *, growing: str = "") -> str:
     return digest[:8]
 
 
+def digest_of(folder: Path) -> str:
+    """Return the short digest of a model's weights that `read_weights` returns, without reading them.
+
+    Raises:
+        CheckpointError: The model's description is missing or damaged.
+    """
+    try:
+        return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["weights"])[:8]
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{folder / 'config.json'} is damaged ({error}). Train the model again.") from error
+
+
 MODEL_FILES = ("lineage.json", "model.safetensors", "config.json")
 """What makes a model's folder; the order in which they are copied."""
 

@@ -136,7 +136,7 @@ def fit(
     export: Callable[[nn.Module, Path], None] | None = None,
     track: Callable[[int, dict[str, float]], None] | None = None,
     on_step: Callable[[int, int, dict[str, float]], None] | None = None,
-    rate_of: Callable[[str], float] | None = None,
+    rate_of: Callable[[str], float] = lambda _: 1.0,
 ) -> dict[str, float]:
     """Train `model` in place; on return it holds the final (or averaged) weights and is in evaluation mode.
 
@@ -197,11 +197,10 @@ def fit(
     return {name: value for name, value in metrics.items() if name not in SPEED}
 
 
-def _parameter_groups(model: nn.Module, rate_of: Callable[[str], float] | None) -> list[dict[str, Any]]:
-    """Return the parameters by their share of the learning rate."""
+def _parameter_groups(model: nn.Module, rate_of: Callable[[str], float]) -> list[dict[str, Any]]:
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        groups.setdefault(rate_of(name) if rate_of else 1.0, []).append(parameter)
+        groups.setdefault(rate_of(name), []).append(parameter)
     return [{"params": parameters, "share": share} for share, parameters in groups.items()]
 
 
