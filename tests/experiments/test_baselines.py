@@ -38,13 +38,12 @@ EXPERIMENT = """
 scenes: [{scene}]
 episodes: 2
 trials: 1
-training_seeds: 2
+training_seeds: 1
 baselines: {recipe}
 rollout: {{subgoals: 1, steps_per_subgoal: 4}}
 variants:
   pretrained: {{data: none}}
-  dial: {{data: autonomous, conditioning: language, success_only: false, instructions: dial, top_k: 2, steps: 2}}
-  dial nothing: {{data: autonomous, conditioning: language, success_only: false, instructions: dial+nothing,
+  dial: {{data: autonomous, conditioning: language, success_only: false, instructions: dial+nothing,
     top_k: 3, steps: 2}}
   robofume: {{data: autonomous, conditioning: language, success_only: false, learner: robofume}}
   critic: {{data: none, acts: pretrained, critic: robofume}}
@@ -74,21 +73,17 @@ def test_every_method_learns_from_the_same_episodes_and_has_its_row(tmp_path: Pa
 
     run()
     rows = read_results(tmp_path / "results" / "tiny.json")["rows"]
-    assert [(row["variant"], row["training_seed"]) for row in rows] == [
-        ("pretrained", 0),
-        *((variant, seed) for variant in ("dial", "dial nothing", "robofume", "critic", "chance") for seed in (0, 1)),
-    ]
-    policies = {(row["variant"], row["training_seed"]): row["policy"] for row in rows}
+    assert [row["variant"] for row in rows] == ["pretrained", "dial", "robofume", "critic", "chance"]
+    policies = {row["variant"]: row["policy"] for row in rows}
     assert len(set(policies.values())) == len(rows)
-    assert "+critic10x" in policies["critic", 0]
-    assert policies["critic", 0].startswith(policies["pretrained", 0])
-    assert policies["chance", 1].startswith(policies["dial", 1])
-    evaluated = read_evaluation(tmp_path / "run" / "evaluations" / "one" / "critic-1.json")
+    assert policies["critic"].startswith(f"{policies['pretrained']}+critic10x")
+    assert policies["chance"].startswith(f"{policies['dial']}+random10x")
+    evaluated = read_evaluation(tmp_path / "run" / "evaluations" / "one" / "critic-0.json")
     assert evaluated.subgoal_model  # the critic only chooses: the base reaches imagined goals as before
-    by = makers(EpisodeStore(tmp_path / "run" / "episodes").episodes())
-    assert [maker for maker in by if maker.startswith("dial")] == [by[0], f"{by[0]}+nothing"]
+    (maker,) = [maker for maker in makers(EpisodeStore(tmp_path / "run" / "episodes").episodes()) if maker != "simulator"]
+    assert maker.endswith("+nothing")
     labels = read_results(tmp_path / "results" / "tiny-labels.json")["rows"]
-    assert {row["maker"] for row in labels} == {by[0], f"{by[0]}+nothing"}
+    assert {row["maker"] for row in labels} == {maker}
     said.clear()
     run()
     assert not {"train", "tune the labeller", "label episodes"} & set(said)

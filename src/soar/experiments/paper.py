@@ -50,9 +50,9 @@ _TABLE1 = PaperTable(
         ("all", "language all"),
     ),
     differs=(
-        "Ours is a simulated robot, networks of a few million weights, and demonstrations whose instructions are right and of "
-        "one grammar; the paper's are a real one, ResNet-34, and BridgeData v2, in whose many words an instruction of a new scene "
-        "says little to the policy."
+        "Ours is a simulated robot, networks of a few million weights, and demonstrations whose instructions are right and "
+        "of one grammar; the paper's are a real one, ResNet-34, and BridgeData v2, in whose many words an instruction of a new "
+        "scene says little to the policy."
     ),
 )
 PAPER: Mapping[str, PaperTable] = {
