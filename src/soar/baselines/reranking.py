@@ -28,7 +28,8 @@ import torch
 from numpy.typing import NDArray
 
 from soar.baselines.actor_critic import ActorCritic
-from soar.baselines.robofume import load_actor_critic, statistics_of
+from soar.baselines.robofume import load_actor_critic
+from soar.baselines.transitions import statistics_of
 from soar.errors import ConfigError
 from soar.nn.model_files import digest_of
 from soar.policies.chunked import PlanningPolicy

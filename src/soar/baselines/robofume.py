@@ -19,35 +19,28 @@ from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from soar.baselines.actor_critic import LIMIT, ActorCritic, ActorCriticConfig, CriticConfig, Transitions
+from soar.baselines.actor_critic import ActorCritic, ActorCriticConfig, CriticConfig
 from soar.baselines.calql import CalQLConfig
-from soar.baselines.rewards import RewardConfig, Rewards, rewards_of, verdicts
-from soar.datasets import StepArrays, load_arrays
-from soar.episodes import EpisodeStore
-from soar.episodes.gripper import check_commands
+from soar.baselines.rewards import RewardConfig
+from soar.baselines.transitions import check_range, mixture_of, rewarded_data, statistics_of, transitions_of
+from soar.datasets import StepArrays
 from soar.errors import CheckpointError, ConfigError
 from soar.nn.model_files import read_config, read_weights, save_model
-from soar.normalization import ActionStatistics
 from soar.policies.instructions import InstructionEncoder
 from soar.policies.learned import LearnedPolicy
 from soar.policies.lineage import Lineage, git_revision
 from soar.seeding import derive_seed
-from soar.training.augment import augment
 from soar.training.checkpoints import claim
 from soar.training.config import PolicyTrainingConfig
 from soar.training.cotraining import AutonomousData
-from soar.training.data import SourceConfig, co_training_mixture, make_sampler, with_instructions
+from soar.training.data import SourceConfig
 from soar.training.learner import LearningData, OnStep
 from soar.training.loop import FitConfig, check_parts, fit
-from soar.training.policy import fingerprint
 from soar.training.samples import Batch, Samples
 
 KIND = "soar-actor-critic"
-_SLACK = 1e-4
-"""Share of the range by which an action may lie outside of it: rounding."""
 _NARROWEST = 1e-4
 """Least width of a dimension's range [m, rad]."""
 
@@ -107,24 +100,13 @@ def train_robofume(
     """
     check_parts(config.policy.fit, cuttable=False)
     parent = None if initial is None else load_actor_critic(initial)
-    sources, rewards, versions = _load(config, pretraining, autonomous)
-    network_config = _network_config(config, list(sources.values()), parent, initial)
-    for name, arrays in sources.items():
+    data = rewarded_data(config.policy, config.rewards, pretraining, autonomous)
+    network_config = _network_config(config, list(data.sources.values()), parent, initial)
+    for name, arrays in data.sources.items():
         check_range(arrays.actions_ND[arrays.has_action_N], network_config, f"source {name!r}")
-    mixture = co_training_mixture(
-        make_sampler(sources["pretraining"], _next_frame(config.policy.pretraining)),
-        make_sampler(sources["autonomous"], _next_frame(config.policy.autonomous), sources["pretraining"])
-        if "autonomous" in sources
-        else None,
-        upsampling=config.policy.upsampling,
-        cap=config.policy.autonomous_cap,
-        share=config.policy.autonomous_share,
-        fitter=config.policy.network.fitter,
-    )
+    mixture = mixture_of(data, config.policy)
     parent_id = "" if initial is None else LearnedPolicy.load(initial).id
-    data = {name: fingerprint(arrays) for name, arrays in sources.items()}
-    verdict = {name: int(table.terminal_N.sum()) for name, table in rewards.items()}
-    run = dataclasses.asdict(config) | {"parent": parent_id, "data": data, "rewarded": verdict}
+    run = dataclasses.asdict(config) | {"parent": parent_id, **data.description()}
     claim(folder / "training" / "run.json", run, dataclasses.asdict(RoboFuMEConfig(policy=_DEFAULT)))
     if (folder / "config.json").exists():
         LearnedPolicy.load(folder)
@@ -138,13 +120,13 @@ def train_robofume(
     network.to(device)
     instructions = InstructionEncoder(config.policy.network.instruction)
     samples = Samples(config.policy, mixture, instructions)
-    tables = [rewards[name] for name in mixture.names]
+    tables = [data.rewards[name] for name in mixture.names]
 
     def losses(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         actor_critic = cast(ActorCritic, model)
         actor_critic.update_targets()
         return actor_critic.losses(
-            _transitions(batch, tables, actor_critic.config, config.policy, device), config.calql, config.rewards.discount
+            transitions_of(batch, tables, actor_critic.config, config.policy, device), config.calql, config.rewards.discount
         )
 
     metrics = fit(
@@ -158,15 +140,9 @@ def train_robofume(
         on_step=on_step,
         rate_of=lambda name: config.critic.actor_rate if name.startswith("actor") else 1.0,
     )
-    lineage = Lineage(parent=parent_id, data=versions, revision=git_revision(), metrics=metrics)
+    lineage = Lineage(parent=parent_id, data=data.versions, revision=git_revision(), metrics=metrics)
     save_actor_critic(folder, network, lineage, instructions)
     return folder
-
-
-def statistics_of(config: ActorCriticConfig) -> ActionStatistics:
-    """Return how the actions of a network become physical ones: the middle of the range, and half its width."""
-    low_D, high_D = np.array(config.low), np.array(config.high)
-    return ActionStatistics(mean=((low_D + high_D) / 2).astype(np.float32), std=((high_D - low_D) / 2).astype(np.float32))
 
 
 def save_actor_critic(folder: Path, network: ActorCritic, lineage: Lineage, instructions: InstructionEncoder) -> None:
@@ -190,49 +166,6 @@ def load_actor_critic(folder: Path, device: str = "cpu") -> ActorCritic:
     network = ActorCritic(config)
     read_weights(folder / "critic", network)
     return network.to(device).eval()
-
-
-def check_range(actions_ND: NDArray[np.floating], config: ActorCriticConfig, where: str) -> None:
-    """Refuse actions that the critics cannot be asked about.
-
-    Raises:
-        ConfigError: Some lie outside the range; the message names the dimension and both numbers.
-    """
-    low_D, high_D = np.array(config.low), np.array(config.high)
-    slack_D = _SLACK * (high_D - low_D)
-    outside_N = ((actions_ND < low_D - slack_D) | (actions_ND > high_D + slack_D)).any(axis=1)
-    if not outside_N.any():
-        return
-    beyond_D = np.maximum(low_D - actions_ND.min(0), actions_ND.max(0) - high_D) / (high_D - low_D)
-    worst = int(beyond_D.argmax())
-    raise ConfigError(
-        f"{where}: {outside_N.sum()} of {len(actions_ND)} actions lie outside the range that the critic knows: dimension "
-        f"{worst} goes from {actions_ND[:, worst].min():.4g} to {actions_ND[:, worst].max():.4g}, the critic from "
-        f"{low_D[worst]:.4g} to {high_D[worst]:.4g}. Train a critic on these episodes, too, instead of continuing this one."
-    )
-
-
-def _load(
-    config: RoboFuMEConfig, pretraining: str | Path, autonomous: AutonomousData | None
-) -> tuple[dict[str, StepArrays], dict[str, Rewards], dict[str, dict[str, int]]]:
-    demonstrations = EpisodeStore(pretraining)
-    stores = {"pretraining": (EpisodeStore(pretraining, version=demonstrations.version), None)}
-    if autonomous is not None:
-        newest = EpisodeStore(autonomous.store, version=autonomous.version)
-        stores["autonomous"] = (EpisodeStore(autonomous.store, version=newest.version), autonomous.filter())
-    sources, rewards = {}, {}
-    for name, (store, where) in stores.items():
-        arrays = load_arrays(store, where, fitter=config.policy.network.fitter)
-        check_commands(arrays.actions_ND, store.uri)
-        records = store.episodes(where)
-        if name == "autonomous" and autonomous is not None:
-            success_E = verdicts(records, autonomous.label, store.uri)
-        else:
-            success_E = np.array([record.success is not False for record in records], bool)
-        told_E = np.array([bool(record.instruction.strip()) for record in records], bool)
-        sources[name] = with_instructions(arrays, store.uri)
-        rewards[name] = rewards_of(sources[name], success_E[told_E], config.rewards)
-    return sources, rewards, {name: store.version for name, (store, _) in stores.items()}
 
 
 def _network_config(
@@ -262,41 +195,6 @@ def _network_config(
     low_D[-1], high_D[-1] = 0.0, 1.0
     return ActorCriticConfig(
         network=config.policy.network, critic=config.critic, low=tuple(low_D.tolist()), high=tuple(high_D.tolist())
-    )
-
-
-def _next_frame(source: SourceConfig) -> SourceConfig:
-    return replace(source, goal_window=(1, 1), goals="uniform")
-
-
-def _transitions(
-    batch: Batch, tables: Sequence[Rewards], network: ActorCriticConfig, config: PolicyTrainingConfig, device: str
-) -> Transitions:
-    hindsight = batch.hindsight
-    assert hindsight is not None
-    assert batch.embeddings_BE is not None
-    image_BCHW, next_image_BCHW = augment(
-        torch.from_numpy(hindsight.observation_BHWC).to(device),
-        torch.from_numpy(hindsight.goal_BHWC).to(device),
-        config.augmentation,
-        torch.from_numpy(batch.augmentation_BU),
-    )
-    statistics = statistics_of(network)
-    normalized_BD = ((hindsight.actions_BD - statistics.mean) / statistics.std).clip(-LIMIT, LIMIT)
-    columns = np.empty((3, len(normalized_BD)), np.float32)
-    for source, table in enumerate(tables):
-        slots = np.flatnonzero(hindsight.source_B == source)
-        rows = hindsight.rows_B[slots]
-        columns[:, slots] = table.reward_N[rows], table.terminal_N[rows], table.return_N[rows]
-    reward_B, terminal_B, return_B = torch.from_numpy(columns).to(device)
-    return Transitions(
-        image_BCHW=image_BCHW,
-        next_image_BCHW=next_image_BCHW,
-        embedding_BE=torch.from_numpy(batch.embeddings_BE).to(device),
-        action_BD=torch.from_numpy(normalized_BD.astype(np.float32)).to(device),
-        reward_B=reward_B,
-        terminal_B=terminal_B,
-        return_B=return_B,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from soar.cli.flags import Switch, changed, on
-from soar.cli.train_baselines import TrainLabeller, TrainRoboFuME
+from soar.cli.train_baselines import TrainLabeller, TrainOnline, TrainRoboFuME
 from soar.cli.train_subgoal import TrainSubgoal
 
 
@@ -253,6 +253,7 @@ class TrainModel:
         | Annotated[TrainLanguage, tyro.conf.subcommand("lcbc", prefix_name=False)]
         | Annotated[TrainSubgoal, tyro.conf.subcommand("subgoal", prefix_name=False)]
         | Annotated[TrainRoboFuME, tyro.conf.subcommand("robofume", prefix_name=False)]
+        | Annotated[TrainOnline, tyro.conf.subcommand("robofume-online", prefix_name=False)]
         | Annotated[TrainLabeller, tyro.conf.subcommand("dial-labeller", prefix_name=False)]
     )
 

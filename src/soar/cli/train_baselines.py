@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from soar.cli.flags import changed
 
@@ -147,3 +149,81 @@ class TrainLabeller:
 def _note(metrics: dict[str, float]) -> str:
     shown = [name for name in ("loss", "td_error", "penalty", "bc_error", "top1") if name in metrics]
     return ", ".join(f"{name} {metrics[name]:.3g}" for name in shown)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOnline:
+    """Let RoboFuME's actor and critics go on learning while they practise in simulation: a task and its way back by turns.
+
+    A judged success ends an attempt; half of each batch is old data. Every attempt is in RUN/episodes, with the judge's verdict
+    and the truth; RUN is a policy at the end. What is finished is not done again.
+
+    Example: soar train robofume-online --initial policies/robofume --scene scene5
+    --tasks "open the drawer" "close the drawer" --run runs/online
+    """
+
+    run_folder: Annotated[Path, tyro.conf.arg(name="run")]
+    """Folder of the run."""
+    initial: Path
+    """Folder that `soar train robofume` wrote."""
+    tasks: tuple[str, str]
+    """Two instructions of the scene: forward, and back."""
+    scene: str = "scene1"
+    """Its name, or path of its YAML file."""
+    vlm: str | None = None
+    """The judge: folder of a VQA model, YAML file of any other, or `oracle`; the one that comes with SOAR by default."""
+    threshold: float = 0.5
+    """Least probability at which it ends an attempt."""
+    pretraining: Path = Path("data/demonstrations/episodes")
+    """Store of demonstrations."""
+    autonomous: Path | None = None
+    """Store of earlier attempts with verdicts."""
+    steps: int = 30_000
+    """Actions in all, 0.2 s each, and as many updates; a multiple of --reset-every."""
+    episode_steps: int = 40
+    """Actions of an attempt at most."""
+    reset_every: int = 1000
+    """Actions after which the table is set anew."""
+    look_every: int = 1
+    """Actions between two looks of the judge."""
+    batch_size: int | None = None
+    """Samples an update; the recipe's by default."""
+    recipe: str = "laptop"
+    """Name under configs/baselines, or path of a YAML file."""
+    set: tuple[str, ...] = ()
+    """NAME=VALUE of the recipe that count more."""
+    seed: int = 0
+    """Of everything random."""
+
+    def run(self) -> None:
+        """Run it."""
+        import dataclasses
+
+        from soar.base_models import default_weights
+        from soar.baselines.config import load_recipe
+        from soar.baselines.online import OnlineConfig, finetune_online
+        from soar.cli.progress import progress_bars
+        from soar.cli.tables import say
+        from soar.robots.workcell import SIMULATED
+        from soar.training.cotraining import AutonomousData
+
+        recipe = load_recipe(self.recipe, self.set).robofume
+        fit = changed(recipe.policy.fit, batch_size=self.batch_size)
+        recipe = dataclasses.replace(recipe, policy=dataclasses.replace(recipe.policy, fit=fit))
+        names = ("steps", "episode_steps", "reset_every", "look_every", "threshold")
+        own = None if self.autonomous is None else AutonomousData(store=self.autonomous, success_only=False)
+        with progress_bars() as report:
+            finetune_online(
+                OnlineConfig(**{name: getattr(self, name) for name in names}),
+                recipe,
+                self.run_folder,
+                initial=self.initial,
+                workcell=SIMULATED + self.scene,
+                tasks=self.tasks,
+                vlm=self.vlm or str(default_weights("vqa")),
+                pretraining=self.pretraining,
+                autonomous=own,
+                seed=self.seed,
+                on_episode=lambda done, total, last: report("actions", done, total, last.instruction),
+            )
+        say(f"the actor is in {self.run_folder}; measure it with `soar evaluate --policy {self.run_folder} --out …`")
