@@ -68,7 +68,7 @@ PAPER: Mapping[str, PaperTable] = {
             ("soar", "language scene"),
         ),
         differs=(
-            "Ours is a simulated robot; RoboFuME has a small encoder and a fiftieth of the published steps, and DIAL's "
+            "Ours is a simulated robot; RoboFuME has a small encoder and a hundredth of the published steps, and DIAL's "
             "labeller learns on the demonstrations alone where the paper's begins with CLIP."
         ),
     ),
