@@ -86,6 +86,15 @@ def test_the_actor_learns_at_its_own_rate(tmp_path: Path, data: LearningData) ->
     assert not torch.allclose(networks[0].critics.heads[0].out.weight, networks[1].critics.heads[0].out.weight)
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_it_trains_in_bfloat16_as_the_recipes_do(tmp_path: Path, data: LearningData, shared: bool) -> None:
+    fit = dataclasses.replace(RECIPE.policy.fit, bf16=True, channels_last=True, steps=2)
+    policy = dataclasses.replace(RECIPE.policy, fit=fit, augmentation=load_recipe("laptop").robofume.policy.augmentation)
+    critic = dataclasses.replace(RECIPE.critic, shared=shared)
+    folder = RoboFuMELearner(dataclasses.replace(RECIPE, policy=policy, critic=critic)).learn(None, data, tmp_path, seed=0)
+    assert np.isfinite(read_lineage(folder).metrics["critic_loss"])
+
+
 def test_training_goes_on_from_a_run_and_not_from_another_network(tmp_path: Path, trained: Path, data: LearningData) -> None:
     folder = RoboFuMELearner(RECIPE).learn(trained, data, tmp_path / "next", seed=4)
     assert read_lineage(folder).parent == LearnedPolicy.load(trained).id

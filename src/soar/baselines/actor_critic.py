@@ -213,8 +213,13 @@ class ActorCritic(nn.Module):
         actor_features_BF = (
             features_BF.detach() if self.actor_trunk is None else self.actor_trunk(batch.image_BCHW, batch.embedding_BE)
         )
+        with torch.no_grad():
+            next_BF = self.target_trunk(batch.next_image_BCHW, batch.embedding_BE)
+            own_next_BF = next_BF if self.actor_trunk is None else self.actor_trunk(batch.next_image_BCHW, batch.embedding_BE)
+        # Densities and returns need more than the 8 bits of bfloat16.
         with torch.autocast(features_BF.device.type, enabled=False):
-            critic = self._critic_losses(batch, features_BF, actor_features_BF, calql, discount)
+            looked = (features_BF, actor_features_BF, next_BF, own_next_BF)
+            critic = self._critic_losses(batch, looked, calql, discount)
             actor = self._actor_losses(batch, features_BF.detach(), actor_features_BF)
         loss = critic["critic_loss"] + actor["actor_loss"] + actor.pop("temperature_loss")
         return {"loss": loss} | critic | actor
@@ -286,7 +291,8 @@ class ActorCritic(nn.Module):
         mean_BD, std_BD = self._distribution(features_BF)
         normal = torch.distributions.Normal(mean_BD[:, None], std_BD[:, None])
         raw_BKD = mean_BD[:, None] + std_BD[:, None] * torch.randn(len(mean_BD), samples, ACTION_DIM, device=mean_BD.device)
-        density_BKD = normal.log_prob(raw_BKD) - 2 * (math.log(2) - raw_BKD - F.softplus(-2 * raw_BKD))
+        density_BKD: Tensor = normal.log_prob(raw_BKD)  # type: ignore[no-untyped-call]
+        density_BKD = density_BKD - 2 * (math.log(2) - raw_BKD - F.softplus(-2 * raw_BKD))
         return raw_BKD.tanh().clamp(-LIMIT, LIMIT), density_BKD.sum(-1)
 
     def value(self, image_BCHW: Tensor, embedding_BE: Tensor, action_BKD: Tensor) -> Tensor:

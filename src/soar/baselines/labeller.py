@@ -104,7 +104,7 @@ class LabellerNetwork(nn.Module):
         self.config = config
         network = config.network
         if network.clip:
-            self.towers: nn.Module = _ClipTowers(config.clip_config, folder)
+            self.towers: ClipTowers | _SmallTowers = ClipTowers(config.clip_config, folder)
         else:
             self.towers = _SmallTowers(network)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(network.temperature)))
@@ -174,11 +174,13 @@ class _SmallTowers(nn.Module):
         return torch.as_tensor(self.join(torch.cat([first_BF, last_BF], dim=-1)))
 
     def texts(self, texts: Sequence[str]) -> Tensor:
-        embedding_TE = torch.from_numpy(self._sentences(texts)).to(self.text[0].weight.device)
+        embedding_TE = torch.from_numpy(self._sentences(texts)).to(next(self.text.parameters()).device)
         return torch.as_tensor(self.text(embedding_TE))
 
 
-class _ClipTowers(nn.Module):
+class ClipTowers(nn.Module):
+    """The towers of a CLIP checkpoint, and a layer that joins two frames."""
+
     mean_C11: Tensor
     std_C11: Tensor
 
@@ -197,11 +199,13 @@ class _ClipTowers(nn.Module):
             self.register_buffer(name, torch.tensor(values)[:, None, None])
 
     def episodes(self, first_BCHW: Tensor, last_BCHW: Tensor) -> Tensor:
+        """Return episodes (B, E) from images in -1..1."""
         pixels = ((torch.cat([first_BCHW, last_BCHW]) + 1) / 2 - self.mean_C11) / self.std_C11
         seen = self.clip.visual_projection(self.clip.vision_model(pixel_values=pixels).pooler_output)
         return torch.as_tensor(self.join(torch.cat(F.normalize(seen, dim=-1).chunk(2), dim=-1)))
 
     def texts(self, texts: Sequence[str]) -> Tensor:
+        """Return texts (T, E)."""
         tokens = self._tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt").to(self.join.weight.device)
         return torch.as_tensor(self.clip.text_projection(self.clip.text_model(**tokens).pooler_output))
 

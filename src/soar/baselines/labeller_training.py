@@ -24,7 +24,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from soar.baselines.labeller import KIND, TOKENIZER, Labeller, LabellerConfig, LabellerNetwork, LabellerNetworkConfig, open_clip
+from soar.baselines.labeller import (
+    KIND,
+    TOKENIZER,
+    ClipTowers,
+    Labeller,
+    LabellerConfig,
+    LabellerNetwork,
+    LabellerNetworkConfig,
+    open_clip,
+)
 from soar.datasets import StepArrays, load_arrays, train_validation_split
 from soar.episodes import EpisodeStore
 from soar.errors import CheckpointError, ConfigError, StoreError
@@ -186,5 +195,6 @@ def _network(config: LabellerTrainingConfig, texts: Sequence[str], folder: Path)
         network = LabellerNetwork(
             LabellerConfig(network=network_config, texts=tuple(texts), clip_config=clip_config), folder / TOKENIZER
         )
+        assert isinstance(network.towers, ClipTowers)
         network.towers.clip.load_state_dict(clip.state_dict())
         return network

@@ -21,6 +21,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,7 +130,7 @@ def finetune_online(
     data = rewarded_data(recipe.policy, recipe.rewards, pretraining, autonomous)
     for name, arrays in data.sources.items():
         check_range(arrays.actions_ND[arrays.has_action_N], model.config, f"source {name!r}")
-    what = {"online": dataclasses.asdict(config), "recipe": dataclasses.asdict(recipe), "parent": parent.id}
+    what: dict[str, Any] = {"online": dataclasses.asdict(config), "recipe": dataclasses.asdict(recipe), "parent": parent.id}
     what |= {"workcell": workcell, "tasks": list(tasks), "vlm": vlm, "seed": seed, **data.description()}
     claim(run / "online.json", what, {})
     if (run / "config.json").exists():

@@ -161,9 +161,8 @@ class RerankedPolicy(PlanningPolicy):
         images_BHWC = np.stack([self._fitter(observation.image_HWC) for observation in observations])
         goal = self._goals(goals)
         if head.name == "flow":
-            drawn = self.predict(
-                np.repeat(images_BHWC, count, 0), np.repeat(goal, count, 0), noise_BKHD.reshape(-1, *shape[1:])
-            )
+            every = np.repeat(np.arange(len(looks)), count)
+            drawn = self.predict(images_BHWC[every], goal[every], noise_BKHD.reshape(-1, *shape[1:]))
             found_BKHD = np.asarray(drawn).reshape(noise_BKHD.shape)
         else:
             own_BHD = self.predict(images_BHWC, goal, np.zeros_like(noise_BKHD[:, 0]))

@@ -60,7 +60,9 @@ def rewarded_data(
         StoreError: A store is missing or empty, or autonomous episodes lack verdicts.
     """
     demonstrations = EpisodeStore(pretraining)
-    stores = {"pretraining": (EpisodeStore(pretraining, version=demonstrations.version), None)}
+    stores: dict[str, tuple[EpisodeStore, str | None]] = {
+        "pretraining": (EpisodeStore(pretraining, version=demonstrations.version), None)
+    }
     if autonomous is not None:
         newest = EpisodeStore(autonomous.store, version=autonomous.version)
         stores["autonomous"] = (EpisodeStore(autonomous.store, version=newest.version), autonomous.filter())

@@ -49,8 +49,6 @@ class Benchmark:
     """Training seeds of a learner."""
     workers: int = 2
     """Processes that simulate."""
-    check: bool = False
-    """Only try the contract (`soar.testing.check_learner`, `check_policy`), on a few small episodes."""
 
     def run(self) -> None:
         """Run it."""
@@ -59,13 +57,9 @@ class Benchmark:
         from soar.cli.tables import say
         from soar.errors import ConfigError
         from soar.experiments.benchmark import SCENES, benchmark, table_row
-        from soar.experiments.benchmark_contract import check_method
 
         if self.trials < 1 or self.seeds < 1:
             raise ConfigError(f"benchmark: trials and seeds must be at least 1, got {self.trials} and {self.seeds}")
-        if self.check:
-            say(f"{self.method} keeps the contract of a {check_method(self.method)}")
-            return
         name = Path(self.method.rpartition(":")[2]).name.lower()
         results = self.results or Path("results") / f"benchmark-{name}.json"
         run = self.run_folder or Path("runs") / f"benchmark-{name}"

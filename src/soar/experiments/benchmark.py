@@ -12,6 +12,7 @@ simulator are left out. Their digest says that two people learned from the same.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -85,7 +86,7 @@ def opened(name: str) -> Learner | Policy:
     found = build(name, "learner")
     for protocol in (Learner, Policy):
         if isinstance(found, protocol):
-            return found  # type: ignore[no-any-return]
+            return found
     lacks = {
         one.__name__: ", ".join(sorted(member for member in protocol_members(one) if not hasattr(found, member)))
         for one in (Learner, Policy)
@@ -167,9 +168,7 @@ def benchmark(
         policies = []
         for seed in range(seeds):
             folder = run / "policies" / str(seed)
-            method.learn(
-                base, data, folder, seed=seed, on_step=lambda done, total, _, s=seed: report(f"train {s}", done, total, "")
-            )
+            method.learn(base, data, folder, seed=seed, on_step=functools.partial(_report_step, report, f"train {seed}"))
             policies.append(policy_in(folder))
     evaluations: list[tuple[int, Evaluation]] = []
     for seed, policy in enumerate(policies):
@@ -182,7 +181,7 @@ def benchmark(
                 out=run / "evaluations" / load_scene(scene).name / f"{label}-{seed}.json",
                 variant=label,
                 workers=workers,
-                on_trial=lambda done, total, rate, s=scene: report(f"try in {s}", done, total, f"success {rate:.2f}"),
+                on_trial=functools.partial(_report_trial, report, f"try in {scene}"),
             )
             evaluations.append((seed, evaluation))
             rows = [
@@ -192,6 +191,14 @@ def benchmark(
             ]
             write_results(results, command, rows)
     return rows
+
+
+def _report_step(report: Progress, what: str, done: int, total: int, _metrics: dict[str, float]) -> None:
+    report(what, done, total, "")
+
+
+def _report_trial(report: Progress, what: str, done: int, total: int, rate: float) -> None:
+    report(what, done, total, f"success {rate:.2f}")
 
 
 def table_row(label: str, rows: Sequence[dict[str, Any]]) -> str:

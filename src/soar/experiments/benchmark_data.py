@@ -1,19 +1,15 @@
-"""Does a method keep the contract? It is tried on a few small episodes, in a second, before it is given hours."""
+"""A few small episodes, on which a test tries whether a learner keeps its contract (`soar.testing.check_learner`)."""
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from soar.episodes import EpisodeStore
-from soar.experiments.benchmark import opened, policy_in
-from soar.policies.loading import load_policy
 from soar.seeding import generator
-from soar.testing import check_learner, check_policy
 from soar.training.cotraining import AutonomousData
-from soar.training.learner import Learner, LearningData
+from soar.training.learner import LearningData
 from soar.types import Episode, Label
 
 _SIZE, _STEPS, _EPISODES = 64, 10, 6
@@ -23,24 +19,10 @@ _TASKS = (
 )
 
 
-def check_method(name: str) -> str:
-    """Try a learner or a policy, and return which of them it is.
-
-    Raises:
-        ContractError: A promise is broken; the message names it.
-        ConfigError: It is neither.
-    """
-    method = opened(name)
-    if not isinstance(method, Learner):
-        check_policy(method)
-        return "policy"
-    with tempfile.TemporaryDirectory() as place:
-        data = LearningData(
-            pretraining=small_store(Path(place) / "demonstrations"),
-            autonomous=AutonomousData(store=small_store(Path(place) / "shared", judged=True), success_only=False),
-        )
-        check_learner(method, data, Path(place) / "candidate", lambda folder: load_policy(policy_in(folder)))
-    return "learner"
+def small_data(folder: Path) -> LearningData:
+    """Write demonstrations and judged attempts of noise into a folder, and return them as a learner gets them."""
+    own = AutonomousData(store=small_store(folder / "shared", judged=True), success_only=False)
+    return LearningData(pretraining=small_store(folder / "demonstrations"), autonomous=own)
 
 
 def small_store(folder: Path, *, judged: bool = False) -> Path:
