@@ -225,12 +225,11 @@ class ActorCritic(nn.Module):
         return {"loss": loss} | critic | actor
 
     def _critic_losses(
-        self, batch: Transitions, features_BF: Tensor, actor_features_BF: Tensor, calql: CalQLConfig, discount: float
+        self, batch: Transitions, looked: tuple[Tensor, Tensor, Tensor, Tensor], calql: CalQLConfig, discount: float
     ) -> dict[str, Tensor]:
         samples = calql.samples
+        features_BF, actor_features_BF, next_BF, own_next_BF = looked
         with torch.no_grad():
-            next_BF = self.target_trunk(batch.next_image_BCHW, batch.embedding_BE)
-            own_next_BF = next_BF if self.actor_trunk is None else self.actor_trunk(batch.next_image_BCHW, batch.embedding_BE)
             next_BKD, next_density_BK = self.sample(own_next_BF, samples)
             here_BKD, here_density_BK = self.sample(actor_features_BF, samples)
             target_B = td_target(
