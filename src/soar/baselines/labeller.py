@@ -129,8 +129,10 @@ class LabellerNetwork(nn.Module):
         """
         distinct = list(dict.fromkeys(texts))
         text_B = torch.tensor([distinct.index(text) for text in texts], device=first_BCHW.device)
-        logits_BT = self.scale * self.episodes(first_BCHW, last_BCHW) @ self.texts(distinct).T
-        loss = (F.cross_entropy(logits_BT, text_B) + _from_texts(logits_BT, text_B)) / 2
+        episode_BE, text_TE = self.episodes(first_BCHW, last_BCHW), self.texts(distinct)
+        with torch.autocast(first_BCHW.device.type, enabled=False):
+            logits_BT = self.scale * episode_BE @ text_TE.T
+            loss = (F.cross_entropy(logits_BT, text_B) + _from_texts(logits_BT, text_B)) / 2
         top1 = (logits_BT.argmax(-1) == text_B).float().mean()
         return {"loss": loss, "top1": top1, "temperature": 1 / self.scale.detach()}
 

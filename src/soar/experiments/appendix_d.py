@@ -96,8 +96,8 @@ def appendix_d(
                 on_episode=functools.partial(_report_episode, report, what),
             )
     store = EpisodeStore(run / "episodes")
-    rows = _rows(store, run.name, list(scenes or SEEN))
-    write_results(results, command, rows, _caption(rows))
+    rows = collector_rows(store, run.name, list(scenes or SEEN))
+    write_results(results, command, rows, collection_caption(rows))
     write_results(results.with_stem(f"{results.stem}-rates"), command, _rates(store, run.name, list(scenes or SEEN)))
     return rows
 
@@ -106,7 +106,8 @@ def _report_episode(report: Progress, what: str, done: int, total: int, last: Ma
     report(what, done, total, str(last.get("instruction", "")))
 
 
-def _rows(store: EpisodeStore, run: str, scenes: Sequence[str]) -> list[dict[str, Any]]:
+def collector_rows(store: EpisodeStore, run: str, scenes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return a row a scene and collector, and the paper's."""
     rows = []
     task_of = task_finder(None)
     for scene in scenes:
@@ -155,7 +156,8 @@ def _rates(store: EpisodeStore, run: str, scenes: Sequence[str]) -> list[dict[st
     ]
 
 
-def _caption(rows: Sequence[Mapping[str, Any]]) -> str:
+def collection_caption(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what is to be said under the table."""
     ours = {(row["scene"], row["collector"]): row for row in rows if row["who"] == "ours"}
     sure = [scene for scene, collector in ours if collector == "lcbc" and _below(ours[scene, "lcbc"]["better in truth, p"])]
     if not sure:
