@@ -16,7 +16,7 @@ TASK = "put the mushroom in the blue bowl"
 
 
 def collected(folder: Path) -> EpisodeStore:
-    """Six attempts of each collector, of which those of SOAR all fail and those of LCBC all succeed; all are judged successes."""
+    """Six attempts of each collector: those of SOAR all fail, those of LCBC all succeed, and all are judged successes."""
     source = EpisodeStore(store(folder / "made", tasks=(TASK,)))
     episodes = EpisodeStore(folder / "episodes", mode="create")
     for collector in ("soar", "lcbc"):
