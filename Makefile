@@ -25,6 +25,7 @@ test-interop: .venv/ready ## try other people's software: file formats and robot
 	scripts/peer.sh lerobot
 	scripts/peer.sh tfds
 	scripts/peer.sh s3
+	scripts/peer.sh d3rlpy
 	scripts/peer.sh libero
 	scripts/peer.sh light
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m interop tests/interop tests/examples

@@ -1,7 +1,7 @@
 """The folder of a small model: what it is, its weights, and where they come from. Nothing in it runs code when it is read.
 
 config.json        {"schema_version", "kind", "config", "weights"}: enough to build the network, and the SHA-256 of its weights
-model.safetensors  the weights; float32 ones are stored as float16
+model.safetensors  the weights; float32 ones are stored as float16, unless training goes on from them
 lineage.json       data, seed and metrics of its training; for people and provenance, never needed to load
 """
 
@@ -32,7 +32,9 @@ C = TypeVar("C")
 N = TypeVar("N", bound=nn.Module)
 
 
-def save_model(folder: Path, kind: str, config: Any, network: nn.Module, lineage: Mapping[str, Any]) -> None:
+def save_model(
+    folder: Path, kind: str, config: Any, network: nn.Module, lineage: Mapping[str, Any], *, half: bool = True
+) -> None:
     """Write a model to a folder; config.json last, so that one that was interrupted is never taken for whole.
 
     Args:
@@ -41,13 +43,15 @@ def save_model(folder: Path, kind: str, config: Any, network: nn.Module, lineage
         config: Dataclass from which the network can be built again.
         network: Holds the weights.
         lineage: JSON values.
+        half: Store float32 weights as float16.
 
     Raises:
         SoarError: The folder is read-only or the disk is full.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    half = {name: value.half() if value.dtype == torch.float32 else value for name, value in tensors.items()}
-    data = save(half)
+    if half:
+        tensors = {name: value.half() if value.dtype == torch.float32 else value for name, value in tensors.items()}
+    data = save(tensors)
     with replacing(folder / "model.safetensors") as path:
         path.write_bytes(data)
     write_json(folder / "lineage.json", dict(lineage))
@@ -140,6 +144,18 @@ def read_weights(folder: Path, network: nn.Module, *, growing: str = "") -> str:
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit its config.json: {error}") from error
     return digest[:8]
+
+
+def digest_of(folder: Path) -> str:
+    """Return the short digest of a model's weights that `read_weights` returns, without reading them.
+
+    Raises:
+        CheckpointError: The model's description is missing or damaged.
+    """
+    try:
+        return str(parse_json((folder / "config.json").read_text(encoding="utf-8"))["weights"])[:8]
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{folder / 'config.json'} is damaged ({error}). Train the model again.") from error
 
 
 def make_network(make: Callable[[C], N], config: C, folder: Path) -> N:

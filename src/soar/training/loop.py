@@ -41,6 +41,7 @@ from soar.seeding import derive_seed, generator
 from soar.training.checkpoints import Ema, TrainingState, claim, restore, save
 from soar.training.distributed import Group, current_group
 from soar.training.metrics import SPEED, Journal
+from soar.training.optimizer import adamw
 
 log = logging.getLogger(__name__)
 B = TypeVar("B")
@@ -137,6 +138,7 @@ def fit(
     export: Callable[[nn.Module, Path], None] | None = None,
     track: Callable[[int, dict[str, float]], None] | None = None,
     on_step: Callable[[int, int, dict[str, float]], None] | None = None,
+    rate_of: Callable[[str], float] = lambda _: 1.0,
 ) -> dict[str, float]:
     """Train `model` in place; on return it holds the final (or averaged) weights and is in evaluation mode.
 
@@ -156,6 +158,7 @@ def fit(
         export: Writes the (averaged) model to the folder of each checkpoint, in the form in which it is used.
         track: Called with the step and the values of every line of metrics.
         on_step: Called after each step with (steps done, steps in all, last logged metrics).
+        rate_of: From the name of a parameter to its learning rate, as a share of the configuration's; 1 by default.
 
     Returns:
         The last logged training metrics, and those of `validate`, each named `validation/…`.
@@ -174,8 +177,8 @@ def fit(
         group.wait()
         if config.channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.learning_rate, betas=(0.9, config.beta2), weight_decay=config.weight_decay, fused=True
+        optimizer = adamw(
+            model, rate_of, learning_rate=config.learning_rate, beta2=config.beta2, weight_decay=config.weight_decay
         )
         state = TrainingState(model=model, optimizer=optimizer, ema=None if config.ema is None else Ema(model, config.ema))
         metrics = restore(state, folder / "checkpoints")
@@ -285,7 +288,7 @@ def _step(
 ) -> dict[str, Tensor]:
     config = batches.config
     for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate(config, state.step)
+        group["lr"] = group["share"] * learning_rate(config, state.step)
     device = next(state.model.parameters()).device
     state.optimizer.zero_grad(set_to_none=True)
     sums: dict[str, Tensor] = {}
