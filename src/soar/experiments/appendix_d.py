@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from soar.collect.models import Models
-from soar.episodes.schema import EpisodeRecord
 from soar.episodes.filters import quoted
+from soar.episodes.schema import EpisodeRecord
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError
 from soar.evaluation.detector_metrics import judge, score

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from soar.episodes.schema import EpisodeRecord
 from soar.episodes.filters import quoted
+from soar.episodes.schema import EpisodeRecord
 from soar.episodes.store import EpisodeStore
 from soar.experiments.config import Experiment
 from soar.types import STEP_S
