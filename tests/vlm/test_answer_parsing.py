@@ -125,6 +125,29 @@ def test_an_explanation_may_negate_something_beside_a_no_and_nothing_beside_a_ye
     assert yes_or_no(". ".join([*parts, word])) is expected
 
 
+@given(
+    st.sampled_from(["a block", "any red block", "an apple", "a wooden spoon"]),
+    st.sampled_from(["in the bowl", "on the plate", "next to the pot", "inside the drawer"]),
+    st.sampled_from(["I don't see", "I do not see", "The image does not show", "The picture doesn't show"]),
+    st.sampled_from(["", " in the image", ". The bowl is empty"]),
+)
+def test_that_none_is_seen_at_a_place_explains_a_no_and_not_seeing_explains_nothing(
+    what: str, where: str, sees: str, more: str
+) -> None:
+    assert yes_or_no(f"No, {sees} {what} {where}{more}.") is False
+    assert yes_or_no(f"{sees} {what} {where}, so no.") is False
+    assert yes_or_no(f"Yes, {sees} {what} {where}{more}.") is None
+    for doubtful in (
+        f"No, {sees} {what}.",
+        f"No, {sees} {what} in the image.",
+        f"No, {sees} {what} {where} clearly.",
+        f"No, {sees} the block {where}.",
+        f"No, I can't see {what} {where}.",
+        f"{sees} {what} {where}.",
+    ):
+        assert yes_or_no(doubtful) is None
+
+
 @given(CASES, st.sampled_from(BEFORE))
 def test_what_stands_before_an_answer_and_turns_it_round_or_is_not_known_makes_it_undecidable(
     case: tuple[str, str, bool], before: str

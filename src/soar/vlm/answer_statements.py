@@ -10,6 +10,7 @@ The words may be anything but doubt, and nothing is negated but, beside a no, th
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from soar.vlm.answer_words import (
     ADVERBS,
@@ -24,6 +25,7 @@ from soar.vlm.answer_words import (
     NEGATIONS,
     PLACES,
     PREPOSITIONS,
+    SEEN,
     SIDES,
     STATEMENTS,
     STATES,
@@ -66,7 +68,8 @@ def statement_problem(text: str, *, negatable: bool, goes_on: bool) -> str:
         negatable: Whether it may be negated, as beside a no.
         goes_on: Whether there is a clause before it that explains, whose verb may stand for its own.
     """
-    rest = _without_negation(text) if negatable else text
+    said = _rewritten(text, SEEN)
+    rest = _rewritten(said, NEGATED) if negatable else said
     if problem := doubt(rest):
         return problem
     if _negates(rest):
@@ -94,10 +97,11 @@ def doubt(text: str) -> str:
     return f"it is not sure: {found!r}" if found else ""
 
 
-def _without_negation(text: str) -> str:
-    for pattern, without in NEGATED:
+def _rewritten(text: str, rules: Iterable[tuple[re.Pattern[str], str]]) -> str:
+    """Return a clause after the first rule that fits it."""
+    for pattern, instead in rules:
         if pattern.search(text):
-            return pattern.sub(without, text, count=1)
+            return pattern.sub(instead, text, count=1)
     return text
 
 
