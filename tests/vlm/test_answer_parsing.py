@@ -342,6 +342,16 @@ def test_the_token_that_ends_an_answer_does_not_hide_its_probability(end: str) -
     assert read("No", tokens, thought="so yes").p_yes == pytest.approx(0.091, abs=1e-3)
 
 
+def test_tokens_that_frame_an_answer_do_not_hide_its_probability() -> None:
+    text = "<think>Yes, so far</think>\n<|begin_of_box|>No<|end_of_box|>"
+    made = [Token(text="<think>"), Token(text="Yes", alternatives=(("Yes", -0.1), ("No", -2.4)))]
+    made += [Token(text=", so far"), Token(text="</think>\n"), Token(text="<|begin_of_box|>")]
+    made += [Token(text="No", alternatives=(("No", -0.1), ("Yes", -2.4))), Token(text="<|end_of_box|>")]
+    reading = read(text, made)
+    assert (reading.verdict, reading.p_yes) == (False, pytest.approx(0.091, abs=1e-3))
+    assert read("<|begin_of_box|>No<|end_of_box|>", made[5:]).p_yes is None, "tokens and text disagree"
+
+
 def test_marks_of_ones_own_are_besides_those_that_are_known() -> None:
     assert read("((yes yes)) No", marks=[("((", "))")]).verdict is False
     assert read("((No", marks=[("((", "))")]).verdict is None
