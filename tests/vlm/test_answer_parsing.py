@@ -342,6 +342,14 @@ def test_the_token_that_ends_an_answer_does_not_hide_its_probability(end: str) -
     assert read("No", tokens, thought="so yes").p_yes == pytest.approx(0.091, abs=1e-3)
 
 
+@given(
+    st.sampled_from(["Regel", "Summe", "Sache", "Breite", "Spitze", "Laune"]), st.sampled_from(["offen", "leer", "geschlossen"])
+)
+def test_a_state_behind_a_place_is_no_explanation(noun: str, state: str) -> None:
+    assert yes_or_no(f"Ja, die Schublade ist in der {noun} {state}.") is None
+    assert yes_or_no(f"Ja, in der {noun} ist die Schublade {state}.") is None
+
+
 def test_tokens_that_frame_an_answer_do_not_hide_its_probability() -> None:
     text = "<think>Yes, so far</think>\n<|begin_of_box|>No<|end_of_box|>"
     made = [Token(text="<think>"), Token(text="Yes", alternatives=(("Yes", -0.1), ("No", -2.4)))]

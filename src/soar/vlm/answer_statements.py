@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from soar.vlm.answer_words import (
     ADVERBS,
     ASKER,
+    COLOURS,
     CONNECTIVES,
     DETERMINERS,
     DOUBT_PARTS,
@@ -36,15 +37,18 @@ from soar.vlm.answer_words import (
 )
 
 WORDS = re.compile(WORD)
-_PLACE = rf"(?:(?:{PLACES})(?: (?!(?:{DETERMINERS})(?![\w'-])){WORD}){{0,3}})"
-_CORE = rf"(?:(?:{ADVERBS}) )*(?:(?:{STATES})|{_PLACE})"
-_CORES = rf"{_CORE}(?: (?:{_CORE}|(?:and|und|et|y|e|en|и) {_PLACE}))*"
+_ADVERBS = rf"(?:(?:{ADVERBS}) )*"
+_NEXT = rf"(?: (?!(?:{DETERMINERS}|{STATES})(?![\w'-])){WORD})"
+_PLACE = rf"(?:(?:{PLACES})(?:(?: (?!(?:{DETERMINERS})(?![\w'-])){WORD}){_NEXT}{{0,2}})?)"
+"""A state behind a place is none: "in der Regel offen" is no more a place than "as a rule"."""
+_STATE = rf"{_ADVERBS}(?:{STATES}|{COLOURS})"
+_PLACES = rf"{_ADVERBS}{_PLACE}(?: (?:{_ADVERBS}|(?:and|und|et|y|e|en|и) ){_PLACE})*"
+_CORES = rf"(?:{_STATE}(?: {_STATE})*(?: (?:(?:and|und|et|y|e|en|и) )?{_PLACES})?|{_PLACES})"
 _VERB = rf"(?:(?:{VERBS})(?![\w'-])|{WORD}'s)"
 _NOUN = rf"(?:(?!(?:{VERBS}) ){WORD})"
 _BARE = rf"(?:(?!(?:{DETERMINERS}|{PREPOSITIONS}) ){_NOUN})"
 _SUBJECT = rf"(?:(?:{CONNECTIVES}) )?(?:(?:{DETERMINERS}) (?:{_NOUN} ){{0,5}}|(?:{_BARE} ){{0,2}})"
 _AND = re.compile(r" (?:and|und|et|y|и) ")
-_STATE = rf"(?:(?:{ADVERBS}) )*(?:{STATES})"
 _STATEMENT = "|".join(  # compiled when it is needed first: it is long
     (
         rf"{_SUBJECT}(?:{_VERB} )+{_CORES}(?: {_VERB})?",

@@ -62,8 +62,8 @@ AFFIRMED = {
 """Clauses that add nothing to a yes (True) or a no (False)."""
 IN_PICTURE = re.compile(_either(_LISTS["in_picture"]))
 """The picture, where it only says where."""
-CONNECTIVES, DETERMINERS, PREPOSITIONS, VERBS, ADVERBS, STATES = (
-    _any_of(_words(name)) for name in ("connectives", "determiners", "prepositions", "verbs", "adverbs", "states")
+CONNECTIVES, DETERMINERS, PREPOSITIONS, VERBS, ADVERBS, COLOURS, STATES = (
+    _any_of(_words(name)) for name in ("connectives", "determiners", "prepositions", "verbs", "adverbs", "colours", "states")
 )
 """Of explanations, as patterns; as are the following."""
 PLACES = _either(_LISTS["places"])
