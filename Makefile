@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTHON_FILES := src tests benchmarks scripts examples
 export PYTHON TORCH_INDEX
 
-.PHONY: help setup demo test test-interop lint types tables format clean
+.PHONY: help setup demo test test-interop soak lint types tables format clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,11 +21,17 @@ demo: .venv/ready ## a simulated robot improves itself on scene 1; run it again 
 test: .venv/ready ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-test-interop: .venv/ready ## exchange files with the released LeRobot and tensorflow_datasets, in environments of their own
+test-interop: .venv/ready ## try other people's software: file formats and robots, most of it in environments of its own
 	scripts/peer.sh lerobot
 	scripts/peer.sh tfds
 	scripts/peer.sh s3
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m interop tests/interop
+	scripts/peer.sh d3rlpy
+	scripts/peer.sh libero
+	scripts/peer.sh light
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m interop tests/interop tests/examples
+
+soak: .venv/ready ## attack store, servers, clients and shell for hours; an interrupted call goes on where it was
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.attack.soak --results results/reliability.json
 
 lint: .venv/ready ## check style and formatting
 	$(BIN)/ruff check $(PYTHON_FILES)

@@ -38,8 +38,10 @@ class Serve:
     """Longest side of an image [px]."""
     max_images: int = 64
     """Most images of a request."""
-    max_megabytes: int = 64
+    max_megabytes: int = 16
     """Longest request [MB]."""
+    max_total_megabytes: int = 192
+    """Memory of all requests that are answered at a time, pictures included [MB]; others are asked to come again."""
     device: str = "cpu"
     """Of torch, for a policy; other models' YAML files say it."""
     replicas: int = 0
@@ -50,7 +52,6 @@ class Serve:
     def run(self) -> None:
         """Run it."""
         import importlib.util
-        import signal
         import sys
 
         from soar.errors import ConfigError
@@ -59,6 +60,7 @@ class Serve:
             raise ConfigError(f"serving needs {', '.join(missing)}. Install it: pip install 'soar-robot[serve]'")
 
         from soar.base_models import default_weights
+        from soar.cli.ending import stopped
         from soar.cli.tables import say
         from soar.remote.wire import Limits
         from soar.serving.application import ServiceConfig
@@ -78,16 +80,20 @@ class Serve:
             service=ServiceConfig(
                 batch=BatchConfig(max_batch=self.max_batch, wait_ms=self.wait_ms),
                 limits=Limits(side=self.max_side, images=self.max_images, megabytes=self.max_megabytes),
+                total_megabytes=self.max_total_megabytes,
             ),
         )
 
+        started = False
+
         def ready(url: str, name: str) -> None:
+            nonlocal started
+            started = True  # from now on an end is no interruption
             if new:
                 say(f"clients need the token: export SOAR_TOKEN={token}")
             say(f"{name} is served at {url}")
             sys.stdout.flush()  # whoever reads it through a pipe waits for it
 
-        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # after the last answers are out
         try:
             if self.replicas:
                 from soar.serving.replicas import serve_replicas
@@ -95,5 +101,7 @@ class Serve:
                 serve_replicas(config, self.replicas, self.gpus, ready)
             else:
                 serve(config, ready)
-        except KeyboardInterrupt:
-            return  # there is nothing to resume
+        except KeyboardInterrupt as error:  # after the last answers are out
+            if not started:
+                raise
+            raise stopped(error) from None

@@ -90,7 +90,9 @@ def read_manifest(data: Any) -> Manifest:
     for file in files:
         parts = Path(file.name).parts
         if not parts or Path(file.name).is_absolute() or ".." in parts or "\0" in file.name or "\\" in file.name:
-            raise CheckpointError(f"the coordinator names a file {file.name[:80]!r} of a policy, which would not lie in its folder")
+            raise CheckpointError(
+                f"the coordinator names a file {file.name[:80]!r} of a policy, which would not lie in its folder"
+            )
     if not 0 < len(files) <= _MOST_FILES or not 0 <= sum(file.size for file in files) <= _MOST_BYTES:
         raise CheckpointError(f"the coordinator's policy has {len(files)} files, or is larger than {_MOST_BYTES >> 30} GB")
     return Manifest(files=files)
@@ -209,7 +211,9 @@ class Deployment:
             self.done = "rolled back"
             self.sentence = f"{self.faults} of {tried} attempts of {self.canary} ended with a fault; before, {faults_before}"
             return
-        new = Practice(policy=self.version, judged=Rate(successes=self.successes, trials=self.episodes), judge="the fleet's model")
+        new = Practice(
+            policy=self.version, judged=Rate(successes=self.successes, trials=self.episodes), judge="the fleet's model"
+        )
         old = Practice(policy=self.previous or "the first policy", judged=before, judge=new.judge)
         # One robot's few episodes: only what is significantly worse is worse.
         verdict = practised_not_worse(new, old, margin=1.0)
