@@ -125,6 +125,29 @@ def test_an_explanation_may_negate_something_beside_a_no_and_nothing_beside_a_ye
     assert yes_or_no(". ".join([*parts, word])) is expected
 
 
+@given(
+    st.sampled_from(["a block", "any red block", "an apple", "a wooden spoon"]),
+    st.sampled_from(["in the bowl", "on the plate", "next to the pot", "inside the drawer"]),
+    st.sampled_from(["I don't see", "I do not see", "The image does not show", "The picture doesn't show"]),
+    st.sampled_from(["", " in the image", ". The bowl is empty"]),
+)
+def test_that_none_is_seen_at_a_place_explains_a_no_and_not_seeing_explains_nothing(
+    what: str, where: str, sees: str, more: str
+) -> None:
+    assert yes_or_no(f"No, {sees} {what} {where}{more}.") is False
+    assert yes_or_no(f"{sees} {what} {where}, so no.") is False
+    assert yes_or_no(f"Yes, {sees} {what} {where}{more}.") is None
+    for doubtful in (
+        f"No, {sees} {what}.",
+        f"No, {sees} {what} in the image.",
+        f"No, {sees} {what} {where} clearly.",
+        f"No, {sees} the block {where}.",
+        f"No, I can't see {what} {where}.",
+        f"{sees} {what} {where}.",
+    ):
+        assert yes_or_no(doubtful) is None
+
+
 @given(CASES, st.sampled_from(BEFORE))
 def test_what_stands_before_an_answer_and_turns_it_round_or_is_not_known_makes_it_undecidable(
     case: tuple[str, str, bool], before: str
@@ -317,6 +340,24 @@ def test_a_log_probability_that_is_none_gives_no_probability_and_it_is_said(bad:
 def test_the_token_that_ends_an_answer_does_not_hide_its_probability(end: str) -> None:
     tokens = [Token(text="so yes</think>"), Token(text=" No", alternatives=((" No", -0.1), (" Yes", -2.4))), Token(text=end)]
     assert read("No", tokens, thought="so yes").p_yes == pytest.approx(0.091, abs=1e-3)
+
+
+@given(
+    st.sampled_from(["Regel", "Summe", "Sache", "Breite", "Spitze", "Laune"]), st.sampled_from(["offen", "leer", "geschlossen"])
+)
+def test_a_state_behind_a_place_is_no_explanation(noun: str, state: str) -> None:
+    assert yes_or_no(f"Ja, die Schublade ist in der {noun} {state}.") is None
+    assert yes_or_no(f"Ja, in der {noun} ist die Schublade {state}.") is None
+
+
+def test_tokens_that_frame_an_answer_do_not_hide_its_probability() -> None:
+    text = "<think>Yes, so far</think>\n<|begin_of_box|>No<|end_of_box|>"
+    made = [Token(text="<think>"), Token(text="Yes", alternatives=(("Yes", -0.1), ("No", -2.4)))]
+    made += [Token(text=", so far"), Token(text="</think>\n"), Token(text="<|begin_of_box|>")]
+    made += [Token(text="No", alternatives=(("No", -0.1), ("Yes", -2.4))), Token(text="<|end_of_box|>")]
+    reading = read(text, made)
+    assert (reading.verdict, reading.p_yes) == (False, pytest.approx(0.091, abs=1e-3))
+    assert read("<|begin_of_box|>No<|end_of_box|>", made[5:]).p_yes is None, "tokens and text disagree"
 
 
 def test_marks_of_ones_own_are_besides_those_that_are_known() -> None:

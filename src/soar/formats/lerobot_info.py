@@ -107,8 +107,8 @@ def read_info(folder: Path, versions: tuple[str, ...]) -> Info:
     version = info.get("codebase_version")
     if version not in versions:
         raise FormatError(
-            f"{folder} is a LeRobot dataset of version {version}, this reads {' and '.join(versions)}; convert it "
-            "with the scripts of lerobot"
+            f"{path}: codebase_version is {version!r}, this reads {' and '.join(versions)}; convert the dataset with the "
+            "scripts of lerobot"
         )
     features = _get(path, info, "features", dict, "the columns and cameras by name")
     fps = _get(path, info, "fps", (int, float), "the frames a second, a positive number")

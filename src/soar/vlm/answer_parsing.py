@@ -31,7 +31,7 @@ from soar.vlm.base import Answer
 from soar.vlm.thoughts import Marks, split_thought
 from soar.vlm.token_probability import Token, probability_at
 
-VERSION = "reading 4"
+VERSION = "reading 5"
 """Of these rules; answers that were kept under others are asked for again."""
 SHOWN_NOTHING = "it says that it was shown no picture"
 _WHOLE = ("stop", "STOP", "eos", "eos_token", "stop_sequence", "end_turn")

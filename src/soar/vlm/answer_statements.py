@@ -10,10 +10,12 @@ The words may be anything but doubt, and nothing is negated but, beside a no, th
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from soar.vlm.answer_words import (
     ADVERBS,
     ASKER,
+    COLOURS,
     CONNECTIVES,
     DETERMINERS,
     DOUBT_PARTS,
@@ -24,6 +26,7 @@ from soar.vlm.answer_words import (
     NEGATIONS,
     PLACES,
     PREPOSITIONS,
+    SEEN,
     SIDES,
     STATEMENTS,
     STATES,
@@ -34,15 +37,18 @@ from soar.vlm.answer_words import (
 )
 
 WORDS = re.compile(WORD)
-_PLACE = rf"(?:(?:{PLACES})(?: (?!(?:{DETERMINERS})(?![\w'-])){WORD}){{0,3}})"
-_CORE = rf"(?:(?:{ADVERBS}) )*(?:(?:{STATES})|{_PLACE})"
-_CORES = rf"{_CORE}(?: (?:{_CORE}|(?:and|und|et|y|e|en|и) {_PLACE}))*"
+_ADVERBS = rf"(?:(?:{ADVERBS}) )*"
+_NEXT = rf"(?: (?!(?:{DETERMINERS}|{STATES})(?![\w'-])){WORD})"
+_PLACE = rf"(?:(?:{PLACES})(?:(?: (?!(?:{DETERMINERS})(?![\w'-])){WORD}){_NEXT}{{0,2}})?)"
+"""A state behind a place is none: "in der Regel offen" is no more a place than "as a rule"."""
+_STATE = rf"{_ADVERBS}(?:{STATES}|{COLOURS})"
+_PLACES = rf"{_ADVERBS}{_PLACE}(?: (?:{_ADVERBS}|(?:and|und|et|y|e|en|и) ){_PLACE})*"
+_CORES = rf"(?:{_STATE}(?: {_STATE})*(?: (?:(?:and|und|et|y|e|en|и) )?{_PLACES})?|{_PLACES})"
 _VERB = rf"(?:(?:{VERBS})(?![\w'-])|{WORD}'s)"
 _NOUN = rf"(?:(?!(?:{VERBS}) ){WORD})"
 _BARE = rf"(?:(?!(?:{DETERMINERS}|{PREPOSITIONS}) ){_NOUN})"
 _SUBJECT = rf"(?:(?:{CONNECTIVES}) )?(?:(?:{DETERMINERS}) (?:{_NOUN} ){{0,5}}|(?:{_BARE} ){{0,2}})"
 _AND = re.compile(r" (?:and|und|et|y|и) ")
-_STATE = rf"(?:(?:{ADVERBS}) )*(?:{STATES})"
 _STATEMENT = "|".join(  # compiled when it is needed first: it is long
     (
         rf"{_SUBJECT}(?:{_VERB} )+{_CORES}(?: {_VERB})?",
@@ -66,7 +72,8 @@ def statement_problem(text: str, *, negatable: bool, goes_on: bool) -> str:
         negatable: Whether it may be negated, as beside a no.
         goes_on: Whether there is a clause before it that explains, whose verb may stand for its own.
     """
-    rest = _without_negation(text) if negatable else text
+    said = _rewritten(text, SEEN)
+    rest = _rewritten(said, NEGATED) if negatable else said
     if problem := doubt(rest):
         return problem
     if _negates(rest):
@@ -94,10 +101,11 @@ def doubt(text: str) -> str:
     return f"it is not sure: {found!r}" if found else ""
 
 
-def _without_negation(text: str) -> str:
-    for pattern, without in NEGATED:
+def _rewritten(text: str, rules: Iterable[tuple[re.Pattern[str], str]]) -> str:
+    """Return a clause after the first rule that fits it."""
+    for pattern, instead in rules:
         if pattern.search(text):
-            return pattern.sub(without, text, count=1)
+            return pattern.sub(instead, text, count=1)
     return text
 
 

@@ -17,8 +17,11 @@ def _words(*names: str) -> frozenset[str]:
 
 def _either(patterns: list[str]) -> str:
     """Return one pattern of several, in which capitals stand for what they name."""
-    text = "|".join(f"(?:{pattern})" for pattern in patterns)
-    return text.replace("WORD", WORD).replace("PICTURE", _LISTS["picture"]).replace("GIVEN", _LISTS["given"])
+    return _named("|".join(f"(?:{pattern})" for pattern in patterns))
+
+
+def _named(pattern: str) -> str:
+    return pattern.replace("WORD", WORD).replace("PICTURE", _LISTS["picture"]).replace("GIVEN", _LISTS["given"])
 
 
 def _any_of(words: Iterable[str]) -> str:
@@ -30,7 +33,7 @@ WORD = r"(?:[^\W\d_]+(?:['-][^\W\d_]+)*)"
 
 
 def _rewritings(name: str) -> tuple[tuple[re.Pattern[str], str], ...]:
-    return tuple((re.compile(str(pattern).replace("WORD", WORD)), str(instead)) for pattern, instead in _LISTS[name])
+    return tuple((re.compile(_named(str(pattern))), str(instead)) for pattern, instead in _LISTS[name])
 
 
 SIDES: dict[str, bool] = {word: means for name, means in (("yes", True), ("no", False)) for word in _LISTS[name].split()}
@@ -59,8 +62,8 @@ AFFIRMED = {
 """Clauses that add nothing to a yes (True) or a no (False)."""
 IN_PICTURE = re.compile(_either(_LISTS["in_picture"]))
 """The picture, where it only says where."""
-CONNECTIVES, DETERMINERS, PREPOSITIONS, VERBS, ADVERBS, STATES = (
-    _any_of(_words(name)) for name in ("connectives", "determiners", "prepositions", "verbs", "adverbs", "states")
+CONNECTIVES, DETERMINERS, PREPOSITIONS, VERBS, ADVERBS, COLOURS, STATES = (
+    _any_of(_words(name)) for name in ("connectives", "determiners", "prepositions", "verbs", "adverbs", "colours", "states")
 )
 """Of explanations, as patterns; as are the following."""
 PLACES = _either(_LISTS["places"])
@@ -73,6 +76,8 @@ SURE_ADVERBS = _words("adverbs", "openers")
 """Adverbs that are none of doubt."""
 NEGATED, REWRITTEN = _rewritings("negated"), _rewritings("rewritten")
 """What a no may negate in its explanation, and words that would be taken for a yes or no; each with what it becomes."""
+SEEN = _rewritings("seen")
+"""What is said to be seen, as what is there."""
 NEGATIONS = _words("negations")
 """Words beside which a yes cannot be believed, nor a no, when they are not in what is `NEGATED`."""
 NEGATION_PARTS: tuple[str, ...] = tuple(_LISTS["negation_parts"].split())

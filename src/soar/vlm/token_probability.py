@@ -19,6 +19,7 @@ _LEAST_MASS = 0.5
 """Share of the probability that yes and no must have together; with less the model is not answering the question."""
 _ROUNDING = 1e-3
 _MARK = re.compile(r"<[^<>]*>|\[/?[A-Za-z]+\]|◁[^▷]*▷|assistantfinal")
+_FRAME = re.compile(r"(?:\s|<\|[^<>]*\|>)+")
 _MARKED = re.compile(rf"(?:{_MARK.pattern})\s*\Z")
 _ENDS = re.compile(r"(?:\s|<\|[^<>]*\|>|<\uff5c[^<>\uff5c]*\uff5c>|</s>|<eos>|<end_of_turn>|<end_of_utterance>)+\Z")
 _TAIL = 40
@@ -71,7 +72,7 @@ def probability_at(tokens: Sequence[Token], answer: str, before: str, verdict: b
     token = _first(tokens, answer, before)
     if token is None:
         return None, "the tokens are not those of the text that was read"
-    word = _WORD.search(answer)
+    word = _word(answer)
     if word is None or side(word[0]) is not verdict:
         return None, "the text does not begin with its yes or no"
     probabilities = []
@@ -96,7 +97,7 @@ def _first(tokens: Sequence[Token], answer: str, before: str) -> Token | None:
     """Return the token in which an answer's first letter is; None where tokens and text disagree."""
     whole = "".join(token.text for token in tokens)
     made, wanted = _ENDS.sub("", whole), _ENDS.sub("", answer).lstrip()
-    word = _WORD.search(wanted)
+    word = _word(wanted)
     if word is None or (start := _where(made, wanted, word.end(), before)) is None:
         return None
     where, end = start + word.start(), 0
@@ -106,6 +107,11 @@ def _first(tokens: Sequence[Token], answer: str, before: str) -> Token | None:
             within = where - begin  # what is before the first letter in this token must not be letters of something else
             return None if any(character.isalnum() for character in _MARK.sub("", token.text[:within])) else token
     return None
+
+
+def _word(text: str) -> re.Match[str] | None:
+    """Return the first word behind the tokens that frame an answer."""
+    return _WORD.search(text, frame.end() if (frame := _FRAME.match(text)) else 0)
 
 
 def _where(made: str, wanted: str, least: int, before: str) -> int | None:
