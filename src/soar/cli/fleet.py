@@ -48,6 +48,7 @@ class Up:
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
         from soar.errors import ConfigError
+        from soar.evaluation.canary import canary_verdict
         from soar.fleet.config import load_fleet
         from soar.fleet.coordinator import Tokens
         from soar.fleet.running import fleet_token, run_fleet
@@ -74,6 +75,7 @@ class Up:
             count = run_fleet(
                 config,
                 self.run_folder,
+                decide=canary_verdict,
                 host=self.host,
                 port=self.port,
                 round=self.round,
@@ -205,6 +207,30 @@ class Stop(_Order):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Deploy(_Asking):
+    """Bring a new policy to the robots of a fleet that works: each takes it over between two episodes.
+
+    With --canary one robot tries it first; then all have it, or nobody: `soar fleet status` and the journal say why.
+
+    Example: soar fleet deploy runs/monday --policy runs/train/policy --canary bench-1 --episodes 20
+    """
+
+    policy: Path
+    """Its folder, or ONNX file, on the coordinator's computer."""
+    canary: str = ""
+    """The robot that tries it first; all robots have it at once by default."""
+    episodes: int = 20
+    """Attempts of the canary before it is decided."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.fleet.asking import ask
+
+        body = {"policy": str(self.policy.absolute()), "canary": self.canary, "episodes": self.episodes}
+        _print(ask(self.run_name, "POST", "/v1/deploy", body, timeout_s=120.0))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Logs:
     """Show what the processes of a fleet's robots said last.
 
@@ -247,6 +273,7 @@ class Fleet:
         | Annotated[Pause, tyro.conf.subcommand("pause")]
         | Annotated[Resume, tyro.conf.subcommand("resume")]
         | Annotated[Stop, tyro.conf.subcommand("stop")]
+        | Annotated[Deploy, tyro.conf.subcommand("deploy")]
         | Annotated[Logs, tyro.conf.subcommand("logs")]
     )
 
@@ -266,7 +293,7 @@ def _print(state: dict[str, Any]) -> None:
     from rich.text import Text
 
     table = Table(title=f"{state['name']}: {state['episodes']} of {state['wanted']} episodes of {state['run']}", box=None)
-    for column in ("robot", "does", "for", "task", "stored", "judged", "faults", "restarts", ""):
+    for column in ("robot", "does", "for", "task", "policy", "stored", "judged", "faults", "restarts", ""):
         table.add_column(column)
     for robot in state["robots"]:
         cells = (
@@ -274,6 +301,7 @@ def _print(state: dict[str, Any]) -> None:
             robot["phase"],
             f"{robot['seconds'].get(robot['phase'], 0):.0f} s",
             robot["instruction"],
+            robot["policy"],
             str(robot["stored"]),
             f"{robot['successes']}/{robot['episodes']}",
             str(sum(robot["faults"].values())),
@@ -282,3 +310,8 @@ def _print(state: dict[str, Any]) -> None:
         )
         table.add_row(*(Text(cell) for cell in cells))
     Console().print(table)
+    if deployment := state["deployment"]:
+        tried = deployment["tried"]
+        doing = f"{deployment['canary']} tries it: {tried['episodes'] + tried['faults']} of {deployment['wanted']} attempts"
+        what = f"{deployment['done']}: {deployment['sentence']}" if deployment["done"] else doing
+        Console().print(Text(f"policy {deployment['policy']} ({deployment['version']}): {what}"))

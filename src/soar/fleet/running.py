@@ -6,6 +6,7 @@ RUN/ledger.json   the newest epoch of each robot
 RUN/fleet.json    address and process of the coordinator, while it runs
 RUN/token         of the coordinator, for this user only, unless SOAR_TOKEN says another
 RUN/logs/         what each robot's process has to say
+RUN/deployed/     policies that were deployed meanwhile
 RUN/spool/        episodes of robots that stand here, on their way to the store
 """
 
@@ -29,6 +30,8 @@ from soar.files import write_json, write_text
 from soar.fleet.asking import ADDRESS, TOKEN_FILE, read_token
 from soar.fleet.config import FleetConfig
 from soar.fleet.coordinator import Fleet, Tokens, coordinator_application
+from soar.fleet.deploying import Deployments
+from soar.fleet.deployment import Decide
 from soar.fleet.launching import RobotProcesses, Starter
 from soar.fleet.ledger import Ledger
 from soar.fleet.supervision import RobotStatus, Supervisor
@@ -49,6 +52,7 @@ def run_fleet(
     config: FleetConfig,
     run: Path,
     *,
+    decide: Decide,
     host: str = LOOPBACK,
     port: int = 0,
     tokens: Tokens | None = None,
@@ -62,6 +66,7 @@ def run_fleet(
     Args:
         config: The fleet.
         run: Its folder.
+        decide: Says whether all robots shall have a policy that one of them tried (`soar.evaluation.canary`).
         host: Address to listen on.
         port: To listen on; 0 for any that is free.
         tokens: Who may do what; by default one token, of the environment or of RUN/token, which is made.
@@ -84,7 +89,7 @@ def run_fleet(
         vlm=config.models.vlm or str(default_weights("vqa")),
     )
     collection = load_collection(config.preset, config.set).improvement.collection
-    check_models(models)
+    first = check_models(models)
     claim = claim or RunClaim(folder=run, command="soar fleet up", changeable=("fleet.robots", "fleet.episodes", "settings"))
     what = {"fleet": asdict(config), "settings": {"round": round}}
     claim.check(what)
@@ -102,6 +107,7 @@ def run_fleet(
                 ),
                 supervisor=supervisor,
                 journal=journal,
+                deployments=Deployments(run / "deployed", journal, config.robots, round=round, first=first.id, decide=decide),
             )
             tokens = tokens or Tokens(operator=fleet_token(run))
             listener.listen()
