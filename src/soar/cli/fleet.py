@@ -50,8 +50,7 @@ class Up:
         from soar.errors import ConfigError
         from soar.evaluation.canary import canary_verdict
         from soar.fleet.config import load_fleet
-        from soar.fleet.coordinator import Tokens
-        from soar.fleet.running import fleet_token, run_fleet
+        from soar.fleet.running import run_fleet
         from soar.serving.server import LOOPBACK
 
         config = changed(load_fleet(self.file), episodes=self.episodes)
@@ -79,7 +78,7 @@ class Up:
                 host=self.host,
                 port=self.port,
                 round=self.round,
-                tokens=Tokens(operator=fleet_token(self.run_folder), **roles),
+                roles=roles,
                 on_ready=on_ready,
                 on_tick=lambda done, total, robots: report("episodes", min(done, total), total, _phases(robots)),
             )
@@ -260,6 +259,34 @@ class Logs:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Report:
+    """Show what a fleet's run came to: episodes a robot-hour, success over time, calls for a person, where the hours went.
+
+    Example: soar fleet report runs/monday
+    """
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")]
+    """Folder of the run; it may go on."""
+    json: bool = False
+    """Print JSON instead of tables."""
+
+    def run(self) -> None:
+        """Run it."""
+        import dataclasses
+        import json
+
+        from soar.cli.tables import say
+        from soar.reports.fleet_report import fleet_report
+
+        report = fleet_report(self.run_folder)
+        if self.json:
+            say(json.dumps(dataclasses.asdict(report), indent=1))
+        else:
+            for table in report.tables():
+                say(table + "\n")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fleet:
     """Let many robots practise in one run, on this machine or on many, with one coordinator (docs/fleet.md).
 
@@ -274,6 +301,7 @@ class Fleet:
         | Annotated[Resume, tyro.conf.subcommand("resume")]
         | Annotated[Stop, tyro.conf.subcommand("stop")]
         | Annotated[Deploy, tyro.conf.subcommand("deploy")]
+        | Annotated[Report, tyro.conf.subcommand("report")]
         | Annotated[Logs, tyro.conf.subcommand("logs")]
     )
 

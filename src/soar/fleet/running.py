@@ -16,7 +16,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from soar.fleet.deployment import Decide
 from soar.fleet.launching import RobotProcesses, Starter
 from soar.fleet.ledger import Ledger
 from soar.fleet.supervision import RobotStatus, Supervisor
+from soar.fleet.telemetry import PhaseTimes
 from soar.remote.wire import TOKEN
 from soar.run_claim import RunClaim
 from soar.serving.auth import choose_token
@@ -55,7 +56,7 @@ def run_fleet(
     decide: Decide,
     host: str = LOOPBACK,
     port: int = 0,
-    tokens: Tokens | None = None,
+    roles: Mapping[str, str] | None = None,
     round: int = 0,
     on_ready: Callable[[str], None] = lambda url: None,
     on_tick: OnTick = lambda done, total, robots: None,
@@ -69,7 +70,8 @@ def run_fleet(
         decide: Says whether all robots shall have a policy that one of them tried (`soar.evaluation.canary`).
         host: Address to listen on.
         port: To listen on; 0 for any that is free.
-        tokens: Who may do what; by default one token, of the environment or of RUN/token, which is made.
+        roles: Tokens of `robot` and `viewer`; by default there is the operator's alone, of the environment or of RUN/token,
+            which is made.
         round: Number of the round.
         on_ready: Called with the coordinator's address.
         on_tick: Called now and then with episodes stored, episodes in all, and how the robots are.
@@ -95,6 +97,7 @@ def run_fleet(
     claim.check(what)
     listener = listen(host, port)
     try:
+        tokens = Tokens(operator=fleet_token(run), **(roles or {}))
         with claim.hold(what):
             journal = Journal(run / "events.jsonl")
             supervisor = Supervisor(config.robots, faults=config.faults, rest=config.rest, call=_caller(config, journal))
@@ -109,7 +112,6 @@ def run_fleet(
                 journal=journal,
                 deployments=Deployments(run / "deployed", journal, config.robots, round=round, first=first.id, decide=decide),
             )
-            tokens = tokens or Tokens(operator=fleet_token(run))
             listener.listen()
             url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
             fleet.processes = RobotProcesses(
@@ -138,9 +140,11 @@ def _watch(fleet: Fleet, on_tick: OnTick) -> int:
     """Keep processes running until there is enough, or somebody stopped all; then let all end."""
     processes, wanted, compacted = fleet.processes, fleet.config.episodes, fleet.ledger.total()
     assert processes is not None
+    times = PhaseTimes(fleet.supervisor, fleet.journal)
     try:
         while not fleet.supervisor.all_stopped and fleet.ledger.total() < wanted:
             processes.tick()
+            times.tick()
             on_tick(fleet.ledger.total(), wanted, fleet.supervisor.status())
             if fleet.ledger.total() - compacted >= _COMPACT_EVERY:
                 compacted = fleet.ledger.total()
@@ -154,6 +158,7 @@ def _watch(fleet: Fleet, on_tick: OnTick) -> int:
     finally:
         fleet.supervisor.stop()
         processes.end()
+        times.write()
     return fleet.ledger.total()
 
 
