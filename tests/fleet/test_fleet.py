@@ -259,6 +259,9 @@ def test_what_is_wrong_with_a_fleets_file_is_one_error_and_nothing_is_made(lab: 
     file.write_text(right + "colour: red\n")
     with pytest.raises(UnknownNameError, match="colour"):
         load_fleet(file)
+    file.write_text(right.replace("at: here", "at: ray"))
+    with pytest.raises(ConfigError, match=r"at: .*join"):
+        load_fleet(file)
     assert not lab.run.exists()
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
-
-if TYPE_CHECKING:
-    from soar.fleet.supervision import RobotStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +47,7 @@ class Up:
         from soar.evaluation.canary import canary_verdict
         from soar.fleet.config import load_fleet
         from soar.fleet.running import run_fleet
+        from soar.fleet.supervision import phases_said
         from soar.serving.server import LOOPBACK
 
         config = changed(load_fleet(self.file), episodes=self.episodes)
@@ -80,7 +77,7 @@ class Up:
                 round=self.round,
                 roles=roles,
                 on_ready=on_ready,
-                on_tick=lambda done, total, robots: report("episodes", min(done, total), total, _phases(robots)),
+                on_tick=lambda done, total, robots: report("episodes", min(done, total), total, phases_said(robots)),
             )
         say(f"{count} episodes of round {self.round} in {self.run_folder / 'episodes'}; `soar data stats` counts them.")
 
@@ -308,11 +305,6 @@ class Fleet:
     def run(self) -> None:
         """Run it."""
         self.command.run()
-
-
-def _phases(robots: list[RobotStatus]) -> str:
-    counts = Counter(robot.phase for robot in robots)
-    return ", ".join(f"{count} {phase}" for phase, count in counts.most_common())
 
 
 def _print(state: dict[str, Any]) -> None:

@@ -21,7 +21,6 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
 
 from soar.collect.config import CollectionConfig
 from soar.collect.models import Models
@@ -33,6 +32,7 @@ from soar.fleet.episode_bytes import unpack_episodes
 from soar.fleet.launching import RobotProcesses
 from soar.fleet.ledger import Holder, Ledger, LedgerRefusedError
 from soar.fleet.link import PROTOCOL
+from soar.fleet.messages import AcquireBody, BeatBody, CountsBody, DeployBody, OrdersBody, ReleaseBody
 from soar.fleet.supervision import Supervisor
 from soar.fleet.telemetry import CONTENT_TYPE, metrics
 from soar.serving.application import problem
@@ -50,8 +50,6 @@ _MAY: dict[str, tuple[Role, ...]] = {
 _EPISODES = 8
 _SAID = ("fault", "person", "refused", "policy", "policy_refused")
 """Events of robots that are journaled under their own names."""
-_Name = Field(max_length=80)
-_Text = Field(default="", max_length=2000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,55 +96,6 @@ class _Auth(Auth):
             return
         if role not in _MAY.get(scope["path"], ("operator", "robot")):
             raise RequestRefusedError(403, f"a {role}'s token may not do that")
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Holder(_Body):
-    host: str = _Name
-    pid: int
-    nonce: str = _Name
-
-
-class _Acquire(_Body):
-    protocol: int
-    robot: str = _Name
-    holder: _Holder
-    has_lock: bool = False
-
-
-class _Beat(_Body):
-    robot: str = _Name
-    epoch: int
-    phase: str = _Name
-    scene: str = _Text
-    instruction: str = _Text
-    detail: str = _Text
-    policy: str = _Text
-    events: list[dict[str, Any]] = Field(default=[], max_length=1000)
-
-
-class _Counts(_Body):
-    robot: str = _Name
-    scene: str = _Text
-
-
-class _Release(_Body):
-    robot: str = _Name
-    epoch: int
-
-
-class _Orders(_Body):
-    do: Literal["pause", "resume", "stop"]
-    robots: list[str] = Field(default=[], max_length=10_000)
-
-
-class _Deploy(_Body):
-    policy: str = _Text
-    canary: str = _Text
-    episodes: int = Field(default=20, ge=1, le=100_000)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -202,7 +151,7 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
         return {"status": "ok"}
 
     @app.post("/v1/acquire")
-    def acquire(body: _Acquire) -> dict[str, Any]:
+    def acquire(body: AcquireBody) -> dict[str, Any]:
         if body.protocol != PROTOCOL:
             raise HTTPException(409, f"protocol {body.protocol} is spoken there, {PROTOCOL} here: update one of them")
         epoch = fleet.ledger.acquire(body.robot, Holder(**body.holder.model_dump()), has_lock=body.has_lock)
@@ -221,7 +170,7 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
         }
 
     @app.post("/v1/beat")
-    def beat(body: _Beat) -> dict[str, Any]:
+    def beat(body: BeatBody) -> dict[str, Any]:
         doing = (body.scene, body.instruction) if body.instruction else None
         fleet.ledger.renew(body.robot, body.epoch, doing)
         for event in body.events:
@@ -229,12 +178,12 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
         return fleet.supervisor.hear(body.robot, body.model_dump()) | {"policy": fleet.deployments.for_robot(body.robot)}
 
     @app.post("/v1/counts")
-    def counts(body: _Counts) -> dict[str, Any]:
+    def counts(body: CountsBody) -> dict[str, Any]:
         attempts, successes = fleet.ledger.counts(body.scene, body.robot)
         return {"attempts": attempts, "successes": successes}
 
     @app.post("/v1/release")
-    def release(body: _Release) -> dict[str, Any]:
+    def release(body: ReleaseBody) -> dict[str, Any]:
         fleet.ledger.release(body.robot, body.epoch)
         return {}
 
@@ -254,7 +203,7 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
         return PlainTextResponse(metrics(fleet.supervisor.status(), fleet.ledger.stored, restarts), media_type=CONTENT_TYPE)
 
     @app.post("/v1/orders")
-    def orders(body: _Orders) -> dict[str, Any]:
+    def orders(body: OrdersBody) -> dict[str, Any]:
         supervisor = fleet.supervisor
         {"pause": supervisor.pause, "resume": supervisor.resume, "stop": supervisor.stop}[body.do](body.robots)
         if body.do == "resume" and fleet.processes is not None:
@@ -263,7 +212,7 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
         return fleet.state()
 
     @app.post("/v1/deploy")
-    def deploy(body: _Deploy) -> dict[str, Any]:
+    def deploy(body: DeployBody) -> dict[str, Any]:
         try:
             fleet.deployments.begin(Path(body.policy), body.canary, body.episodes)
         except (ConfigError, CheckpointError) as error:

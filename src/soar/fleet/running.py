@@ -12,6 +12,7 @@ RUN/spool/        episodes of robots that stand here, on their way to the store
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -23,6 +24,7 @@ from pathlib import Path
 import uvicorn
 
 from soar.base_models import default_weights
+from soar.collect.config import CollectionConfig
 from soar.collect.models import Models, check_models
 from soar.collect.preset import load_collection
 from soar.event_log import Journal
@@ -60,7 +62,9 @@ def run_fleet(
     round: int = 0,
     on_ready: Callable[[str], None] = lambda url: None,
     on_tick: OnTick = lambda done, total, robots: None,
-    claim: RunClaim | None = None,
+    models: Models | None = None,
+    collection: CollectionConfig | None = None,
+    held: bool = False,
 ) -> int:
     """Let all robots of a fleet practise until the store holds `config.episodes` episodes of this run and round.
 
@@ -75,7 +79,9 @@ def run_fleet(
         round: Number of the round.
         on_ready: Called with the coordinator's address.
         on_tick: Called now and then with episodes stored, episodes in all, and how the robots are.
-        claim: Of the run's folder; held meanwhile. By default that of `soar fleet up`.
+        models: Instead of the file's.
+        collection: How robots collect, instead of what the file says.
+        held: Whether the caller holds the run's folder.
 
     Returns:
         How many episodes of this run and round are stored.
@@ -85,20 +91,21 @@ def run_fleet(
         CheckpointError: A model cannot be loaded.
         SoarError: Something cannot be written.
     """
-    models = Models(
+    models = models or Models(
         policy=config.models.policy or str(default_weights("policy")),
         subgoals=config.models.subgoals or str(default_weights("subgoal")),
         vlm=config.models.vlm or str(default_weights("vqa")),
     )
-    collection = load_collection(config.preset, config.set).improvement.collection
+    collection = collection or load_collection(config.preset, config.set).improvement.collection
     first = check_models(models)
-    claim = claim or RunClaim(folder=run, command="soar fleet up", changeable=("fleet.robots", "fleet.episodes", "settings"))
+    claim = RunClaim(folder=run, command="soar fleet up", changeable=("fleet.robots", "fleet.episodes", "settings"))
     what = {"fleet": asdict(config), "settings": {"round": round}}
-    claim.check(what)
+    if not held:
+        claim.check(what)
     listener = listen(host, port)
     try:
         tokens = Tokens(operator=fleet_token(run), **(roles or {}))
-        with claim.hold(what):
+        with contextlib.nullcontext() if held else claim.hold(what):
             journal = Journal(run / "events.jsonl")
             supervisor = Supervisor(config.robots, faults=config.faults, rest=config.rest, call=_caller(config, journal))
             fleet = Fleet(
