@@ -17,11 +17,13 @@ import pytest
 
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError, ModelServerError, UnknownNameError
+from soar.evaluation.canary import canary_verdict
 from soar.event_log import read_journal
 from soar.fleet.asking import ask
 from soar.fleet.config import load_fleet
 from soar.fleet.link import PROTOCOL
 from soar.fleet.member import robot_process
+from soar.fleet.running import run_fleet
 from tests.fleet.tiny_policy import tiny_policy
 from tests.interrupts import heard
 
@@ -306,25 +308,28 @@ def test_a_new_policy_is_tried_by_one_robot_then_by_all_and_a_damaged_one_by_nob
     assert all("new goes on" in robot["detail"] for robot in lab.state()["robots"])
 
 
-def test_what_cannot_be_started_is_one_error_and_nothing_runs(lab: Lab) -> None:
+def test_what_cannot_be_started_is_one_error_and_nothing_runs(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     left, _ = lab.names
     lab.write(episodes=100_000)
+    monkeypatch.syspath_prepend(lab.folder)
+    config = load_fleet(lab.folder / "lab.yaml")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        port = str(taken.getsockname()[1])
-        refused = lab.soar("up", "lab.yaml", "--run", "run", "--port", port)
-        said, _ = refused.communicate()
-    lab.processes.remove(refused)
-    assert (refused.returncode, f"port {port}" in said, "Traceback" in said) == (2, True, False), said
-    assert not (lab.run / "episodes").exists()
-    first = lab.up()
+        with pytest.raises(ConfigError, match="Choose another --port"):
+            run_fleet(config, lab.run, decide=canary_verdict, port=taken.getsockname()[1])
+    assert not lab.run.exists()
+    other = lab.folder / "other"
+    other.mkdir()
+    (other / "config.yaml").write_text("command: soar improve\n")
+    with pytest.raises(ConfigError, match="holds a run of `soar improve`, and this is `soar fleet up`"):
+        run_fleet(config, other, decide=canary_verdict)
+    assert [path.name for path in other.iterdir()] == ["config.yaml"]
+    up = lab.up()
     lab.until(lambda state: stored(state, left) >= 1)
-    second = lab.up()
-    said, _ = second.communicate()
-    assert (second.returncode, "soar fleet up" in said, "Traceback" in said) == (2, True, False), said
-    lab.processes.remove(second)
+    with pytest.raises(ConfigError, match=r"is in use by process .* fleet up"):
+        run_fleet(config, lab.run, decide=canary_verdict)
     old = {"protocol": PROTOCOL + 1, "robot": left, "holder": {"host": "h", "pid": 1, "nonce": "n"}}
     with pytest.raises(ModelServerError, match="update one of them"):
         ask(str(lab.run), "POST", "/v1/acquire", old)
-    assert first.poll() is None
+    assert up.poll() is None

@@ -91,9 +91,13 @@ class Deployments:
             if now is None or now.done or policy != now.policy:
                 return
             old = self._ids[now.previous]
-            if verdict := self._decide(now, self._tallies[old], self._tallies[policy].since(self._before), old):
-                promote, sentence = verdict
-                self._end("promoted" if promote else "rolled back", sentence)
+            before, tried = self._tallies[old], self._tallies[policy].since(self._before)
+        verdict = self._decide(now, before, tried, old)  # may take a while, and robots ask meanwhile
+        if verdict is not None:
+            promote, sentence = verdict
+            with self._lock:
+                if self.now is now:
+                    self._end("promoted" if promote else "rolled back", sentence)
 
     def refused(self, robot: str, version: str, why: str) -> None:
         """Take note of a robot that cannot use a version, and runs the one before it.
