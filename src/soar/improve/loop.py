@@ -32,7 +32,6 @@ from soar.evaluation.promotion import Practice, Verdict, practised_not_worse
 from soar.evaluation.runner import evaluate
 from soar.fleet.collection import collect
 from soar.fleet.config import load_fleet
-from soar.fleet.running import run_fleet
 from soar.fleet.supervision import phases_said
 from soar.improve.config import CHANGEABLE, ImproveConfig, check, checked_policy, plain
 from soar.improve.practice import practice
@@ -265,6 +264,8 @@ class _Loop:
             )
 
     def _collect_by_fleet(self, file: Path, round: int, policy: Path) -> None:
+        from soar.fleet.running import run_fleet  # needs what servers need; a loop without a fleet does not
+
         phase, collection = f"collect, round {round}", self._improvement.collection
         fleet = dataclasses.replace(load_fleet(file), episodes=collection.episodes, seed=self._config.seed)
         with self._folder.timed(phase):
