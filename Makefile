@@ -21,11 +21,13 @@ demo: .venv/ready ## a simulated robot improves itself on scene 1; run it again 
 test: .venv/ready ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-test-interop: .venv/ready ## exchange files with the released LeRobot and tensorflow_datasets, in environments of their own
+test-interop: .venv/ready ## try other people's software: file formats and robots, most of it in environments of its own
 	scripts/peer.sh lerobot
 	scripts/peer.sh tfds
 	scripts/peer.sh s3
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m interop tests/interop
+	scripts/peer.sh libero
+	scripts/peer.sh light
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m interop tests/interop tests/examples
 
 lint: .venv/ready ## check style and formatting
 	$(BIN)/ruff check $(PYTHON_FILES)

@@ -8,8 +8,7 @@ As a library, what one episode takes; each is imported when it is first asked fo
     EpisodeStore                                  where episodes are kept
 """
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # for type checkers it is true; importing `soar` imports nothing else
 if TYPE_CHECKING:
     from soar.collect.episode import run_episode
     from soar.episodes.store import EpisodeStore
@@ -30,7 +29,7 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import what is asked for."""
     if name not in _MODULES:
         raise AttributeError(f"module 'soar' has no attribute {name!r}")

@@ -26,6 +26,8 @@ EXTRAS = {
     "fastapi": "serve",
     "uvicorn": "serve",
     "ray": "replicas",
+    "zmq": "widowx",
+    "lz4": "widowx",
 }
 """The extra of each module that the core does without."""
 

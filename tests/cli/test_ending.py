@@ -54,6 +54,22 @@ def test_ctrl_c_while_modules_are_imported_is_one_line_and_130(collecting: list[
     assert said == [RESUME]
 
 
+def test_ctrl_c_before_there_is_anything_of_ours_is_one_line_and_130() -> None:
+    script = (
+        "import runpy, signal, sys\n"
+        "class CtrlC:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == sys.argv[1]: signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, CtrlC())\n"
+        "runpy.run_module('soar', run_name='__main__')"
+    )
+    for module in ("soar.cli", "soar.cli.ending", "soar.cli.run"):
+        with start(sys.executable, "-c", script, module) as process:
+            said = process.communicate()[1]
+        assert process.returncode == 130
+        assert said.strip() in ("Interrupted.", RESUME)
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_collection_with_its_status(
     collecting: list[str], tmp_path: Path, number: signal.Signals, status: int

@@ -30,6 +30,8 @@ workspace: {low: [0.15, -0.2, 0.02], high: [0.4, 0.2, 0.2]}
 scene: {name: lab, tasks: [put the carrot on the plate]}
 """
 SHORT = ["improvement.collection.rollout.subgoals=2", "improvement.collection.rollout.steps_per_subgoal=3"]
+COLLECT = ["collect", "--workcell", "own.yaml", "--episodes", "1", "--policy", "policy.onnx", "--subgoals", "subgoals.yaml"]
+COLLECT += ["--vlm", "vlm.yaml", "--set", *SHORT]
 
 
 def soar(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -58,8 +60,7 @@ MODELS = (("subgoal", "subgoal"), ("vlm", "vqa"))
 
 
 def test_a_robot_collects_with_an_onnx_policy_and_models_behind_servers(lab: Path) -> None:
-    models = ("--policy", "policy.onnx", "--subgoals", "subgoals.yaml", "--vlm", "vlm.yaml")
-    done = soar(lab, "collect", "--workcell", "own.yaml", "--run", "runs/one", "--episodes", "1", *models, "--set", *SHORT)
+    done = soar(lab, *COLLECT, "--run", "runs/one")
     assert done.returncode == 0, done.stderr
     (record,) = EpisodeStore(lab / "runs" / "one" / "episodes").episodes()
     assert (record.scene, record.instruction, record.length) == ("lab", "put the carrot on the plate", 6)
@@ -108,3 +109,10 @@ def test_a_robot_is_served_from_the_core_alone(tmp_path: Path) -> None:
     done = soar(tmp_path, "robot", "serve", "--port", "0", *flags)
     assert done.returncode == 2
     assert re.search(r"its driver cannot be used: .*not finite", done.stderr)
+
+
+def test_the_loop_on_a_robot_of_ones_own_needs_no_simulator() -> None:
+    script = without({"mujoco", "gymnasium"}) + "import soar.improve.loop, soar.improve.run_report"
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr

@@ -61,7 +61,7 @@ def test_a_server_that_is_started_again_in_the_middle_of_an_episode_goes_on(
         policy = RemotePolicy(RemoteConfig(url=url, retries=0, probe_every_s=0.0, timeout_s=60.0))
         first = policy.act([SEEN], [IMAGE])
         process.terminate()
-        assert process.wait() == 0
+        assert process.wait() == 143
     with fallbacks.heard() as heard:
         held = policy.act([SEEN], [IMAGE + 1])
     assert [fallback.instead for fallback in heard] == [HOLD]
@@ -88,7 +88,7 @@ def test_replicas_behind_one_address(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert httpx2.get(f"{url}/health").json() == {"status": "ok"}
         assert httpx2.get(f"{url}/v1/model").status_code == 401
         process.terminate()
-        assert process.wait() == 0
+        assert process.wait() == 143
 
 
 def test_more_replicas_than_accelerators_are_refused_instead_of_waited_for() -> None:

@@ -84,3 +84,16 @@ def test_a_candidate_that_only_practised_stays_unless_it_was_judged_to_do_worse(
     assert verdict.promote is promote
     assert verdict.sentence.startswith(words)
     assert "Not evaluated; judged by vqa-1 while practising" in verdict.sentence
+
+
+def test_unpaired_rates_may_have_different_numbers_of_trials_and_say_what_was_left_out() -> None:
+    old = replace(evaluation([1] * 5 + [0] * 5, "old", "policy-000"), restored=False)
+    new = replace(evaluation([1] * 4 + [0] * 4, "new", "policy-001"), restored=False, done_before=(("scene", "task", 98),) * 2)
+    verdict = not_worse(new, old)
+    assert verdict.promote
+    assert "2 starts of new not counted: the task was done already" in verdict.sentence
+    assert "of old" not in verdict.sentence
+    assert compare(old, new).promotion == verdict
+    worse = replace(new, trials=new.trials[2:])
+    assert not not_worse(worse, old).promote, "2 of 6 is lower than 5 of 10 by more than is tolerated"
+    assert not not_worse(new, replace(old, trials=())).promote, "with nothing to compare"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,15 @@ from soar.collect.models import Models
 from soar.episodes import EpisodeStore
 from soar.errors import ConfigError, SoarError
 from soar.evaluation import read_evaluation
+from soar.evaluation.plan import order
+from soar.evaluation.runner import wanted_trials
 from soar.event_log import read_journal
 from soar.improve.config import ImproveConfig
 from soar.improve.loop import Improvement, improve
 from soar.improve.preset import load_preset
 from soar.policies.learned import LearnedPolicy
+from soar.robots.workcell import load_workcell
+from soar.seeding import derive_seed
 from tests.episodes.builders import make_episode
 from tests.person import at_a_terminal
 from tests.robots.test_workcell import cell
@@ -106,7 +112,7 @@ def test_somebody_who_is_no_simulator_evaluates_and_the_loop_goes_on_as_in_simul
     tmp_path: Path, judge: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = configured(tmp_path, evaluate=judge, judge_name="ada" if judge == "person" else "")
-    mood["says"] = True
+    config = dataclasses.replace(config, models=dataclasses.replace(config.models, vlm="tests.improve.judges:moved"))
     with at_a_terminal() as somebody:
         somebody.answers(lambda question: "y" if "Did it work?" in question else "g")
         monkeypatch.setattr("soar.terminal.TERMINAL", somebody.path)
@@ -129,19 +135,72 @@ def test_somebody_who_is_no_simulator_evaluates_and_the_loop_goes_on_as_in_simul
     assert "round 0" not in page
 
 
+def test_tasks_that_are_done_before_anybody_tried_count_as_nothing_where_nobody_sets_the_starts(tmp_path: Path) -> None:
+    config = configured(tmp_path, evaluate="vlm")
+    mood["says"] = True
+    result = improve(config)
+    assert result.before is not None
+    assert (result.before.trials, len(result.before.done_before)) == ((), 1)
+    page = result.report.read_text()
+    assert "1 start of deployed, before and after not counted: the task was done already." in page
+    (verdict,) = read_journal(config.run / "events.jsonl", "promotion")
+    assert not verdict["promote"]
+    assert "there are no trials to judge" in verdict["sentence"]
+    assert "1 start of round 1 not counted: the task was done already" in verdict["sentence"]
+    assert improve(config).before == result.before, "they are not tried again"
+
+
 def test_a_person_who_stops_stops_the_run_and_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = configured(tmp_path, evaluate="person", judge_name="ada")
     with at_a_terminal() as somebody:
         somebody.answers(lambda question: "q")
         monkeypatch.setattr("soar.terminal.TERMINAL", somebody.path)
-        with pytest.raises(SoarError, match="stopped: 0 of the 1 trials of policy 0 were judged"):
+        with pytest.raises(SoarError, match="stopped: 0 of the 2 trials of round 1 were judged"):
             improve(config)
-    assert not (config.run / "episodes").exists()
+    assert current(config) == "000"
+    with at_a_terminal() as somebody:
+        somebody.answers(lambda question: "y" if "Did it work?" in question else "g")
+        monkeypatch.setattr("soar.terminal.TERMINAL", somebody.path)
+        improve(config)
+    assert len(EpisodeStore(config.run / "episodes").episodes()) == 4
+    assert current(config) == "001"
+
+
+def test_a_person_judges_old_and_new_in_turn_in_each_round_and_reads_nowhere_which_of_them_acts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(tmp_path, evaluate="person", judge_name="ada", rounds=2)
+    with at_a_terminal() as somebody:
+        somebody.answers(lambda question: "y" if "Did it work?" in question else "g")
+        monkeypatch.setattr("soar.terminal.TERMINAL", somebody.path)
+        result = improve(config)
+    folder = config.run / "evaluations"
+    tried = {path.stem: read_evaluation(path) for path in folder.glob("*.json")}
+    ids = [LearnedPolicy.load(config.run / "policies" / f"00{number}").id for number in range(3)]
+    assert {name: evaluation.policy for name, evaluation in tried.items()} == {
+        "000": ids[0],
+        "001": ids[1],
+        "001-beside-002": ids[1],
+        "002": ids[2],
+    }
+    assert len({tuple(trial.key for trial in evaluation.trials) for evaluation in tried.values()}) == 1, "the same starts"
+    assert somebody.read.count("Trial 2 of 2") >= 2
+    for name in ("000", "001", "002", *ids, "round", "candidate", "pretrained", "deployed"):
+        assert name not in re.sub(r"\S+-trial\.png", "", somebody.read)
+    assert result.after == tried["002"]
+
+
+def person_says(config: ImproveConfig, deployed: str, candidate: str) -> Iterator[str]:
+    """What is said of the two policies in round 1, in the order in which they are tried from each start."""
+    (task,) = load_workcell(config.workcell).scene.scene().tasks
+    for key in wanted_trials(load_workcell(config.workcell).scene.scene(), [task.instruction], range(1)):
+        for contender in order(derive_seed(config.seed, "person", 1), key, 2):
+            yield (deployed, candidate)[contender]
 
 
 def test_a_refused_candidate_is_compared_with_the_deployed_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = configured(tmp_path, evaluate="person", judge_name="ada")
-    said = iter("yn")
+    said = person_says(config, deployed="y", candidate="n")
     with at_a_terminal() as somebody:
         somebody.answers(lambda question: next(said) if "Did it work?" in question else "g")
         monkeypatch.setattr("soar.terminal.TERMINAL", somebody.path)

@@ -149,7 +149,7 @@ def test_an_arm_that_has_to_come_to_rest_holds_still_after_each_start() -> None:
         ({"gripper": [1, 1]}, r"two different numbers"),
         ({"units": {"cm": 1}}, r"there is no 'cm'; there are: m, rad"),
         ({"stepps": 3}, r"unknown key 'stepps'; did you mean 'steps'"),
-        ({"shadows": False}, r"has no MuJoCo `model`"),
+        ({"plain": True}, r"has no MuJoCo `model`"),
         ({"state": None}, r"`state` and `action` together"),
         ({"state": None, "action": None}, r"needs `state` and `action` beside it"),
     ],

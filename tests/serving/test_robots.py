@@ -482,7 +482,7 @@ def test_the_command_closes_the_arm_when_it_ends(tmp_path: Path, number: signal.
         process.send_signal(number)
         assert process.stdout is not None
         assert process.stdout.readline() == "closed left\n"
-        assert process.wait() == 0
+        assert process.wait() == 128 + number
 
 
 def test_an_unusable_driver_is_refused_before_anybody_connects(offer: Offer) -> None:

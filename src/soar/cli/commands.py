@@ -38,7 +38,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     "Robots": {
         "fleet": Command("fleet:Fleet", "let many robots practise in one run, on one machine or on many"),
-        "robot": Command("robot:Robot", "offer a robot of this environment to a SOAR in another one"),
+        "robot": Command("robot:Robot", "check a robot before the night, stop it, measure its box, offer it to others"),
     },
     "Data": {
         "data": Command("data:Data", "look at episodes, correct them, exchange them with other formats"),

@@ -1,4 +1,4 @@
-"""How a command ends when it is not its own end: Ctrl-C, SIGTERM, a reader that has gone.
+r"""How a command ends when it is not its own end: Ctrl-C, SIGTERM, a reader that has gone.
 
     SIGINT, SIGTERM ─► importing?  ─► yes: one line and out at once; with a robot open, again when the import is done
                                    └─► no:  KeyboardInterrupt, through the work (which keeps what is finished) to `ending`
@@ -7,7 +7,7 @@ An exception in the middle of an import would come out as anything: a library th
 that is raised where nobody can catch it (a finaliser, a callback from C) is raised again a moment later.
 
 Whatever happens, workcells that are open are closed: the arm is left safe. A signal that is ignored when the command begins,
-as in a shell's background, stays ignored.
+as in a shell's background, stays ignored. Ctrl-\ (SIGQUIT) stops every arm that is open (`soar.robots.stopping`).
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def ending(work: Callable[[], int], *, own_process: bool) -> int:
             sys.stdout.flush()
             return status
         except KeyboardInterrupt as error:
-            return _interrupted(came[-1] if came else signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
+            return _interrupted(came[-1] if came else _number(error))
         except BaseException as error:
             # Rich makes a SystemExit of it.
-            if isinstance(error, BrokenPipeError | SystemExit) and _reader_has_gone():
+            if isinstance(error, BrokenPipeError | SystemExit) and not came and _reader_has_gone():
                 return 128 + signal.SIGPIPE
             if came and isinstance(error, Exception):
                 return _interrupted(came[-1])  # some library made another exception of it
@@ -57,6 +57,15 @@ def ending(work: Callable[[], int], *, own_process: bool) -> int:
         finally:
             if own_process:
                 _close_workcells()
+
+
+def stopped(error: KeyboardInterrupt) -> SystemExit:
+    """Return what ends a command that leaves nothing to resume, such as a server: its status, without a word."""
+    return SystemExit(128 + _number(error))
+
+
+def _number(error: KeyboardInterrupt) -> int:
+    return signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
 
 
 def _interrupted(number: int) -> int:
@@ -117,11 +126,20 @@ def _signals_raise(came: list[int], own_process: bool) -> Iterator[None]:
         else:
             hook(problem)
 
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stop_here = getattr(sys.modules.get("soar.robots.stopping"), "stop_here", None)
+        if stop_here is None or not stop_here():
+            signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # there is no arm: what the key does elsewhere
+            os.kill(os.getpid(), signal.SIGQUIT)
+            return
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write("\nstopped: no motion begins any more\n")
+
+    before = {number: signal.getsignal(number) for number in (*_SIGNALS, signal.SIGQUIT)}
     hook = sys.unraisablehook
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
-            signal.signal(number, interrupt)
+            signal.signal(number, stop if number == signal.SIGQUIT else interrupt)
     sys.unraisablehook = unraisable
     try:
         yield

@@ -96,6 +96,8 @@ class Evaluate:
         print_rates(evaluations)
         for path, evaluation in zip(outs, evaluations, strict=True):
             say(f"{evaluation.variant}: {evaluation.policy}, {path}")
+            if evaluation.left_out:
+                say(f"{evaluation.left_out}.")
         early = self.judge == "person" and on(self.stop_early) is not False
         for comparison in compare_all(evaluations) if several else []:
             say(comparison.sentence)

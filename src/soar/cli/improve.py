@@ -61,8 +61,9 @@ class Improve:
     seed: int = 0
     """Of collection and training; evaluation has seeds of its own."""
     evaluate: Literal["truth", "person", "vlm", "off"] = "truth"
-    """Who says in evaluations whether it worked: the workcell's truth, a person at this terminal, or the vision-language model.
-    `off`: there are no evaluations; a candidate practises, and stays if it is not judged to do worse than its predecessor."""
+    """Who says in evaluations whether it worked: the workcell's truth, a person at this terminal, who judges each candidate in
+    turn with the deployed policy and is not told which of them acts, or the vision-language model. `off`: there are no
+    evaluations; a candidate practises, and stays if it is not judged to do worse than its predecessor."""
     judge_name: str = ""
     """Who you are, with --evaluate person."""
     device: str = "cpu"

@@ -1,13 +1,16 @@
-"""Robots for other environments: `soar robot serve`."""
+"""Robots: `soar robot serve` offers one to another environment; the others are in modules of their own."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+
+from soar.cli.robot_check import Box, Check
+from soar.cli.robot_stop import SimulateWidowX, Stop
 
 if TYPE_CHECKING:
     from soar.robots.registry import RobotConfig
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Robot:
+class ServeRobot:
     """Offer a robot to SOAR in another environment: another Python, other pins, another machine.
 
     There, a workcell's file says `robot: {driver: remote, options: {url: http://127.0.0.1:8124}}`. A client needs the token in
@@ -26,8 +29,6 @@ class Robot:
     Example: soar robot serve --driver my_lab.arm:open_arm --option port=/dev/ttyUSB0 --workspace 0.15 -0.2 0.02 0.4 0.2 0.25
     """
 
-    action: Annotated[Literal["serve"], tyro.conf.Positional]
-    """What to do with it."""
     driver: str | None = None
     """MODULE:NAME of a function or class that makes a robot (docs/how-to/your-robot.md)."""
     option: tuple[str, ...] = ()
@@ -55,9 +56,9 @@ class Robot:
 
     def run(self) -> None:
         """Run it."""
-        import signal
         import sys
 
+        from soar.cli.ending import stopped
         from soar.cli.flags import changed
         from soar.errors import ConfigError
         from soar.serving.auth import choose_token
@@ -74,7 +75,7 @@ class Robot:
 
         def make(image_size: tuple[int, int] | None) -> Any:
             offered = {"image_size": image_size} | ({"scene": scene} if scene is not None else {})
-            return robot.make(**offered)
+            return robot.make(**offered, limits=limits, workspace=workspace)
 
         config = RobotServerConfig(
             name=robot.driver,
@@ -87,7 +88,6 @@ class Robot:
             port=self.port,
             silence_s=self.silence_s,
         )
-        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # through `serving`, which closes the arm
         try:
             with serving(config) as server:
                 if new:
@@ -95,8 +95,8 @@ class Robot:
                 sys.stdout.write(f"{robot.driver} is served at {server.url}\n")
                 sys.stdout.flush()  # whoever reads it through a pipe waits for it
                 server.serve_forever(poll_interval=0.1)
-        except KeyboardInterrupt:
-            return  # there is nothing to resume
+        except KeyboardInterrupt as error:  # through `serving`, which closed the arm
+            raise stopped(error) from None
 
     def _robot(self) -> tuple[RobotConfig, WorkspaceBox | None, SceneFile | None]:
         """Return what the flags name: a robot, its box, and the scene in front of it."""
@@ -132,3 +132,20 @@ class Robot:
             x0, y0, z0, x1, y1, z1 = self.workspace
             box = WorkspaceBox(low=(x0, y0, z0), high=(x1, y1, z1))
         return robot, box, scene
+
+
+@dataclass(frozen=True, kw_only=True)
+class Robot:
+    """Robots: check one before the night, stop it, measure its workspace, offer it to another environment."""
+
+    command: (
+        Annotated[Check, tyro.conf.subcommand("check", prefix_name=False)]
+        | Annotated[Stop, tyro.conf.subcommand("stop", prefix_name=False)]
+        | Annotated[Box, tyro.conf.subcommand("box", prefix_name=False)]
+        | Annotated[ServeRobot, tyro.conf.subcommand("serve", prefix_name=False)]
+        | Annotated[SimulateWidowX, tyro.conf.subcommand("simulate-widowx", prefix_name=False)]
+    )
+
+    def run(self) -> None:
+        """Run it."""
+        self.command.run()

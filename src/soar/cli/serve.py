@@ -50,7 +50,6 @@ class Serve:
     def run(self) -> None:
         """Run it."""
         import importlib.util
-        import signal
         import sys
 
         from soar.errors import ConfigError
@@ -59,6 +58,7 @@ class Serve:
             raise ConfigError(f"serving needs {', '.join(missing)}. Install it: pip install 'soar-robot[serve]'")
 
         from soar.base_models import default_weights
+        from soar.cli.ending import stopped
         from soar.cli.tables import say
         from soar.remote.wire import Limits
         from soar.serving.application import ServiceConfig
@@ -87,7 +87,6 @@ class Serve:
             say(f"{name} is served at {url}")
             sys.stdout.flush()  # whoever reads it through a pipe waits for it
 
-        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # after the last answers are out
         try:
             if self.replicas:
                 from soar.serving.replicas import serve_replicas
@@ -95,5 +94,5 @@ class Serve:
                 serve_replicas(config, self.replicas, self.gpus, ready)
             else:
                 serve(config, ready)
-        except KeyboardInterrupt:
-            return  # there is nothing to resume
+        except KeyboardInterrupt as error:  # after the last answers are out
+            raise stopped(error) from None

@@ -61,8 +61,8 @@ class Comparison:
     @property
     def _unpaired(self) -> str:
         one, other = self.first.rate(), self.second.rate()
-        better = "-" if not one.trials else p_value(fisher_p(other, one))
-        worse = "-" if not one.trials else p_value(fisher_p(one, other))
+        better = p_value(fisher_p(other, one)) if one.trials and other.trials else "-"
+        worse = p_value(fisher_p(one, other)) if one.trials and other.trials else "-"
         return (
             f"{self.second.variant} against {self.first.variant}: {other} against {one}. Nobody restored the starts, which "
             f"were not the same (--judge person lets you). Fisher's exact test, one-sided: better p = {better}, worse "
@@ -75,13 +75,15 @@ class Comparison:
 
 
 def compare(first: Evaluation, second: Evaluation, level: float = LEVEL) -> Comparison:
-    """Compare two policies on the starts from which both were tried."""
+    """Compare two policies on the starts from which both were tried, or on all when nobody restored them."""
     common = first.outcomes().keys() & second.outcomes().keys()
     one, other = (
         replace(evaluation, trials=tuple(trial for trial in evaluation.trials if trial.key in common))
         for evaluation in (first, second)
     )
     found = paired(one.outcomes(), other.outcomes())
+    if not (first.restored and second.restored):
+        one, other = first, second
     return Comparison(first=one, second=other, paired=found, promotion=not_worse(other, one), level=level)
 
 

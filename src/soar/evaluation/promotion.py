@@ -57,22 +57,31 @@ def not_worse(candidate: Evaluation, deployed: Evaluation, level: float = LEVEL,
     Raises:
         SoarError: The trials' keys differ.
     """
-    comparison = paired(candidate.outcomes(), deployed.outcomes())
-    new, old, p_worse = candidate.rate(), deployed.rate(), comparison.p_second_better
-    basis = (
-        f"of the same starts, {comparison.only_first} succeeded only with the candidate and {comparison.only_second} only with "
-        "the deployed policy (McNemar's exact test"
-    )
-    if not (candidate.restored and deployed.restored):
-        p_worse = fisher_p(old, new) if new.trials else 1.0
-        basis = "nobody restored the starts, which were not the same (Fisher's exact test"
-    # In counts, so that a loss of exactly the margin is not refused by rounding; equal starts mean equal trials.
-    much_lower = old.successes - new.successes > margin * old.trials + 1e-9
+    new, old = candidate.rate(), deployed.rate()
+    if candidate.restored and deployed.restored:
+        comparison = paired(candidate.outcomes(), deployed.outcomes())
+        p_worse = comparison.p_second_better
+        basis = (
+            f"of the same starts, {comparison.only_first} succeeded only with the candidate and {comparison.only_second} only "
+            "with the deployed policy (McNemar's exact test"
+        )
+    else:
+        p_worse = fisher_p(old, new) if new.trials and old.trials else 1.0
+        left_out = "".join(f", {one.left_out}" for one in (candidate, deployed) if one.left_out)
+        basis = f"nobody restored the starts, which were not the same{left_out} (Fisher's exact test"
+    # In counts, so that a loss of exactly the margin is not refused by rounding.
+    both = new.trials * old.trials
+    much_lower = old.successes * new.trials - new.successes * old.trials > margin * both + 1e-9
     verdict = _verdict(
-        candidate.policy, deployed.policy, trials=new.trials, significant=p_worse < level, much_lower=much_lower, margin=margin
+        candidate.policy,
+        deployed.policy,
+        trials=both,
+        significant=p_worse < level,
+        much_lower=much_lower,
+        margin=margin,
     )
     return Promotion(
-        promote=bool(new.trials) and p_worse >= level and not much_lower,
+        promote=bool(both) and p_worse >= level and not much_lower,
         candidate=new,
         deployed=old,
         p_worse=p_worse,

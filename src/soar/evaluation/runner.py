@@ -14,9 +14,10 @@ as episodes beside it, to look at:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from soar.collect.models import ORACLE, open_subgoals
 from soar.collect.rollout import RolloutConfig
@@ -140,12 +141,12 @@ def evaluate(
         trials_left = [(task, seed, (name, task, seed) in films) for name, task, seed in missing]
         if not (cell.simulated and workers > 1):
             with record:
-                run_trials(opened, config, trials_left, record.add)
+                run_trials(opened, config, trials_left, on_trial=record.add, on_done_before=record.leave_out)
     if cell.simulated and workers > 1:
         chunks = [trials_left[start : start + _CHUNK] for start in range(0, len(trials_left), _CHUNK)]
         items = [{"config": asdict(config), "trials": chunk} for chunk in chunks]
         with record:
-            run_workers(run_chunk, items, workers=workers, on_report=lambda _index, report: record.add(Trial(**report)))
+            run_workers(run_chunk, items, workers=workers, on_report=lambda _index, report: record.hear(report))
     return record.evaluation
 
 
@@ -168,7 +169,7 @@ def begun_evaluation(out: Path, config: TrialConfig, judge: str, looked_by: str,
     if not out.exists():
         return mine
     found = read_evaluation(out)
-    if replace(found, rollout=mine.rollout, looked_by=looked_by, trials=()) != mine:
+    if replace(found, rollout=mine.rollout, looked_by=looked_by, trials=(), done_before=()) != mine:
         raise ConfigError(
             f"{out} holds an evaluation of {_described(found)}, not of {_described(mine)}. Write to another file, or move that "
             "one away."
@@ -207,12 +208,27 @@ class _Record:
     ) -> None:
         self._begun, self._wanted, self._out, self._on_trial = evaluation, wanted, out, on_trial
         self._trials = {trial.key: trial for trial in evaluation.trials}
+        self._done_before = set(evaluation.done_before)
         self._tell()
 
     @property
     def evaluation(self) -> Evaluation:
         """Everything, in an order that does not depend on which worker was faster."""
-        return replace(self._begun, trials=tuple(sorted(self._trials.values(), key=lambda trial: trial.key)))
+        trials = sorted(self._trials.values(), key=lambda trial: trial.key)
+        return replace(self._begun, trials=tuple(trials), done_before=tuple(sorted(self._done_before)))
+
+    def hear(self, report: Mapping[str, Any]) -> None:
+        """Add what a worker reports."""
+        if "done_before" in report:
+            scene, task, seed = report["done_before"]
+            self.leave_out((scene, task, seed))
+        else:
+            self.add(Trial(**report))
+
+    def leave_out(self, key: TrialKey) -> None:
+        """Add a start at which the task was done already."""
+        self._done_before.add(key)
+        self._tell()
 
     def add(self, trial: Trial) -> None:
         self._trials[trial.key] = trial
@@ -229,4 +245,5 @@ class _Record:
     def _tell(self) -> None:
         results = [trial.success for key, trial in self._trials.items() if key in self._wanted]
         if self._on_trial is not None and results:
-            self._on_trial(len(results), len(self._wanted), sum(results) / len(results))
+            done = len(results) + len(self._done_before & self._wanted)
+            self._on_trial(done, len(self._wanted), sum(results) / len(results))

@@ -2,8 +2,9 @@
 
     set the start, if the place can ─► home ─► rollout, with looks ─► judge ─► Trial, and for some an episode to look at
 
-A trial in which the robot fails is begun again; one in which a model was away stops the evaluation, since it measures another
-robot.
+Where the place cannot set the start, a task may be done before anybody has tried it: the judge looks at the start, too, and
+nothing is tried from one that it calls a success. A trial in which the robot fails is begun again; one in which a model was
+away stops the evaluation, since it measures another robot.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from soar.collect.early_success import EarlySuccess
 from soar.collect.models import open_subgoals, open_vlm
@@ -37,7 +38,9 @@ from soar.terminal import Terminal
 from soar.types import Image, Label, Provenance, Task
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 JudgeName = Literal["truth", "person", "vlm"]
+Judge: TypeAlias = Callable[[Image, Task], Label]
 ATTEMPTS = 3
 """How often a trial is begun when the robot fails in it."""
 
@@ -125,7 +128,7 @@ def check_person(name: str, terminal: Terminal | None = None) -> str:
 
 
 def run_chunk(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
-    """Run some trials on a simulated workcell (worker entry point); reports the fields of each `Trial`.
+    """Run some trials on a simulated workcell (worker entry point); reports the fields of each `Trial`, or `done_before`.
 
     Args:
         item: `config`, see `TrialConfig`, and `trials`: lists of task, seed, and whether the episode is kept.
@@ -137,7 +140,8 @@ def run_chunk(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
         simulated_workcell(config.workcell, config.image_size, questions),
         config,
         [(task, seed, keep) for task, seed, keep in item["trials"]],
-        lambda trial: report(**asdict(trial)),
+        on_trial=lambda trial: report(**asdict(trial)),
+        on_done_before=lambda key: report(done_before=list(key)),
         stopping=lambda: report.stopping,
     )
     return {}
@@ -147,7 +151,9 @@ def run_trials(
     workcell: Workcell,
     config: TrialConfig,
     trials: Sequence[tuple[str, int, bool]],
+    *,
     on_trial: Callable[[Trial], None],
+    on_done_before: Callable[[TrialKey], None],
     stopping: Callable[[], bool] = lambda: False,
 ) -> None:
     """Run trials one after another.
@@ -157,6 +163,7 @@ def run_trials(
         config: How.
         trials: Task, seed, and whether the episode is kept, of each.
         on_trial: Called with each.
+        on_done_before: Called with the start of each that was not run, since the task was done already.
         stopping: Asked before each; True ends it early.
 
     Raises:
@@ -171,11 +178,14 @@ def run_trials(
     for instruction, seed, keep in trials:
         if stopping():
             return
-        task = tasks[instruction]
+        task, key = tasks[instruction], (workcell.scene.name, instruction, seed)
+        if workcell.reset_for is None and _done_before(workcell, task, judge):
+            on_done_before(key)
+            continue
         result, looked = run_trial(
             workcell, task, subgoal_model, policy, seed=seed, config=config.rollout, detector=detector if looks else None
         )
-        label = judge(result, task)
+        label = judge(result.images_THWC[-1], task)
         if keep:
             made_by = Provenance(
                 policy=policy.id,
@@ -188,7 +198,6 @@ def run_trials(
                 Path(config.films), result, scene=workcell.scene.name, instruction=instruction, label=label, made_by=made_by
             )
         note = "" if label.success is not None else f"undecidable: {label.answer}"
-        key = (workcell.scene.name, instruction, seed)
         on_trial(trial_of(key, result, looked=looked, success=label.success is True, note=note))
 
 
@@ -238,25 +247,45 @@ def run_trial(
         RobotFault: It failed `attempts` times, or cannot be recovered.
         ModelServerError: A model was away.
     """
+
+    def trial() -> tuple[Rollout, int]:
+        if workcell.reset_for is not None:
+            workcell.reset_for(task.instruction, seed)
+        else:
+            workcell.robot.home()
+        # A new one for each attempt: what was seen in one that failed says nothing about the next.
+        looking = EarlySuccess(functools.partial(_detect, detector, task=task), config.early_success) if detector else None
+        with fallbacks.forbidden():
+            result = rollout(
+                workcell.robot,
+                task.instruction,
+                subgoal_model,
+                policy,
+                seed=seed,
+                config=config,
+                succeeded=looking.look if looking else None,
+            )
+        return result, len(looking.looks) if looking else 0
+
+    return _in_spite_of_faults(workcell, trial, attempts)
+
+
+def _done_before(workcell: Workcell, task: Task, judge: Judge) -> bool:
+    """Whether the judge sees success before anybody has tried."""
+
+    def look() -> Image:
+        workcell.robot.home()
+        return workcell.robot.observe().image_HWC
+
+    with fallbacks.forbidden():
+        return judge(_in_spite_of_faults(workcell, look), task).success is True
+
+
+def _in_spite_of_faults(workcell: Workcell, work: Callable[[], T], attempts: int = ATTEMPTS) -> T:
+    """Do something again, after recovering, as long as the robot fails in it."""
     for attempt in range(1, attempts + 1):
         try:
-            if workcell.reset_for is not None:
-                workcell.reset_for(task.instruction, seed)
-            else:
-                workcell.robot.home()
-            # A new one for each attempt: what was seen in one that failed says nothing about the next.
-            looking = EarlySuccess(functools.partial(_detect, detector, task), config.early_success) if detector else None
-            with fallbacks.forbidden():
-                result = rollout(
-                    workcell.robot,
-                    task.instruction,
-                    subgoal_model,
-                    policy,
-                    seed=seed,
-                    config=config,
-                    succeeded=looking.look if looking else None,
-                )
-            return result, len(looking.looks) if looking else 0
+            return work()
         except (RobotFault, SafetyError) as error:
             if attempt == attempts or (isinstance(error, RobotFault) and error.kind == "unrecoverable"):
                 raise
@@ -265,17 +294,17 @@ def run_trial(
     raise AssertionError("unreachable")
 
 
-def _detect(detector: SuccessDetector, task: Task, image_HWC: Image) -> Label:
+def _detect(detector: SuccessDetector, image_HWC: Image, task: Task) -> Label:
     return detector.detect(image_HWC, task)
 
 
-def _judge(config: TrialConfig, workcell: Workcell, detector: SuccessDetector | None) -> Callable[[Rollout, Task], Label]:
+def _judge(config: TrialConfig, workcell: Workcell, detector: SuccessDetector | None) -> Judge:
     if config.judge == "vlm":
         assert detector is not None  # run_trials made one
-        return lambda result, task: detector.detect(result.images_THWC[-1], task)
+        return functools.partial(_detect, detector)
     truth = workcell.truth
     assert truth is not None  # check_judge was here
-    return lambda _result, task: Label(success=truth(task.instruction), probability=None, source="simulator")
+    return lambda _image, task: Label(success=truth(task.instruction), probability=None, source="simulator")
 
 
 def policy_of(config: TrialConfig) -> Policy:

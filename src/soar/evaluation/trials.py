@@ -18,7 +18,7 @@ from soar.errors import SoarError
 from soar.evaluation.statistics import Rate
 from soar.files import write_json
 
-SCHEMA = "2.0"
+SCHEMA = "2.1"
 """Version of the file; a reader knows its major number and the one before, in which the variant was called arm."""
 TrialKey: TypeAlias = tuple[str, str, int]
 """(scene, task, seed)."""
@@ -70,6 +70,8 @@ class Evaluation:
         restored: Whether each trial began from the start of its seed: set by the workcell, or restored by a person. Otherwise
             the table was as it happened to be, and trials of equal seeds are not paired.
         trials: In any order, one a (scene, task, seed).
+        done_before: Where nothing was tried, because the judge saw that the task was done already; they count as nothing. Only
+            where nobody sets the starts.
     """
 
     variant: str
@@ -80,6 +82,7 @@ class Evaluation:
     looked_by: str = ""
     restored: bool = True
     trials: tuple[Trial, ...] = ()
+    done_before: tuple[TrialKey, ...] = ()
 
     def __post_init__(self) -> None:
         if len({trial.key for trial in self.trials}) != len(self.trials):
@@ -102,8 +105,14 @@ class Evaluation:
 
     def missing(self, wanted: Iterable[TrialKey]) -> list[TrialKey]:
         """Return those of the wanted trials that were not run yet, in their order."""
-        done = {trial.key for trial in self.trials}
+        done = {trial.key for trial in self.trials} | set(self.done_before)
         return [key for key in wanted if key not in done]
+
+    @property
+    def left_out(self) -> str:
+        """What does not count, in words; empty when everything does."""
+        times = len(self.done_before)
+        return f"{times} start{'s' * (times != 1)} of {self.variant} not counted: the task was done already" if times else ""
 
     def extended(self, trials: Iterable[Trial]) -> Evaluation:
         """Return this evaluation with more trials."""

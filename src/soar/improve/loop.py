@@ -3,8 +3,9 @@
     evaluate the base ─► each round: collect ─► co-train a candidate ─► evaluate it ─► promote or keep ─► report
 
 A candidate is deployed only when it is not worse than the deployed policy on the same starts (`soar.evaluation.promotion`), as
-the workcell's truth, a person or a model says. Without evaluations (`evaluate: off`) a candidate is deployed on trial: it
-practises the next round, and stays if it was not judged to do worse there than its predecessor did.
+the workcell's truth, a person or a model says. A person who knew which one acts would see what they hope: they judge both anew
+in each round, in turn and unnamed, and nothing before. Without evaluations (`evaluate: off`) a candidate is deployed on trial:
+it practises the next round, and stays if it was not judged to do worse there than its predecessor did.
 
 Rounds are numbered from 1; candidate N is the one that round N trains. A round without a single judged success trains nothing;
 the next one collects more. Every phase is skipped when the run's folder says that it is finished (see
@@ -38,10 +39,10 @@ from soar.improve.practice import practice
 from soar.improve.run_folder import RunFolder
 from soar.improve.run_report import write_run_report
 from soar.nn.model_files import copy_model
-from soar.pretraining.recording import record
 from soar.progress import Progress
 from soar.robots.workcell import load_workcell
 from soar.run_claim import RunClaim
+from soar.seeding import derive_seed
 from soar.training.cotraining import AutonomousData
 from soar.training.learner import ImitationLearner, LearningData
 
@@ -105,7 +106,7 @@ def _improve(config: ImproveConfig, on_progress: Progress) -> Improvement:
             copy_model(Path(source), target)
     loop = _Loop(config, folder, on_progress)
     folder.point_at(folder.in_use())
-    if config.evaluate != "off":
+    if config.evaluate in ("truth", "vlm"):
         loop.evaluate(0, "pretrained")
     loop.record_demonstrations()
     for round in range(1, config.preset.improvement.rounds + 1):
@@ -114,7 +115,7 @@ def _improve(config: ImproveConfig, on_progress: Progress) -> Improvement:
             folder.journal.append("round_finished", round=round)
     folder.point_at(folder.in_use())
     report = write_run_report(folder, scene=load_workcell(config.workcell).scene.name)
-    evaluated = config.evaluate != "off"
+    evaluated = folder.evaluation(0).exists()
     return Improvement(
         before=read_evaluation(folder.evaluation(0)) if evaluated else None,
         after=read_evaluation(folder.evaluation(folder.deployed())) if evaluated else None,
@@ -140,27 +141,6 @@ class _Loop:
         phase, config = f"evaluate policy {number}", self._config
         policy, out = self._folder.policy(number), self._folder.evaluation(number)
         with self._folder.timed(phase):
-            if config.evaluate == "person":
-                judged = evaluate_by_person(
-                    [policy],
-                    name=config.judge_name,
-                    workcell=config.workcell,
-                    subgoals=config.models.subgoals,
-                    trials=self._improvement.trials,
-                    outs=[out],
-                    variants=[variant],
-                    out=out,
-                    questions=self._questions,
-                    rollout=self._improvement.collection.rollout,
-                    vlm=config.models.vlm,
-                    threshold=self._improvement.collection.threshold,
-                )
-                if not judged.finished:
-                    raise SoarError(
-                        f"stopped: {judged.made} of the {judged.planned} trials of policy {number} were judged and are kept. "
-                        "Run the same command again to go on."
-                    )
-                return judged.evaluations[0]
             return evaluate(
                 policy,
                 workcell=config.workcell,
@@ -177,10 +157,40 @@ class _Loop:
                 on_trial=lambda done, total, rate: self._on_progress(phase, done, total, f"success {rate:.2f}"),
             )
 
+    def judged_by_person(self, round: int, candidate: int, deployed: int) -> tuple[Evaluation, Evaluation]:
+        """Let the person judge a candidate and the deployed policy in turn, without knowing which of them acts."""
+        config, numbers = self._config, (deployed, candidate)
+        with self._folder.timed(f"judge, round {round}"):
+            judged = evaluate_by_person(
+                [self._folder.policy(number) for number in numbers],
+                name=config.judge_name,
+                workcell=config.workcell,
+                subgoals=config.models.subgoals,
+                trials=self._improvement.trials,
+                outs=[self._folder.evaluation_beside(deployed, candidate), self._folder.evaluation(candidate)],
+                variants=[f"round {number}" if number else "pretrained" for number in numbers],
+                out=self._folder.evaluation(candidate),
+                seed=derive_seed(config.seed, "person", round),
+                stop_early=False,  # promotion's test holds for a number of trials that nobody chose while looking
+                questions=self._questions,
+                rollout=self._improvement.collection.rollout,
+                vlm=config.models.vlm,
+                threshold=self._improvement.collection.threshold,
+            )
+        if not judged.finished:
+            raise SoarError(
+                f"stopped: {judged.made} of the {judged.planned} trials of round {round} were judged and are kept. Run the "
+                "same command again to go on."
+            )
+        before, after = judged.evaluations
+        return after, before
+
     def record_demonstrations(self) -> None:
         """Record again some of the demonstrations that the base learned from, the same episodes, unless a store is named."""
         if self._config.pretraining is not None:
             return
+        from soar.pretraining.recording import record  # only the tabletop needs what simulates it
+
         phase = "record demonstrations"
         with self._folder.timed(phase):
             record(
@@ -213,12 +223,7 @@ class _Loop:
             if self._folder.on_trial() != round:
                 self._folder.journal.append("on_trial", round=round, candidate=round)
         else:
-            self._decide(
-                round,
-                round,
-                deployed,
-                lambda old, new: not_worse(self.evaluate(new, f"round {new}"), read_evaluation(self._folder.evaluation(old))),
-            )
+            self._decide(round, round, deployed, lambda old, new: not_worse(*self._tried(round, new, old)))
         self._folder.point_at(self._folder.in_use())
 
     def _decide(self, round: int, candidate: int, deployed: int, compare: Callable[[int, int], Verdict]) -> None:
@@ -234,6 +239,12 @@ class _Loop:
             promote=verdict.promote,
             sentence=verdict.sentence,
         )
+
+    def _tried(self, round: int, candidate: int, deployed: int) -> tuple[Evaluation, Evaluation]:
+        """Return the trials of a candidate and of the deployed policy."""
+        if self._config.evaluate == "person":
+            return self.judged_by_person(round, candidate, deployed)
+        return self.evaluate(candidate, f"round {candidate}"), read_evaluation(self._folder.evaluation(deployed))
 
     def _trained(self, candidate: int) -> bool:
         return (self._folder.policy(candidate) / "config.json").exists()

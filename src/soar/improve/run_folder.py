@@ -62,6 +62,15 @@ class RunFolder:
         """Return the file of policy `number`'s evaluation."""
         return self.path / "evaluations" / f"{number:03d}.json"
 
+    def evaluation_beside(self, deployed: int, candidate: int) -> Path:
+        """Return the file of what the deployed policy did when a person tried it in turn with a candidate.
+
+        It is that policy's own evaluation the first time, which is when it is the first one and no candidate was decided about.
+        """
+        if deployed == 0 and not any(event["candidate"] < candidate for event in self.events("promotion")):
+            return self.evaluation(0)
+        return self.path / "evaluations" / f"{deployed:03d}-beside-{candidate:03d}.json"
+
     def events(self, event: str) -> list[dict[str, Any]]:
         """Return the events of one name, oldest first."""
         return read_journal(self.journal_file, event)

@@ -74,6 +74,8 @@ def _compared(folder: RunFolder) -> tuple[Evaluation, ...]:
     if not candidates:
         return (kept,)
     last = candidates[-1]
+    if (beside := folder.evaluation_beside(0, last)).exists():
+        kept = dataclasses.replace(read_evaluation(beside), variant=kept.variant)
     refused = dataclasses.replace(read_evaluation(folder.evaluation(last)), variant=f"candidate {last}, not deployed")
     return kept, refused
 
@@ -88,6 +90,7 @@ def _summary(folder: RunFolder, records: list[EpisodeRecord], compared: tuple[Ev
     if compared:
         starts = "the same starts" if all(one.restored for one in compared) else "starts that nobody restored"
         said += f"Success rates, from {starts}: " + "; ".join(f"{one.variant}: {one.rate()}" for one in compared) + "."
+        said += "".join(f" {one.left_out}." for one in compared if one.left_out)
     else:
         said += "No policy was evaluated: all that is known of them is what the model said that judged their practice."
     if folder.on_trial() is not None:

@@ -84,6 +84,17 @@ class Driver:
             return None
         return lambda *arguments: self._call(name, *arguments)
 
+    def halt(self) -> None:
+        """Tell the driver, if it wants to know, that it was stopped; from any thread, and at once."""
+        if callable(halt := getattr(self._robot, "halt", None)):
+            halt()
+
+    def abandon(self) -> None:
+        """Let go without calling the driver's own `close`, which might move the arm."""
+        self._closed = True
+        if self._thread is not None:
+            self._thread.end()
+
     def close(self) -> None:
         """Call the driver's own `close`, if it has one; what that raises is logged. Safe to call again."""
         if self._closed:

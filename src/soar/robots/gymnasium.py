@@ -5,8 +5,8 @@
     options:
       env: lerobot_env_so101:lerobot_env_so101/SO101PickCube-v0     # MODULE:ID, or the ID alone
       make: {control_dt: 0.2}                   # what gymnasium.make is told besides
-      shadows: false                            # MuJoCo draws without: several times faster where there is no GPU
-      settle: 5                                 # actions that hold still after each start, if the arm has to come to rest
+      plain: true                               # MuJoCo draws without shadows and smoothed edges: where there is no GPU, ten
+                                                # times faster
       success: {lift the purple block: succeed} # under which name its `info` tells that a task is done
       state: {...}                              # this and what else `soar.robots.gymnasium_maps` explains, unless the
       action: [...]                             # environment keeps the contract below by itself
@@ -83,13 +83,11 @@ class GymCell(GymRobot):
 
     Args:
         env: See `GymRobot`; closed with it.
-        settle: Actions that hold still after each start.
         success: For each task whose success the environment tells, the name under which its `info` does.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], *, settle: int = 0, success: Mapping[str, str] | None = None) -> None:
-        self._settle, self._success = settle, dict(success or {})
-        self._info: dict[str, Any] = {}
+    def __init__(self, env: gymnasium.Env[Any, Any], *, success: Mapping[str, str] | None = None) -> None:
+        self._success = dict(success or {})
         super().__init__(env)
         self.truth: Callable[[str], bool | None] | None = self._truth if self._success else None
         self._begin()
@@ -124,11 +122,7 @@ class GymCell(GymRobot):
         self._env.close()
 
     def _begin(self) -> None:
-        still = np.zeros(ACTION_DIM, np.float32)
-        still[6] = 1.0
-        for _ in range(self._settle):
-            self.act(still)
-        self._at_home, self._info = True, {}
+        self._at_home, self._info = True, dict[str, Any]()
 
     def _truth(self, instruction: str) -> bool | None:
         """Whether the environment says that the task is done; None when it has not said anything, or knows no such task."""
@@ -140,8 +134,7 @@ def open_gym(
     env: str,
     *,
     make: Mapping[str, Any] | None = None,
-    shadows: bool = True,
-    settle: int = 0,
+    plain: bool = False,
     success: Mapping[str, str] | None = None,
     state: Mapping[str, str | float] | None = None,
     action: Sequence[str | float] | None = None,
@@ -152,12 +145,11 @@ def open_gym(
     Args:
         env: `MODULE:ID` or `ID`, see `gymnasium.make`.
         make: What it is told besides.
-        shadows: False: an environment with a MuJoCo `model` draws none.
-        settle: See `GymCell`.
+        plain: Whether an environment with a MuJoCo `model` draws neither shadows nor smoothed edges.
         success: See `GymCell`.
         state: This and the following: see `soar.robots.gymnasium_maps`. None when the environment keeps the contract by itself.
         action: Needed with `state`.
-        maps: `image`, `opening`, `gripper`, `units`, `steps`.
+        maps: `image`, `opening`, `gripper`, `units`, `steps`, `settle`.
 
     Raises:
         ConfigError: There is no such environment, or it has no such pictures or numbers.
@@ -173,18 +165,18 @@ def open_gym(
     except Exception as error:
         raise ConfigError(f"environment {env!r} cannot be made with {told}: {type(error).__name__}: {error}") from error
     try:
-        if not shadows:
+        if plain:
             quality: Any = getattr(getattr(getattr(made.unwrapped, "model", None), "vis", None), "quality", None)
             if quality is None:
-                raise ConfigError(f"shadows: false is for MuJoCo, and environment {env!r} has no MuJoCo `model`")
-            quality.shadowsize = 0  # before it draws for the first time
+                raise ConfigError(f"plain: true is for MuJoCo, and environment {env!r} has no MuJoCo `model`")
+            quality.shadowsize = quality.offsamples = 0  # before it draws for the first time
         if state is not None or action is not None:
             if state is None or action is None:
                 raise ConfigError("an environment is described by `state` and `action` together (soar.robots.gymnasium_maps)")
             made = MappedEnv(made, validate(EnvMap, {"state": state, "action": action} | maps, f"environment {env!r}"))
         elif maps:
             raise ConfigError(f"{', '.join(maps)} needs `state` and `action` beside it (soar.robots.gymnasium_maps)")
-        return GymCell(made, settle=settle, success=success)
+        return GymCell(made, success=success)
     except BaseException:
         made.close()
         raise

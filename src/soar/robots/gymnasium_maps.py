@@ -8,6 +8,7 @@
     units     {m: 0.05, rad: 0.5}, what one unit of an action is
     gripper   [CLOSED, OPEN], what the environment wants to hear
     steps     how many of its steps take the 0.2 s of one action; a motion is divided among them
+    settle    actions that hold still after each start, with the gripper open, if the arm has to come to rest
 
 A place is the names of an observation's parts with dots in between, and at last the index of a number in a vector. Poses are
 taken to be in the robot's base frame. Motions that the environment has no number for are not made: an arm that cannot turn its
@@ -47,6 +48,7 @@ class EnvMap:
     gripper: tuple[float, float] = (0.0, 1.0)
     units: Mapping[str, float] = field(default_factory=dict)
     steps: int = 1
+    settle: int = 0
 
     def __post_init__(self) -> None:
         known = (*_NEEDED, *_MOTIONS[3:], *_QUATERNION)
@@ -62,8 +64,8 @@ class EnvMap:
             raise ConfigError(f"action: there is no {wrong[0]!r} in an action; there are: {', '.join(wanted)}, and numbers")
         if wrong := sorted(set(self.units) - {"m", "rad"}):
             raise ConfigError(f"units: there is no {wrong[0]!r}; there are: m, rad")
-        if not all(value > 0 for value in self.units.values()) or self.steps < 1:
-            raise ConfigError("units must be positive, and steps at least 1")
+        if not all(value > 0 for value in self.units.values()) or self.steps < 1 or self.settle < 0:
+            raise ConfigError("units must be positive, steps at least 1, and settle at least 0")
         if self.opening[0] == self.opening[1] or self.gripper[0] == self.gripper[1]:
             raise ConfigError("opening and gripper are [CLOSED, OPEN], two different numbers")
 
@@ -99,9 +101,12 @@ class MappedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.action_space = Box(-np.inf, np.inf, (ACTION_DIM,), np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Start anew; the option `home`, which others do not know, is left out."""
+        """Start anew, and hold still; the option `home`, which others do not know, is left out."""
         rest = {name: value for name, value in (options or {}).items() if name != "home"}
         observation, info = self.env.reset(seed=seed, options=rest or None)
+        still = self._command(np.eye(ACTION_DIM)[6])
+        for _ in range(self._maps.settle * self._maps.steps):  # drawn once, at the end
+            observation = self.env.step(still)[0]
         return self._mapped(observation), info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:

@@ -1,7 +1,8 @@
 """Robots by name: `configs/robots/NAME.yaml` says which driver a robot has and how far one action may go.
 
     driver: my_lab.arm:open_arm            # MODULE:NAME, called with `options`; it returns a `soar.robots.base.Robot`; or
-                                           # `remote`: a robot behind `soar robot serve` (`soar.robots.remote`)
+                                           # `remote`: a robot behind `soar robot serve` (`soar.robots.remote`), or
+                                           # `widowx`: one behind its labs' server (docs/how-to/widowx.md)
     options: {port: /dev/ttyUSB0}
     limits: {translation_m: 0.03, rotation_rad: 0.2, lag_m: 0.0}
     workspace: {low: [0.15, -0.2, 0.01], high: [0.4, 0.2, 0.25]}     # [m], when neither workcell nor scene says
@@ -9,9 +10,9 @@
     simulated: false                       # true: may be opened any number of times, is never waited for, and cannot hang
 
 A driver with a parameter `scene` is told its workcell's `soar.scenes.SceneFile`; one with a parameter `image_size`, which
-(height, width) is asked of its camera, if any. The driver is imported when the robot is opened, so that no robot's library is
-needed to drive another. A robot of your own needs a module that can be imported and a YAML file, whose path is as good as a
-name.
+(height, width) is asked of its camera, if any; `limits` and `workspace` are those of the shell around it. The driver is
+imported when the robot is opened, so that no robot's library is needed to drive another. A robot of your own needs a module
+that can be imported and a YAML file, whose path is as good as a name.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ from soar.robots.safety import SafetyLimits
 from soar.robots.timeouts import Timeouts
 from soar.types import WorkspaceBox
 
-SHORT = {"remote": "soar.robots.remote:open_robot"}
+SHORT = {"remote": "soar.robots.remote:open_robot", "widowx": "soar.robots.widowx.driver:open_widowx"}
 """Drivers that come with SOAR, by a word."""
+_PATIENCE = {SHORT["widowx"]: Timeouts(open=90.0, home=120.0, recover=600.0)}
+"""Timeouts of those that need other ones: a server that starts its robot again, and reboots of motors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,8 @@ class RobotConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "driver", SHORT.get(self.driver, self.driver))
+        if self.timeouts == Timeouts():
+            object.__setattr__(self, "timeouts", _PATIENCE.get(self.driver, self.timeouts))
         if not is_reference(self.driver):
             raise ConfigError(
                 f"robot: driver {self.driver!r} must be MODULE:NAME, such as my_lab.arm:open_arm, or {', '.join(SHORT)}"
@@ -77,6 +82,7 @@ class RobotConfig:
             ConfigError: It cannot be imported, or refuses.
         """
         function = resolve(self.driver, "robot driver", self.folder)
+        offered = {"limits": self.limits} | offered
         wanted = {name: value for name, value in offered.items() if name in _parameters(function)}
         return build(self.driver, "robot driver", wanted | self.options, self.folder)
 

@@ -17,13 +17,15 @@ fill the dataset with the stillness of a broken policy.
 
 What is noticed. Whatever a driver raises is a fault with its words, an `OSError` (timeouts included) a lost connection;
 `health()` is asked after every action; `CameraWatchdog` sees every observation; a picture of another size than before is
-refused. The time of a driver's calls is bounded by `soar.robots.driver`, in which a workcell wraps it.
+refused. A stop (`soar.robots.stopping`) lets no motion begin. The time of a driver's calls is bounded by
+`soar.robots.driver`, in which a workcell wraps it.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +34,7 @@ from numpy.typing import NDArray
 from soar.errors import ConfigError, RobotFault, SoarError
 from soar.robots.base import Health, Robot
 from soar.robots.driver import as_fault
+from soar.robots.stopping import StopSwitch
 from soar.robots.watchdog import CameraWatchdog
 from soar.types import ACTION_DIM, STATE_DIM, Action, Observation, WorkspaceBox
 
@@ -88,8 +91,9 @@ class SafeRobot:
         limits: SafetyLimits | None = None,
         *,
         image_size: tuple[int, int] | None = None,
+        stop: StopSwitch | None = None,
     ) -> None:
-        self._robot = robot
+        self._robot, self._stop = robot, stop
         self._image_size = image_size
         self._low, self._high = np.array(workspace.low), np.array(workspace.high)
         self._limits = limits or SafetyLimits()
@@ -141,7 +145,7 @@ class SafeRobot:
         assert self._measured is not None and self._commanded is not None  # noqa: PT018 - observe() sets both
         safe = self._bound(values, self._measured, self._commanded)
         self.gate()
-        with as_fault("act"):
+        with self._motion("act"), as_fault("act"):
             executed = self._robot.act(safe)
         if executed is not None:
             safe = _check_executed(executed)
@@ -160,7 +164,7 @@ class SafeRobot:
         """
         self.gate()
         self.forget()
-        with as_fault("home"):
+        with self._motion("home"), as_fault("home"):
             self._robot.home()
         health = self.health()
         if not health.ok:
@@ -182,7 +186,7 @@ class SafeRobot:
         """
         self.gate()
         self.forget()
-        with as_fault("recover"):
+        with self._motion("recover"), as_fault("recover"):
             self._robot.recover()
         health = self.health()
         if not health.ok:
@@ -191,6 +195,9 @@ class SafeRobot:
     def forget(self) -> None:
         """Take nothing for granted that was measured or commanded before: somebody else moved the arm."""
         self._measured = self._commanded = None
+
+    def _motion(self, name: str) -> AbstractContextManager[None]:
+        return nullcontext() if self._stop is None else self._stop.motion(name)
 
     def _bound(self, values: NDArray[np.float64], measured: NDArray[np.float64], commanded: _Interval) -> Action:
         """Return the nearest action that neither oversteps the limits nor leaves the box."""

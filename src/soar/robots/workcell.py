@@ -14,9 +14,13 @@ What a place can do besides is what its driver has besides the methods of `soar.
     truth(instruction)               whether the task is done, None when that is not known: evaluation judges by it
     imagine(instruction, seed)       a picture of a success some steps ahead: the subgoal model `oracle`
     answer(question)                 the true answer: the vision-language model `oracle`
+    motors()                         what is wrong with the motors, empty when nothing is; `soar robot check` asks
+    drill()                          lose the connection, as when a cable is pulled; `soar robot check` recovers
+    reboot()                         reboot all motors and go home, for the same
+    halt()                           make no other motion; called in another thread, so it sets a flag and waits for nothing
     close()                          leave the arm safe, and let go of it. Without one the arm holds its position
 
-A simulator has all of them, a real table none. `sim:scene1` is the name of the simulated workcell of the scene `scene1`.
+A simulator has the first five, a real table none. `sim:scene1` is the name of the simulated workcell of the scene `scene1`.
 
 Failure. Whatever a driver raises is a `RobotFault` with its words; a call that takes longer than `timeouts` says is one, too. A
 workcell that is opened is looked at once, so that a driver that cannot see is refused before anything moves or is written.
@@ -27,6 +31,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -36,6 +41,7 @@ from soar.errors import ConfigError, RobotFault
 from soar.robots.driver import Driver
 from soar.robots.registry import RobotConfig, load_robot, robot_config
 from soar.robots.safety import SafeRobot, SafetyError
+from soar.robots.stopping import StopSwitch
 from soar.scenes import SceneFile, read_scene, scene_file
 from soar.types import Image, Scene, WorkspaceBox
 
@@ -94,7 +100,7 @@ class WorkcellConfig:
             size = image_size, image_size
         where = f"workcell {self.name!r}"
         driver = Driver(
-            lambda: self.robot.make(scene=self.scene, image_size=size),
+            lambda: self.robot.make(scene=self.scene, image_size=size, workspace=self.workspace),
             where=where,
             timeouts=None if self.simulated else self.robot.timeouts,
         )
@@ -114,7 +120,8 @@ class Workcell:
     def __init__(self, config: WorkcellConfig, scene: Scene, driver: Driver, image_size: tuple[int, int] | None) -> None:
         self.config, self.name, self.scene = config, config.name, scene
         self._driver = driver
-        self.robot = SafeRobot(driver, config.workspace, config.robot.limits, image_size=image_size)
+        self._stop = None if config.simulated else StopSwitch(config.name, driver.halt)
+        self.robot = SafeRobot(driver, config.workspace, config.robot.limits, image_size=image_size, stop=self._stop)
         _open.add(self)
 
     def ability(self, name: str) -> Callable[..., Any] | None:
@@ -132,6 +139,11 @@ class Workcell:
         return self._moving("set_table")
 
     @property
+    def reboot(self) -> Callable[[], None] | None:
+        """Reboots all motors and goes home; None: the driver reboots them only in `recover`, or not at all."""
+        return self._moving("reboot")
+
+    @property
     def truth(self) -> Callable[[str], bool | None] | None:
         """Says whether a task is done; None: nobody knows."""
         return self.ability("truth")
@@ -147,9 +159,14 @@ class Workcell:
         return self.ability("answer")
 
     def close(self) -> None:
-        """Leave the arm safe and let go of it; safe to call again."""
+        """Leave the arm safe and let go of it; safe to call again. One that was stopped is let go of where it is."""
         _open.discard(self)
-        self._driver.close()
+        if self._stop is not None and self._stop.pressed:
+            self._driver.abandon()
+        else:
+            self._driver.close()
+        if self._stop is not None:
+            self._stop.release()
 
     def __enter__(self) -> Self:
         return self
@@ -165,7 +182,8 @@ class Workcell:
 
         def call(*arguments: Any) -> Any:
             self.robot.forget()
-            return function(*arguments)
+            with nullcontext() if self._stop is None else self._stop.motion(name):
+                return function(*arguments)
 
         return call
 

@@ -30,7 +30,7 @@ _REQUESTS = 256
 
 
 def serve_replicas(config: ServerConfig, replicas: int, gpus: float, on_ready: Callable[[str, str], None]) -> None:
-    """Serve until Ctrl-C or SIGTERM.
+    """Serve until Ctrl-C or SIGTERM, which is raised again when all is stopped.
 
     Args:
         config: What, and where; the port must be a number other than 0.
@@ -89,6 +89,7 @@ def serve_replicas(config: ServerConfig, replicas: int, gpus: float, on_ready: C
             ray.shutdown()
             for number, handler in before.items():
                 signal.signal(number, handler)
+    signal.raise_signal(stopped[0])
 
 
 def check_accelerators(replicas: int, gpus: float, there: int) -> None:

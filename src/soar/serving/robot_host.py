@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from soar.remote.wire import Encoding, pack, plain
 from soar.robots.driver import Driver
 from soar.robots.remote import ABILITIES, KIND, LIMITS, PROTOCOL, REQUIRED
 from soar.robots.safety import SafeRobot, SafetyError, SafetyLimits
+from soar.robots.stopping import StopSwitch
 from soar.robots.timeouts import Timeouts
 from soar.serving.auth import AuthConfig
 from soar.types import Image, WorkspaceBox
@@ -95,7 +97,12 @@ class RobotHost:
         self._seq = 0
         self._encoding: Encoding = "png"
         self._driver: Driver | None = None
-        self._open(None)
+        self._stop = StopSwitch(config.name, self._halt)
+        try:
+            self._open(None)
+        except ConfigError:
+            self._stop.release()
+            raise
 
     def about(self) -> dict[str, Any]:
         """Return what a client has to know."""
@@ -164,7 +171,9 @@ class RobotHost:
     def release(self) -> None:
         """Leave the arm safe and let go of it."""
         driver, self._driver = self._driver, None
-        if driver is not None:
+        if driver is not None and self._stop.pressed:
+            driver.abandon()
+        elif driver is not None:
             driver.close()
 
     def end(self) -> None:
@@ -173,11 +182,12 @@ class RobotHost:
         with self._busy:
             self._owner = None
             self.release()
+            self._stop.release()
 
     def _open(self, image_size: tuple[int, int] | None) -> None:
         config = self.config
         driver = Driver(lambda: config.make(image_size), where=config.name, timeouts=config.timeouts)
-        robot = SafeRobot(driver, config.workspace, config.limits, image_size=image_size)
+        robot = SafeRobot(driver, config.workspace, config.limits, image_size=image_size, stop=self._stop)
         try:
             height, width = robot.observe().image_HWC.shape[:2]
             if max(height, width) > LIMITS.side:
@@ -187,6 +197,11 @@ class RobotHost:
             raise ConfigError(f"{config.name}: its driver cannot be used: {error}") from error
         self._driver, self._robot, self._seen = driver, robot, (height, width)
         self._abilities = [name for name in ABILITIES if driver.ability(name) is not None]
+
+    def _halt(self) -> None:
+        driver = self._driver
+        if driver is not None:
+            driver.halt()
 
     def _check_owner(self, owner: object) -> None:
         if owner is not self._owner:
@@ -221,9 +236,11 @@ class RobotHost:
         function = self._driver.ability(name) if self._driver is not None else None
         if function is None:
             raise RefusedError(404, f"this robot has no {name}")
-        if name in ("reset_for", "set_table"):
+        moves = name in ("reset_for", "set_table")
+        if moves:
             self._robot.forget()
-        result = function(*arguments)
+        with self._stop.motion(name) if moves else nullcontext():
+            result = function(*arguments)
         if name == "imagine":
             return pack(_picture(result), self._encoding)
         if name in ("truth", "answer"):

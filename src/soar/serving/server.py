@@ -79,7 +79,7 @@ def build(config: ServerConfig) -> tuple[App, str]:
 
 
 def serve(config: ServerConfig, on_ready: Callable[[str, str], None]) -> None:
-    """Serve until Ctrl-C or SIGTERM.
+    """Serve until Ctrl-C or SIGTERM, which is raised again when the last answers are out.
 
     Args:
         config: What, and where.

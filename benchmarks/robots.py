@@ -1,0 +1,183 @@
+"""A night on scene 1 behind simulated WidowX servers that fail at random, and the time of a step. Writes `results/robots.json`.
+
+Faults: SOAR's own models practise through real ZeroMQ, LZ4 and pickles, in each dialect; every kind of fault that
+`soar.testing.widowx_faults` lists is injected with a chance an observation or step. What is stored is compared with what the
+arm was told: episodes lost, actions executed twice or not at all, and how far the gripper was outside of its box.
+
+Speed: the server is a process of its own. The period is that of observe, 30 ms of thinking, act, with a server that takes 0.1
+s for an action; our share of a step is the CPU time of this process for an observation and an action, all of it.
+
+    OMP_NUM_THREADS=1 python benchmarks/robots.py faults speed
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from soar.base_models import default_weights
+from soar.collect.config import CollectionConfig
+from soar.collect.models import Models
+from soar.episodes.store import EpisodeStore
+from soar.evaluation.results import read_results, write_results
+from soar.event_log import read_journal
+from soar.fleet.session import SessionConfig, run_session
+from soar.robots.widowx.driver import open_widowx
+from soar.robots.workcell import open_workcell
+from soar.sim.workcell import SimRobot, open_robot
+from soar.testing.widowx_faults import KINDS, FaultPlan
+from soar.testing.widowx_server import KEYS, WidowXServer
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "robots.json"
+LOW, HIGH = np.array([0.16, -0.16, 0.02]), np.array([0.38, 0.16, 0.19])
+HOME = (0.27, 0.0, 0.14, 0.0, 0.0, 0.0, 1.0)
+THINKING_S, MOVE_S = 0.03, 0.1
+Row = dict[str, Any]
+
+
+def night(dialect: Any, episodes: int, chance: float, seed: int, folder: Path) -> list[Row]:
+    """Collect through a failing server, and return what became of it."""
+    arm: list[SimRobot] = []
+    outside = [0.0]
+
+    def make() -> SimRobot:
+        arm.append(open_robot("scene1", 128))
+        return arm[0]
+
+    def told(by_client: bool) -> None:
+        if by_client:
+            place = arm[0].world.grip_position
+            outside[0] = max(outside[0], float(np.maximum(LOW - place, place - HIGH).max()))
+
+    # A manipulator server always has a robot; and a bridge server without registers is silent about which are missing.
+    never = {"manipulator": ("uninitialised",), "bridge": ("few_motors",)}.get(dialect, ())
+    plan = FaultPlan(chance=chance, seed=seed, kinds=[kind for kind in KINDS if kind not in never])
+    with WidowXServer(make, dialect=dialect, faults=plan, late_s=4.0, told=told) as server:
+        path = folder / "night.yaml"
+        path.write_text(
+            f"robot:\n  driver: widowx\n  options: {{host: 127.0.0.1, port: {server.port}, home: {list(HOME)}, period_s: 0}}\n"
+            f"scene: scene1\nworkspace: {{low: {LOW.tolist()}, high: {HIGH.tolist()}}}\n"
+        )
+        journal, store = folder / "events.jsonl", folder / "episodes"
+        models = Models(
+            **{name: str(default_weights(kind)) for name, kind in (("policy",) * 2, ("subgoals", "subgoal"), ("vlm", "vqa"))}
+        )
+        session = SessionConfig(
+            models=models,
+            workcell=str(path),
+            robot="night",
+            image_size=None,
+            store=str(store),
+            journal=str(journal),
+            episodes=episodes,
+            run="night",
+            round=0,
+            seed=seed,
+            config=CollectionConfig(episodes=episodes, watch_objects=False),
+        )
+        with open_workcell(str(path)) as workcell:
+            run_session(workcell, session)
+        attempts, happened = server.attempts, plan.happened
+    records = EpisodeStore(str(store)).episodes()
+    numbers = Counter(record.id for record in records)
+    differing = sum(not _executed(EpisodeStore(str(store)).read(record.id).actions_TD, attempts) for record in records)
+    faults, recovered = len(read_journal(journal, "fault")), len(read_journal(journal, "recovered"))
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(Counter(happened).items()))
+    rows: list[Row] = [
+        {"metric": f"{dialect}: faults injected ({kinds})", "ours": len(happened), "limit": None},
+        {"metric": f"{dialect}: attempts dropped, all of them recovered from", "ours": recovered, "limit": faults},
+        {"metric": f"{dialect}: episodes stored", "ours": len(records), "limit": episodes},
+        {"metric": f"{dialect}: episodes stored twice", "ours": len(records) - len(numbers), "limit": 0},
+        {"metric": f"{dialect}: episodes whose actions are not, once, those that were executed", "ours": differing, "limit": 0},
+        {"metric": f"{dialect}: furthest outside of the box [mm]", "ours": round(1000 * outside[0], 1), "limit": 5},
+    ]
+    return rows
+
+
+def _executed(actions_TD: Any, attempts: list[list[Any]]) -> bool:
+    """Whether an episode's actions are exactly what the arm was told between two visits at home, in one place only."""
+    same = [told for told in attempts if len(told) == len(actions_TD) and np.allclose(np.stack(told), actions_TD, atol=1e-6)]
+    return len(same) == 1
+
+
+def speed(steps: int) -> list[Row]:
+    """Return the period of control, and our share of a step."""
+    rows: list[Row] = []
+    for moving, name in ((1.0, "period"), (0.0, "share")):
+        command = [sys.executable, "-m", "soar.cli", "robot", "simulate-widowx", "--port", "0", "--speed", str(moving)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as server:
+            assert server.stdout is not None
+            found = re.search(r"port (\d+)", server.stdout.readline())
+            assert found
+            robot = open_widowx("127.0.0.1", int(found[1]), home=HOME, move_s=MOVE_S, **({} if moving else {"period_s": 0.0}))
+            try:
+                robot.home()
+                began, cpu = [], time.process_time()
+                for step in range(steps):
+                    robot.observe()
+                    if moving:
+                        time.sleep(THINKING_S)
+                    robot.act(np.array([0.005 * (1 if step // 8 % 2 else -1), 0, 0, 0, 0, 0, 1], np.float32))
+                    began.append(time.monotonic())
+                share_ms = 1000 * (time.process_time() - cpu) / steps
+            finally:
+                robot.close()
+                server.terminate()
+        if name == "share":
+            rows.append({"metric": "our share of a step, CPU [ms]", "ours": round(share_ms, 2), "limit": 5})
+        else:
+            periods_ms = 1000 * np.diff(began)
+            for quantile in (50, 99):
+                value = round(float(np.percentile(periods_ms, quantile)), 1)
+                rows.append({"metric": f"control period, p{quantile} [ms]", "ours": value, "limit": "190 to 210"})
+    return rows
+
+
+def main() -> None:
+    """Run the parts that are named; rows of the others stay as they are."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="+", choices=["faults", "speed"])
+    parser.add_argument("--episodes", type=int, default=20, help="of each dialect")
+    parser.add_argument("--chance", type=float, default=0.01, help="of a fault an observation or step")
+    parser.add_argument("--dialects", nargs="+", choices=sorted(KEYS), default=sorted(KEYS))
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("soar").setLevel(logging.WARNING)
+    parts = " ".join(options.parts)
+    command = f"python benchmarks/robots.py {parts} --episodes {options.episodes} --chance {options.chance:g}"
+    for dialect in options.dialects if "faults" in options.parts else ():
+        with tempfile.TemporaryDirectory() as folder:
+            seed = options.seed + sorted(KEYS).index(dialect)
+            write(options.out, command, night(dialect, options.episodes, options.chance, seed, Path(folder)))
+    if "speed" in options.parts:
+        write(options.out, command, speed(options.steps))
+
+
+def write(path: Path, command: str, rows: list[Row]) -> None:
+    """Write rows into the results, in the place of those of the same name."""
+    new = {_name(row) for row in rows}
+    kept = [row for row in read_results(path)["rows"] if _name(row) not in new] if path.exists() else []
+    for row in rows:
+        logging.info("%s", row)
+    write_results(path, command, [*kept, *rows])
+
+
+def _name(row: Row) -> str:
+    return str(row["metric"]).partition(" (")[0]
+
+
+if __name__ == "__main__":
+    main()
