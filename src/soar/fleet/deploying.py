@@ -170,6 +170,8 @@ class Deployments:
             if not known:
                 shutil.rmtree(self._folder / manifest.version, ignore_errors=True)
             raise
+        finally:
+            load_policy.cache_clear()  # nobody acts with it here
         self._manifests[manifest.version] = manifest
         return manifest.version, opened.id
 
