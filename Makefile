@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTHON_FILES := src tests benchmarks scripts examples
 export PYTHON TORCH_INDEX
 
-.PHONY: help setup demo test test-interop lint types tables format clean
+.PHONY: help setup demo test test-interop soak lint types tables format clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,9 +25,13 @@ test-interop: .venv/ready ## try other people's software: file formats and robot
 	scripts/peer.sh lerobot
 	scripts/peer.sh tfds
 	scripts/peer.sh s3
+	scripts/peer.sh d3rlpy
 	scripts/peer.sh libero
 	scripts/peer.sh light
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m interop tests/interop tests/examples
+
+soak: .venv/ready ## attack store, servers, clients and shell for hours; an interrupted call goes on where it was
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.attack.soak --results results/reliability.json
 
 lint: .venv/ready ## check style and formatting
 	$(BIN)/ruff check $(PYTHON_FILES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,10 @@ from hypothesis import settings
 
 # The headless GL library is chosen before any test imports MuJoCo, which reads the choice when it is imported.
 import soar.sim.rendering  # noqa: F401
+
+# A shell starts what runs in its background with SIGINT ignored, and children inherit that: nobody would hear Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says nothing on a machine that is shared.
 settings.register_profile("soar", deadline=None)

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from soar.errors import ConfigError, UnknownNameError
+from soar.untrusted import parse_yaml
 
 CONFIGS = Path(__file__).parent / "configs"
 T = TypeVar("T")
@@ -43,13 +43,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: The file cannot be read, is not YAML, or is not a mapping.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 ({error}); save it in that encoding") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping of keys to values, got {type(data).__name__}")
     return data
@@ -182,9 +182,9 @@ def setting(text: str) -> dict[str, Any]:
     if not equals or not all(name.split(".")):
         raise ConfigError(f"--set {text}: write NAME=VALUE, such as improvement.collection.exploration.sigma=0.5")
     try:
-        said: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {name}: {value!r} is not valid YAML: {error}") from error
+        said: Any = parse_yaml(value)
+    except ValueError as error:
+        raise ConfigError(f"--set {name}: {value!r}: {error}") from error
     for key in reversed(name.split(".")):
         said = {key: said}
     nested: dict[str, Any] = said

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from soar.errors import SoarError
+from soar.untrusted import parse_json
 
 log = logging.getLogger(__name__)
 SCHEMA = 1
@@ -78,12 +79,18 @@ def read_journal(path: Path, event: str | None = None) -> list[dict[str, Any]]:
     events = []
     for number, line in enumerate(lines, start=1):
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
         except ValueError:
             log.warning("%s: line %d is torn (a crash while it was written); skipped", path, number)
             continue
-        if not isinstance(entry, dict) or entry.get("schema") != SCHEMA:
+        if not isinstance(entry, dict) or "schema" not in entry:
+            log.warning("%s: line %d is no event; skipped", path, number)
+            continue
+        if entry["schema"] != SCHEMA:
             raise SoarError(f"{path}: line {number} is not an event of schema {SCHEMA}; read it with the version that wrote it")
+        if not isinstance(entry.get("event"), str) or not isinstance(entry.get("time_s"), int | float):
+            log.warning("%s: line %d is no event; skipped", path, number)
+            continue
         if event is None or entry["event"] == event:
             events.append(entry)
     return events

@@ -1,4 +1,4 @@
-"""Files that are never half-written: written aside, fsynced, renamed."""
+"""Files that are never half-written: written aside, fsynced, renamed. Names that others give to files, judged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from soar.errors import SoarError
@@ -50,3 +50,9 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically."""
     write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def is_inside(path: str) -> bool:
+    """Whether a path that a file or a server names stays in the folder that it is relative to, by its words alone."""
+    parts = PurePosixPath(path.replace("\\", "/"))
+    return bool(parts.parts) and not parts.is_absolute() and ".." not in parts.parts and "\0" not in path

@@ -84,13 +84,13 @@ def build(name: str, kind: str, options: Mapping[str, Any] | None = None, folder
         raise ConfigError(f"{kind} {name!r} cannot be opened{given}: {type(error).__name__}: {error}") from error
 
 
-def made(name: str, kind: str, protocol: type) -> Any:
+def made(name: str, kind: str, protocol: type, options: Mapping[str, Any] | None = None, folder: Path | None = None) -> Any:
     """Return what the function or class behind `MODULE:NAME` makes, which has to have the members of a protocol.
 
     Raises:
         ConfigError: See `build`, or a member is missing; the message names it.
     """
-    found = build(name, kind)
+    found = build(name, kind, options, folder)
     members = sorted(member for member in protocol_members(protocol) if not hasattr(found, member))
     if members:
         raise ConfigError(

@@ -56,15 +56,16 @@ class RunClaim:
                 command works there: the message says which.
             SoarError: The folder cannot be written.
         """
-        above = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
+        # Unlike Path.exists, no exception where nothing may be looked at.
+        above = next(path for path in (self.folder, *self.folder.absolute().parents) if os.path.exists(path))
         if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-            raise self._cannot_be_written("Not a directory" if not above.is_dir() else "Permission denied")
+            raise _cannot_be_written(self.folder, "Not a directory" if not above.is_dir() else "Permission denied")
         try:
             handle = os.open(self.folder / LOCK, os.O_RDWR)
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise self._cannot_be_written(error.strerror) from error
+            raise _cannot_be_written(self.folder, error.strerror) from error
         else:
             try:
                 _lock(self.folder, handle)
@@ -81,22 +82,11 @@ class RunClaim:
             ConfigError: See `check`.
             SoarError: The folder cannot be written.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise self._cannot_be_written(error.strerror) from error
-        try:
-            _lock(self.folder, handle)
-            who = {"pid": os.getpid(), "host": socket.gethostname(), "command": shlex.join(sys.argv)}
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, (json.dumps(who) + "\n").encode(), 0)
+        with only_here(self.folder):
             mine = self._plain(config)
             self._compare(mine)
             write_text(self.folder / CONFIG, yaml.safe_dump(mine, sort_keys=False, allow_unicode=True))
             yield
-        finally:
-            os.close(handle)
 
     def _plain(self, config: Mapping[str, Any]) -> dict[str, Any]:
         plain: dict[str, Any] = {"command": self.command} | json.loads(json.dumps(config, default=str))
@@ -119,11 +109,39 @@ class RunClaim:
                 f"Only {', '.join(self.changeable) or 'nothing'} may change."
             )
 
-    def _cannot_be_written(self, why: str | None) -> SoarError:
-        return SoarError(f"cannot write {self.folder}: {why}. Name a folder that you may write to with --run.")
+
+@contextmanager
+def only_here(folder: Path, flag: str = "--run") -> Iterator[None]:
+    """Be the only command that works in a folder, within; the folder is made when it is missing.
+
+    Args:
+        folder: Where.
+        flag: Names another one, for messages.
+
+    Raises:
+        ConfigError: Another command works there: the message says which.
+        SoarError: The folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise _cannot_be_written(folder, error.strerror, flag) from error
+    try:
+        _lock(folder, handle, flag)
+        who = {"pid": os.getpid(), "host": socket.gethostname(), "command": shlex.join(sys.argv)}
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, (json.dumps(who) + "\n").encode(), 0)
+        yield
+    finally:
+        os.close(handle)
 
 
-def _lock(folder: Path, handle: int) -> None:
+def _cannot_be_written(folder: Path, why: str | None, flag: str = "--run") -> SoarError:
+    return SoarError(f"cannot write {folder}: {why}. Name a folder that you may write to with {flag}.")
+
+
+def _lock(folder: Path, handle: int, flag: str = "--run") -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -133,7 +151,7 @@ def _lock(folder: Path, handle: int) -> None:
         except (ValueError, KeyError, TypeError):
             by = "another process"  # it has just begun
         raise ConfigError(
-            f"{folder} is in use by {by}. Wait until it has ended, stop it, or name another folder with --run."
+            f"{folder} is in use by {by}. Wait until it has ended, stop it, or name another folder with {flag}."
         ) from None
     except OSError:
         return  # a file system without locks: nobody can be kept out

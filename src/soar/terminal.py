@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from soar.errors import ConfigError
 from soar.types import Image
+from soar.untrusted import printable
 
 TERMINAL = Path("/dev/tty")
 _MEANWHILE_S = 0.5
@@ -82,7 +83,7 @@ class Terminal:
             ConfigError: There is no terminal.
         """
         with self._open() as (_, writer):
-            writer.write(text + "\n")
+            writer.write(printable(text) + "\n")
 
     def check(self) -> None:
         """Raise when there is no terminal.
@@ -106,7 +107,7 @@ class Terminal:
             if image_HWC is not None:
                 writer.write(draw(image_HWC))
             while True:
-                writer.write(f"{question} [{'/'.join(choices)}] ")
+                writer.write(f"{printable(question)} [{'/'.join(choices)}] ")
                 writer.flush()
                 while meanwhile is not None and not select.select([reader], [], [], _MEANWHILE_S)[0]:
                     meanwhile()

@@ -13,7 +13,9 @@ import pytest
 
 from soar.cli import RESUME
 from soar.cli.ending import Terminated, ending
+from soar.cli.run import run
 from soar.episodes import EpisodeStore
+from soar.errors import RenderingError
 from tests.episodes.builders import make_episode
 from tests.improve.tiny import SCENE, random_policy, write
 from tests.interrupts import heard
@@ -68,6 +70,29 @@ def test_ctrl_c_before_there_is_anything_of_ours_is_one_line_and_130() -> None:
             said = process.communicate()[1]
         assert process.returncode == 130
         assert said.strip() in ("Interrupted.", RESUME)
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "number", "status"),
+    [
+        ("serve policy", "fastapi", signal.SIGTERM, 143),
+        ("serve policy", "uvicorn.protocols.http.h11_impl", signal.SIGINT, 130),
+        ("robot serve --workcell sim:scene1", "mujoco", signal.SIGTERM, 143),
+        ("robot serve --workcell sim:scene1", "OpenGL.EGL", signal.SIGINT, 130),
+    ],
+)
+def test_a_server_that_is_stopped_while_it_starts_says_one_line(
+    command: str, module: str, number: signal.Signals, status: int
+) -> None:
+    with start(sys.executable, "-X", "importtime", "-m", "soar.cli", *command.split(), "--port", "0") as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.rpartition("|")[2].strip() == module:
+                break
+        os.killpg(process.pid, number)
+        rest = [line for line in process.stderr if not line.startswith("import time:")]
+    assert process.returncode == status
+    assert [line.strip() for line in rest if line.strip()] == [RESUME]
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -134,6 +159,21 @@ def test_what_a_library_makes_of_an_interrupt_is_an_interrupt(capsys: pytest.Cap
     with pytest.raises(ImportError):
         ending(raises(ImportError), own_process=False)
     assert ending(raises(Terminated), own_process=False) == 143
+
+
+def test_what_a_library_says_of_an_interrupt_is_not_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Drawing:
+        def run(self) -> None:
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:
+                raise RenderingError("MUJOCO_GL does not work here: apt-get install …") from None
+
+    monkeypatch.setattr("soar.cli.run._parse", lambda _name, _words: Drawing())
+    assert ending(lambda: run(["collect"]), own_process=False) == 130
+    assert capsys.readouterr().err.strip() == RESUME
 
 
 def test_an_interrupt_that_nobody_could_catch_comes_again() -> None:

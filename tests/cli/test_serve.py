@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import httpx2
 import numpy as np
@@ -28,12 +29,14 @@ SEEN = Observation(image_HWC=IMAGE, state=np.array([0.27, 0.0, 0.12, 0.0, 0.0, 0
 
 
 @contextmanager
-def soar_serve(folder: Path, *flags: str, token: str = "") -> Iterator[tuple[list[str], subprocess.Popen[str]]]:
+def soar_serve(
+    folder: Path, *flags: str, token: str = "", stderr: IO[str] | None = None
+) -> Iterator[tuple[list[str], subprocess.Popen[str]]]:
     """Yield what it says before it is ready, and the process."""
     command = [sys.executable, "-m", "soar.cli", "serve", "policy", "--model", str(folder), *flags]
     environment = {name: value for name, value in os.environ.items() if name != "SOAR_TOKEN"}
     environment |= {"SOAR_TOKEN": token} if token else {}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True) as process:
         assert process.stdout is not None
         try:
             said = []
@@ -81,12 +84,15 @@ def test_replicas_behind_one_address(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("SOAR_TOKEN", token)
     with listen("127.0.0.1", 0) as listener:
         port = str(listener.getsockname()[1])
-    with soar_serve(folder, "--port", port, "--replicas", "1", token=token) as (said, process):
+    stderr = tmp_path / "stderr"
+    with stderr.open("w") as file, soar_serve(folder, "--port", port, "--replicas", "1", token=token, stderr=file) as run:
+        said, process = run
         url = said[-1].split()[-1]
         policy = RemotePolicy(RemoteConfig(url=url, timeout_s=60.0))
         assert policy.act([SEEN], [IMAGE]).shape == (1, 7)
         assert httpx2.get(f"{url}/health").json() == {"status": "ok"}
         assert httpx2.get(f"{url}/v1/model").status_code == 401
+        assert "Ray listens on all interfaces" in stderr.read_text()
         process.terminate()
         assert process.wait() == 143
 
@@ -114,6 +120,8 @@ def test_what_cannot_be_served_is_one_message(fails: Fails, tmp_path: Path, monk
         port = taken.getsockname()[1]
         assert f"cannot listen on 127.0.0.1:{port}" in fails("serve", "policy", "--model", folder, "--port", port)
     assert "--replicas needs a --port" in fails("serve", "policy", "--model", folder, "--port", "0", "--replicas", "2")
+    alone = ("serve", "policy", "--model", folder, "--no-require-token", "--replicas", "1")
+    assert "needs the token, because Ray listens on all interfaces" in fails(*alone)
     assert "cannot use the device 'cuda:99'" in fails("serve", "policy", "--model", folder, "--device", "cuda:99")
     assert "max_batch and most_waiting must be positive" in fails("serve", "policy", "--max-batch", "0")
     assert "must begin with http" in fails("collect", "--run", tmp_path / "run", "--policy", write(tmp_path))

@@ -27,6 +27,7 @@ from soar.tasks import PresenceChecker, SuccessDetector, TaskProposer, UCBSelect
 from soar.testing import FakePolicy, FakeRobot, FakeSubgoals, FakeVLM
 from soar.testing.fakes import FAKE_WORKSPACE
 from soar.types import Image, Observation, Provenance, Scene, Task
+from soar.vlm.base import VisionLanguageModel
 
 PUT = task_from_instruction("put the green block in the wooden bowl")
 OPEN = task_from_instruction("open the drawer")
@@ -61,8 +62,9 @@ def collector(
     subgoal_model: SubgoalModel | None = None,
     rollout: RolloutConfig = ROLLOUT,
     listeners: Listeners | None = None,
+    vlm: VisionLanguageModel | None = None,
 ) -> Collector:
-    vlm = FakeVLM(script)
+    vlm = vlm or FakeVLM(script)
     store = EpisodeStore(folder / "episodes", mode="open_or_create")
     past = [record.instruction for record in store.episodes()]
     return Collector(

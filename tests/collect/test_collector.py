@@ -47,9 +47,11 @@ def test_an_episode_is_stored_whole_with_its_label_and_provenance(tmp_path: Path
     assert [subgoal.step for subgoal in first.subgoals] == [0, STEPS // 2]
     assert first.provenance.seed != second.provenance.seed
     assert dataclasses.replace(first.provenance, seed=7) == PROVENANCE
-    judged, truth = first.labels
+    judged, truth, done = first.labels
     assert (judged.source, judged.success) == ("fake-vlm", False)
     assert (truth.source, truth.success) == ("simulator", first.instruction == PUT.instruction)
+    # Whatever was commanded: what is done at the end is written down, and is no verdict.
+    assert (done.source, done.success, done.answer) == ("instruction:simulator", None, PUT.instruction)
     assert events(tmp_path) == ["proposal", "episode"] * 2
 
 

@@ -14,12 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from soar.episodes import EpisodeStore, schema
+from soar.episodes import EpisodeStore, schema, tables
+from soar.episodes.copying import merge
 from soar.episodes.encoded import encode
+from soar.episodes.integrity import examine
 from soar.errors import SoarError, StoreError
 from soar.types import Provenance
 
 from .builders import goal_images, judged, make_episode
+from .writing import append_each
 
 
 @pytest.fixture
@@ -177,7 +180,7 @@ def test_an_open_store_sees_what_others_append(store: EpisodeStore) -> None:
 
 
 def test_many_appends_do_not_leave_as_many_files(store: EpisodeStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("soar.episodes.store._SMALL_FILES", 4)
+    monkeypatch.setattr("soar.episodes.appending._SMALL_FILES", 4)
     for index in range(9):
         store.append(make_episode(str(index), steps=1, size=8, seed=index))
     assert len(lance.dataset(f"{store.uri}/episodes.lance").get_fragments()) < 5
@@ -235,6 +238,47 @@ def test_eight_processes_that_append_and_label_at_once_lose_nothing(tmp_path: Pa
     assert {label.source for label in store.episodes("id = 'shared'")[0].labels} == set(names)
     np.testing.assert_array_equal(store.read("robot7-4").states_TD, make_episode(steps=2, seed=4).states_TD)
     assert len(store.rows(np.arange(6 + 8 * 30)).states_ND) == 6 + 8 * 30
+
+
+def test_of_processes_that_append_one_id_at_once_one_is_told_that_it_is_stored(tmp_path: Path) -> None:
+    uri, count = str(tmp_path / "episodes"), 20
+    EpisodeStore(uri, mode="create")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["soar.episodes"])
+    pipes = [context.Pipe(duplex=False) for _ in range(4)]
+    processes = [context.Process(target=append_each, args=(uri, count, writer)) for _, writer in pipes]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 4
+    stored = [index for reader, _ in pipes for index in reader.recv()]
+    assert sorted(stored) == list(range(count))
+    assert EpisodeStore(uri).count() == count
+    assert not examine(uri), "those that came second took their rows back"
+
+
+def _append_unasked(uri: str, id: str, steps: int) -> None:
+    """What a writer leaves that came second and died before it took its rows back."""
+    encoded = encode(make_episode(id, steps=steps, size=8))
+    lance.write_dataset(schema.steps_table(encoded, steps), tables.path(uri, "steps"), mode="append")
+    row = pa.Table.from_pylist([schema.episode_row(encoded, steps, 0.0)], schema.EPISODES)
+    lance.write_dataset(row, tables.path(uri, "episodes"), mode="append")
+
+
+def test_what_a_writer_that_came_second_left_behind_is_seen_by_nobody(store: EpisodeStore) -> None:
+    store.append(make_episode("a", steps=2, size=8))
+    _append_unasked(store.uri, "a", steps=7)
+    store.append(make_episode("b", steps=3, size=8, labels=(judged(True),)))
+    assert [(record.id, record.length, record.first_row) for record in store.episodes()] == [("a", 2, 0), ("b", 3, 3)]
+    assert (store.count(), store.count("length > 6"), store.row_count, list(store.subgoals())) == (2, 0, 7, ["a", "b"])
+    assert len(store.rows(np.arange(7)).states_ND) == 7
+    store.add_label("a", judged(True))
+    assert (len(store.read("a").actions_TD), [record.id for record in store.episodes("success")]) == (2, ["a", "b"])
+    assert [finding.kind for finding in examine(store.uri)] == ["duplicate id"]
+    store.delete("a")
+    assert [record.id for record in store.episodes()] == ["b"], "it does not take the place of one that is deleted"
+    assert not examine(store.uri)
 
 
 # --- Bad input: one clear error each, and the store as it was.
@@ -328,9 +372,53 @@ def test_a_bad_filter_names_the_columns(store: EpisodeStore, where: str) -> None
 
 
 @pytest.mark.parametrize(
+    "where",
+    [
+        "success) and id = 'nothing'",
+        "success) or (true",
+        "success; delete",
+        "success limit 3",
+        "success order by id",
+        "success group by id having false",
+        "success scene = '1'",
+        "success = true 'x'",
+        "success\0and false",
+        "success -- a comment\n) and false",
+    ],
+)
+def test_a_filter_is_read_to_its_end_or_refused(store: EpisodeStore, tmp_path: Path, where: str) -> None:
+    store.append(make_episode("a", labels=(judged(True),)))
+    for call in (store.episodes, store.count, store.subgoals):
+        with pytest.raises(StoreError, match="only its beginning is a condition, and what follows would be left out"):
+            call(where)
+    with pytest.raises(StoreError, match="only its beginning"):
+        merge([store], tmp_path / "into", where=where)
+    assert not (tmp_path / "into").exists()
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("success -- all that worked", ["a"]),
+        ("success /* all; limit 3 */", ["a"]),
+        ("(success) and (id = 'a')", ["a"]),
+        ("instruction = 'a ) ; limit -- \"'", ["b"]),
+        ("success\nand true", ["a"]),
+        ("not success or id in ('b', 'c')", ["b"]),
+    ],
+)
+def test_a_filter_that_looks_as_if_it_ended_early_is_read_whole(store: EpisodeStore, where: str, expected: list[str]) -> None:
+    store.append(make_episode("a", labels=(judged(True),)))
+    store.append(make_episode("b", labels=(judged(False),), instruction='a ) ; limit -- "'))
+    assert [record.id for record in store.episodes(where)] == expected
+    assert store.count(where) == len(expected)
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"id": ""}, "has no id"),
+        ({"id": "a\0b"}, "without NUL"),
         ({"images_THWC": np.zeros((6, 8, 8, 3), np.float32)}, "uint8 RGB"),
         ({"images_THWC": np.zeros((6, 8, 8, 4), np.uint8)}, "uint8 RGB"),
         ({"states_TD": np.zeros((6, 8), np.float32)}, r"states must have shape \(steps, 7\)"),

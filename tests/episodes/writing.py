@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from soar.episodes import EpisodeStore
+from soar.errors import StoreError
 from soar.seeding import generator
 from soar.types import Episode, Label
 
@@ -51,3 +52,18 @@ def write_until_killed(uri: str, seed: int, process: int, said: Connection) -> N
             store.append([episode_named(id) for id in ids])
             written.extend(ids)
             said.send(("append", ids, time.monotonic() - begin_s))
+
+
+def append_each(uri: str, count: int, stored: Connection) -> None:
+    """Append ids that others append at the same time, and say which of them were stored by this process."""
+    store, mine = EpisodeStore(uri), []
+    for index in range(count):
+        try:
+            store.append(make_episode(f"e{index}", steps=1, size=8))
+            mine.append(index)
+        except StoreError as error:
+            if f"duplicate episode id 'e{index}'" not in str(error):
+                raise
+        ids = [record.id for record in store.episodes()]
+        assert len(ids) == len(set(ids)), "a reader sees an episode once, while others append it, too"
+    stored.send(mine)

@@ -171,6 +171,14 @@ class Handler(BaseHTTPRequestHandler):
         file["content"] = file["content"][:-1] + bytes([file["content"][-1] ^ 1])
         self.reply(200, {})
 
+    def lie(self, content: bytes, name: str) -> None:
+        """For tests: list a file of any name, and be at any commit."""
+        lies = json.loads(content)
+        repo = repos.setdefault(name, {"files": {}, "sha": "0" * 40, "tags": {}, "private": False})
+        repo["files"] = {path: {"content": b"evil", "oid": git_oid(b"good")} for path in lies["files"]}
+        repo["sha"] = lies.get("sha", "0" * 40)
+        self.reply(200, {})
+
     def accept(self, content: bytes) -> None:
         self.reply(200, {"errors": [], "warnings": [], "name": "me", "type": "user", "orgs": []})
 
@@ -190,6 +198,7 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("GET", rf"/api/datasets/{_REPO}/revision/([^/]+)", Handler.info),
     ("GET", rf"/api/datasets/{_REPO}", Handler.info),
     ("POST", rf"/damage/{_REPO}/(.+)", Handler.damage),
+    ("POST", rf"/lie/{_REPO}", Handler.lie),
     ("ANY", rf"/datasets/{_REPO}/resolve/([^/]+)/(.+)", Handler.resolve),
 ]
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from soar.cli import main
 from soar.errors import FormatError
+from soar.files import is_inside
 from soar.formats.lerobot import LeRobotConfig, open_lerobot
-from soar.formats.lerobot_info import is_inside
 
 from .lerobot_folders import CAMERA, imported, picture, shown, write_lerobot
 

@@ -36,3 +36,9 @@ def lerobot() -> Peer:
 def tfds() -> Peer:
     """Run `peer_tfds.py` with the released tensorflow_datasets."""
     return _peer("tfds", "peer_tfds.py")
+
+
+@pytest.fixture(scope="session")
+def d3rlpy() -> Peer:
+    """Run `peer_d3rlpy.py` with the released d3rlpy."""
+    return _peer("d3rlpy", "peer_d3rlpy.py")

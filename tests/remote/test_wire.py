@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soar.errors import ConfigError
-from soar.remote.wire import Encoding, Limits, WireError, decode, decode_url, is_id, pack, plain, unpack
+from soar.remote.wire import Encoding, Limits, WireError, decode, is_id, open_url, pack, plain, unpack
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (7, 11, 3), dtype=np.uint8)
@@ -104,8 +104,8 @@ def test_no_json_crashes_it(value: Any) -> None:
 )
 def test_a_server_fetches_nothing_for_a_stranger(url: Any) -> None:
     with pytest.raises(WireError):
-        decode_url(url, LIMITS)
-    np.testing.assert_array_equal(decode_url("data:image/png;base64," + base64.b64encode(FILES[0]).decode(), LIMITS), IMAGE)
+        open_url(url, LIMITS)
+    np.testing.assert_array_equal(open_url("data:image/png;base64," + base64.b64encode(FILES[0]).decode(), LIMITS)(), IMAGE)
 
 
 def test_texts_of_strangers_can_be_kept() -> None:

@@ -9,15 +9,15 @@ from contextlib import contextmanager
 import uvicorn
 
 from soar.serving.auth import App
-from soar.serving.server import listen
+from soar.serving.server import listen, protected
 
 
 @contextmanager
-def running(app: App) -> Iterator[str]:
-    """Serve an application and yield its address."""
+def running(app: App, slow_s: float = 60.0) -> Iterator[str]:
+    """Serve an application as `soar serve` does, and yield its address."""
     listener = listen("127.0.0.1", 0)
     listener.listen()  # requests wait from now on
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none"))
+    server = uvicorn.Server(protected(app, slow_s))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

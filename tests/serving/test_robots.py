@@ -230,8 +230,13 @@ def scripted(*answers: bytes) -> Iterator[str]:
     def work() -> None:
         peer, _ = listener.accept()
         with peer, suppress(ConnectionError):
+            stream = peer.makefile("rb")
             for data in answers:
-                peer.recv(2**16)
+                length = 0
+                while (line := stream.readline()).strip():
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line.split(b":")[1])
+                stream.read(length)
                 peer.sendall(data)
 
     thread = threading.Thread(target=work, daemon=True)

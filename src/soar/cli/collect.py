@@ -92,7 +92,8 @@ class Collect:
         from soar.cli.tables import say
         from soar.collect.models import Models
         from soar.collect.preset import load_collection
-        from soar.episodes.store import EpisodeStore, quoted
+        from soar.episodes.filters import quoted
+        from soar.episodes.store import EpisodeStore
         from soar.fleet.collection import collect
         from soar.run_claim import RunClaim
 

@@ -55,6 +55,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     "From nothing, and again": {
         "pretrain": Command("pretrain:Pretrain", "make the base models in simulation"),
         "reproduce": Command("reproduce:Reproduce", "run the experiments behind the results"),
+        "benchmark": Command("benchmark:Benchmark", "measure a learner or policy of your own as ours are"),
         "config": Command("config:Config", "show what a preset says"),
     },
 }

@@ -11,6 +11,7 @@ import tyro
 from soar.cli.data_edit import Compact, Delete, Doctor, Label, Merge, Pin, Relabel, Split
 from soar.cli.data_exchange import Export, Import
 from soar.cli.data_hub import Pull, Push
+from soar.cli.data_label import LabelDial
 from soar.cli.data_view import ContactSheet, View
 
 
@@ -67,6 +68,7 @@ class Data:
         | Annotated[Pull, tyro.conf.subcommand("pull", prefix_name=False)]
         | Annotated[Label, tyro.conf.subcommand("label", prefix_name=False)]
         | Annotated[Relabel, tyro.conf.subcommand("relabel", prefix_name=False)]
+        | Annotated[LabelDial, tyro.conf.subcommand("label-dial", prefix_name=False)]
         | Annotated[Merge, tyro.conf.subcommand("merge", prefix_name=False)]
         | Annotated[Split, tyro.conf.subcommand("split", prefix_name=False)]
         | Annotated[Delete, tyro.conf.subcommand("delete", prefix_name=False)]

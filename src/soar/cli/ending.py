@@ -1,4 +1,4 @@
-r"""How a command ends when it is not its own end: Ctrl-C, SIGTERM, a reader that has gone.
+r"""How a command ends when it is not its own end: Ctrl-C, SIGTERM, a reader that has gone, a disk or a memory that is full.
 
     SIGINT, SIGTERM ─► importing?  ─► yes: one line and out at once; with a robot open, again when the import is done
                                    └─► no:  KeyboardInterrupt, through the work (which keeps what is finished) to `ending`
@@ -13,6 +13,7 @@ as in a shell's background, stays ignored. Ctrl-\ (SIGQUIT) stops every arm that
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -25,7 +26,10 @@ from typing import Any
 from soar.cli import RESUME
 
 _AGAIN_S = 0.05
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_came: list[int] = []
+"""Signals that came to the command that runs."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -39,7 +43,8 @@ def ending(work: Callable[[], int], *, own_process: bool) -> int:
         work: Returns that status when it ends by itself.
         own_process: Whether the process is there for this work alone, so that it may be ended from within.
     """
-    came: list[int] = []
+    came = _came
+    came.clear()
     with _signals_raise(came, own_process):
         try:
             status = work()
@@ -53,6 +58,9 @@ def ending(work: Callable[[], int], *, own_process: bool) -> int:
                 return 128 + signal.SIGPIPE
             if came and isinstance(error, Exception):
                 return _interrupted(came[-1])  # some library made another exception of it
+            if isinstance(error, MemoryError | OSError) and (why := _no_room(error)):
+                sys.stderr.write(f"error: {why}\n")
+                return 2
             raise
         finally:
             if own_process:
@@ -66,6 +74,11 @@ def stopped(error: KeyboardInterrupt) -> SystemExit:
 
 def _number(error: KeyboardInterrupt) -> int:
     return signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+
+
+def interrupted() -> bool:
+    """Whether a signal came: what is raised then may be what some library made of it, and is no message for anybody."""
+    return bool(_came)
 
 
 def _interrupted(number: int) -> int:
@@ -87,6 +100,18 @@ def _reader_has_gone() -> bool:
         return False
     os.dup2(os.open(os.devnull, os.O_WRONLY), output)  # Python flushes once more at its end, and would complain
     return True
+
+
+def _no_room(error: MemoryError | OSError) -> str:
+    """Return what cannot be held or written, nothing where room is not what is missing."""
+    if isinstance(error, MemoryError):
+        return "not enough memory; is a size in a flag or in a file far too large?"
+    try:
+        sys.stdout.flush()
+    except OSError as full:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        return f"what the command says cannot be written: {full.strerror}"
+    return f"{f'{error.filename}: ' if error.filename else ''}{error.strerror}" if error.errno in _FULL else ""
 
 
 def _close_workcells() -> None:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 
 from soar.progress import Progress as ProgressReport
+from soar.untrusted import printable
 
 _LOG_EVERY_S = 20.0
 
@@ -21,6 +22,7 @@ class _Bars:
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, phase: str, done: int, total: int, note: str = "") -> None:
+        note = printable(note)
         if phase not in self._tasks:
             # What an earlier call had finished takes no time now: the clock starts here.
             self._tasks[phase] = self._progress.add_task(phase, total=total, note=note, completed=done)
@@ -37,7 +39,8 @@ class _Lines:
         if done < total and now - self._last.get(phase, -_LOG_EVERY_S) < _LOG_EVERY_S:
             return
         self._last[phase] = now
-        self._console.print(f"{phase}: {done}/{total} {note}".rstrip(), highlight=False, soft_wrap=True)
+        line = f"{phase}: {done}/{total} {printable(note)}".rstrip()
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _whole() -> Column:
@@ -64,7 +67,7 @@ def progress_bars(console: Console | None = None, *, talking: bool = False) -> I
         TextColumn("left", table_column=_whole()),
         TimeRemainingColumn(table_column=_whole()),
         # What is long is cut, and nothing before it.
-        TextColumn("{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+        TextColumn("{task.fields[note]}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
     )
     with Progress(*columns, console=console, refresh_per_second=4, expand=True) as progress:
         yield _Bars(progress)

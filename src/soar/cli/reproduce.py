@@ -5,13 +5,17 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from soar.cli.flags import changed, invocation
 
+if TYPE_CHECKING:
+    from soar.collect.models import Models
+
 LEARNING_CURVE = "learning-curve"
+APPENDIX_D = "appendix-d"
 MAIN = "figure5"
 """The experiment whose collection is the one that the docs describe."""
 PICTURE = Path("docs/images/learning-curve.svg")
@@ -22,6 +26,8 @@ class Reproduce:
     """Run an experiment: collect once, train every variant with several seeds, evaluate all on the same starts.
 
     `learning-curve` is another kind: one pre-training run of the preset, whose checkpoints are tried in the scene `unshifted`.
+    So is `appendix-d`: two policies from the same demonstrations collect in the same scenes, judged by the same model. The
+    paper's tables (`table1`, `table2`) have their claims beside ours in NAME-paper.json.
 
     What is finished is not run again, so it can be stopped and continued. Beside the results file NAME.json stand
     NAME-paired.json, the variants compared start by start, NAME.svg, the rates as a figure (over rounds, where a variant is
@@ -37,7 +43,7 @@ class Reproduce:
     """
 
     experiment: Annotated[str, tyro.conf.Positional]
-    """Name under configs/reproduce, path of a YAML file, or `learning-curve`."""
+    """Name under configs/reproduce, path of a YAML file, `learning-curve`, or `appendix-d`."""
     run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """Folder of dataset, policies and evaluations, for example another experiment's, whose episodes are then used;
     by default runs/reproduce-EXPERIMENT, or that of the experiment on whose episodes it builds. With it nothing is
@@ -72,18 +78,19 @@ class Reproduce:
         from soar.base_models import default_weights
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
-        from soar.collect.models import Models
         from soar.configuration import load
         from soar.evaluation.paired import paired_rows
         from soar.evaluation.results import course_rows, read_results, write_results
         from soar.experiments.collection_tables import attempt_rows, collection_rows, detector_rows
         from soar.experiments.config import Experiment
         from soar.experiments.learning_curve import learning_curve
+        from soar.experiments.paper import caption, paper_rows
+        from soar.experiments.robot_hours import hour_rows
         from soar.experiments.runner import reproduce
-        from soar.reports.plots import bars, round_curve, save
+        from soar.reports.plots import bars, hour_curves, round_curve, save
 
         name = Path(self.experiment).stem
-        results = self.results or Path("results") / f"{name}.json"
+        results = self.results or Path("results") / f"{name.replace('-', '_')}.json"
         if self.experiment == LEARNING_CURVE:
             with progress_bars() as report:
                 learning_curve(
@@ -97,6 +104,9 @@ class Reproduce:
                 )
             say(f"the curve is in {PICTURE}; `make tables` draws the table")
             return
+        if self.experiment == APPENDIX_D:
+            self._appendix_d()
+            return
         experiment = load(Experiment, "reproduce", self.experiment).restricted(self.scenes, self.variants, self.budget)
         run = self.run_folder or Path("runs") / f"reproduce-{experiment.episodes_of or name}"
         experiment = changed(experiment, training_seeds=self.seeds)
@@ -107,11 +117,7 @@ class Reproduce:
             evaluations = reproduce(
                 experiment,
                 run=run,
-                models=Models(
-                    policy=str(self.policy or default_weights("policy")),
-                    subgoals=self.subgoals or str(default_weights("subgoal")),
-                    vlm=self.vlm or str(default_weights("vqa")),
-                ),
+                models=self._models(),
                 language=str(self.language or default_weights("language")) if follows else "",
                 preset=self.preset,
                 pretraining=self.pretraining,
@@ -125,7 +131,14 @@ class Reproduce:
             courses = course_rows([one for group in evaluations.values() for one in group])
             write_results(results.with_stem(f"{results.stem}-course"), command, courses)
         rows, learned_from = read_results(results)["rows"], experiment.rounds()
-        if learned_from:
+        if claims := paper_rows(name, evaluations):
+            write_results(results, command, rows, caption(name, claims))
+            write_results(results.with_stem(f"{results.stem}-paper"), command, claims, caption(name, claims))
+        if any(variant.first_episodes for variant in experiment.variants.values()):
+            rows = hour_rows(experiment, rows, run)
+            write_results(results, command, rows)
+            picture = hour_curves(rows, f"{name}: success against hours of the robot")
+        elif learned_from:
             made = [
                 row | {"episodes": learned_from[row["variant"]], "promoted": True}
                 for row in rows
@@ -141,3 +154,36 @@ class Reproduce:
             for what, rows_of in (("collection", collection_rows), ("detector", detector_rows), ("attempts", attempt_rows)):
                 write_results(results.with_name(f"{prefix}{what}.json"), command, rows_of(run / "episodes"))
         say(f"results: {results} and files beside it; `make tables` draws them in README and docs")
+
+    def _models(self) -> Models:
+        from soar.base_models import default_weights
+        from soar.collect.models import Models
+
+        return Models(
+            policy=str(self.policy or default_weights("policy")),
+            subgoals=self.subgoals or str(default_weights("subgoal")),
+            vlm=self.vlm or str(default_weights("vqa")),
+        )
+
+    def _appendix_d(self) -> None:
+        from soar.base_models import default_weights
+        from soar.cli.progress import progress_bars
+        from soar.cli.tables import say
+        from soar.experiments.appendix_d import EPISODES, appendix_d
+
+        results = self.results or Path("results/appendix_d.json")
+        decide = ("scenes", "budget", "run_folder", "policy", "language", "subgoals", "vlm", "preset")
+        with progress_bars() as report:
+            appendix_d(
+                models=self._models(),
+                language=str(self.language or default_weights("language")),
+                preset=self.preset,
+                run=self.run_folder or Path("runs/reproduce-appendix-d"),
+                results=results,
+                episodes=max(1, round(self.budget * EPISODES)),
+                scenes=self.scenes,
+                workers=self.workers,
+                command=invocation(f"soar reproduce {APPENDIX_D}", self, *decide),
+                report=report,
+            )
+        say(f"results: {results} and {results.with_stem(f'{results.stem}-rates')}; `make tables` draws them in README and docs")

@@ -88,24 +88,27 @@ class ServeRobot:
             port=self.port,
             silence_s=self.silence_s,
         )
+        started = False
         try:
             with serving(config) as server:
+                started = True  # from now on an end is no interruption
                 if new:
                     sys.stdout.write(f"clients need the token: export SOAR_TOKEN={token}\n")
                 sys.stdout.write(f"{robot.driver} is served at {server.url}\n")
                 sys.stdout.flush()  # whoever reads it through a pipe waits for it
                 server.serve_forever(poll_interval=0.1)
         except KeyboardInterrupt as error:  # through `serving`, which closed the arm
+            if not started:
+                raise
             raise stopped(error) from None
 
     def _robot(self) -> tuple[RobotConfig, WorkspaceBox | None, SceneFile | None]:
         """Return what the flags name: a robot, its box, and the scene in front of it."""
-        import yaml
-
         from soar.errors import ConfigError
         from soar.robots.registry import RobotConfig, load_robot
         from soar.robots.workcell import load_workcell
         from soar.types import WorkspaceBox
+        from soar.untrusted import parse_yaml
 
         if sum(name is not None for name in (self.driver, self.robot, self.workcell)) != 1:
             raise ConfigError("name one of --driver MODULE:NAME, --robot FILE and --workcell FILE")
@@ -124,9 +127,9 @@ class ServeRobot:
             if not (equals and name.isidentifier()):
                 raise ConfigError(f"--option {text!r} must be name=value, such as port=/dev/ttyUSB0")
             try:
-                options[name] = yaml.safe_load(value)
-            except yaml.YAMLError as error:
-                raise ConfigError(f"--option {text!r}: {value!r} is not YAML") from error
+                options[name] = parse_yaml(value)
+            except ValueError as error:
+                raise ConfigError(f"--option {text!r}: {error}") from error
         robot = dataclasses.replace(robot, options=robot.options | options)
         if self.workspace is not None:
             x0, y0, z0, x1, y1, z1 = self.workspace

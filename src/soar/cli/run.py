@@ -11,8 +11,18 @@ from typing import Any
 
 from soar import __version__
 from soar.cli.commands import COMMANDS, overview
+from soar.cli.ending import interrupted
 from soar.errors import ConfigError, SoarError, UnknownNameError
 from soar.extras import advice
+from soar.untrusted import printable
+
+
+class _Printable(logging.Formatter):
+    """Shows what a terminal would obey: messages quote what others sent."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return printable(super().format(record))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -30,7 +40,9 @@ def run(arguments: Sequence[str]) -> int:
     if not first:
         sys.stderr.write(overview() + "\n")
         return 2
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("soar.fleet.processes").addFilter(_without_tracebacks)
     try:
         if first not in COMMANDS:
@@ -38,14 +50,19 @@ def run(arguments: Sequence[str]) -> int:
             raise UnknownNameError(kind, first, COMMANDS, "`soar --help` says what they do.")
         _parse(first, arguments[1:]).run()
     except SoarError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except ImportError as error:
-        if not (said := advice(error)):
+        if interrupted():
             raise
-        sys.stderr.write(f"error: soar {first}: {said}\n")
-        return 2
+        return _refused(str(error))
+    except ImportError as error:
+        if interrupted() or not (said := advice(error)):
+            raise
+        return _refused(f"soar {first}: {said}")
     return 0
+
+
+def _refused(why: str) -> int:
+    sys.stderr.write(f"error: {printable(why)}\n")
+    return 2
 
 
 def _parse(name: str, arguments: Sequence[str]) -> Any:

@@ -38,8 +38,10 @@ class Serve:
     """Longest side of an image [px]."""
     max_images: int = 64
     """Most images of a request."""
-    max_megabytes: int = 64
+    max_megabytes: int = 16
     """Longest request [MB]."""
+    max_total_megabytes: int = 192
+    """Memory of all requests that are answered at a time, pictures included [MB]; others are asked to come again."""
     device: str = "cpu"
     """Of torch, for a policy; other models' YAML files say it."""
     replicas: int = 0
@@ -78,10 +80,15 @@ class Serve:
             service=ServiceConfig(
                 batch=BatchConfig(max_batch=self.max_batch, wait_ms=self.wait_ms),
                 limits=Limits(side=self.max_side, images=self.max_images, megabytes=self.max_megabytes),
+                total_megabytes=self.max_total_megabytes,
             ),
         )
 
+        started = False
+
         def ready(url: str, name: str) -> None:
+            nonlocal started
+            started = True  # from now on an end is no interruption
             if new:
                 say(f"clients need the token: export SOAR_TOKEN={token}")
             say(f"{name} is served at {url}")
@@ -95,4 +102,6 @@ class Serve:
             else:
                 serve(config, ready)
         except KeyboardInterrupt as error:  # after the last answers are out
+            if not started:
+                raise
             raise stopped(error) from None

@@ -15,6 +15,7 @@ from soar.evaluation import Evaluation, Rate
 from soar.evaluation.detector_metrics import DetectorScore
 from soar.evaluation.promotion import Practice
 from soar.evaluation.statistics import short
+from soar.untrusted import printable
 from soar.vlm.answer_file import Score
 
 POSE = ("x [m]", "y [m]", "z [m]", "roll [rad]", "pitch [rad]", "yaw [rad]", "opening")
@@ -24,8 +25,8 @@ MOTION = (*(f"d{name}" for name in POSE[:6]), "gripper")
 
 
 def say(text: str) -> None:
-    """Print a sentence."""
-    sys.stdout.write(text + "\n")
+    """Print a sentence; what a terminal would obey in it is shown instead."""
+    sys.stdout.write(printable(text) + "\n")
 
 
 def print_rates(evaluations: Sequence[Evaluation]) -> None:
@@ -137,6 +138,8 @@ class _Console(Console):
 
 
 def _print(table: Table) -> None:
+    for column in table.columns:
+        column._cells[:] = [printable(cell) if isinstance(cell, str) else cell for cell in column._cells]
     console = _Console()
     # Without a terminal nothing limits the width: a log or a file can hold long lines.
     (console if console.is_terminal else _Console(width=200)).print(table)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from soar.cli.flags import Switch, changed, on
+from soar.cli.train_baselines import TrainLabeller, TrainOnline, TrainRoboFuME
 from soar.cli.train_subgoal import TrainSubgoal
 
 
@@ -42,6 +43,12 @@ class Train:
     """Whose judgement counts; the simulator's is for ablations."""
     threshold: float = 0.0
     """Least probability of success; 0 leaves it to the label."""
+    instructions_by: str = ""
+    """Whose labels say what was done in autonomous episodes, instead of what was commanded (lcbc; `soar data label-dial`)."""
+    top_k: int = 1
+    """With --instructions-by: at most so many instructions an episode."""
+    min_p: float = 0.0
+    """With --instructions-by: least probability of an instruction."""
     goal_window: tuple[int, int] | None = None
     """Smallest and largest distance of hindsight goals in autonomous data, in steps."""
     goals: Literal["uniform", "geometric", "last-state-upweighted", "delta"] | None = None
@@ -137,6 +144,11 @@ class Train:
             raise ConfigError(
                 "--encoder chooses the sentence encoder of a language-conditioned policy: use it with `soar train lcbc`"
             )
+        if self.instructions_by and (self.kind != "lcbc" or self.autonomous is None):
+            raise ConfigError(
+                "--instructions-by says what was done in autonomous episodes, for a policy that follows instructions: use it "
+                "with `soar train lcbc --autonomous STORE`"
+            )
         own = changed(
             config.autonomous,
             goal_window=self.goal_window,
@@ -160,6 +172,9 @@ class Train:
                 label=self.label,
                 threshold=self.threshold,
                 where=self.where,
+                instructions_by=self.instructions_by,
+                top_k=self.top_k,
+                min_p=self.min_p,
             )
         with joined(self.device) as (group, device), progress_bars() as report, ExitStack() as stack:
             track = None
@@ -227,7 +242,8 @@ class TrainLanguage(Train):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainModel:
-    """Train a policy on goal images (gcbc) or instructions (lcbc), or a subgoal model (subgoal).
+    """Train a policy on goal images (gcbc) or instructions (lcbc), a subgoal model (subgoal), or a method to compare with
+    (robofume, dial-labeller).
 
     Example: soar train gcbc --pretraining data/demonstrations/episodes --out policies/mine
     """
@@ -236,6 +252,9 @@ class TrainModel:
         Annotated[TrainGoals, tyro.conf.subcommand("gcbc", prefix_name=False)]
         | Annotated[TrainLanguage, tyro.conf.subcommand("lcbc", prefix_name=False)]
         | Annotated[TrainSubgoal, tyro.conf.subcommand("subgoal", prefix_name=False)]
+        | Annotated[TrainRoboFuME, tyro.conf.subcommand("robofume", prefix_name=False)]
+        | Annotated[TrainOnline, tyro.conf.subcommand("robofume-online", prefix_name=False)]
+        | Annotated[TrainLabeller, tyro.conf.subcommand("dial-labeller", prefix_name=False)]
     )
 
     def run(self) -> None:

@@ -24,7 +24,8 @@ from soar.collect.config import CollectConfig
 from soar.collect.early_success import EarlySuccess, Look
 from soar.collect.listeners import Listeners
 from soar.collect.rollout import Rollout, rollout
-from soar.episodes.store import quoted
+from soar.episodes.filters import quoted
+from soar.episodes.schema import INSTRUCTION, SIMULATOR
 from soar.errors import RobotFault
 from soar.event_log import Journal
 from soar.policies.base import Policy
@@ -85,8 +86,8 @@ class Collector:
         listeners: Told what happens.
         epoch: How often somebody began to drive this robot in a fleet (`soar.fleet.ledger`); ids and seeds of two epochs
             differ. 0 outside of one.
-        truth: The workcell's verdict on a task at the end of an episode, stored beside the detector's and used for
-            nothing but measuring it. None outside simulation.
+        truth: The workcell's verdict on a task at the end of an episode. It is stored beside the detector's, with all tasks of
+            the scene that are done then, and used for nothing but measuring. None outside simulation.
     """
 
     def __init__(
@@ -240,7 +241,12 @@ class Collector:
         # A dropped attempt does not count as one: the task is still as unknown as before.
         self._proposer.record(task, verdict.success)
         if self._truth is not None:
-            labels.append(Label(success=self._truth(task), probability=None, source="simulator"))
+            labels.append(Label(success=self._truth(task), probability=None, source=SIMULATOR))
+            labels += [
+                Label(success=None, probability=None, source=f"{INSTRUCTION}{SIMULATOR}", answer=other.instruction)
+                for other in self._scene.tasks
+                if self._truth(other)
+            ]
         key = self._provenance
         return Episode(
             id=f"{self._id_prefix()}{index:05d}",

@@ -23,7 +23,7 @@ from soar.collect.early_success import EarlySuccessConfig
 from soar.collect.listeners import Listeners
 from soar.collect.reflex import ReflexConfig, WayBack, stands_still
 from soar.errors import ConfigError
-from soar.policies.base import Policy
+from soar.policies.base import Instructed, Policy
 from soar.robots.safety import SafeRobot
 from soar.seeding import derive_seed
 from soar.subgoals.base import SubgoalModel
@@ -103,7 +103,7 @@ def rollout(
         ConfigError: The policy wants an image and there is no subgoal model, or the other way round.
     """
     tell = (listeners or Listeners()).tell
-    policy.reset()
+    _begin(policy, instruction)
     if subgoal_model is not None:
         subgoal_model.reset()
     observations: list[Observation] = [robot.observe()]
@@ -135,7 +135,7 @@ def rollout(
                 ended = done()
                 continue
             way_back, next_subgoal, moving_since = None, len(actions), len(actions)
-            policy.reset()
+            _begin(policy, instruction)
         if len(actions) == next_subgoal:
             next_subgoal += config.steps_per_subgoal
             if subgoal_model is not None:
@@ -165,3 +165,9 @@ def rollout(
         reflex_steps=tuple(reflex_steps),
         ended_early=ended,
     )
+
+
+def _begin(policy: Policy, instruction: str) -> None:
+    policy.reset()
+    if isinstance(policy, Instructed):
+        policy.instruct(instruction)

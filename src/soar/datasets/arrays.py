@@ -77,11 +77,14 @@ class StepArrays:
 
     def select(self, episode_mask: NDArray[np.bool_]) -> StepArrays:
         """Return the episodes where `episode_mask` (E,) is true."""
-        chosen = np.flatnonzero(episode_mask)
-        rows = np.repeat(episode_mask, self.lengths_E + 1)
+        return self.take(np.flatnonzero(episode_mask))
+
+    def take(self, chosen: NDArray[np.int64]) -> StepArrays:
+        """Return some of the episodes by their numbers, in that order, repetitions allowed."""
         lengths_E = self.lengths_E[chosen]
+        rows = np.arange(int((lengths_E + 1).sum())) + np.repeat(self.starts_E[chosen] - _starts(lengths_E), lengths_E + 1)
         return StepArrays(
-            images_NHWC=select(self.images_NHWC, np.flatnonzero(rows)),
+            images_NHWC=select(self.images_NHWC, rows),
             states_ND=self.states_ND[rows],
             actions_ND=self.actions_ND[rows],
             starts_E=_starts(lengths_E),

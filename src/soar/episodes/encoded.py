@@ -105,6 +105,8 @@ def check(encoded: EncodedEpisode) -> None:
     where = f"episode {encoded.id!r}"
     if not encoded.id:
         raise StoreError("an episode has no id; give each episode an id that is unique in the store, for example RUN-SEED")
+    if "\0" in encoded.id:
+        raise StoreError(f"{where}: an id is a text without NUL")
     if not isinstance(encoded.instruction, str) or "\0" in encoded.instruction:
         raise StoreError(f"{where}: the instruction must be a text without NUL, empty for none; it is {encoded.instruction!r}")
     if len(encoded.actions_TD) == 0:

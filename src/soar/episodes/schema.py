@@ -32,6 +32,8 @@ VERSION = (1, 2)
 VERSION_KEY = b"soar.episodes"
 SIMULATOR = "simulator"
 PERSON = "person:"
+INSTRUCTION = "instruction:"
+"""Before the maker of a label that says not whether an attempt worked, but what was done in it (`answer`); no verdict."""
 
 _METADATA = {VERSION_KEY: f"{VERSION[0]}.{VERSION[1]}".encode()}
 _LABEL = pa.struct(
@@ -125,9 +127,14 @@ class EpisodeRecord:
     reflex_steps: tuple[int, ...] = ()
 
 
+def is_verdict(label: Label) -> bool:
+    """Return whether a label says whether the attempt worked, and is not the simulator's."""
+    return label.source != SIMULATOR and not label.source.startswith(INSTRUCTION)
+
+
 def resolve(labels: Sequence[Label]) -> Label | None:
     """Return the label that counts: a person's before a model's, the newest among equals; never the simulator's."""
-    judged = [label for label in labels if label.source != SIMULATOR]
+    judged = [label for label in labels if is_verdict(label)]
     if not judged:
         return None
     rank = [(label.source.startswith(PERSON), label.time_s, index) for index, label in enumerate(judged)]

@@ -1,4 +1,8 @@
-"""In which order the episodes of a store stand, and where their steps are in its table."""
+"""In which order the episodes of a store stand, and where their steps are in its table.
+
+Two rows of one id are there when two writers appended it at the same moment, and the second has not yet taken its own back, or
+died before. The first is the episode; no reader is shown the others.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ class Snapshot:
         row_ids: Lance's stable row ids; they grow with insertion and survive updates and compaction.
         attempts: (E,) what joins them to their steps.
         first_rows: (E + 1,) where each episode begins among the rows, and the number of rows.
+        later: Attempts whose id an earlier row has; they are in none of the above.
         positions: Where each row is in the `steps` table; found when it is first needed.
     """
 
@@ -27,18 +32,25 @@ class Snapshot:
     row_ids: NDArray[np.int64]
     attempts: NDArray[np.int64]
     first_rows: NDArray[np.int64]
+    later: tuple[int, ...] = ()
     positions: NDArray[np.int64] | None = None
 
 
 def snapshot_of(steps: Any, episodes: Any) -> Snapshot:
     """Return the order of the episodes of two open tables."""
-    table = episodes.scanner(columns=["attempt", "length"], with_row_id=True).to_table().sort_by("_rowid")
-    rows = np.asarray(table["length"], np.int64) + 1
+    table = episodes.scanner(columns=["id", "attempt", "length"], with_row_id=True).to_table().sort_by("_rowid")
+    attempts = np.asarray(table["attempt"], np.int64)
+    numbers = table["id"].combine_chunks().dictionary_encode().indices  # the same one for the same id
+    _, first = np.unique(np.asarray(numbers), return_index=True)
+    is_first = np.zeros(len(table), bool)
+    is_first[first] = True
+    rows = np.asarray(table["length"], np.int64)[is_first] + 1
     return Snapshot(
         versions=(steps.version, episodes.version),
-        row_ids=np.asarray(table["_rowid"]).astype(np.int64),
-        attempts=np.asarray(table["attempt"], np.int64),
+        row_ids=np.asarray(table["_rowid"]).astype(np.int64)[is_first],
+        attempts=attempts[is_first],
         first_rows=np.concatenate([[0], np.cumsum(rows)]),
+        later=tuple(attempts[~is_first].tolist()),
     )
 
 

@@ -3,7 +3,8 @@
 Time axis. An episode of T actions is T + 1 rows of `steps`; the last one has no action.
 
 Ownership. Any number of processes and threads may append and read at once. An append writes the steps first; the row in
-`episodes` is the commit. A writer that dies in between leaves steps that no reader ever sees.
+`episodes` is the commit. A writer that dies in between leaves steps that no reader ever sees. Of several writers of one id, one
+is told that it has stored it (`soar.episodes.appending`).
 
 Versions. Every write makes a new version of a table. A reader that opens `version=` sees that state for ever; any other one
 looks at the newest state whenever it is asked for episodes. Lance is not safe under fork: start processes with spawn and
@@ -12,35 +13,30 @@ give them the uri.
 
 from __future__ import annotations
 
-import logging
-import secrets
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import lance
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from soar.episodes import jpeg as frames
 from soar.episodes import schema, tables, tags
+from soar.episodes.appending import append
 from soar.episodes.encoded import EncodedEpisode, check, decode, encode
+from soar.episodes.filters import check_filter, quoted
 from soar.episodes.schema import EpisodeRecord
 from soar.episodes.snapshot import Snapshot, positions_of, snapshot_of
-from soar.episodes.store_errors import explaining, explaining_filter, reason, similar
+from soar.episodes.store_errors import explaining, similar
 from soar.errors import StoreError
 from soar.types import ACTION_DIM, STATE_DIM, Episode, Label
 
 Mode = Literal["open", "create", "open_or_create"]
 _TRIES = 20
 """How often a change is tried when another process changed the same rows first."""
-_SMALL_FILES = 64
-"""So many appends to `episodes` are merged into one file: reading a table costs time for each of its files."""
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,28 +102,9 @@ class EpisodeStore:
         encoded = [encode(episode) if isinstance(episode, Episode) else episode for episode in batch]
         for episode in () if checked else encoded:
             check(episode)
-        self._check_new([episode.id for episode in encoded])
-        if not encoded:
-            return
-        attempts, created_s = [secrets.randbits(62) for _ in encoded], time.time()
-        steps = pa.concat_tables([schema.steps_table(e, a) for e, a in zip(encoded, attempts, strict=True)])
-        rows = [schema.episode_row(e, a, created_s) for e, a in zip(encoded, attempts, strict=True)]
-        with self._explain("append to"):
-            if any(episode.origin or episode.reflex_steps for episode in encoded):
-                tables.add_missing_columns(self._episodes)
-            lance.write_dataset(steps, tables.path(self.uri, "steps"), mode="append")
-            committed = lance.write_dataset(
-                pa.Table.from_pylist(rows, tables.writable_schema(self._episodes)),
-                tables.path(self.uri, "episodes"),
-                mode="append",
-            )
-        if len(committed.get_fragments()) % _SMALL_FILES == 0:
-            try:
-                committed.optimize.compact_files(target_rows_per_fragment=_SMALL_FILES)
-            except OSError as error:
-                # The episodes are stored; the next writer that finds many small files merges them.
-                _log.info("%s: small files are not merged now: %s", self.uri, reason(error))
-        self._refresh()
+        if encoded:
+            append(self.uri, self._episodes, encoded)
+            self._refresh()
 
     def episodes(self, where: str | None = None) -> list[EpisodeRecord]:
         """Return the records of the episodes that match, in the order of insertion, without reading images.
@@ -138,20 +115,20 @@ class EpisodeStore:
         Raises:
             StoreError: The SQL is invalid; the message names the columns.
         """
-        self._refresh()
+        chosen = self._matching(where)
         snapshot = self._index()
-        with self._explain("read"), explaining_filter(where):
+        with self._explain("read"):
             columns = [name for name in schema.METADATA_COLUMNS if name in self._episodes.schema.names]
-            scanner = self._episodes.scanner(columns=columns, filter=where, with_row_id=True)
+            scanner = self._episodes.scanner(columns=columns, filter=chosen, with_row_id=True)
             rows = sorted(scanner.to_table().to_pylist(), key=lambda row: int(row["_rowid"]))
         indices = np.searchsorted(snapshot.row_ids, [row["_rowid"] for row in rows])
         return [schema.record(row, int(snapshot.first_rows[index])) for row, index in zip(rows, indices, strict=True)]
 
     def subgoals(self, where: str | None = None) -> dict[str, list[tuple[int, bytes]]]:
         """Return the subgoals of matching episodes (see `episodes`) by id: (step of the first action, JPEG), in order."""
-        self._refresh()
-        with self._explain("read"), explaining_filter(where):
-            table = self._episodes.to_table(columns=["id", "subgoal_steps", "subgoal_frames"], filter=where)
+        chosen = self._matching(where)
+        with self._explain("read"):
+            table = self._episodes.to_table(columns=["id", "subgoal_steps", "subgoal_frames"], filter=chosen)
         return {row["id"]: list(zip(row["subgoal_steps"], row["subgoal_frames"], strict=True)) for row in table.to_pylist()}
 
     def count(self, where: str | None = None) -> int:
@@ -160,9 +137,9 @@ class EpisodeStore:
         Raises:
             StoreError: The SQL is invalid; the message names the columns.
         """
-        self._refresh()
-        with self._explain("read"), explaining_filter(where):
-            return int(self._episodes.count_rows(where))
+        chosen = self._matching(where)
+        with self._explain("read"):
+            return int(self._episodes.count_rows(chosen))
 
     def read(self, id: str) -> Episode:
         """Return one episode with its images.
@@ -258,7 +235,7 @@ class EpisodeStore:
             new = pa.Table.from_pylist([row | schema.label_columns((*labels, label))], self._episodes.schema)
             with self._explain("label in"):
                 # Only when nobody else labelled it since it was read; else it is read and tried again.
-                merge = self._episodes.merge_insert("id").when_matched_update_all(f"target.label_count = {len(labels)}")
+                merge = self._episodes.merge_insert("attempt").when_matched_update_all(f"target.label_count = {len(labels)}")
                 if merge.execute(new)["num_updated_rows"]:
                     self._refresh()
                     return
@@ -271,11 +248,14 @@ class EpisodeStore:
             StoreError: There is no such episode, or the store is pinned or cannot be written.
         """
         self._check_writable()
-        row, _ = self._row(id)
+        self._row(id)
         with self._explain("delete from"):
+            # All rows of the id: what a writer that came second has left behind must not take its place.
+            attempts = self._episodes.to_table(columns=["attempt"], filter=f"id = {quoted(id)}")["attempt"].to_pylist()
+            which = f"attempt IN ({', '.join(map(str, attempts))})"
             # The row in `episodes` is what makes an episode; steps without one are seen by nobody.
-            self._episodes.delete(f"attempt = {row['attempt']}")
-            self._steps.delete(f"attempt = {row['attempt']}")
+            self._episodes.delete(which)
+            self._steps.delete(which)
         self._refresh()
 
     def compact(self) -> None:
@@ -305,6 +285,18 @@ class EpisodeStore:
             self._episodes.checkout_latest()
             self._steps.checkout_latest()
 
+    def _matching(self, where: str | None) -> str | None:
+        """Look at the newest state, and return the SQL for the episodes that match: not for rows whose id was taken."""
+        self._refresh()
+        with self._explain("read"):
+            if where is not None:
+                check_filter(self._episodes, where)
+            later = self._index().later
+        if not later:
+            return where
+        others = f"attempt NOT IN ({', '.join(map(str, later))})"
+        return others if where is None else f"({where}\n) AND {others}"
+
     def _index(self) -> Snapshot:
         """Return the order of the episodes in the state that was last looked at."""
         versions = (self._steps.version, self._episodes.version)
@@ -317,21 +309,13 @@ class EpisodeStore:
         """Return the row of `episodes` of one episode, and its labels."""
         self._refresh()
         with self._explain("read"):
-            rows = self._episodes.to_table(filter=f"id = {quoted(id)}").to_pylist()
+            rows = self._episodes.scanner(filter=f"id = {quoted(id)}", with_row_id=True).to_table().to_pylist()
             if not rows:
                 ids = self._episodes.to_table(columns=["id"])["id"].to_pylist()
                 raise StoreError(f"{self.uri} has no episode {id!r}{similar(id, ids)}; it holds {len(ids)} episodes")
-        return rows[0], tuple(Label(**label) for label in rows[0]["labels"])
-
-    def _check_new(self, ids: list[str]) -> None:
-        taken = sorted({id for id in ids if ids.count(id) > 1}) if len(set(ids)) < len(ids) else []
-        if ids and not taken:
-            self._refresh()
-            with self._explain("read"):
-                where = f"id in ({', '.join(map(quoted, ids))})"
-                taken = self._episodes.to_table(columns=["id"], filter=where)["id"].to_pylist()
-        if taken:
-            raise StoreError(f"{self.uri}: duplicate episode id {taken[0]!r}; an id names one episode for ever, choose another")
+        row = min(rows, key=lambda row: int(row["_rowid"]))
+        del row["_rowid"]
+        return row, tuple(Label(**label) for label in row["labels"])
 
     def _check_writable(self) -> None:
         if self._pinned:
@@ -339,11 +323,6 @@ class EpisodeStore:
 
     def _explain(self, action: str) -> AbstractContextManager[None]:
         return explaining(action, self.uri)
-
-
-def quoted(text: str) -> str:
-    """Return a text as SQL has it, for filters."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _range(indices: NDArray[np.int64]) -> str:

@@ -16,7 +16,6 @@ from typing import Any
 import lance
 from lance.file import LanceFileReader
 
-from soar.episodes import schema
 from soar.errors import StoreError
 
 
@@ -31,18 +30,6 @@ def explaining(action: str, uri: str) -> Iterator[None]:
         raise StoreError(f"cannot {action} the episode store {uri}: {why}") from error
 
 
-@contextmanager
-def explaining_filter(where: str | None) -> Iterator[None]:
-    """Explain an SQL filter that Lance refuses, with the columns that there are; let any other failure pass."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        if where is None or "Invalid user input" not in str(error):
-            raise
-        columns = ", ".join(schema.METADATA_COLUMNS)
-        raise StoreError(f"invalid filter {where!r}: {_first_sentence(error)}. Columns: {columns}.") from error
-
-
 def reason(error: OSError | ValueError) -> str:
     """Return what went wrong in the words of the operating system, and what to do."""
     text, code = str(error), _by_the_system(error)
@@ -51,7 +38,7 @@ def reason(error: OSError | ValueError) -> str:
         return f"{why}. Nothing that was stored is changed. Free some space, or choose a folder that you may write to."
     if "was not found" in text:
         return "it, or the version that was asked for, does not exist."
-    return _first_sentence(error)
+    return first_sentence(error)
 
 
 def similar(id: str, ids: list[str]) -> str:
@@ -66,7 +53,7 @@ def _by_the_system(error: OSError | ValueError) -> int | None:
     return int(number.group(1)) if number else getattr(error, "errno", None)
 
 
-def _first_sentence(error: Exception) -> str:
+def first_sentence(error: Exception) -> str:
     """Return Lance's message without its prefix and the places in its own source code."""
     text = re.sub(r",? (?:location: )?/\S+\.rs:\d+:\d+", "", str(error))
     text = text.removeprefix("Invalid user input: ")

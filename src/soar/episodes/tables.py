@@ -18,6 +18,8 @@ from soar.episodes import schema
 from soar.episodes.store_errors import explaining
 from soar.errors import StoreError
 
+_CACHE_BYTES = 2**24
+"""Of what Lance remembers of a table. By default it is a gigabyte, and every version that was ever looked at stays."""
 _TABLES = {"steps": schema.STEPS, "episodes": schema.EPISODES}
 
 
@@ -100,7 +102,9 @@ def open_table(uri: str, table: str, version: int | None) -> Any:
     """
     where = path(uri, table)
     with explaining("open", uri):
-        dataset = lance.dataset(where, version=version)
+        dataset = lance.dataset(
+            where, version=version, index_cache_size_bytes=_CACHE_BYTES, metadata_cache_size_bytes=_CACHE_BYTES
+        )
     found = (dataset.schema.metadata or {}).get(schema.VERSION_KEY, b"").decode()
     if not re.fullmatch(r"\d+\.\d+", found):
         raise StoreError(f"{where} is a Lance table that SOAR did not write; pass the folder of an episode store")

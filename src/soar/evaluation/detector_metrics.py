@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from soar.episodes.schema import PERSON, SIMULATOR, EpisodeRecord
+from soar.episodes.schema import PERSON, EpisodeRecord, is_verdict
 from soar.episodes.store import EpisodeStore
 from soar.errors import SoarError
 from soar.evaluation.statistics import Z_95, Rate
@@ -124,7 +124,7 @@ def _truth(record: EpisodeRecord, by: Judge) -> bool | None:
 
 
 def _by_model(record: EpisodeRecord) -> Label | None:
-    said = [label for label in record.labels if label.source != SIMULATOR and not label.source.startswith(PERSON)]
+    said = [label for label in record.labels if is_verdict(label) and not label.source.startswith(PERSON)]
     return said[-1] if said else None
 
 

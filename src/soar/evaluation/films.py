@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from soar.collect.rollout import Rollout
-from soar.episodes.store import EpisodeStore, quoted
+from soar.episodes.filters import quoted
+from soar.episodes.store import EpisodeStore
 from soar.types import Episode, Label, Provenance
 
 

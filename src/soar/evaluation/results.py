@@ -81,13 +81,14 @@ def _course(trials: Sequence[Trial], looked: bool) -> dict[str, Any]:
     }
 
 
-def write_results(path: Path, command: str, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_results(path: Path, command: str, rows: Sequence[Mapping[str, Any]], caption: str = "") -> None:
     """Write a results file atomically; its name is the file's stem.
 
     Args:
         path: `results/NAME.json`.
         command: What regenerates it.
         rows: See the module's docstring.
+        caption: What is to be said under the table.
     """
     write_json(
         path,
@@ -97,6 +98,7 @@ def write_results(path: Path, command: str, rows: Sequence[Mapping[str, Any]]) -
             "revision": revision(path.parent),
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+            **({"caption": caption} if caption else {}),
             "rows": [dict(row) for row in rows],
         },
     )

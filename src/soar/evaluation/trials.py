@@ -6,7 +6,6 @@ The file is rewritten whole and atomically; `missing` says what a resumed evalua
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from soar.configuration import validate
 from soar.errors import SoarError
 from soar.evaluation.statistics import Rate
 from soar.files import write_json
+from soar.untrusted import parse_json
 
 SCHEMA = "2.1"
 """Version of the file; a reader knows its major number and the one before, in which the variant was called arm."""
@@ -149,7 +149,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
         SoarError: It is missing, unreadable, not JSON, or not an object.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SoarError(f"{path}: cannot be read ({error.strerror}). Run the command that writes it first.") from error
     except ValueError as error:

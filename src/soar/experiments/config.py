@@ -15,6 +15,10 @@ from soar.scenes import load_scene
 from soar.training.cotraining import Judge
 
 DataSource = Literal["none", "pretraining", "autonomous", "headroom"]
+DIAL, NOTHING = "dial", "+nothing"
+INSTRUCTIONS = ("", DIAL, DIAL + NOTHING, "simulator")
+"""Who says what was done in an autonomous episode: nobody, so that what was commanded counts; DIAL's labeller, which may know
+that nothing happened; or the simulator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,16 @@ class Variant:
         clean_grasps: Undo changes of the gripper's target that do not last, and leave out steps that lead to an empty grasp.
         balance_places: Draw autonomous episodes so that the places of their grasps are distributed as in pre-training.
         from_scratch: Begin with a fresh network and the pre-training budget instead of continuing.
+        learner: What learns: imitation, or RoboFuME's actor and critics (from scratch, on failures, too).
+        alpha: Of RoboFuME's critics; None leaves it to the recipe.
+        instructions: Who says what was done in an autonomous episode: "" for what was commanded, `dial`, `dial+nothing` (it may
+            be nothing), or `simulator` (the truth, for ablations).
+        top_k: Of those, instructions an episode at most.
+        min_p: Least probability of one.
+        acts: A variant above, whose policy acts here, but among several actions somebody chooses. Nothing is trained.
+        critic: The variant above, a RoboFuME, whose critics say what is good.
+        choice: Who chooses: the critic, chance, or nobody.
+        first_episodes: Learn from so many autonomous episodes of the scene, those that its robots made first; None for all.
         as_fast_as: The variant whose mean speed the actions are scaled to.
         after: A variant above, whose next round this is: its policy, that of the first training seed, collects as many episodes
             again in each scene, and learns from all until then.
@@ -61,6 +75,15 @@ class Variant:
     clean_grasps: bool | None = None
     balance_places: bool | None = None
     from_scratch: bool = False
+    learner: Literal["imitation", "robofume"] = "imitation"
+    alpha: float | None = None
+    instructions: str = ""
+    top_k: int = 1
+    min_p: float = 0.0
+    acts: str = ""
+    critic: str = ""
+    choice: Literal["critic", "random", "first"] = "critic"
+    first_episodes: int | None = None
     as_fast_as: str = ""
     after: str = ""
     subgoals: Literal["", "oracle"] = ""
@@ -69,8 +92,20 @@ class Variant:
     def __post_init__(self) -> None:
         if self.share is not None and not 0 < self.share < 1:
             raise ConfigError(f"a variant's share of autonomous data must be between 0 and 1, both excluded; got {self.share}")
+        if self.first_episodes is not None and (self.first_episodes < 1 or self.data != "autonomous" or self.pooled):
+            raise ConfigError("a variant's first_episodes are at least 1, and of autonomous data of its scene: not pooled")
         if self.steps is not None and self.steps < 1:
             raise ConfigError(f"a variant's steps of training must be at least 1, got {self.steps}")
+        if self.instructions not in INSTRUCTIONS:
+            raise UnknownNameError("instructions", self.instructions, INSTRUCTIONS, "Of a variant.")
+        if self.instructions and (self.data != "autonomous" or self.conditioning != "language"):
+            raise ConfigError("a variant's instructions are those of autonomous episodes, for a policy that follows them")
+        if self.learner == "robofume" and (self.conditioning != "language" or self.data not in ("autonomous", "pretraining")):
+            raise ConfigError("a variant with learner robofume has conditioning language, and data autonomous or pretraining")
+        if self.learner == "robofume" and self.data == "autonomous" and self.success_only:
+            raise ConfigError("a variant with learner robofume learns from failures, too: set success_only to false")
+        if bool(self.acts) != bool(self.critic) or (self.acts and self.data != "none"):
+            raise ConfigError("a variant whose actions are chosen names who acts and whose critic it is, and has data none")
         if self.pooled and self.data not in ("autonomous", "pretraining"):
             raise ConfigError(
                 f"a variant with data {self.data!r} cannot be pooled, only one with autonomous or pretraining data"
@@ -91,6 +126,8 @@ class Experiment:
         scenes: Their names, or paths of their YAML files.
         episodes: Autonomous episodes collected in each scene.
         trials: In each scene and evaluation, shared out over its tasks and rounded up.
+        tasks: Instructions, some of the scenes': only they are attempted in the evaluations; all by default.
+        baselines: Recipe of RoboFuME and of DIAL's labeller, see `configs/baselines`.
         first_trial: Index of the first start of each task; recipes are chosen on other starts than those of the figure.
         rollout: What happens in an episode, of collection as of evaluation; None leaves it to the preset.
         set_table_every: Attempts of a robot after which its table is set anew, 0 for never; None leaves it to the preset.
@@ -104,6 +141,8 @@ class Experiment:
     episodes: int
     trials: int
     first_trial: int = 0
+    tasks: tuple[str, ...] = ()
+    baselines: str = "laptop"
     rollout: RolloutConfig | None = None
     set_table_every: int | None = None
     training_seeds: int = 1
@@ -124,6 +163,8 @@ class Experiment:
                 )
         above: dict[str, Variant] = {}
         for name, variant in self.variants.items():
+            if variant.acts:
+                self._check_reranking(name, variant, above)
             alike = [other for other, one in above.items() if _can_go_on(one, variant)]
             if variant.after and variant.after not in alike:
                 raise ConfigError(
@@ -131,6 +172,29 @@ class Experiment:
                     f"autonomous data, pooled and conditioned alike: {', '.join(alike) or 'there is none'}"
                 )
             above[name] = variant
+
+    def _check_reranking(self, name: str, variant: Variant, above: Mapping[str, Variant]) -> None:
+        critics = [other for other, one in above.items() if one.learner == "robofume"]
+        acting = above.get(variant.acts)
+        if variant.critic not in critics or acting is None or acting.acts or acting.as_fast_as:
+            raise ConfigError(
+                f"variant {name!r}: acts and critic name variants above it, the latter one with learner robofume "
+                f"({', '.join(critics) or 'there is none'}); got {variant.acts!r} and {variant.critic!r}"
+            )
+        if acting.conditioning != variant.conditioning:
+            raise ConfigError(f"variant {name!r}: conditioning must be that of {variant.acts!r}, {acting.conditioning}")
+
+    def tasks_of(self, scene: str) -> tuple[str, ...]:
+        """Return what is attempted in a scene.
+
+        Raises:
+            ConfigError: None of the experiment's tasks is one of the scene's.
+        """
+        known = tuple(task.instruction for task in load_scene(scene).tasks)
+        chosen = tuple(task for task in known if not self.tasks or task in self.tasks)
+        if not chosen:
+            raise ConfigError(f"experiment: scene {scene} has none of its tasks; it has {', '.join(known)}")
+        return chosen
 
     def collectors(self, variant: str) -> tuple[str, ...]:
         """Return the variants whose policies have collected for a variant, after the base, in order."""
@@ -178,4 +242,4 @@ class Experiment:
 
     def trials_of_each_task(self, scene: str) -> int:
         """Return how often each task of a scene is tried."""
-        return -(-self.trials // len(load_scene(scene).tasks))
+        return -(-self.trials // len(self.tasks_of(scene)))

@@ -11,7 +11,6 @@ rate decays over the whole run: a checkpoint on the way is the average of its la
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from soar.improve.preset import load_preset
 from soar.reports.plots import curves, save
 from soar.robots.workcell import SIMULATED
 from soar.training.cotraining import cotrain
+from soar.untrusted import parse_json
 
 Progress = Callable[[str, int, int, str], None]
 FRACTIONS = (1, 2, 4, 8, 16)
@@ -101,7 +101,7 @@ def _loss(metrics: dict[str, float]) -> str:
 
 def _validation(path: Path) -> dict[int, dict[str, float]]:
     """Return the metrics on held-out episodes by step."""
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return {line["step"]: line for line in lines if f"{SOURCE}/loss" in line}
 
 

@@ -24,26 +24,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
+from soar.baselines.dial import label_quality
 from soar.collect.models import Models
 from soar.collect.rollout import RolloutConfig
 from soar.configuration import validate
-from soar.episodes.store import quoted
+from soar.episodes.filters import quoted
+from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError
 from soar.evaluation.results import success_rows, write_results
 from soar.evaluation.runner import evaluate, read_films
 from soar.evaluation.trials import Evaluation
 from soar.experiments.config import Experiment, Variant
+from soar.experiments.variant_training import label_by_dial, steps_of, train_all
+from soar.files import write_text
 from soar.fleet.collection import collect
-from soar.fleet.processes import Reporter, run_workers
-from soar.improve.preset import Preset, load_preset
+from soar.improve.preset import load_preset
 from soar.pretraining.recording import record
 from soar.robots.workcell import SIMULATED
 from soar.scenes import load_scene
-from soar.training.config import PolicyTrainingConfig, following_instructions
-from soar.training.cotraining import AutonomousData
-from soar.training.data import SourceConfig
-from soar.training.learner import ImitationLearner, LearningData
 
 HEADROOM_SEED = 3
 Progress = Callable[[str, int, int, str], None]
@@ -93,7 +93,7 @@ def reproduce(
             for name, scene in scenes.items():
                 evaluations[name, variant] = [
                     _evaluate(job_of(variant, name, seed), scene, experiment.trials_of_each_task(scene), report)
-                    for seed in (range(experiment.training_seeds) if variants[variant].data != "none" else range(1))
+                    for seed in range(1 if is_untrained(variants[variant]) else experiment.training_seeds)
                 ]
                 _write(results, command, variants, evaluations)
 
@@ -110,6 +110,15 @@ def reproduce(
             return str(out_of(variants[variant].after, name, 0))
         return language if variants[variant].conditioning == "language" else models.policy
 
+    def acting(variant: str, name: str, seed: int) -> Path | str:
+        """Return what is evaluated: a policy, or a file that says whose actions whose critic chooses."""
+        one = variants[variant]
+        if one.acts:
+            file = run / "policies" / name / f"{variant}-{seed}.yaml"
+            critic = out_of(one.critic, name, seed)
+            return write_reranked(file, base=acting(one.acts, name, seed), critic=critic, choice=one.choice)
+        return begins_with(variant, name) if one.data == "none" else out_of(variant, name, seed)
+
     def run_name(name: str, collector: str) -> str:
         return f"{run.name}-{name}-{collector}" if collector else f"{run.name}-{name}"
 
@@ -122,8 +131,11 @@ def reproduce(
             "out": str(out_of(variant, name, seed)),
             "evaluation": str(run / "evaluations" / name / f"{variant}-{seed}.json"),
             "seed": seed,
-            "steps": variants[variant].steps or _recipe(settings, variants[variant]).fit.steps,
+            "steps": steps_of(settings, experiment.baselines, variants[variant]),
             "policy": begins_with(variant, name),
+            "acting": str(acting(variant, name, seed)),
+            "baselines": experiment.baselines,
+            "tasks": experiment.tasks_of(scenes[name]),
             "subgoals": models.subgoals,
             "where": _own_episodes("" if variants[variant].pooled else name, collected),
             "preset": preset,
@@ -151,7 +163,7 @@ def reproduce(
             )
 
     # What needs no data comes first: if the base is not what it should be, that shows at once.
-    measure([name for name, variant in variants.items() if variant.data == "none" and not variant.as_fast_as])
+    measure([name for name, variant in variants.items() if is_untrained(variant) and not variant.as_fast_as])
     if any(variant.data == "headroom" for variant in variants.values()):
         for name, scene in scenes.items():
             record(
@@ -168,9 +180,22 @@ def reproduce(
         now = [name for name in trained if len(experiment.collectors(name)) == round]
         for collector in dict.fromkeys(variants[name].after for name in now if variants[name].data == "autonomous"):
             collect_by(collector, round)
+        makers = label_by_dial(
+            [variants[name] for name in now],
+            run=run,
+            pretraining=pretraining,
+            baselines=experiment.baselines,
+            where=f"scene IN ({', '.join(map(quoted, scenes))})",
+            report=report,
+        )
+        if makers:
+            records = EpisodeStore(run / "episodes").episodes(f"scene IN ({', '.join(map(quoted, scenes))})")
+            rows = [row for maker in makers for row in label_quality(records, maker)]
+            write_results(results.with_stem(f"{results.stem}-labels"), command, rows)
         jobs = [job_of(variant, name, seed) for variant in now for name in scenes for seed in range(experiment.training_seeds)]
-        _train(list({job["out"]: job for job in jobs}.values()), workers, report)
+        train_all(list({job["out"]: job for job in jobs}.values()), workers, report)
         measure(now)
+    measure([name for name, variant in variants.items() if variant.acts])
     measure([name for name, variant in variants.items() if variant.as_fast_as])
     return evaluations
 
@@ -182,22 +207,20 @@ def _own_episodes(scene: str, runs: Sequence[str]) -> str:
     return f"scene = {quoted(scene)} AND {which}" if scene else which
 
 
+def is_untrained(variant: Variant) -> bool:
+    """Return whether a variant is one policy, whatever the training seed."""
+    return variant.data == "none" and not variant.acts
+
+
+def write_reranked(file: Path, *, base: Path | str, critic: Path, choice: str) -> Path:
+    """Write the file of a policy whose actions a critic chooses, see `soar.baselines.reranking`, and return its path."""
+    says = {"backend": "soar.baselines.reranking:reranked", "base": str(base), "critic": str(critic), "choice": choice}
+    write_text(file, yaml.safe_dump(says, sort_keys=False))
+    return file
+
+
 def _training(variant: Variant) -> Variant:
     return dataclasses.replace(variant, subgoals="", as_fast_as="", rollout=None)
-
-
-def _recipe(preset: Preset, variant: Variant) -> PolicyTrainingConfig:
-    return preset.pretraining.policy if variant.from_scratch else preset.improvement.policy
-
-
-def _train(jobs: list[dict[str, Any]], workers: int, report: Progress) -> None:
-    steps_done = [0] * len(jobs)
-
-    def receive(index: int, progress: dict[str, Any]) -> None:
-        steps_done[index] = int(progress["done"])
-        report("train", sum(steps_done), sum(job["steps"] for job in jobs), Path(str(jobs[index]["out"])).name)
-
-    run_workers(train_variant, jobs, workers=workers, on_report=receive)
 
 
 def _evaluate(job: Mapping[str, Any], scene: str, trials: int, report: Progress) -> Evaluation:
@@ -207,7 +230,7 @@ def _evaluate(job: Mapping[str, Any], scene: str, trials: int, report: Progress)
         ours = mean_speed_m(out.with_name(f"{variant.as_fast_as}-0.json"))
         scale = round(ours / mean_speed_m(out.with_name("pretrained-0.json")), 2)
     return evaluate(
-        Path(job["policy"]) if variant.data == "none" else Path(job["out"]),
+        job["acting"],
         workcell=SIMULATED + scene,
         subgoals=variant.subgoals or job["subgoals"],
         trials=trials,
@@ -218,54 +241,9 @@ def _evaluate(job: Mapping[str, Any], scene: str, trials: int, report: Progress)
         rollout=validate(RolloutConfig, job["rollout"], "rollout"),
         vlm=str(job["vlm"]),
         first_trial=int(job["first_trial"]),
+        tasks=tuple(job["tasks"]),
         on_trial=functools.partial(_report_trial, report, f"evaluate {out.stem} in {job['scene']}"),
     )
-
-
-def train_variant(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
-    """Train one variant with one seed (worker entry point); reports `done` and `total` steps."""
-    variant = validate(Variant, item["variant"], "variant")
-    preset: Preset = load_preset(item["preset"])
-    config = _recipe(preset, variant)
-    if variant.conditioning == "language":
-        config = following_instructions(config, preset.pretraining.sentences)
-    changes = [field.name for field in dataclasses.fields(SourceConfig) if hasattr(variant, field.name)]
-    own = {name: value for name in changes if (value := getattr(variant, name)) is not None}
-    run = Path(item["run"])
-    autonomous = None
-    source = dataclasses.replace(preset.improvement.policy.autonomous, **own)
-    if variant.data == "autonomous":
-        autonomous = AutonomousData(
-            store=run / "episodes",
-            success_only=variant.success_only,
-            label=variant.label,
-            threshold=preset.improvement.threshold if variant.success_only and variant.label == "vlm" else 0.0,
-            where=item["where"],
-        )
-    elif variant.data == "headroom":
-        # Demonstrations are neither slow nor idle: they are learned from as the pre-training data is, but as often as own data.
-        source = config.pretraining
-        autonomous = AutonomousData(store=run / "headroom" / item["scene"] / "episodes", success_only=False)
-    elif variant.gripper_weight is not None:
-        config = dataclasses.replace(
-            config, pretraining=dataclasses.replace(config.pretraining, gripper_weight=variant.gripper_weight)
-        )
-    config = dataclasses.replace(
-        config,
-        fit=dataclasses.replace(config.fit, steps=int(item["steps"])),
-        autonomous=source,
-        upsampling=preset.improvement.policy.upsampling,
-        autonomous_cap=preset.improvement.policy.autonomous_cap,
-        autonomous_share=variant.share,
-    )
-    ImitationLearner(config).learn(
-        None if variant.from_scratch else Path(item["policy"]),
-        LearningData(pretraining=Path(item["pretraining"]), autonomous=autonomous),
-        Path(item["out"]),
-        seed=int(item["seed"]),
-        on_step=lambda done, total, _metrics: report(done=done, total=total) if done % 20 == 0 else None,
-    )
-    return {}
 
 
 def _report_trial(report: Progress, what: str, done: int, total: int, rate: float) -> None:

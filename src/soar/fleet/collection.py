@@ -19,7 +19,8 @@ from soar.collect.config import CollectionConfig
 from soar.collect.listeners import Listener
 from soar.collect.models import ORACLE, Models, check_models, open_subgoals, open_vlm
 from soar.episodes import tables
-from soar.episodes.store import EpisodeStore, quoted
+from soar.episodes.filters import quoted
+from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError, RobotFault
 from soar.event_log import Journal
 from soar.fleet.processes import run_workers

@@ -21,8 +21,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from soar.episodes.encoded import EncodedEpisode
+from soar.episodes.filters import quoted
 from soar.episodes.schema import resolve
-from soar.episodes.store import EpisodeStore, quoted
+from soar.episodes.store import EpisodeStore
 from soar.errors import SoarError, StoreError, UnknownNameError
 from soar.files import write_json
 

@@ -14,8 +14,8 @@ handed out, the others finish theirs, and `WorkerError` is raised.
 Ctrl-C. Workers ignore it; the parent asks them to stop, waits for them, and raises `KeyboardInterrupt`. A second one kills
 them. A parent that is killed takes its workers along: each watches it, closes what workcells it has open, and exits.
 
-Processes are spawned, never forked (Lance, OpenGL and CUDA do not survive a fork), with one computing thread each. What is
-costly to load belongs in a `functools.cache`d function beside the work function: it then loads once a process.
+Processes are spawned, never forked (Lance, OpenGL and CUDA do not survive a fork), with few threads each. What is costly to
+load belongs in a `functools.cache`d function beside the work function: it then loads once a process.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ from soar.errors import SoarError
 from soar.event_log import Journal
 
 log = logging.getLogger(__name__)
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+_FEW_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1") | {"LANCE_IO_THREADS": "4"}
+_LAST_S = 60.0
+"""How long the end of a process may take, arms that are left safe included; then it is killed."""
 
 
 class WorkerError(SoarError):
@@ -186,7 +188,7 @@ class _Pool:
                 worker.process.kill()
             worker.pipe.close()
         for worker in self._workers.values():
-            worker.process.join(10.0)
+            worker.process.join(_LAST_S)
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
@@ -208,8 +210,7 @@ class _Pool:
         try:
             message = _receive(worker.pipe)
         except (EOFError, OSError):
-            self._bury(worker)
-            return
+            return self._bury(worker)
         assert worker.item is not None  # idle workers say nothing
         if "report" in message:
             if self._on_report is not None:
@@ -277,21 +278,20 @@ def _die_with_parent() -> None:
     assert parent is not None  # workers are spawned
     connection.wait([parent.sentinel])
     # At once: stores and journals survive that, and nobody is left to tell. But an arm is left safe, if it lets itself.
-    workcells = sys.modules.get("soar.robots.workcell")
-    if workcells is not None:
+    if (workcells := sys.modules.get("soar.robots.workcell")) is not None:
         closing = threading.Thread(target=workcells.close_all, daemon=True)
         closing.start()
-        closing.join(10.0)
+        closing.join(_LAST_S)
     os._exit(1)
 
 
 @contextmanager
 def _inherited_by_worker() -> Iterator[None]:
-    """One computing thread, and no Ctrl-C while the worker is still importing."""
+    """Few threads, and no Ctrl-C while it is still importing."""
     resource_tracker.ensure_running()  # else its start, inside ours, unblocks the signal
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    before = {name: os.environ.get(name) for name in _FEW_THREADS}
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    os.environ.update(_ONE_THREAD)
+    os.environ.update(_FEW_THREADS)
     try:
         yield
     finally:

@@ -41,7 +41,7 @@ from soar.fleet.telemetry import PhaseTimes
 from soar.remote.wire import TOKEN
 from soar.run_claim import RunClaim
 from soar.serving.auth import choose_token
-from soar.serving.server import LOOPBACK, listen
+from soar.serving.server import LOOPBACK, listen, protected
 from soar.tasks.notification import tell_person
 
 log = logging.getLogger(__name__)
@@ -126,9 +126,7 @@ def run_fleet(
                 starter=Starter(url=url, token=tokens.robot or tokens.operator, spool=run / "spool", logs=run / "logs"),
                 supervisor=supervisor,
             )
-            server = uvicorn.Server(
-                uvicorn.Config(coordinator_application(fleet, tokens), log_level="warning", server_header=False, ws="none")
-            )
+            server = uvicorn.Server(protected(coordinator_application(fleet, tokens)))
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="coordinator", daemon=True)
             thread.start()
             write_json(run / ADDRESS, {"url": url, "pid": os.getpid()})

@@ -20,8 +20,9 @@ from soar.collect.config import CollectConfig, CollectionConfig
 from soar.collect.listeners import Listener, Listeners
 from soar.collect.models import Models, open_subgoals, open_vlm
 from soar.configuration import validate
+from soar.episodes.filters import quoted
 from soar.episodes.schema import EpisodeRecord
-from soar.episodes.store import EpisodeStore, quoted
+from soar.episodes.store import EpisodeStore
 from soar.errors import RobotFault
 from soar.event_log import Journal
 from soar.fleet.processes import Reporter

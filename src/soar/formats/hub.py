@@ -1,7 +1,8 @@
 """Folders of datasets to and from the Hugging Face Hub. What was downloaded is compared with the Hub's checksums.
 
 Tokens, proxies, the address of another server (`HF_ENDPOINT`), retries and the resumption of large files are those of
-`huggingface_hub`. A call that was interrupted is repeated: files that are there already do not travel again.
+`huggingface_hub`. A call that was interrupted is repeated: files that are there already do not travel again. What a server
+lists is checked before it becomes a path: names stay within the folder.
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ import hashlib
 import importlib.util
 import logging
 import os
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from soar.errors import ConfigError, HubError
+from soar.files import is_inside
 
 _BLOCK_BYTES = 2**20
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _WAITS_S = (1.0, 4.0)
 _log = logging.getLogger(__name__)
 
@@ -66,14 +70,17 @@ def pull(repo: str, folder: Path, *, revision: str | None = None) -> str:
 
     Raises:
         ConfigError: `huggingface_hub` is not installed.
-        HubError: There is no such repository or revision, the Hub cannot be reached, or a file is damaged.
+        HubError: There is no such repository or revision, the Hub cannot be reached, what it lists is no file of a dataset,
+            or a file is damaged.
     """
     api = _api()
     with _explaining("pull", repo):
         # Asked first: when the Hub cannot be reached, the download would be content with what is in the folder.
-        commit = str(api.dataset_info(repo, revision=revision).sha)
-        api.snapshot_download(repo, repo_type="dataset", revision=commit, local_dir=folder)
+        info = api.dataset_info(repo, revision=revision)
+        commit = str(info.sha)
         entries = list(api.list_repo_tree(repo, repo_type="dataset", revision=commit, recursive=True))
+        _check_names(repo, commit, [entry.path for entry in entries] + [file.rfilename for file in info.siblings or ()])
+        api.snapshot_download(repo, repo_type="dataset", revision=commit, local_dir=folder)
     for entry in entries:
         if getattr(entry, "blob_id", None) is not None:
             _verify(folder / entry.path, entry)
@@ -113,6 +120,16 @@ def _move_tag(api: Any, repo: str, tag: str) -> None:
     except RevisionNotFoundError:
         _log.debug("%s has no tag %s yet", repo, tag)
     api.create_tag(repo, tag=tag, repo_type="dataset")
+
+
+def _check_names(repo: str, commit: str, names: Sequence[object]) -> None:
+    """Refuse a listing before anything of it becomes a path, or a line in the terminal."""
+    wrong = "" if _COMMIT.fullmatch(commit) else f"its commit is called {commit[:80]!r}"
+    for name in names:
+        if not (isinstance(name, str) and is_inside(name) and name.isprintable()):
+            wrong = f"it lists a file {str(name)[:80]!r}, which is no name for a file in a folder"
+    if wrong:
+        raise HubError(f"refused to pull {repo}: {wrong}. Nothing was downloaded; do not trust this server or repository")
 
 
 def _verify(path: Path, entry: Any) -> None:

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from soar.episodes import jpeg as frames
 from soar.errors import FormatError
-from soar.formats.lerobot_info import Info, is_inside
+from soar.files import is_inside
+from soar.formats.lerobot_info import Info
 from soar.formats.lerobot_pairing import Span, check_spans, frame_times, row_times, tolerance_s
 from soar.formats.pictures import ImageRange
 from soar.formats.video import frame_count, read_at

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from soar.errors import FormatError
+from soar.files import is_inside
 from soar.formats.texts import read_text
+from soar.untrusted import parse_json
 
 STATE, ACTION = "observation.state", "action"
 _NUMBERS = ("float", "int", "uint", "bool")
@@ -98,7 +99,7 @@ def read_info(folder: Path, versions: tuple[str, ...]) -> Info:
     """
     path = folder / "meta" / "info.json"
     try:
-        info = json.loads(read_text(path))
+        info = parse_json(read_text(path))
     except (OSError, ValueError, FormatError) as error:
         raise FormatError(f"{folder} is no LeRobot dataset, meta/info.json cannot be read: {error}") from error
     if not isinstance(info, dict):
@@ -128,12 +129,6 @@ def read_info(folder: Path, versions: tuple[str, ...]) -> Info:
         total=total if type(total) is int else None,
         templates=templates,
     )
-
-
-def is_inside(path: str) -> bool:
-    """Whether a path that a file names stays in the folder that it is relative to, by its words alone."""
-    parts = PurePosixPath(path.replace("\\", "/"))
-    return not parts.is_absolute() and ".." not in parts.parts and "\0" not in path
 
 
 def _feature(path: Path, name: str, value: Any) -> Feature:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow as pa
 
 from soar.errors import FormatError
 from soar.formats.texts import Spoken, spoken, text_of
+from soar.untrusted import parse_json
 
 _log = logging.getLogger(__name__)
 _INDEX = "__index_level_0__"
@@ -136,7 +136,7 @@ def _by_index(found: Iterable[tuple[Any, Any]], path: Path) -> dict[int, str]:
 def _pandas_index(table: pa.Table) -> list[str]:
     """Return the columns that were the index of the frame that was written."""
     try:
-        columns = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
+        columns = parse_json((table.schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
     except ValueError:
         return []
     return [name for name in columns if isinstance(name, str)]

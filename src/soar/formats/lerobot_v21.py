@@ -8,13 +8,13 @@ data/chunk-000/episode_000000.parquet       videos/chunk-000/CAMERA/episode_0000
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from soar.errors import FormatError
 from soar.formats.lerobot_tasks import tasks_of_lines
 from soar.formats.texts import read_text
+from soar.untrusted import parse_json
 
 VERSION = "v2.1"
 
@@ -53,7 +53,7 @@ def _lines(path: Path, *keys: str) -> list[dict[str, Any]]:
         for number, line in enumerate(read_text(path).split("\n"), start=1):
             if not line.strip():
                 continue
-            entry = json.loads(line)
+            entry = parse_json(line)
             if not isinstance(entry, dict) or not all(key in entry for key in keys):
                 raise FormatError(f"{path} line {number} must hold {', '.join(keys)}")
             entries.append(entry)

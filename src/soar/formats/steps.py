@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from soar.errors import FormatError, StoreError
 from soar.formats.pictures import ImageRange, jpeg
 from soar.formats.texts import Spoken
 from soar.types import ACTION_DIM, STATE_DIM, Image, Label, Provenance
+from soar.untrusted import parse_json
 
 Actions = Literal["commanded", "reached"]
 FINAL_ACTION, INSTRUCTIONS = "final_action", "instructions"
@@ -212,7 +212,7 @@ def subgoals_of_steps(
 def text_list(text: str) -> Any:
     """Return the JSON in a text of metadata; None where it is cut off after its first line, as in released files."""
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return None if text.strip() in ("", "[", "{") else text
 

@@ -32,7 +32,7 @@ def read_flax(path: Path) -> dict[str, NDArray[Any]]:
         arrays = dict(_leaves(tree, ()))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise CheckpointError(f"{path} is not a Flax msgpack, or damaged ({error}). Download it again.") from error
     if not arrays:
         raise CheckpointError(f"{path} is not a Flax msgpack: it holds no arrays")

@@ -1,7 +1,7 @@
 """The folder of a small model: what it is, its weights, and where they come from. Nothing in it runs code when it is read.
 
 config.json        {"schema_version", "kind", "config", "weights"}: enough to build the network, and the SHA-256 of its weights
-model.safetensors  the weights; float32 ones are stored as float16
+model.safetensors  the weights; float32 ones are stored as float16, unless training goes on from them
 lineage.json       data, seed and metrics of its training; for people and provenance, never needed to load
 """
 
@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,12 +22,19 @@ from soar.configuration import validate
 from soar.errors import CheckpointError, ConfigError
 from soar.files import replacing, write_json
 from soar.nn.text_encoder import TextConfig
+from soar.untrusted import parse_json
 
 SCHEMA_VERSION = 1
+_WIDEST = 2**16
+"""No number in the description of a network is larger."""
 T = TypeVar("T")
+C = TypeVar("C")
+N = TypeVar("N", bound=nn.Module)
 
 
-def save_model(folder: Path, kind: str, config: Any, network: nn.Module, lineage: Mapping[str, Any]) -> None:
+def save_model(
+    folder: Path, kind: str, config: Any, network: nn.Module, lineage: Mapping[str, Any], *, half: bool = True
+) -> None:
     """Write a model to a folder; config.json last, so that one that was interrupted is never taken for whole.
 
     Args:
@@ -37,13 +43,15 @@ def save_model(folder: Path, kind: str, config: Any, network: nn.Module, lineage
         config: Dataclass from which the network can be built again.
         network: Holds the weights.
         lineage: JSON values.
+        half: Store float32 weights as float16.
 
     Raises:
         SoarError: The folder is read-only or the disk is full.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    half = {name: value.half() if value.dtype == torch.float32 else value for name, value in tensors.items()}
-    data = save(half)
+    if half:
+        tensors = {name: value.half() if value.dtype == torch.float32 else value for name, value in tensors.items()}
+    data = save(tensors)
     with replacing(folder / "model.safetensors") as path:
         path.write_bytes(data)
     write_json(folder / "lineage.json", dict(lineage))
@@ -59,7 +67,7 @@ def read_config(folder: Path, kind: str, cls: type[T]) -> T:
     """
     path = folder / "config.json"
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = parse_json(path.read_text(encoding="utf-8"))
         found, version, config = description["kind"], description["schema_version"], description["config"]
     except FileNotFoundError as error:
         raise CheckpointError(f"no {kind} in {folder}: {path.name} is missing. Train one or name another folder.") from error
@@ -119,7 +127,7 @@ def read_weights(folder: Path, network: nn.Module, *, growing: str = "") -> str:
     """
     path = folder / "model.safetensors"
     try:
-        expected = json.loads((folder / "config.json").read_text(encoding="utf-8"))["weights"]
+        expected = parse_json((folder / "config.json").read_text(encoding="utf-8"))["weights"]
         data = path.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
         if digest != expected:
@@ -136,6 +144,49 @@ def read_weights(folder: Path, network: nn.Module, *, growing: str = "") -> str:
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit its config.json: {error}") from error
     return digest[:8]
+
+
+def digest_of(folder: Path) -> str:
+    """Return the short digest of a model's weights that `read_weights` returns, without reading them.
+
+    Raises:
+        CheckpointError: The model's description is missing or damaged.
+    """
+    try:
+        return str(parse_json((folder / "config.json").read_text(encoding="utf-8"))["weights"])[:8]
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{folder / 'config.json'} is damaged ({error}). Train the model again.") from error
+
+
+def make_network(make: Callable[[C], N], config: C, folder: Path) -> N:
+    """Return the network of the model in a folder, without its weights; it is not made when its file cannot hold them.
+
+    Args:
+        make: Makes it.
+        config: What `config.json` says, validated.
+        folder: Of the model.
+
+    Raises:
+        CheckpointError: It is larger than the file of its weights, or cannot be made at all.
+    """
+    where, weights = folder / "config.json", folder / "model.safetensors"
+    if _largest(dataclasses.asdict(config)) > _WIDEST:  # type: ignore[call-overload]
+        raise CheckpointError(f"{where} is damaged: it asks for a network of absurd width. Restore the file.")
+    try:
+        if weights.is_file():
+            with torch.device("meta"):  # shapes, and no memory
+                size = sum(value.numel() for value in make(config).state_dict().values())
+            if size > weights.stat().st_size:  # a number takes two bytes at least
+                raise ValueError(f"it describes {size} numbers, and {weights.name} has {weights.stat().st_size} bytes")
+        return make(config)
+    except (ValueError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
+        raise CheckpointError(f"{where} or {weights.name} is damaged: {error}. Restore both files.") from error
+
+
+def _largest(value: Any) -> int:
+    """Return the largest integer in nested values."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return max([value if isinstance(value, int) else 0, *map(_largest, inner)])
 
 
 MODEL_FILES = ("lineage.json", "model.safetensors", "config.json")

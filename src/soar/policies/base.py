@@ -12,6 +12,15 @@ from soar.types import Goal, Observation
 
 
 @runtime_checkable
+class Instructed(Protocol):
+    """A policy that reaches images of goals and wants to know, too, what for. It is told after each `reset`."""
+
+    def instruct(self, instruction: str) -> None:
+        """Be told what the coming episode is about."""
+        ...
+
+
+@runtime_checkable
 class Policy(Protocol):
     """A policy, batched over robots: goal i is for robot i. `id` is what provenance records."""
 

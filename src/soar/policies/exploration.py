@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soar.errors import ConfigError
-from soar.policies.base import Policy
+from soar.policies.base import Instructed, Policy
 from soar.seeding import generator
 from soar.types import ACTION_DIM, Goal, Observation
 
@@ -80,6 +80,11 @@ class _Wrapper:
     def image_size(self) -> int | None:
         """The policy's."""
         return self.policy.image_size
+
+    def instruct(self, instruction: str) -> None:
+        """Pass on what the coming episode is about, to a policy that wants to know."""
+        if isinstance(self.policy, Instructed):
+            self.policy.instruct(instruction)
 
 
 class Explorer(_Wrapper):

@@ -32,12 +32,14 @@ from safetensors.torch import save_file
 from soar import configuration
 from soar.errors import CheckpointError, ConfigError
 from soar.files import replacing, write_json
+from soar.nn.model_files import make_network
 from soar.normalization import ActionStatistics
 from soar.policies.chunked import Conditioning, PlanningPolicy
 from soar.policies.instructions import InstructionEncoder
 from soar.policies.lineage import Lineage
 from soar.policies.network import NetworkConfig, PolicyNetwork, images_to_tensor
 from soar.types import ACTION_DIM
+from soar.untrusted import parse_json
 
 SCHEMA_VERSION = 1
 KINDS: Mapping[Conditioning, str] = {"goal": "soar-gcbc-policy", "language": "soar-lcbc-policy"}
@@ -126,7 +128,7 @@ class LearnedPolicy(PlanningPolicy):
             raise CheckpointError(f"{where} is damaged: {error!r}. {_REMEDY}") from error
         if mean.shape != (ACTION_DIM,) or std.shape != (ACTION_DIM,) or not (np.isfinite(mean).all() and (std > 0).all()):
             raise CheckpointError(f"{where} is damaged: actions.mean and actions.std must hold {ACTION_DIM} numbers each")
-        network = PolicyNetwork(config)
+        network = make_network(PolicyNetwork, config, folder)
         texts = [str(text) for text in description.get(_INSTRUCTIONS, [])]
         vectors_NE = _load_weights(network, folder / "model.safetensors", expected_sha, len(texts))
         instructions = InstructionEncoder(config.instruction, dict(zip(texts, vectors_NE, strict=True)))
@@ -197,7 +199,7 @@ def read_lineage(folder: Path | str) -> Lineage:
     """
     path = Path(folder) / "lineage.json"
     try:
-        return configuration.validate(Lineage, json.loads(path.read_text(encoding="utf-8")), str(path))
+        return configuration.validate(Lineage, parse_json(path.read_text(encoding="utf-8")), str(path))
     except (OSError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}. {_REMEDY}") from error
 
@@ -209,7 +211,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{folder} holds no policy: config.json is missing. {_REMEDY}")
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: {error}. {_REMEDY}") from error
     if not isinstance(description, dict) or description.get("kind") not in KINDS.values():

@@ -4,7 +4,8 @@ a folder                  the policy in it (`soar.policies.learned`)
 an ONNX file              the policy that was exported to it (`soar.policies.onnx`)
 a URL                     the one behind `soar serve policy` there (`soar.policies.remote`)
 MODULE:NAME               what that function or class of yours makes (see `soar.references`)
-a YAML file               `backend: remote` with the fields of `RemoteConfig`
+a YAML file               `backend: remote` with the fields of `RemoteConfig`, or `backend: MODULE:NAME` with the arguments of
+                          your function or class
 """
 
 from __future__ import annotations
@@ -41,8 +42,12 @@ def load_policy(name: str) -> Policy:
         return own
     if path.suffix in (".yaml", ".yml"):
         data = read_yaml(path)
-        if (backend := data.pop("backend", None)) != "remote":
-            raise UnknownNameError("backend", str(backend), ["remote"], f"Give one as `backend:` in {path}.")
+        backend = str(data.pop("backend", None))
+        if is_reference(backend):
+            made_of: Policy = made(backend, "policy", Policy, data, path.parent)
+            return made_of
+        if backend != "remote":
+            raise UnknownNameError("backend", backend, ["remote", "MODULE:NAME"], f"Give one as `backend:` in {path}.")
         return _remote(data, name)
     # What a robot's computer may lack is imported when it is needed: it runs an ONNX file, or asks a server.
     if path.suffix == ".onnx":

@@ -16,7 +16,6 @@ Shape suffixes: B batch (robots), S height and width, C channels, H actions of a
 from __future__ import annotations
 
 import base64
-import json
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from soar.errors import CheckpointError, ConfigError
 from soar.images import ImageFitter
 from soar.policies.chunked import PlanningPolicy
 from soar.policies.instructions import InstructionConfig, InstructionEncoder
+from soar.untrusted import parse_json
 
 SCHEMA_VERSION = 1
 METADATA = "soar"
@@ -98,7 +98,7 @@ class ExportedPolicy(PlanningPolicy):
         text = session.get_modelmeta().custom_metadata_map.get(METADATA)
         if text is None:
             raise CheckpointError(f"{path} is an ONNX model, but no policy of SOAR (no metadata {METADATA!r}). {_REMEDY}")
-        metadata = json.loads(text)
+        metadata = parse_json(text)
         if metadata.get("schema_version") != SCHEMA_VERSION:
             raise CheckpointError(
                 f"{path}: schema_version {metadata.get('schema_version')}, this SOAR reads {SCHEMA_VERSION}. Update SOAR."

@@ -45,6 +45,7 @@ from soar.training.distributed import current_group
 from soar.training.flow_subgoals import SubgoalTrainingConfig, train_subgoal_model
 from soar.training.policy import train_policy
 from soar.training.vqa import train_vqa
+from soar.untrusted import parse_json
 
 Stage = Literal["demonstrations", "pictures", "policy", "language", "subgoal", "strays", "correction", "vqa"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -282,7 +283,7 @@ def _vqa(job: _Job) -> dict[str, Any]:
 
 def _lineage(store: EpisodeStore, initial: Path | None) -> dict[str, Any]:
     parent = (
-        {} if initial is None else {"parent": json.loads((initial / "config.json").read_text(encoding="utf-8"))["weights"][:8]}
+        {} if initial is None else {"parent": parse_json((initial / "config.json").read_text(encoding="utf-8"))["weights"][:8]}
     )
     return {"data": {"pictures": store.version}, "revision": git_revision(), **parent}
 
@@ -291,7 +292,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SoarError(f"{path} cannot be read ({error}); move it away and run the same command again") from error
     return dict(manifest) if isinstance(manifest, dict) else {}

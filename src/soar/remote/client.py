@@ -11,11 +11,9 @@ A robot cannot wait at every step for a server that hangs: after one failure the
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import os
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,7 +22,8 @@ from typing import Any, Literal
 import httpx2
 
 from soar.errors import ConfigError, ModelServerError
-from soar.remote.wire import NO_PROXY, TOKEN, Encoding, Limits, is_loopback, is_url
+from soar.remote.transport import ReplyLimits, open_client
+from soar.remote.wire import TOKEN, Encoding, is_url
 from soar.seeding import generator
 
 PROTOCOL = 1
@@ -43,7 +42,8 @@ class RemoteConfig:
     Attributes:
         url: Of the server, such as http://127.0.0.1:8123.
         token_env: Environment variable that holds the token.
-        timeout_s: Of one attempt; None for the kind's own: 5 s for a policy, 120 s for a subgoal model.
+        timeout_s: Of one attempt, from connecting to the last byte; None for the kind's own: 5 s for a policy, 120 s for a
+            subgoal model.
         retries: Of one request.
         probe_every_s: How often a server that is away is tried again.
         encoding: How images travel: `png` and `raw` as they are, `jpeg` smaller.
@@ -92,23 +92,13 @@ class ModelServer:
             raise ConfigError(
                 f"the token in the environment variable {config.token_env} holds something that no header can carry"
             )
-        # Unpacked answers could be a thousand times as large as what came: none are asked for.
-        self._headers = {"Accept-Encoding": "identity", **({"Authorization": f"Bearer {token}"} if token else {})}
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._client = self._connect()
         self._next_probe_s: float | None = None
         self._requests = 0
 
     def _connect(self) -> httpx2.Client:
-        try:
-            return httpx2.Client(
-                base_url=self.config.url,
-                headers=self._headers,
-                timeout=self._timeout_s,
-                verify=_trust(),
-                mounts=NO_PROXY if is_loopback(self.config.url) else None,
-            )
-        except (httpx2.InvalidURL, ValueError) as error:
-            raise ConfigError(f"{self.config.url} is no address: {error}") from error
+        return open_client(self.config.url, self._timeout_s, ReplyLimits(), headers=self._headers)
 
     def about(self, kind: str) -> dict[str, Any]:
         """Return what the server says of its model.
@@ -161,6 +151,8 @@ class ModelServer:
                 problem = f"status {status}: {_message(data)}"
             except (httpx2.HTTPError, httpx2.StreamError, ValueError) as error:
                 status, problem = 0, str(error) or type(error).__name__
+                if isinstance(error, httpx2.TimeoutException):
+                    problem = f"no complete answer in {self._timeout_s:g} s"
             if 300 <= status < 500 and status not in (408, 425, 429):
                 raise ModelServerError(f"{self.config.url}{path}: {problem}. {self._hint(status)}")
         # Connections that were kept may be dead without anybody knowing: the next try shall begin a new one.
@@ -171,16 +163,9 @@ class ModelServer:
 
     def _send(self, method: str, path: str, content: bytes | None) -> tuple[int, bytes, float]:
         """Return status, body, and after how many seconds the server wishes to be asked again."""
-        data, deadline_s = bytearray(), self._clock() + self._timeout_s
         headers = {"Content-Type": "application/json"} if content is not None else {}
-        with self._client.stream(method, path, content=content, headers=headers) as response:
-            for chunk in response.iter_raw():
-                data += chunk
-                if len(data) > Limits().bytes:
-                    raise ValueError(f"an answer of more than {Limits().megabytes} MB")
-                if self._clock() > deadline_s:
-                    raise ValueError(f"the answer was not complete after {self._timeout_s:g} s")
-            return response.status_code, bytes(data), _seconds(response.headers.get("Retry-After", ""))
+        response = self._client.request(method, path, content=content, headers=headers)
+        return response.status_code, response.content, _seconds(response.headers.get("Retry-After", ""))
 
     def _wait_s(self, attempt: int, wish_s: float) -> float:
         self._requests += 1
@@ -192,12 +177,6 @@ class ModelServer:
         if status in (401, 403):
             return f"Put the server's token into the environment variable {self.config.token_env}."
         return "Is this the address of a `soar serve` of this version?"
-
-
-@functools.cache
-def _trust() -> ssl.SSLContext:
-    """Return whom to trust behind https; reading the certificates takes longer than a request."""
-    return httpx2.create_ssl_context()
 
 
 def _parse(data: bytes) -> dict[str, Any]:

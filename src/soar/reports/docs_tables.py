@@ -54,6 +54,8 @@ def results_to_markdown(results: Mapping[str, Any]) -> str:
     rows: list[dict[str, Any]] = results["rows"]
     lines = _success_table(rows) if rows and all("successes" in row for row in rows) else _plain_table(rows)
     source = ", ".join(str(results[key]) for key in ("revision", "date", "machine") if results.get(key))
+    if results.get("caption"):
+        lines += ["", str(results["caption"])]
     return "\n".join([*lines, "", f"`{results.get('command', '')}`" + (f" ({source})" if source else "")]) + "\n"
 
 

@@ -111,6 +111,33 @@ def round_curve(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     return figure
 
 
+def hour_curves(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Return a curve a method: success against hours of the robot, with 95 % intervals; scenes and training seeds are pooled.
+
+    Args:
+        rows: With `method`, `hours`, `successes` and `trials`.
+        title: Above the curves.
+    """
+    points: dict[str, dict[float, Rate]] = {}
+    for row in rows:
+        own = points.setdefault(str(row["method"]), {})
+        hours = float(row["hours"])
+        own[hours] = own.get(hours, Rate(successes=0, trials=0)) + Rate(successes=row["successes"], trials=row["trials"])
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.subplots()
+    for method, own in points.items():
+        hours_sorted = sorted(own)
+        (line,) = axes.plot(hours_sorted, [own[at].value for at in hours_sorted], marker="o", label=method)
+        low, high = ([own[at].interval[end] for at in hours_sorted] for end in (0, 1))
+        axes.fill_between(hours_sorted, low, high, alpha=0.15, color=line.get_color())
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("hours of the robot (simulated)")
+    axes.set_ylabel("success rate, 95 %")
+    axes.set_title(title)
+    axes.legend(fontsize=8)
+    return figure
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as SVG, atomically; equal figures are equal files."""
     with replacing(path) as temporary, mpl.rc_context({"svg.hashsalt": "soar", "svg.fonttype": "none"}):

@@ -17,17 +17,16 @@ Nothing that comes back is believed: it is bounded in size and time, and is what
 from __future__ import annotations
 
 import functools
-import http.client
 import json
 import os
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
+import httpx2
 import numpy as np
 
 from soar.errors import ConfigError, RobotFault
+from soar.remote.transport import ReplyLimits, open_client
 from soar.remote.wire import TOKEN, Encoding, Limits, WireError, is_loopback, is_url, plain, unpack
 from soar.robots.base import Health
 from soar.robots.safety import SafetyError
@@ -43,6 +42,7 @@ ABILITIES = ("reset_for", "set_table", "truth", "imagine", "answer")
 """What a robot's place may be able to do besides, see `soar.robots.workcell`."""
 KINDS = ("motor", "camera", "connection", "unrecoverable", "driver")
 LIMITS = Limits(side=4096)
+_REPLY = ReplyLimits(bytes=LIMITS.bytes, values=200_000)
 _CONNECT_S, _LONGEST_S, _MARGIN_S = 10.0, 600.0, 5.0
 _LONGEST_TEXT = 1000
 
@@ -77,7 +77,7 @@ class RemoteRobot:
     def __init__(self, url: str, token: str, encoding: Encoding, image_size: tuple[int, int] | None) -> None:
         self._url, self._token = url.rstrip("/"), token
         self._wishes = {"encoding": encoding, "image_size": image_size}
-        self._connection: http.client.HTTPConnection | None = None
+        self._client: httpx2.Client | None = None
         self._seq = 0
         self._abilities: dict[str, Callable[[Any], Any]] = {}
         self._timeouts: dict[str, float] = {}
@@ -108,7 +108,7 @@ class RemoteRobot:
 
     def recover(self) -> None:
         """Reboot what failed and go home; begins another session when the connection was lost."""
-        if self._connection is None:
+        if self._client is None:
             try:
                 self._begin()
             except ConfigError as error:
@@ -117,7 +117,7 @@ class RemoteRobot:
 
     def close(self) -> None:
         """Let the other side leave the arm safe. When the connection is lost, it does so of itself."""
-        if self._connection is not None:
+        if self._client is not None:
             try:
                 self._call("close")
             finally:
@@ -133,12 +133,9 @@ class RemoteRobot:
     def _begin(self) -> None:
         """Ask who is there, and begin a session."""
         self._seq = 0
-        parts = urlsplit(self._url)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        try:
-            self._connection = kind(parts.hostname or "", parts.port, timeout=_CONNECT_S)
-        except (ValueError, http.client.InvalidURL) as error:
-            raise ConfigError(f"{self._url} is no address: {error}") from error
+        # One connection, which is the session; through a proxy it would be one between others.
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self._token}"} if self._token else {})
+        self._client = open_client(self._url, _CONNECT_S, _REPLY, headers=headers, connections=1, direct=True)
         try:
             about = self._answer("GET", PATH, None, _CONNECT_S)
             self._check(about)
@@ -182,7 +179,7 @@ class RemoteRobot:
             RobotFault: Of the robot; or `connection`, when there is no answer, or none that can be understood.
             SafetyError: The shell on the robot's side refused.
         """
-        if self._connection is None:
+        if self._client is None:
             raise RobotFault("connection", f"{name}: the connection to {self._url} was lost")
         self._seq += 1
         # The other side may first wait for a call that it has given up.
@@ -212,33 +209,17 @@ class RemoteRobot:
             _LostError: Nothing, or too much, or too late. The connection is given up.
             ConfigError: It refuses, or is no server of ours.
         """
-        assert self._connection is not None
-        connection, deadline_s = self._connection, time.monotonic() + limit_s
+        assert self._client is not None
         content = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         try:
-            if connection.sock is None:
-                connection.connect()
-            connection.sock.settimeout(limit_s)
-            connection.request(method, path, content, headers)
-            response = connection.getresponse()
-            data = bytearray()
-            while chunk := response.read(2**18):
-                data += chunk
-                if len(data) > LIMITS.bytes:
-                    raise ValueError(f"an answer of more than {LIMITS.megabytes} MB")
-                if time.monotonic() > deadline_s:
-                    raise TimeoutError
-            if response.length:
-                raise ValueError("the answer was cut off")
-            status = response.status
-        except TimeoutError as error:
+            response = self._client.request(method, path, content=content, timeout=limit_s)
+        except httpx2.TimeoutException as error:
             self._end()
             raise _LostError(f"no answer in {limit_s:g} s") from error
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (httpx2.HTTPError, httpx2.StreamError, ValueError) as error:
             self._end()
             raise _LostError(" ".join(str(error).split())[:200] or type(error).__name__) from error
-        return self._read(status, bytes(data))
+        return self._read(response.status_code, response.content)
 
     def _read(self, status: int, data: bytes) -> dict[str, Any]:
         try:
@@ -269,9 +250,9 @@ class RemoteRobot:
             raise RobotFault("connection", f"{name}: {self._url} sent something else ({str(error)[:200]})") from error
 
     def _end(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
 
 class _LostError(Exception):

@@ -11,6 +11,9 @@ of the second kind lets its commanded pose run ahead by `lag_m` at most; where t
 knows the commanded pose exactly, and bounds every pose that is possible. A driver of the first kind has a `lag_m` of 0.
 A gripper that is found outside (somebody pushed it) is drawn back in by steps of at most `translation_m`.
 
+A reading that does not follow what is commanded is not believed: the shell also bounds where the gripper would be, had it done
+all that it was told since the last reading that is believable (`soar.robots.readings`).
+
 What is refused. An action of the wrong shape or with NaN or infinity never reaches the driver: `SafetyError`. Nothing is sent
 instead, since under delta control silence means hold the position; the caller drops the episode. Holding quietly would
 fill the dataset with the stillness of a broken policy.
@@ -34,6 +37,7 @@ from numpy.typing import NDArray
 from soar.errors import ConfigError, RobotFault, SoarError
 from soar.robots.base import Health, Robot
 from soar.robots.driver import as_fault
+from soar.robots.readings import PositionReadings
 from soar.robots.stopping import StopSwitch
 from soar.robots.watchdog import CameraWatchdog
 from soar.types import ACTION_DIM, STATE_DIM, Action, Observation, WorkspaceBox
@@ -98,6 +102,7 @@ class SafeRobot:
         self._low, self._high = np.array(workspace.low), np.array(workspace.high)
         self._limits = limits or SafetyLimits()
         self._watchdog = CameraWatchdog()
+        self._readings = PositionReadings(self._low, self._high, longest_m=self._limits.translation_m, lag_m=self._limits.lag_m)
         self._measured: NDArray[np.float64] | None = None
         self._commanded: _Interval | None = None
         self._last_action: Action = np.zeros(ACTION_DIM, np.float32)
@@ -113,7 +118,8 @@ class SafeRobot:
         """Return what the robot perceives now.
 
         Raises:
-            RobotFault: The camera is frozen, the connection is lost, or the driver reports a fault.
+            RobotFault: The camera is frozen, the measured position cannot be true (`soar.robots.readings`), the connection is
+                lost, or the driver reports a fault.
             SafetyError: The driver's observation is not what `soar.types.Observation` says.
         """
         with as_fault("observe"):
@@ -122,7 +128,9 @@ class SafeRobot:
         self._image_size = observation.image_HWC.shape[:2]
         self._watchdog.check(observation)
         observation = Observation(image_HWC=observation.image_HWC, state=np.asarray(observation.state, np.float32))
-        self._measured = observation.state[:3].astype(np.float64)
+        measured = observation.state[:3].astype(np.float64)
+        self._readings.check(measured, None if self._commanded is None else (self._commanded.low, self._commanded.high))
+        self._measured = measured
         if self._commanded is None:
             self._commanded = _Interval(self._measured, self._measured)
         return observation
@@ -150,7 +158,9 @@ class SafeRobot:
         if executed is not None:
             safe = _check_executed(executed)
         self._last_action = safe
-        self._commanded = self._commanded.after(safe[:3].astype(np.float64), self._measured, self._limits.lag_m)
+        step = safe[:3].astype(np.float64)
+        self._commanded = self._commanded.after(step, self._measured, self._limits.lag_m)
+        self._readings.told(step)
         self._measured = None
         health = self.health()
         if not health.ok:
@@ -195,13 +205,15 @@ class SafeRobot:
     def forget(self) -> None:
         """Take nothing for granted that was measured or commanded before: somebody else moved the arm."""
         self._measured = self._commanded = None
+        self._readings.forget()
 
     def _motion(self, name: str) -> AbstractContextManager[None]:
         return nullcontext() if self._stop is None else self._stop.motion(name)
 
     def _bound(self, values: NDArray[np.float64], measured: NDArray[np.float64], commanded: _Interval) -> Action:
         """Return the nearest action that neither oversteps the limits nor leaves the box."""
-        lowest, highest = np.minimum(measured, commanded.low), np.maximum(measured, commanded.high)
+        lowest = np.minimum(np.minimum(measured, commanded.low), self._readings.low)
+        highest = np.maximum(np.maximum(measured, commanded.high), self._readings.high)
         step = _shorten(values[:3], self._limits.translation_m)
         # The bounds of an axis cross only when the possible poses lie further apart than the box is wide: then hold.
         low, high = self._low - lowest, self._high - highest

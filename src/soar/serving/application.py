@@ -9,18 +9,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, HTTPException, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ValidationError
 
+from soar.errors import ConfigError
 from soar.remote.client import PROTOCOL
 from soar.remote.wire import Limits, WireError
 from soar.serving.auth import HEALTH
 from soar.serving.batching import BatchConfig, Batcher, ModelFailedError, OverloadedError
+from soar.serving.memory import NoRoomError
 
 log = logging.getLogger(__name__)
+M = TypeVar("M", bound=BaseModel)
+MOST_ITEMS = 1024
+"""Of any request: no more are looked at to say how many there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +35,16 @@ class ServiceConfig:
     Attributes:
         batch: How batches form.
         limits: What a peer may send.
+        total_megabytes: Memory that requests in flight may take, all together.
     """
 
     batch: BatchConfig = field(default_factory=BatchConfig)
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = field(default_factory=lambda: Limits(megabytes=16))
+    total_megabytes: int = 192
+
+    def __post_init__(self) -> None:
+        if self.total_megabytes < 1:
+            raise ConfigError(f"total_megabytes must be at least 1, got {self.total_megabytes}")
 
 
 def new_application(kind: str, model: str, batcher: Batcher[Any, Any], about: Mapping[str, Any]) -> FastAPI:
@@ -50,11 +61,6 @@ def new_application(kind: str, model: str, batcher: Batcher[Any, Any], about: Ma
         counts = {"batches": batcher.batches, "items": batcher.items, "waiting": batcher.waiting}
         return {"kind": kind, "model": model, "protocol": PROTOCOL, **counts, **about}
 
-    @app.exception_handler(RequestValidationError)
-    async def malformed(_request: Request, error: RequestValidationError) -> JSONResponse:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))[:80]}: {e['msg'][:200]}" for e in error.errors()[:3])
-        return problem(422, wrong)
-
     @app.exception_handler(WireError)
     async def no_image(_request: Request, error: WireError) -> JSONResponse:
         return problem(422, str(error))
@@ -67,6 +73,10 @@ def new_application(kind: str, model: str, batcher: Batcher[Any, Any], about: Ma
     async def busy(_request: Request, error: OverloadedError) -> JSONResponse:
         return problem(503, str(error), {"Retry-After": "1"})
 
+    @app.exception_handler(NoRoomError)
+    async def no_room(_request: Request, error: NoRoomError) -> JSONResponse:
+        return problem(503, str(error), {"Retry-After": "1"}) if error.ever else problem(413, str(error))
+
     @app.exception_handler(ModelFailedError)
     async def failed(_request: Request, error: ModelFailedError) -> JSONResponse:
         return problem(500, str(error))
@@ -78,6 +88,19 @@ def problem(status: int, message: str, headers: Mapping[str, str] | None = None)
     """Return an error in the form that clients of OpenAI-compatible servers know."""
     content = {"error": {"message": message, "type": "error", "code": status}}
     return JSONResponse(content, status, dict(headers or {}))
+
+
+def parsed(body: bytes, kind: type[M]) -> M:
+    """Return what a request says.
+
+    Raises:
+        WireError: It says something else; the message names up to three places.
+    """
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False, include_context=False)[:3]
+        raise WireError("; ".join(f"{'.'.join(map(str, e['loc']))[:80] or 'body'}: {e['msg'][:200]}" for e in wrong)) from error
 
 
 def check_count(count: int, limits: Limits) -> None:

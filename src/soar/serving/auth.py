@@ -1,13 +1,17 @@
-"""What every request must pass before anything reads it: the token, and the limit on its size.
+"""What every request must pass before anything reads it: the token, and limits on size, memory and time.
 
-no token, or a wrong one           401        (/health alone needs none, and tells nothing but that it lives)
+no token, or a wrong one           401        (/health alone needs none: it tells nothing but that it lives, and reads nothing)
 longer than is allowed             413, as soon as that is known
+more memory than there is free     503 (`soar.serving.memory`); more than there is at all: 413
+too many requests in flight        503
 does not arrive within `slow_s`    408
+whoever asked is gone              what was begun for it is given up
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import json
 import os
@@ -17,7 +21,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from soar.errors import ConfigError
-from soar.remote.wire import TOKEN
+from soar.remote.wire import TOKEN, values_in
+from soar.serving.memory import Booking, Memory, NoRoomError
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -26,6 +31,9 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 HEALTH = "/health"
 _SHORTEST_TOKEN = 16
+_COPIES = 4
+"""Of a request's bytes that exist at a time: as they came, as text, as the bytes of pictures."""
+_AGAIN = [(b"retry-after", b"1")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +43,17 @@ class AuthConfig:
     Attributes:
         token: That a request must carry as `Authorization: Bearer …`; None: anybody may ask.
         bytes: Longest request.
+        total: Memory of all requests in flight [bytes].
+        values: Of a request's JSON, about: commas and opening brackets.
+        requests: That are answered at a time.
         slow_s: Longest time that a request may take to arrive.
     """
 
     token: str | None
     bytes: int
+    total: int = 2**30
+    values: int = 100_000
+    requests: int = 128
     slow_s: float = 60.0
 
     def __post_init__(self) -> None:
@@ -58,39 +72,78 @@ def choose_token() -> tuple[str, bool]:
 class RequestRefusedError(Exception):
     """A request that nothing reads; answered with this status of HTTP."""
 
-    def __init__(self, status: int, message: str) -> None:
-        self.status, self.message = status, message
+    def __init__(self, status: int, message: str, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+        self.status, self.message, self.headers = status, message, headers or []
 
 
 class Auth:
     """An ASGI application in front of another one."""
 
     def __init__(self, app: App, config: AuthConfig) -> None:
-        self._app, self._config = app, config
+        self._app, self._config, self._requests = app, config, 0
+        self.memory = Memory(config.total)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
-            return
-        try:
-            if scope["path"] != HEALTH:
+        elif scope["path"] == HEALTH:
+            await self._app(scope, _nothing, _closing(send))
+        else:
+            try:
                 self._check_token(scope)
-            body = await self._body(scope, receive)
-        except RequestRefusedError as refused:
-            await _refuse(send, refused)
-            return
-        sent = False
+                if self._requests >= self._config.requests:
+                    raise RequestRefusedError(503, f"{self._requests} requests are in flight; try again", _AGAIN)
+            except RequestRefusedError as refused:
+                await _refuse(send, refused)
+                return
+            self._requests += 1
+            try:
+                await self._answer(scope, receive, send)
+            finally:
+                self._requests -= 1
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self.memory.booking() as booking:
+            try:
+                body = await self._body(scope, receive, booking)
+            except NoRoomError as error:
+                await _refuse(send, RequestRefusedError(503 if error.ever else 413, str(error), _AGAIN if error.ever else []))
+                return
+            except RequestRefusedError as refused:
+                await _refuse(send, refused)
+                return
+            await self._work(scope, body, receive, send)
+
+    async def _work(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        """Let the application answer; give it up when nobody waits for that any more."""
+        sent = finished = False
 
         async def replay() -> Message:
             nonlocal sent
             if sent:
-                return await receive()
+                return await asyncio.shield(gone)
             sent = True
             return {"type": "http.request", "body": body, "more_body": False}
 
-        await self._app(scope, replay, send)
+        async def watched(message: Message) -> None:
+            nonlocal finished
+            finished = message["type"] == "http.response.body" and not message.get("more_body", False)
+            await send(message)
+
+        gone = asyncio.ensure_future(receive())
+        work = asyncio.ensure_future(self._app(scope, replay, watched))
+        try:
+            await asyncio.wait({gone, work}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done() or finished:
+                await work
+        finally:
+            gone.cancel()
+            if not work.done():
+                work.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await work
 
     def _check_token(self, scope: Scope) -> None:
         if self._config.token is None:
@@ -99,30 +152,63 @@ class Auth:
         if not hmac.compare_digest(given, b"Bearer " + self._config.token.encode()):
             raise RequestRefusedError(401, "a token is needed: Authorization: Bearer TOKEN")
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        too_long = RequestRefusedError(413, f"a request may have {self._config.bytes} bytes")
+    def _values(self, _scope: Scope) -> int:
+        """Return how many values a request may have."""
+        return self._config.values
+
+    async def _body(self, scope: Scope, receive: Receive, booking: Booking) -> bytes:
+        config = self._config
+        too_long = RequestRefusedError(413, f"a request may have {config.bytes} bytes")
+        booked = 0
         for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and (len(value) > 18 or int(value) > self._config.bytes):
-                raise too_long
-        body = bytearray()
+            if name == b"content-length" and value.isdigit():
+                if len(value) > 18 or int(value) > config.bytes:
+                    raise too_long
+                booked = int(value)
+        booking.add(booked * _COPIES)
+        body, values, plain, more = bytearray(), 0, True, True
         try:
-            async with asyncio.timeout(self._config.slow_s):
-                while True:
+            async with asyncio.timeout(config.slow_s):
+                while more:
                     message = await receive()
                     if message["type"] != "http.request":
                         raise RequestRefusedError(400, "the request was not complete")
-                    body += message.get("body", b"")
-                    if len(body) > self._config.bytes:
+                    part, more = message.get("body", b""), message.get("more_body", False)
+                    if len(body) + len(part) > config.bytes:
                         raise too_long
-                    if not message.get("more_body", False):
-                        return bytes(body)
+                    if (missing := len(body) + len(part) - booked) > 0:  # it does not say how long it is
+                        booking.add(missing * _COPIES)
+                        booked += missing
+                    body += part
+                    values, plain = values + values_in(part), plain and part.isascii()
+                    if values > self._values(scope):
+                        raise RequestRefusedError(413, f"a request may have {self._values(scope)} values")
         except TimeoutError as error:
-            raise RequestRefusedError(408, f"the request was not complete after {self._config.slow_s:g} s") from error
+            raise RequestRefusedError(408, f"the request was not complete after {config.slow_s:g} s") from error
+        if not plain:
+            booking.add(len(body) * _COPIES)  # one such character makes each of a text four bytes long
+        return bytes(body)
+
+
+async def _nothing() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def _closing(send: Send) -> Send:
+    """Close the connection after the answer: there may be a body, which nobody reads."""
+
+    async def closing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+        await send(message)
+
+    return closing
 
 
 async def _refuse(send: Send, refused: RequestRefusedError) -> None:
     content = json.dumps({"error": {"message": refused.message, "type": "refused"}}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-    headers += [(b"connection", b"close")] if refused.status != 401 else [(b"www-authenticate", b"Bearer")]
-    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode()), *refused.headers]
+    headers += [(b"www-authenticate", b"Bearer")] if refused.status == 401 else []
+    closing = _closing(send)
+    await closing({"type": "http.response.start", "status": refused.status, "headers": headers})
+    await closing({"type": "http.response.body", "body": content})

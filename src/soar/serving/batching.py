@@ -4,6 +4,7 @@
     request ─► [a b c]      at most `max_batch` are taken together ─► one call of the model ─► each request gets its part
     request ─► [d]          … and wait here meanwhile; more than `most_waiting` are refused
 
+Who is gone is not worked for; one whose items are in the batch that is being made waits for its end, because they are memory.
 One batch that fails is tried again one by one, so that what one peer sends cannot spoil what others get.
 """
 
@@ -69,6 +70,8 @@ class Batcher(Generic[In, Out]):
         self._waiting: deque[tuple[In, asyncio.Future[Out]]] = deque()
         self._more, self._full = asyncio.Event(), asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
+        self._current: set[asyncio.Future[Out]] = set()
+        self._over = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self.batches = self.items = 0
 
@@ -94,7 +97,12 @@ class Batcher(Generic[In, Out]):
         self._more.set()
         if len(self._waiting) >= self._config.max_batch:
             self._full.set()
-        results = await asyncio.gather(*futures, return_exceptions=True)
+        try:
+            results = await asyncio.gather(*futures, return_exceptions=True)
+        except asyncio.CancelledError:
+            while not self._current.isdisjoint(futures):
+                await self._over.wait()
+            raise
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -116,7 +124,11 @@ class Batcher(Generic[In, Out]):
                 if not future.cancelled():  # else whoever asked is gone
                     batch.append((item, future))
             if batch:
+                self._current = {future for _, future in batch}
+                self._over.clear()
                 await self._do(batch)
+                self._current = set()
+                self._over.set()
 
     async def _do(self, batch: list[tuple[In, asyncio.Future[Out]]]) -> None:
         loop = asyncio.get_running_loop()

@@ -8,24 +8,24 @@ and no takes everything for one.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from soar.remote.wire import WireError, decode_url
-from soar.serving.application import ServiceConfig, new_application
+from soar.remote.wire import Picture, WireError, open_url
+from soar.serving.application import ServiceConfig, new_application, parsed
 from soar.serving.batching import Batcher
+from soar.serving.memory import aside, book
 from soar.types import Image
 from soar.vlm.answer_parsing import decide, yes_or_no
 from soar.vlm.base import Answer, LanguageModel, VisionLanguageModel
@@ -76,23 +76,29 @@ def chat_application(vlm: VisionLanguageModel, config: ServiceConfig) -> FastAPI
         return {"object": "list", "data": [{"id": vlm.id, "object": "model", "created": 0, "owned_by": "soar"}]}
 
     @app.post("/v1/chat/completions", response_model=None)
-    async def chat(request: ChatRequest) -> dict[str, Any] | StreamingResponse:
-        question = await asyncio.to_thread(read_question, request, config)
-        (answer,) = await batcher([question])
-        whole = completion(vlm.id, answer, logprobs=bool(request.logprobs) and question.yes_no)
-        if not request.stream:
+    async def chat(request: Request) -> dict[str, Any] | StreamingResponse:
+        body = await request.body()
+        wishes, asked, picture = await aside(lambda: read_question(body, config))
+        image = None
+        if picture is not None:
+            book(picture.bytes)
+            image = await aside(picture)
+        (answer,) = await batcher([replace(asked, image=image)])
+        whole = completion(vlm.id, answer, logprobs=bool(wishes.logprobs) and asked.yes_no)
+        if not wishes.stream:
             return whole
         return StreamingResponse(_chunks(whole), media_type="text/event-stream")
 
     return app
 
 
-def read_question(request: ChatRequest, config: ServiceConfig) -> Question:
-    """Return what a chat asks.
+def read_question(body: bytes, config: ServiceConfig) -> tuple[ChatRequest, Question, Picture | None]:
+    """Return a chat, what it asks, and the picture that it asks about, which is not decoded yet.
 
     Raises:
         WireError: There is no text, more than one image, or something that cannot be read.
     """
+    request = parsed(body, ChatRequest)
     asked = [message for message in request.messages if message.get("role") == "user"]
     if not asked:
         raise WireError("a chat needs a message of the role user")
@@ -107,12 +113,12 @@ def read_question(request: ChatRequest, config: ServiceConfig) -> Question:
         raise WireError(f"a question has between 1 and {_LONGEST} characters")
     if len(urls) > 1:
         raise WireError(f"a question is about one image, got {len(urls)}")
-    image = None
+    picture = None
     if urls:
         url = urls[0].get("url") if isinstance(urls[0], dict) else urls[0]
-        image = decode_url(url, config.limits)
+        picture = open_url(url, config.limits)
     bare = text.removesuffix(SUFFIX.strip()).strip()
-    return Question(text=bare or text, image=image, yes_no=bool(request.logprobs) or bare != text)
+    return request, Question(text=bare or text, image=None, yes_no=bool(request.logprobs) or bare != text), picture
 
 
 def answer_all(vlm: VisionLanguageModel, questions: Sequence[Question]) -> list[Answer]:

@@ -5,20 +5,20 @@ The server remembers nothing: a request says how often its robot was looked at, 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from soar.policies.chunked import PlanningPolicy
 from soar.policies.remote import KIND
-from soar.remote.wire import WireError, unpack
-from soar.serving.application import ServiceConfig, check_count, new_application
+from soar.remote.wire import Picture, WireError, open_packed
+from soar.serving.application import MOST_ITEMS, ServiceConfig, check_count, new_application, parsed
 from soar.serving.batching import Batcher
+from soar.serving.memory import aside, book
 from soar.types import STATE_DIM, Goal, Observation
 
 _LONGEST = 500
@@ -38,7 +38,7 @@ class ActionItem(BaseModel):
 class ActionRequest(BaseModel):
     """What some robots see and want."""
 
-    items: list[ActionItem]
+    items: Annotated[list[ActionItem], Field(max_length=MOST_ITEMS)]
 
 
 def policy_application(policy: PlanningPolicy, config: ServiceConfig) -> FastAPI:
@@ -56,17 +56,30 @@ def policy_application(policy: PlanningPolicy, config: ServiceConfig) -> FastAPI
     }
     app = new_application(KIND, policy.id, batcher, about)
 
-    def question(item: ActionItem) -> Question:
-        if isinstance(item.goal, str) is not (policy.conditioning == "language"):
+    def opened(body: bytes) -> list[tuple[Picture, Picture | str, ActionItem]]:
+        items = parsed(body, ActionRequest).items
+        check_count(len(items), config.limits)
+        if any(isinstance(item.goal, str) is not (policy.conditioning == "language") for item in items):
             raise WireError(f"{policy.id} follows {'instructions' if policy.conditioning == 'language' else 'goal images'}")
-        image = unpack(item.image, config.limits)
-        goal = item.goal if isinstance(item.goal, str) else unpack(item.goal, config.limits)
-        return Observation(image_HWC=image, state=np.array(item.state, np.float32)), goal, item.look
+        return [
+            (
+                open_packed(item.image, config.limits),
+                item.goal if isinstance(item.goal, str) else open_packed(item.goal, config.limits),
+                item,
+            )
+            for item in items
+        ]
+
+    def question(picture: Picture, goal: Picture | str, item: ActionItem) -> Question:
+        seen = Observation(image_HWC=picture(), state=np.array(item.state, np.float32))
+        return seen, goal if isinstance(goal, str) else goal(), item.look
 
     @app.post("/v1/actions")
-    async def actions(request: ActionRequest) -> dict[str, Any]:
-        check_count(len(request.items), config.limits)
-        chunks = await batcher(await asyncio.to_thread(lambda: [question(item) for item in request.items]))
+    async def actions(request: Request) -> dict[str, Any]:
+        body = await request.body()
+        items = await aside(lambda: opened(body))
+        book(sum(picture.bytes for item in items for picture in item[:2] if isinstance(picture, Picture)))
+        chunks = await batcher(await aside(lambda: [question(*item) for item in items]))
         return {"model": policy.id, "chunks": [chunk_HD[: policy.execute].tolist() for chunk_HD in chunks]}
 
     return app

@@ -2,8 +2,9 @@
 
 Each replica is the application of `soar.serving.server` with a token, limits and batches of its own; Ray starts them, restarts
 those that die, and spreads requests. Two things to know: Ray's processes talk to each other in pickles, over ports that it
-opens on every interface. A token of Ray's own, made anew each time, keeps strangers out of those; use this on a network that
-you trust.
+opens on every interface, whatever address it is told. A token of Ray's own, made anew each time, keeps strangers out of those,
+and ours is required; both travel in the clear. So a firewall belongs around this (docs/how-to/expose-a-server.md), and the
+command says so. Ray's proxy reads requests before our limits see them: to strangers it is shown behind a proxy that has limits.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ from soar.errors import ConfigError
 from soar.serving.auth import App
 from soar.serving.server import ServerConfig, build, listen
 
+log = logging.getLogger(__name__)
+_WARNING = (
+    "Ray listens on all interfaces of this machine, on ports that it chooses, even where --host is the loopback address. Its "
+    "processes ask each other for a token, but let no firewall pass anything except --port (docs/how-to/expose-a-server.md)."
+)
 _NAME = "soar"
+_PROXY_S, _TRIES = 60, 10
 _OBJECT_STORE_BYTES = 80 * 2**20
 """Smallest that Ray allows: no image stays in it."""
 _REQUESTS = 256
@@ -33,7 +40,7 @@ def serve_replicas(config: ServerConfig, replicas: int, gpus: float, on_ready: C
     """Serve until Ctrl-C or SIGTERM, which is raised again when all is stopped.
 
     Args:
-        config: What, and where; the port must be a number other than 0.
+        config: What, and where, with a token; the port must be a number other than 0.
         replicas: Copies of the model.
         gpus: Accelerators of each; 0 for none, 0.5 for two on one.
         on_ready: Called with the address and the model's name once requests are answered.
@@ -46,10 +53,14 @@ def serve_replicas(config: ServerConfig, replicas: int, gpus: float, on_ready: C
         raise ConfigError(f"--replicas must be at least 1 and --gpus at least 0, got {replicas} and {gpus:g}")
     if importlib.util.find_spec("ray") is None:
         raise ConfigError("--replicas needs Ray. Install it: pip install 'soar-robot[replicas]', or leave --replicas out.")
+    if config.token is None:
+        raise ConfigError("--replicas needs the token, because Ray listens on all interfaces: leave --no-require-token out")
     if config.port == 0:
         raise ConfigError("--replicas needs a --port other than 0")
     listen(config.host, config.port).close()  # Ray would say less clearly that it is taken
     _, name = build(config)  # what is wrong with the model shows here first
+    log.warning(_WARNING)
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", str(_PROXY_S))
     os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 
     # Ray's own processes are forked, and begin as something else at once.
@@ -75,10 +86,11 @@ def serve_replicas(config: ServerConfig, replicas: int, gpus: float, on_ready: C
         )
         try:
             check_accelerators(replicas, gpus, int(ray.cluster_resources().get("GPU", 0)))
-            serve.start(http_options=HTTPOptions(host=config.host, port=config.port))
+            _patiently(lambda: serve.start(http_options=HTTPOptions(host=config.host, port=config.port)))
             options = {"num_cpus": 0, "num_gpus": gpus}
             deploy = serve.deployment(num_replicas=replicas, max_ongoing_requests=_REQUESTS, ray_actor_options=options)
-            serve.run(deploy(serve.ingress(application)()).bind(), name=_NAME, route_prefix="/")
+            bound = deploy(serve.ingress(application)()).bind()
+            _patiently(lambda: serve.run(bound, name=_NAME, route_prefix="/"))
             for number in before:
                 signal.signal(number, lambda number, _frame: stopped.append(number))
             on_ready(f"http://{config.host}:{config.port}", name)
@@ -90,6 +102,23 @@ def serve_replicas(config: ServerConfig, replicas: int, gpus: float, on_ready: C
             for number, handler in before.items():
                 signal.signal(number, handler)
     signal.raise_signal(stopped[0])
+
+
+def _patiently(call: Callable[[], object]) -> None:
+    """Call again when Ray gave its proxy up after a minute, which a busy machine may need; what was begun goes on meanwhile.
+
+    Raises:
+        ConfigError: It did not begin in `_TRIES` minutes.
+    """
+    for _ in range(_TRIES):
+        try:
+            call()
+            return
+        except TimeoutError as error:
+            problem = error
+    raise ConfigError(
+        f"Ray's HTTP proxy did not begin in {_TRIES} minutes ({problem}): is this machine busy, or out of memory?"
+    )
 
 
 def check_accelerators(replicas: int, gpus: float, there: int) -> None:

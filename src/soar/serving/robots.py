@@ -5,6 +5,9 @@
 The connection that says `open` is the session. A call that comes while another one is in flight ends it; so do `close`, the
 loss of the connection (noticed within `_GONE_S`, also when the other machine lost its power), and `silence_s` without a call.
 Then the driver's `close` leaves the arm safe, as it does when this process ends.
+
+A request is complete within `_SLOW_S` of its first byte, or dropped. Of more than `_STRANGERS` connections without a session
+the oldest is closed, so that nobody is kept out by those who hold many.
 """
 
 from __future__ import annotations
@@ -12,11 +15,13 @@ from __future__ import annotations
 import contextlib
 import hmac
 import http.server
+import io
 import json
 import logging
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -25,9 +30,9 @@ from soar.robots.remote import PATH
 from soar.serving.robot_host import REQUEST_BYTES, RefusedError, RobotHost, RobotServerConfig
 
 log = logging.getLogger(__name__)
-_CONNECTIONS = 16
+_STRANGERS, _CONNECTIONS = 16, 64
 _SLOW_S = 10.0
-"""Longest time between two bytes of a request."""
+"""Longest time that a request takes to come, or an answer to be taken."""
 _GONE_S = 10
 
 
@@ -57,20 +62,31 @@ class RobotServer(http.server.ThreadingHTTPServer):
     """Listens; a thread a connection, and not too many of them."""
 
     daemon_threads = True
+    request_queue_size = _CONNECTIONS
     host: RobotHost | None = None
 
     def __init__(self, config: RobotServerConfig) -> None:
         self._places = threading.BoundedSemaphore(_CONNECTIONS)
+        self._strangers: dict[socket.socket, None] = {}  # in the order in which they came
+        self._lock = threading.Lock()
         self.token = f"Bearer {config.token}".encode()
         self.address_family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
         super().__init__((config.host, config.port), _Handler)
         self.url = f"http://{f'[{config.host}]' if ':' in config.host else config.host}:{self.server_address[1]}"
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer a connection in a thread of its own, if there is a place."""
+        """Answer a connection in a thread of its own; one that came long ago, and has no session, makes room."""
+        with self._lock:
+            self._strangers[request] = None
+            oldest = next(iter(self._strangers)) if len(self._strangers) > _STRANGERS else None
+            if oldest is not None:
+                del self._strangers[oldest]
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)  # its thread finds out
         if self._places.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
+            self.is_known(request)
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -78,12 +94,45 @@ class RobotServer(http.server.ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self.is_known(request)
             self._places.release()
+
+    def is_known(self, request: Any) -> None:
+        """Do not close this connection for others: it has a session, or is gone."""
+        with self._lock:
+            self._strangers.pop(request, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log what is no client that is gone."""
         if not isinstance(sys.exception(), OSError):
             log.exception("a request failed; its session ends")
+
+
+class _Reader(io.RawIOBase):
+    """The bytes of a connection, until a time.
+
+    Attributes:
+        end_s: Of `time.monotonic`; None: only what is there already.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.end_s: float | None = None
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Return how many bytes came; None when none are there and none are waited for."""
+        left_s = 0.0 if self.end_s is None else self.end_s - time.monotonic()
+        if self.end_s is not None and left_s <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left_s)
+        try:
+            return self._connection.recv_into(buffer)
+        except BlockingIOError:
+            return None
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -92,11 +141,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "soar", ""
     disable_nagle_algorithm = True
-    timeout = _SLOW_S
 
     def setup(self) -> None:
         """Notice a peer whose machine or network is gone."""
         super().setup()
+        self._reader, self._silence_s = _Reader(self.connection), _SLOW_S
+        self.rfile.close()
+        self.rfile = io.BufferedReader(self._reader)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in (("TCP_KEEPIDLE", _GONE_S // 2), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 2)):
             if hasattr(socket, option):
@@ -109,6 +160,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 super().finish()
         finally:
             self._host.leave(self)
+
+    def handle_one_request(self) -> None:
+        """Wait for a request to begin; it must then come quickly."""
+        try:
+            self._reader.end_s = time.monotonic() + self._silence_s
+            self.rfile.peek(1)  # type: ignore[attr-defined]
+            self._reader.end_s = time.monotonic() + _SLOW_S
+        except TimeoutError:
+            self.close_connection = True
+            return
+        super().handle_one_request()
 
     def do_GET(self) -> None:
         """Say what there is."""
@@ -136,7 +198,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if name == "open":
             self._host.begin(self, body)
             answer: dict[str, Any] = {"result": None}
-            self.connection.settimeout(self._host.config.silence_s)
+            self._silence_s = self._host.config.silence_s
+            cast(RobotServer, self.server).is_known(self.request)
         else:
             answer = self._host.call(self, name, body)
         if self._more():
@@ -152,6 +215,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             status, answer = refused.status, {"error": {"message": str(refused), "type": "refused"}}
             self.close_connection = True  # what is left of the request is not read
         data = json.dumps(answer).encode()
+        self.connection.settimeout(_SLOW_S)
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -181,14 +245,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _more(self) -> bool:
         """Whether something came while a call was in flight."""
-        before = self.connection.gettimeout()
-        self.connection.settimeout(0)
+        self._reader.end_s = None
         try:
             return bool(self.rfile.peek(1))  # type: ignore[attr-defined]
         except OSError:
             return False  # it is gone, which the next read tells
-        finally:
-            self.connection.settimeout(before)
 
     def _unknown(self) -> dict[str, Any]:
         raise RefusedError(404, f"there is {PATH} and what is below it")

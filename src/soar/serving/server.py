@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -16,6 +17,7 @@ from soar.policies.learned import LearnedPolicy
 from soar.serving.application import ServiceConfig
 from soar.serving.auth import App, Auth, AuthConfig
 from soar.serving.chat import chat_application
+from soar.serving.connections import bounded_protocol
 from soar.serving.policies import policy_application
 from soar.serving.subgoals import subgoal_application
 from soar.subgoals.loading import load_subgoal_model
@@ -24,6 +26,12 @@ from soar.vlm.loading import load_vlm
 Kind = Literal["subgoal", "vlm", "policy"]
 LOOPBACK = "127.0.0.1"
 _LAST_S = 5
+_SLOW_S = 60.0
+_SWITCH_S = 5e-4
+"""Threads that decode pictures hold Python's lock for so long while others wait; each connection waits for it many times."""
+_BACKLOG = 128
+"""Connections that are taken at a time: as many as there are files to open."""
+_HEADER_BYTES = 2**14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +63,7 @@ class ServerConfig:
 
     def auth(self) -> AuthConfig:
         """Return who may ask."""
-        return AuthConfig(token=self.token, bytes=self.service.limits.bytes)
+        return AuthConfig(token=self.token, bytes=self.service.limits.bytes, total=self.service.total_megabytes * 2**20)
 
 
 def build(config: ServerConfig) -> tuple[App, str]:
@@ -89,14 +97,32 @@ def serve(config: ServerConfig, on_ready: Callable[[str, str], None]) -> None:
         CheckpointError: The model cannot be loaded.
         ConfigError: Its name or file is invalid, or the port is taken.
     """
+    sys.setswitchinterval(_SWITCH_S)
     app, name = build(config)
     listener = listen(config.host, config.port)
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_LAST_S, server_header=False, ws="none")
-    )
-    listener.listen()  # who asks from now on waits, and is not refused
+    server = uvicorn.Server(protected(app))
+    listener.listen(_BACKLOG)  # who asks from now on waits, and is not refused
     on_ready(f"http://{config.host}:{listener.getsockname()[1]}", name)
     server.run(sockets=[listener])
+
+
+def protected(app: App, slow_s: float = _SLOW_S) -> uvicorn.Config:
+    """Return how an application is served to strangers.
+
+    Args:
+        app: With `soar.serving.auth` in front.
+        slow_s: Longest time for headers to come, and for an answer to be taken.
+    """
+    return uvicorn.Config(
+        app,
+        http=bounded_protocol(slow_s),
+        ws="none",
+        backlog=_BACKLOG,
+        h11_max_incomplete_event_size=_HEADER_BYTES,
+        log_level="error",  # that something is no HTTP is no news
+        server_header=False,
+        timeout_graceful_shutdown=_LAST_S,
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:

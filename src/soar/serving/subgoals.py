@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from pydantic import BaseModel, Field
 
-from soar.remote.wire import Encoding, pack, unpack
-from soar.serving.application import ServiceConfig, check_count, new_application
+from soar.remote.wire import Encoding, Picture, open_packed, pack
+from soar.serving.application import MOST_ITEMS, ServiceConfig, check_count, new_application, parsed
 from soar.serving.batching import Batcher
+from soar.serving.memory import aside, book
 from soar.subgoals.base import SubgoalModel
 from soar.subgoals.remote import KIND
 from soar.types import Image
 
 _LONGEST = 500
+_PICTURES = 4
+"""As many as each picture are in memory at a time: as it was sent, its subgoal, and both encoded or in the making."""
 
 
 class SubgoalItem(BaseModel):
@@ -30,7 +32,7 @@ class SubgoalItem(BaseModel):
 class SubgoalRequest(BaseModel):
     """Some subgoals that are wanted."""
 
-    items: list[SubgoalItem]
+    items: Annotated[list[SubgoalItem], Field(max_length=MOST_ITEMS)]
     encoding: Encoding = "png"
 
 
@@ -43,15 +45,19 @@ def subgoal_application(model: SubgoalModel, config: ServiceConfig) -> FastAPI:
     batcher = Batcher(generate, config.batch)
     app = new_application(KIND, model.id, batcher, {})
 
-    @app.post("/v1/subgoals")
-    async def subgoals(request: SubgoalRequest) -> dict[str, Any]:
+    def opened(body: bytes) -> tuple[list[tuple[Picture, str, int]], Encoding]:
+        request = parsed(body, SubgoalRequest)
         check_count(len(request.items), config.limits)
+        items = [(open_packed(item.image, config.limits), item.instruction, item.seed) for item in request.items]
+        return items, request.encoding
 
-        def decoded() -> list[tuple[Image, str, int]]:
-            return [(unpack(item.image, config.limits), item.instruction, item.seed) for item in request.items]
-
-        goals = await batcher(await asyncio.to_thread(decoded))
-        images = await asyncio.to_thread(lambda: [pack(goal, request.encoding) for goal in goals])
+    @app.post("/v1/subgoals")
+    async def subgoals(request: Request) -> dict[str, Any]:
+        body = await request.body()
+        items, encoding = await aside(lambda: opened(body))
+        book(sum(picture.bytes for picture, _, _ in items) * _PICTURES)
+        goals = await batcher(await aside(lambda: [(picture(), text, seed) for picture, text, seed in items]))
+        images = await aside(lambda: [pack(goal, encoding) for goal in goals])
         return {"model": model.id, "images": images}
 
     return app

@@ -38,7 +38,7 @@ from torch import Tensor, nn
 
 from soar.errors import ConfigError, NumericalError
 from soar.nn.layers import ResidualBlock, TransformerBlock
-from soar.nn.model_files import read_config, read_weights
+from soar.nn.model_files import make_network, read_config, read_weights
 from soar.nn.text_encoder import TextConfig, TextEncoder, empty_texts, mean_word, tokenize, unknown_words
 from soar.seeding import generator
 from soar.types import Image
@@ -281,7 +281,7 @@ class FlowSubgoalModel:
         Raises:
             CheckpointError: The folder holds no such model, or a damaged one.
         """
-        network = FlowNetwork(read_config(folder, KIND, FlowConfig))
+        network = make_network(FlowNetwork, read_config(folder, KIND, FlowConfig), folder)
         digest = read_weights(folder, network)
         return cls(network.to(device), f"flow-{digest}", sampling or SamplingConfig())
 

@@ -77,12 +77,17 @@ class RemoteSubgoals:
         if answer.get("model") != self.id:
             raise ModelAwayError(f"{self.config.url} serves {str(answer.get('model'))[:60]} now, not {self.id}")
         values = answer.get("images")
+        if not isinstance(values, list) or len(values) != len(images):
+            count = len(values) if isinstance(values, list) else "no"
+            raise ModelAwayError(f"{self.config.url} sent {count} subgoals for {len(images)} images")
         try:
-            goals = [unpack(value, Limits()) for value in values] if isinstance(values, list) else []
+            # Pictures are decoded if they are of the right size: a few bytes can be many pixels.
+            goals = [
+                unpack(value, Limits(side=max(image.shape)), image.shape[:2])
+                for value, image in zip(values, images, strict=True)
+            ]
         except WireError as error:
             raise ModelAwayError(f"{self.config.url} sent no subgoals: {error}") from error
-        if [goal.shape for goal in goals] != [image.shape for image in images]:
-            raise ModelAwayError(f"{self.config.url} sent {len(goals)} subgoals of other sizes than the {len(images)} images")
         try:
             check_imagined(goals, images, self.config.url)
         except NumericalError as error:

@@ -7,7 +7,6 @@ UNet that the weights are for before anything is written.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from soar.errors import CheckpointError
 from soar.nn.flax_checkpoints import read_flax
 from soar.subgoals.diffusion import save_pipeline
+from soar.untrusted import parse_json
 
 UNET = {"sample_size": 32, "in_channels": 8, "out_channels": 4, "cross_attention_dim": 768}
 """What SuSIE's UNet is besides the defaults of `UNet2DConditionModel`, which are those of Stable Diffusion 1."""
@@ -114,7 +114,7 @@ def _empty_unet(diffusers: Any, config: Path | None) -> Any:
     if config is None:
         return diffusers.UNet2DConditionModel(**UNET)
     try:
-        values = json.loads(config.read_text(encoding="utf-8"))
+        values = parse_json(config.read_text(encoding="utf-8"))
         return diffusers.UNet2DConditionModel.from_config({k: v for k, v in values.items() if k not in _FLAX_ONLY})
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{config} is not the configuration of a UNet: {error}") from error

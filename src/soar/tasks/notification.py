@@ -5,15 +5,19 @@ The message is sent aside: a robot does not wait for a messenger. One that canno
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
-import urllib.request
+
+import httpx2
+
+from soar.errors import ConfigError
+from soar.remote.transport import ReplyLimits, open_client
 
 log = logging.getLogger(__name__)
 _TIMEOUT_S = 10.0
 _TRIES = 3
+_REPLY = ReplyLimits(bytes=2**16)
 
 
 class MissingObjectWebhook:
@@ -56,14 +60,12 @@ def tell_person(url: str, text: str, wait_s: float = 5.0) -> threading.Thread:
 
 
 def _send(url: str, text: str, wait_s: float) -> None:
-    request = urllib.request.Request(
-        url, json.dumps({"text": text}).encode(), {"Content-Type": "application/json"}, method="POST"
-    )
     for attempt in range(1, _TRIES + 1):
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
+            with open_client(url, _TIMEOUT_S, _REPLY) as client:
+                client.post(url, json={"text": text}).raise_for_status()
                 return
-        except (OSError, ValueError) as error:
+        except (httpx2.HTTPError, httpx2.StreamError, ConfigError, ValueError) as error:
             log.warning("the webhook did not take the message (%s), try %d of %d", error, attempt, _TRIES)
             if attempt < _TRIES:
                 time.sleep(wait_s * 2 ** (attempt - 1))

@@ -4,7 +4,7 @@ The fakes stand in for a robot and for the three models, are deterministic, need
 the real ones. `check_robot(my_robot)` and its siblings tell whether an implementation of your own keeps a protocol.
 """
 
-from soar.testing.contracts import ContractError, check_policy, check_robot, check_subgoal_model, check_vlm
+from soar.testing.contracts import ContractError, check_learner, check_policy, check_robot, check_subgoal_model, check_vlm
 from soar.testing.fakes import FakePolicy, FakeRobot, FakeSubgoals, FakeVLM
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "FakeRobot",
     "FakeSubgoals",
     "FakeVLM",
+    "check_learner",
     "check_policy",
     "check_robot",
     "check_subgoal_model",

@@ -5,14 +5,19 @@ Each raises `ContractError` with the first broken promise, and returns nothing w
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from soar.errors import SoarError
-from soar.policies.base import Policy
+from soar.policies.base import Instructed, Policy
 from soar.robots.base import Health, Robot
 from soar.seeding import generator
 from soar.subgoals.base import SubgoalModel
-from soar.types import ACTION_DIM, STATE_DIM, Image, Observation
+from soar.types import ACTION_DIM, STATE_DIM, Goal, Image, Observation
 from soar.vlm.base import Answer, VisionLanguageModel
 
 
@@ -124,7 +129,11 @@ def check_policy(policy: Policy, size: int = 64) -> None:
     _check_id(policy.id)
     state = np.array([0.27, 0.0, 0.12, 0.0, 0.0, 0.0, 1.0], np.float32)
     observations = [Observation(image_HWC=_noise(size, i), state=state) for i in range(3)]
-    goals = [_noise(size, 10 + i) for i in range(3)]
+    goals: list[Goal] = [_noise(size, 10 + i) for i in range(3)]
+    if policy.conditioning == "language":
+        goals = ["open the drawer", "close the drawer", "open the drawer"]
+    if isinstance(policy, Instructed):
+        policy.instruct("open the drawer")
     policy.reset()
     actions = np.asarray(policy.act(observations, goals))
     _require(actions.shape == (3, ACTION_DIM), f"three observations get actions (3, {ACTION_DIM}), got {actions.shape}")
@@ -133,8 +142,49 @@ def check_policy(policy: Policy, size: int = 64) -> None:
     gripper = actions[:, 6]
     _require(bool(np.all((gripper >= 0) & (gripper <= 1))), f"the gripper's target is in 0..1, got {gripper}")
     policy.reset()
+    if isinstance(policy, Instructed):
+        policy.instruct("open the drawer")
     alone = np.asarray(policy.act(observations[:1], goals[:1]))
     _require(bool(np.allclose(alone[0], actions[0], atol=1e-4)), "after reset(), equal inputs give equal actions in any batch")
+
+
+def check_learner(learner: Any, data: Any, folder: Path, open_policy: Callable[[Path], Policy]) -> None:
+    """Check a learner on a few small episodes: it is asked three times, and must not take long with these.
+
+    Args:
+        learner: A `soar.training.learner.Learner`.
+        data: A `soar.training.learner.LearningData`; its stores are folders.
+        folder: An empty place for candidates.
+        open_policy: Opens the policy that a learner left in a folder.
+
+    Raises:
+        ContractError: A promise is broken.
+    """
+    for member in ("check", "learn"):
+        _require(callable(getattr(learner, member, None)), f"{learner!r} lacks {member}() of soar.training.learner.Learner")
+    stores = [Path(data.pretraining), *([Path(data.autonomous.store)] if data.autonomous is not None else [])]
+    before = [_files(store) for store in stores]
+    told: list[tuple[int, int]] = []
+    first = learner.learn(None, data, folder / "first", seed=0, on_step=lambda done, total, _: told.append((done, total)))
+    _require(str(first) == str(folder / "first"), f"learn() returns the folder that it was given; it returned {first}")
+    _require([_files(store) for store in stores] == before, "learn() leaves the data as they are")
+    _require(all(0 <= done <= total for done, total in told), f"on_step is told (steps done, steps in all), got {told[:3]}")
+    policy = open_policy(folder / "first")
+    check_policy(policy)
+    written = _files(folder / "first")
+    learner.learn(None, data, folder / "first", seed=0)
+    _require(_files(folder / "first") == written, "a folder that holds its candidate is returned as it is")
+    learner.learn(None, data, folder / "again", seed=0)
+    _require(open_policy(folder / "again").id == policy.id, "equal data and seeds give a policy of equal id")
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """Return a digest of each file of a folder by its name."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def _require(kept: bool, promise: str) -> None:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from soar.configuration import differences
 from soar.errors import CheckpointError, ConfigError, SoarError
 from soar.files import write_json
+from soar.untrusted import parse_json
 
 SCHEMA_VERSION = 1
 
@@ -88,7 +89,7 @@ def claim(path: Path, configuration: Mapping[str, Any], defaults: Mapping[str, A
         write_json(path, mine)
         return
     try:
-        theirs = json.loads(path.read_text(encoding="utf-8"))
+        theirs = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}). Train in another folder.") from error
     if not isinstance(theirs, dict):
@@ -176,7 +177,7 @@ def restore(state: TrainingState, folder: Path) -> dict[str, float]:
         return {}
     path = folder / str(steps[-1])
     try:
-        description = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        description = parse_json((path / "state.json").read_text(encoding="utf-8"))
         tensors = load_file(path / "state.safetensors")
         version, step = description["schema_version"], int(description["step"])
         metrics = {str(name): float(value) for name, value in description["metrics"].items()}

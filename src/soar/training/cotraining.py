@@ -9,6 +9,7 @@ from typing import Literal
 
 from soar.datasets import Mixture, StepArrays, action_statistics, load_arrays, train_validation_split
 from soar.datasets.image_cache import free_bytes
+from soar.datasets.relabelled import relabelled
 from soar.episodes import EpisodeStore
 from soar.episodes.gripper import check_commands
 from soar.episodes.magnitudes import check_magnitudes
@@ -33,6 +34,9 @@ class AutonomousData:
         label: Whose judgement counts; the simulator's is for ablations.
         threshold: Least probability of success; 0 leaves it to the label.
         where: SQL that the episodes match besides.
+        instructions_by: Who says what was done in an episode, see `soar.datasets.relabelled`; empty for what was commanded.
+        top_k: With that, at most so many instructions an episode.
+        min_p: With that, the least probability of an instruction.
     """
 
     store: str | Path
@@ -41,8 +45,13 @@ class AutonomousData:
     label: Judge = "vlm"
     threshold: float = 0.0
     where: str = ""
+    instructions_by: str = ""
+    top_k: int = 1
+    min_p: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.top_k < 1 or not 0 <= self.min_p < 1:
+            raise ConfigError(f"top_k must be at least 1 and min_p in 0..1, 1 excluded; got {self.top_k} and {self.min_p}")
         if not 0 <= self.threshold < 1:
             raise ConfigError(f"the threshold on the probability of success must be in 0..1, 1 excluded; got {self.threshold}")
         if self.threshold and (self.label == "simulator" or not self.success_only):
@@ -103,7 +112,17 @@ def cotrain(
     if autonomous is not None:
         store = EpisodeStore(autonomous.store, version=autonomous.version)
         data["autonomous"] = store.version
-        sources["autonomous"] = _episodes(store, autonomous.filter(), config, config.autonomous, cache_bytes)
+        arrays = _episodes(store, autonomous.filter(), config, config.autonomous, cache_bytes)
+        if autonomous.instructions_by:
+            arrays = relabelled(
+                arrays,
+                EpisodeStore(store.uri, version=data["autonomous"]).episodes(autonomous.filter()),
+                autonomous.instructions_by,
+                top_k=autonomous.top_k,
+                min_p=autonomous.min_p,
+                where=store.uri,
+            )
+        sources["autonomous"] = arrays
     held_out = {}
     if validation_share:
         for name, arrays in sources.items():

@@ -9,7 +9,6 @@ Shape suffixes: B batch, H height, W width, C channels.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from soar.images import resized
 from soar.seeding import generator
 from soar.training.distributed import current_group
 from soar.types import ACTION_DIM, STATE_DIM
+from soar.untrusted import parse_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ def pinned(store: Path, where: str, path: Path) -> tuple[EpisodeStore, dict[str,
         write_json(path, {"store": str(store.resolve()), "where": where, "version": EpisodeStore(store).version})
     current_group().wait()
     try:
-        data = dict(json.loads(path.read_text(encoding="utf-8")))
+        data = dict(parse_json(path.read_text(encoding="utf-8")))
         version = data["version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}). Train in another folder.") from error

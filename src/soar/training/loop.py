@@ -25,7 +25,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -36,10 +36,12 @@ from torch import Tensor, nn
 
 from soar.errors import ConfigError
 from soar.prefetch import prefetched
+from soar.run_claim import only_here
 from soar.seeding import derive_seed, generator
 from soar.training.checkpoints import Ema, TrainingState, claim, restore, save
 from soar.training.distributed import Group, current_group
 from soar.training.metrics import SPEED, Journal
+from soar.training.optimizer import adamw
 
 log = logging.getLogger(__name__)
 B = TypeVar("B")
@@ -136,6 +138,7 @@ def fit(
     export: Callable[[nn.Module, Path], None] | None = None,
     track: Callable[[int, dict[str, float]], None] | None = None,
     on_step: Callable[[int, int, dict[str, float]], None] | None = None,
+    rate_of: Callable[[str], float] = lambda _: 1.0,
 ) -> dict[str, float]:
     """Train `model` in place; on return it holds the final (or averaged) weights and is in evaluation mode.
 
@@ -155,40 +158,45 @@ def fit(
         export: Writes the (averaged) model to the folder of each checkpoint, in the form in which it is used.
         track: Called with the step and the values of every line of metrics.
         on_step: Called after each step with (steps done, steps in all, last logged metrics).
+        rate_of: From the name of a parameter to its learning rate, as a share of the configuration's; 1 by default.
 
     Returns:
         The last logged training metrics, and those of `validate`, each named `validation/…`.
 
     Raises:
-        ConfigError: The folder holds a run with another configuration; the message names the fields.
+        ConfigError: The folder holds a run with another configuration; the message names the fields. Or another command trains
+            there: the message says which.
         CheckpointError: The checkpoint in the folder is damaged or belongs to another model.
         SoarError: The loss is no longer finite, or the disk is full.
     """
     check_parts(config, cuttable=part_fn is not None)
     group = current_group()
-    if group.leads:
-        claim(folder / "fit.json", dataclasses.asdict(config), dataclasses.asdict(FitConfig(steps=1)))
-    group.wait()
-    if config.channels_last:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, betas=(0.9, config.beta2), weight_decay=config.weight_decay, fused=True
-    )
-    state = TrainingState(model=model, optimizer=optimizer, ema=None if config.ema is None else Ema(model, config.ema))
-    metrics = restore(state, folder / "checkpoints")
-    if state.step < config.steps:
-        batches = _Batches(batch_fn, part_fn, describe, config, group)
-        journal = Journal(folder, state.step, writes=group.leads, track=track)
+    with only_here(folder, "--out") if group.leads else nullcontext():
+        if group.leads:
+            claim(folder / "fit.json", dataclasses.asdict(config), dataclasses.asdict(FitConfig(steps=1)))
+        group.wait()
+        if config.channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = adamw(
+            model, rate_of, learning_rate=config.learning_rate, beta2=config.beta2, weight_decay=config.weight_decay
+        )
+        state = TrainingState(model=model, optimizer=optimizer, ema=None if config.ema is None else Ema(model, config.ema))
+        metrics = restore(state, folder / "checkpoints")
+        if state.step < config.steps:
+            batches = _Batches(batch_fn, part_fn, describe, config, group)
+            journal = Journal(folder, state.step, writes=group.leads, track=track)
 
-        def keep(metrics: dict[str, float]) -> None:
-            if group.leads:
-                save(state, folder / "checkpoints", metrics, kept=config.checkpoints_kept, export=export)
+            def keep(metrics: dict[str, float]) -> None:
+                if group.leads:
+                    save(state, folder / "checkpoints", metrics, kept=config.checkpoints_kept, export=export)
 
-        metrics = _run(state, batches, journal, loss_fn=loss_fn, keep=keep, metrics=metrics, validate=validate, on_step=on_step)
-    if state.ema is not None:
-        state.ema.copy_to(model)
-    model.eval()
-    return {name: value for name, value in metrics.items() if name not in SPEED}
+            metrics = _run(
+                state, batches, journal, loss_fn=loss_fn, keep=keep, metrics=metrics, validate=validate, on_step=on_step
+            )
+        if state.ema is not None:
+            state.ema.copy_to(model)
+        model.eval()
+        return {name: value for name, value in metrics.items() if name not in SPEED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +288,7 @@ def _step(
 ) -> dict[str, Tensor]:
     config = batches.config
     for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate(config, state.step)
+        group["lr"] = group["share"] * learning_rate(config, state.step)
     device = next(state.model.parameters()).device
     state.optimizer.zero_grad(set_to_none=True)
     sums: dict[str, Tensor] = {}

@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from soar.errors import SoarError
 from soar.files import write_text
+from soar.untrusted import parse_json
 
 SPEED = ("steps_per_s", "samples_per_s", "loader_wait")
 """Metrics that say how fast it went, not how well: the last is the share of the time that was spent waiting for batches."""
@@ -43,7 +44,7 @@ class Journal:
         if self.path.exists():
             # Lines of steps after the checkpoint will be written again; a line cut by a kill is not JSON.
             lines = [line for line in self.path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-            write_text(self.path, "".join(line + "\n" for line in lines if json.loads(line)["step"] <= step))
+            write_text(self.path, "".join(line + "\n" for line in lines if parse_json(line)["step"] <= step))
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def add(self, values: dict[str, Tensor], waited_s: float) -> None:

@@ -101,7 +101,7 @@ def train_policy(
     if group.leads:
         sources = dict(zip(mixture.names, mixture.weights.tolist(), strict=True))
         # By its episodes, not by the version of its store, which grows when others are appended.
-        data = {name: _fingerprint(sampler.arrays) for name, sampler in zip(mixture.names, mixture.samplers, strict=True)}
+        data = {name: fingerprint(sampler.arrays) for name, sampler in zip(mixture.names, mixture.samplers, strict=True)}
         run = dataclasses.asdict(config) | {"parent": lineage.parent, "sources": sources, "data": data}
         defaults = dataclasses.asdict(PolicyTrainingConfig(fit=FitConfig(steps=1)))
         claim(folder / "training" / "run.json", run, defaults, ignoring=() if "autonomous" in sources else _OF_AUTONOMOUS)
@@ -164,7 +164,7 @@ def train_policy(
     return folder
 
 
-def _fingerprint(arrays: StepArrays) -> dict[str, int | str]:
+def fingerprint(arrays: StepArrays) -> dict[str, int | str]:
     """Return what tells the episodes of a source from others: their ids, instructions and actions, in any order."""
     episodes = []
     for id_, instruction, start, length in zip(arrays.ids, arrays.instructions, arrays.starts_E, arrays.lengths_E, strict=True):

@@ -18,7 +18,6 @@ and what is right:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -27,6 +26,7 @@ from typing import Any, Literal
 
 from soar.configuration import validate
 from soar.errors import ConfigError
+from soar.untrusted import parse_json
 from soar.vlm.answer_parsing import Reading, read
 from soar.vlm.token_probability import Token
 
@@ -96,7 +96,7 @@ def read_examples(name: str) -> Iterator[Example]:
             continue
         where = f"{name}, line {number}"
         try:
-            value = json.loads(line)
+            value = parse_json(line)
         except ValueError as error:
             raise ConfigError(f"{where}: this is not JSON ({error}). One answer a line.") from error
         if not isinstance(value, dict):

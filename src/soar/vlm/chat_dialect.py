@@ -35,6 +35,11 @@ _COUNT = re.compile(r"(?<![\w.-])(\d{1,2})(?![\w-]|\.\d)")
 _KEY = "Put a valid key into the environment variable {key}."
 _ADVICE: tuple[tuple[tuple[int, ...], str, str], ...] = (
     ((401,), "", _KEY),
+    (
+        tuple(range(300, 400)),
+        "",
+        "It sends requests on to another address, which is not followed: they carry pictures and the key. Correct `base_url`.",
+    ),
     ((), r"log[_ ]?prob", "Set `logprobs: false`."),
     (
         (),
@@ -56,7 +61,7 @@ _ADVICE: tuple[tuple[tuple[int, ...], str, str], ...] = (
 )
 """By status and by what the server says, in this order."""
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
-HOPELESS = (
+_HOPELESS = (
     openai.AuthenticationError,
     openai.PermissionDeniedError,
     openai.NotFoundError,
@@ -64,7 +69,6 @@ HOPELESS = (
     openai.UnprocessableEntityError,
     ServerSaidError,
 )
-"""Errors that waiting does not help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +125,11 @@ class Dialect:
         return max(allowed) if allowed else _FEW if self.top > _FEW else 0
 
 
+def hopeless(error: Exception) -> bool:
+    """Whether waiting does not help."""
+    return isinstance(error, _HOPELESS) or 300 <= getattr(error, "status_code", 0) < 400
+
+
 def quoted(error: Exception) -> str:
     """Return what a server said, in its own words; empty when it said nothing."""
     if isinstance(error, ServerSaidError):
@@ -139,6 +148,8 @@ def short(error: Exception) -> str:
     text = str(error)
     if isinstance(error, openai.APIStatusError) and error.body and " - " not in text:
         text += f" - {quoted(error)}"
+    if isinstance(error, openai.APIConnectionError) and error.__cause__ is not None and str(error.__cause__):
+        text = f"{text.rstrip('.')}: {error.__cause__}"
     return " ".join(text.split())[:300].rstrip(".")
 
 
@@ -154,7 +165,7 @@ def hint(error: Exception, *, key: str, url: str) -> str:
     for statuses, words, advice in _ADVICE:
         if (not statuses or status in statuses) and re.search(words, said):
             return advice.format(key=key)
-    if isinstance(error, HOPELESS):
+    if hopeless(error):
         return "Check `model`, `extra` and `extra_yes_no`."
     return "Start the server, or correct `base_url`, then run the same command again." + _proxy_hint(url)
 

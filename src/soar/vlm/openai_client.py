@@ -11,6 +11,7 @@ out, lost connection), with back-off and jitter, and waits as long as Retry-Afte
                                              above: a server that worked and now refuses must not end a night's collection
     a field that the server does not take    asked again without it, from then on too (`soar.vlm.chat_dialect`)
     cut off, or nothing but a thought        undecidable, and a warning that names `answer_tokens`
+    a redirect                               an error: no picture is sent on to another address
     a stream that breaks off                 no answer, as if the server were away
     "I see no image"                         undecidable, never remembered; told once to who listens: the set-up is wrong
     the cap on calls or tokens               BudgetError
@@ -25,7 +26,6 @@ import base64
 import json
 import logging
 import os
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -38,11 +38,12 @@ import simplejpeg
 
 from soar.errors import ConfigError, ModelServerError
 from soar.remote.fallbacks import fell_back
-from soar.remote.wire import NO_PROXY, is_loopback, plain
+from soar.remote.transport import ReplyLimits, open_client
+from soar.remote.wire import plain
 from soar.types import Image
 from soar.vlm.answer_parsing import FILTERED, SHOWN_NOTHING, VERSION, Reading, is_whole, read
 from soar.vlm.base import Answer
-from soar.vlm.chat_dialect import HOPELESS, Dialect, hint, quoted, short
+from soar.vlm.chat_dialect import Dialect, hint, hopeless, quoted, short
 from soar.vlm.completions import Said, ServerSaidError, error_in, read_completion
 from soar.vlm.response_cache import ResponseCache, digest
 from soar.vlm.thoughts import Marks, split_thought
@@ -70,7 +71,7 @@ class OpenAIConfig:
         model: As the server calls it.
         base_url: Of the API, usually ending in /v1.
         api_key_env: Environment variable that holds the key; a local server needs none.
-        timeout_s: Of one attempt.
+        timeout_s: Of one attempt, from connecting to the last byte.
         retries: Of one call.
         concurrency: Calls at a time, of this process.
         answer_tokens: Longest answer, thought included; a model that thinks aloud needs thousands.
@@ -117,6 +118,11 @@ class OpenAIConfig:
         if not 1 <= self.jpeg_quality <= 100:
             raise ConfigError(f"jpeg_quality must be in 1..100, got {self.jpeg_quality}")
 
+    @property
+    def reply_limits(self) -> ReplyLimits:
+        """What is read of a reply: the longest that is asked for, with 20 alternatives of each token, or a list of models."""
+        return ReplyLimits(bytes=2**22 + 2**13 * self.answer_tokens, values=50_000 + 300 * self.answer_tokens)
+
 
 class OpenAIModel:
     """A `soar.vlm.base.VisionLanguageModel` and `LanguageModel` behind an OpenAI-compatible endpoint."""
@@ -131,7 +137,7 @@ class OpenAIModel:
             api_key=os.environ.get(config.api_key_env) or "none",
             timeout=config.timeout_s,
             max_retries=config.retries,
-            http_client=openai.DefaultHttpxClient(mounts=NO_PROXY) if is_loopback(config.base_url) else None,
+            http_client=open_client(config.base_url, config.timeout_s, config.reply_limits, connections=config.concurrency),
         )
         self._dialect = Dialect()
         self._answered = self._away = False
@@ -204,7 +210,7 @@ class OpenAIModel:
         try:
             answer = self._call(prompt, image, yes_no=yes_no)
         except _AWAY as error:
-            if self.config.when_away == "stop" or (isinstance(error, HOPELESS) and not self._answered):
+            if self.config.when_away == "stop" or (hopeless(error) and not self._answered):
                 raise self._refusal(error) from error
             return Answer(text=""), f"{type(error).__name__}: {short(error)}"
         self._answered = True
@@ -286,9 +292,8 @@ class OpenAIModel:
         return self.config.extra | (self.config.extra_yes_no if yes_no else {})
 
     def _read_stream(self, chunks: Any) -> Said:
-        """Return what a stream says; cuts off what is too long or takes too long."""
+        """Return what a stream says; cuts off what is too long."""
         said, any_choice = Said(), False
-        deadline = time.monotonic() + self.config.timeout_s
         with chunks:
             for chunk in chunks:
                 if error := error_in(chunk):
@@ -297,8 +302,6 @@ class OpenAIModel:
                     any_choice = True
                     said.add(choice.delta, choice)
                 said.count(chunk.usage)
-                if time.monotonic() > deadline:
-                    raise openai.OpenAIError(f"the answer was not complete after {self.config.timeout_s:g} s")
                 if len(said.text) > _LONGEST or len(said.thought) > _LONGEST * 10:
                     said.finish = "length"
                     break

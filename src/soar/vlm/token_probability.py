@@ -51,7 +51,9 @@ def share_of_yes(probabilities: Iterable[tuple[str, float]]) -> float | None:
     mass = {True: 0.0, False: 0.0}
     for token, probability in probabilities:
         which = side(token)
-        if which is not None and math.isfinite(probability) and probability > 0:
+        if which is not None:
+            if not 0 <= probability <= 1 + _ROUNDING:
+                return None  # NaN included
             mass[which] += probability
     total = mass[True] + mass[False]
     return None if not _LEAST_MASS <= total <= 1.01 else mass[True] / total
@@ -74,10 +76,10 @@ def probability_at(tokens: Sequence[Token], answer: str, before: str, verdict: b
         return None, "the text does not begin with its yes or no"
     probabilities = []
     for text, log_probability in token.alternatives:
-        if side(text) is None:
-            continue
         if not math.isfinite(log_probability) or log_probability > _ROUNDING:
             return None, f"{log_probability} is no log-probability"
+        if side(text) is None:
+            continue
         probabilities.append((text, math.exp(min(log_probability, 0.0))))
     p_yes = share_of_yes(probabilities)
     if p_yes is None:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from soar.errors import ConfigError
 from soar.images import resized
 from soar.nn.layers import ResidualBlock
-from soar.nn.model_files import read_config, read_weights
+from soar.nn.model_files import make_network, read_config, read_weights
 from soar.nn.text_encoder import TextConfig, TextEncoder, mean_word, tokenize, unknown_words
 from soar.types import Image
 from soar.vlm.base import Answer
@@ -137,7 +137,7 @@ class VQAModel:
         Raises:
             CheckpointError: The folder holds no such model, or a damaged one.
         """
-        network = VQANetwork(read_config(folder, KIND, VQAConfig))
+        network = make_network(VQANetwork, read_config(folder, KIND, VQAConfig), folder)
         digest = read_weights(folder, network)
         return cls(network.to(device), f"vqa-{digest}")
 
@@ -161,7 +161,8 @@ class VQAModel:
         for start in range(0, len(images), _BATCH):
             stop = start + _BATCH
             for p in self._probabilities(images[start:stop], questions[start:stop]):
-                answers.append(Answer(text="yes" if p >= 0.5 else "no", p_yes=p))
+                # Of weights that are not finite nothing follows.
+                answers.append(Answer(text="yes" if p >= 0.5 else "no", p_yes=p) if p == p else Answer(text=""))  # noqa: PLR0124
         return answers
 
     def _probabilities(self, images: Sequence[Image], questions: Sequence[str]) -> list[float]:

@@ -1,0 +1,218 @@
+"""Somebody else's learner or policy, on the scenes, episodes and starts of ours (docs/baselines.md, "Your method").
+
+    shared episodes ──► learner: one policy for all scenes, for each seed ──► the same starts as ours ──► a row of the table
+
+The shared episodes are what `soar reproduce figure5` collected, without what only a simulator knows: the labels by the
+simulator are left out. Their digest says that two people learned from the same.
+
+    RUN/shared            the shared episodes, and RUN/shared.json with their digest
+    RUN/policies/SEED     what the learner made
+    RUN/evaluations       every trial, by scene and seed
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from soar.configuration import names
+from soar.episodes import EpisodeStore
+from soar.episodes.schema import SIMULATOR
+from soar.errors import CheckpointError, ConfigError
+from soar.evaluation.results import success_rows, write_results
+from soar.evaluation.runner import evaluate
+from soar.evaluation.statistics import Rate
+from soar.evaluation.trials import Evaluation
+from soar.files import write_json
+from soar.policies.base import Policy
+from soar.policies.loading import load_policy
+from soar.references import build, is_reference, protocol_members
+from soar.robots.workcell import SIMULATED
+from soar.scenes import load_scene
+from soar.training.cotraining import AutonomousData
+from soar.training.learner import Learner, LearningData
+
+Progress = Callable[[str, int, int, str], None]
+SCENES = tuple(sorted((name for name in names("scenes") if name.startswith("scene")), key=lambda name: int(name[5:])))
+TRIALS, SEEDS = 100, 3
+POLICY_FILE = "policy.yaml"
+"""In a candidate's folder: how its policy is opened, where it is no policy of SOAR's."""
+_BATCH = 32
+
+
+def share(source: EpisodeStore, target: Path, report: Progress | None = None) -> str:
+    """Copy the base's episodes without what only a simulator knows, as far as they are not there, and return their digest.
+
+    Raises:
+        StoreError: The source has no such episode, or the target cannot be written.
+    """
+    store = EpisodeStore(target, mode="open_or_create")
+    have = {record.id for record in store.episodes()}
+    wanted = sorted(record.id for record in source.episodes("round = 0") if record.id not in have)
+    for start in range(0, len(wanted), _BATCH):
+        batch = [source.read_encoded(id_) for id_ in wanted[start : start + _BATCH]]
+        store.append([replace(one, labels=tuple(x for x in one.labels if not x.source.endswith(SIMULATOR))) for one in batch])
+        if report:
+            report("share episodes", min(start + _BATCH, len(wanted)), len(wanted), "")
+    found = digest(store)
+    write_json(target.with_suffix(".json"), {"episodes": len(store.episodes()), "digest": found})
+    return found
+
+
+def digest(store: EpisodeStore) -> str:
+    """Return what tells these episodes from others: ids, instructions, verdicts, states, actions; not order, nor pictures."""
+    parts = []
+    for record in store.episodes():
+        states, actions = store.vectors(np.arange(record.first_row, record.first_row + record.length + 1))
+        said = f"{record.id}\n{record.scene}\n{record.instruction}\n{record.success}\n".encode()
+        parts.append(hashlib.sha256(said + states.tobytes() + np.nan_to_num(actions).tobytes()).digest())
+    return hashlib.sha256(b"".join(sorted(parts))).hexdigest()[:16]
+
+
+def opened(name: str) -> Learner | Policy:
+    """Return what is to be measured: the learner that `MODULE:NAME` makes, or a policy by any name.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if not is_reference(name):
+        return load_policy(name)
+    found = build(name, "learner")
+    for protocol in (Learner, Policy):
+        if isinstance(found, protocol):
+            return found
+    lacks = {
+        one.__name__: ", ".join(sorted(member for member in protocol_members(one) if not hasattr(found, member)))
+        for one in (Learner, Policy)
+    }
+    raise ConfigError(
+        f"{name} is a {type(found).__name__}, and neither a learner (it lacks {lacks['Learner']}) nor a policy (it lacks "
+        f"{lacks['Policy']}): see soar.training.learner.Learner and soar.policies.base.Policy"
+    )
+
+
+def policy_in(folder: Path) -> str:
+    """Return by what name the policy is opened that a learner left in a folder.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    name = str(folder / POLICY_FILE if (folder / POLICY_FILE).is_file() else folder)
+    try:
+        load_policy(name)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"the learner left no policy in {folder} ({error}). It leaves one of SOAR's, or {POLICY_FILE}: `backend: "
+            "MODULE:NAME` and the arguments of your class."
+        ) from error
+    return name
+
+
+def benchmark(
+    name: str,
+    *,
+    run: Path,
+    results: Path,
+    pretraining: Path,
+    collected: Path,
+    subgoals: str,
+    base: Path | None = None,
+    checksum: str = "",
+    scenes: Sequence[str] = SCENES,
+    trials: int = TRIALS,
+    seeds: int = SEEDS,
+    workers: int = 2,
+    command: str = "soar benchmark",
+    report: Progress,
+) -> list[dict[str, Any]]:
+    """Train where there is a learner, measure, write the results file, and return its rows; resumes.
+
+    Args:
+        name: `MODULE:NAME` of a learner or a policy, or a policy by any other name.
+        run: Folder of the run.
+        results: The results file.
+        pretraining: Store of demonstrations.
+        collected: Store of what was collected; its episodes are shared out without the truth.
+        subgoals: The subgoal model, for a policy that reaches images of goals.
+        base: Folder of the policy that the learner may go on from; None to begin with nothing.
+        checksum: Digest that the shared episodes must have; empty for any.
+        scenes: In which it is tried.
+        trials: In each scene, shared out over its tasks.
+        seeds: Training seeds of a learner.
+        workers: Processes that simulate.
+        command: What the results file says regenerates it.
+        report: Progress: (what, done, in all, note).
+
+    Raises:
+        ConfigError: It is neither learner nor policy, or the episodes have another digest.
+        CheckpointError: The learner left no policy, or the base is none that it can go on from.
+    """
+    method, label = opened(name), results.stem
+    policies = [name]
+    if isinstance(method, Learner):
+        if base is not None:
+            method.check(base)
+        found = share(EpisodeStore(collected), run / "shared", report)
+        if checksum and found != checksum:
+            raise ConfigError(
+                f"the shared episodes have digest {found}, and {checksum} was asked for: these are other episodes. Take the "
+                "published ones, or collect them with `soar reproduce figure5`"
+            )
+        data = LearningData(pretraining=pretraining, autonomous=AutonomousData(store=run / "shared", success_only=False))
+        policies = []
+        for seed in range(seeds):
+            folder = run / "policies" / str(seed)
+            method.learn(base, data, folder, seed=seed, on_step=functools.partial(_report_step, report, f"train {seed}"))
+            policies.append(policy_in(folder))
+    evaluations: list[tuple[int, Evaluation]] = []
+    for seed, policy in enumerate(policies):
+        for scene in scenes:
+            evaluation = evaluate(
+                policy,
+                workcell=SIMULATED + scene,
+                subgoals=subgoals,
+                trials=-(-trials // len(load_scene(scene).tasks)),
+                out=run / "evaluations" / load_scene(scene).name / f"{label}-{seed}.json",
+                variant=label,
+                workers=workers,
+                on_trial=functools.partial(_report_trial, report, f"try in {scene}"),
+            )
+            evaluations.append((seed, evaluation))
+            rows = [
+                row | {"training_seed": number, "policy": one.policy}
+                for number, one in evaluations
+                for row in success_rows([one])
+            ]
+            write_results(results, command, rows)
+    return rows
+
+
+def _report_step(report: Progress, what: str, done: int, total: int, _metrics: dict[str, float]) -> None:
+    report(what, done, total, "")
+
+
+def _report_trial(report: Progress, what: str, done: int, total: int, rate: float) -> None:
+    report(what, done, total, f"success {rate:.2f}")
+
+
+def table_row(label: str, rows: Sequence[dict[str, Any]]) -> str:
+    """Return the method's row of the table of all methods, as Markdown: a rate a scene, and all of them."""
+    scenes = list(dict.fromkeys(row["scene"] for row in rows))
+    rates = {
+        scene: sum(
+            (Rate(successes=row["successes"], trials=row["trials"]) for row in rows if row["scene"] == scene),
+            Rate(successes=0, trials=0),
+        )
+        for scene in scenes
+    }
+    whole = sum(rates.values(), Rate(successes=0, trials=0))
+    head = f"| method | {' | '.join(scenes)} | all |"
+    return "\n".join(
+        [head, "|" + " --- |" * (len(scenes) + 2), f"| {label} | {' | '.join(map(str, rates.values()))} | {whole} |"]
+    )

@@ -1,0 +1,122 @@
+"""How much memory requests may take, all together: what is not free is refused before it is taken.
+
+    request ─► its bytes are booked ─► read ─► its pixels are booked ─► decoded ─► answered, or given up ─► all given back
+
+Pixels are known from the headers of pictures: some kilobytes can be a hundred megabytes. What is freed goes back to the system:
+the C library keeps large pieces otherwise, one heap for each thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import functools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeVar
+
+from soar.errors import SoarError
+
+T = TypeVar("T")
+_THREADS = 2
+
+
+class NoRoomError(SoarError):
+    """There is too little memory for a request.
+
+    Attributes:
+        ever: Whether there would be when nobody else asks.
+    """
+
+    def __init__(self, message: str, *, ever: bool) -> None:
+        super().__init__(message)
+        self.ever = ever
+
+
+class Memory:
+    """What all requests of a server may take. Used in one event loop.
+
+    Args:
+        total: Bytes.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total, self.taken, self._since_trimmed = total, 0, 0
+
+    @contextmanager
+    def booking(self) -> Iterator[Booking]:
+        """Take part of it; it is given back at the end. `book` within adds to it."""
+        booking = Booking(self)
+        token = _booking.set(booking)
+        try:
+            yield booking
+        finally:
+            _booking.reset(token)
+            self.taken -= booking.taken
+            self._since_trimmed += booking.taken
+            if self._since_trimmed > self.total // 4 and (self.taken == 0 or self._since_trimmed > self.total):
+                self._since_trimmed = 0
+                _threads().submit(_give_back)
+
+
+class Booking:
+    """What one request takes."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory, self.taken = memory, 0
+
+    def add(self, count: int) -> None:
+        """Take some bytes more.
+
+        Raises:
+            NoRoomError: They are not there.
+        """
+        memory = self._memory
+        if self.taken + count > memory.total:
+            raise NoRoomError(
+                f"this request would take {(self.taken + count) / 2**20:.0f} MB of memory, and all together may take "
+                f"{memory.total / 2**20:.0f}: send fewer or smaller pictures, or start the server with a larger "
+                "--max-total-megabytes",
+                ever=False,
+            )
+        if memory.taken + count > memory.total:
+            raise NoRoomError("other requests take all memory that there is; try again", ever=True)
+        self.taken, memory.taken = self.taken + count, memory.taken + count
+
+
+_booking: ContextVar[Booking] = ContextVar("booking")
+
+
+def book(count: int) -> None:
+    """Take so many bytes for the request that is being answered; outside of one, nothing happens.
+
+    Raises:
+        NoRoomError: They are not there.
+    """
+    if (booking := _booking.get(None)) is not None:
+        booking.add(count)
+
+
+async def aside(work: Callable[[], T]) -> T:
+    """Do work in a thread. Who is cancelled meanwhile waits for its end, because its memory is booked."""
+    job = _threads().submit(work)
+    done = asyncio.wrap_future(job)
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        if not job.cancel():
+            await asyncio.wait([done])
+        raise
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="decode")
+
+
+def _give_back() -> None:
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+    if trim is not None:
+        trim(0)

@@ -1,0 +1,105 @@
+"""Practice online in a simulated scene, a few actions long."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from pathlib import Path
+
+import pytest
+
+from soar.baselines.online import OnlineConfig, finetune_online
+from soar.baselines.robofume import train_robofume
+from soar.cli import main
+from soar.episodes import EpisodeStore
+from soar.errors import ConfigError, UnknownNameError
+from soar.policies.learned import LearnedPolicy, read_lineage
+from soar.types import Episode
+from tests.baselines.tiny import RECIPE, store
+
+FORWARD = "put the green block in the wooden bowl"
+BACK = "remove the green block from inside the wooden bowl and put it on the table"
+SCENE = f"objects: [wooden bowl, green block]\ntasks:\n  - {FORWARD}\n  - {BACK}\n"
+CONFIG = OnlineConfig(steps=8, reset_every=4, episode_steps=3)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("online")
+    (folder / "scene.yaml").write_text(SCENE)
+    store(folder / "old")
+    train_robofume(RECIPE, folder / "offline", pretraining=folder / "old")
+    return folder
+
+
+def practise(begun: Path, run: Path, config: OnlineConfig = CONFIG, **changes: object) -> Path:
+    given: dict[str, object] = {
+        "initial": begun / "offline",
+        "workcell": f"sim:{begun}/scene.yaml",
+        "tasks": (FORWARD, BACK),
+        "vlm": "oracle",
+        "pretraining": begun / "old",
+    }
+    return finetune_online(config, RECIPE, run, **(given | changes))  # type: ignore[arg-type]
+
+
+def weights(folder: Path) -> str:
+    return hashlib.sha256((folder / "critic" / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_practice_alternates_learns_and_goes_on_where_it_was_interrupted(tmp_path: Path, begun: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    seen: list[tuple[int, int]] = []
+
+    def watch(done: int, total: int, last: Episode) -> None:
+        seen.append((done, total))
+
+    def stop(done: int, total: int, last: Episode) -> None:
+        if done > 4:
+            raise Stop
+
+    whole = practise(begun, tmp_path / "whole", on_episode=watch)
+    assert seen[-1] == (8, 8)
+    with pytest.raises(Stop):
+        practise(begun, tmp_path / "cut", on_episode=stop)
+    cut = practise(begun, tmp_path / "cut")
+    assert weights(cut) == weights(whole) != weights(begun / "offline")
+    records = EpisodeStore(whole / "episodes").episodes()
+    # An update an action, attempts of three at most, and two blocks of four actions.
+    assert sum(record.length for record in records) == 8
+    assert {record.provenance.round for record in records} == {0, 1}
+    assert max(record.length for record in records) <= 3
+    assert all(record.simulator_success is not None and record.labels[0].source for record in records)
+    for block in (0, 1):
+        own = [record for record in records if record.provenance.round == block]
+        assert own[0].instruction == FORWARD
+        for one, following in itertools.pairwise(own):
+            assert (following.instruction != one.instruction) == (one.success is True)
+    assert [one.id for one in EpisodeStore(cut / "episodes").episodes()] == [one.id for one in records]
+    policy = LearnedPolicy.load(whole)
+    assert read_lineage(whole).parent == LearnedPolicy.load(begun / "offline").id != policy.id
+    before = weights(whole)
+    practise(begun, tmp_path / "whole")
+    assert weights(whole) == before
+    with pytest.raises(ConfigError, match="another configuration"):
+        practise(begun, tmp_path / "whole", seed=5)
+
+
+def test_what_cannot_be_practised_is_said_before_anything_moves(tmp_path: Path, begun: Path) -> None:
+    with pytest.raises(UnknownNameError, match="unknown task 'fold the cloth'"):
+        practise(begun, tmp_path / "run", tasks=(FORWARD, "fold the cloth"))
+    with pytest.raises(ConfigError, match=r"steps \(10\) must be a multiple of reset_every \(4\)"):
+        OnlineConfig(steps=10, reset_every=4)
+    with pytest.raises(ConfigError, match="old_share"):
+        OnlineConfig(old_share=1.0)
+
+
+def test_the_command_practises(tmp_path: Path, begun: Path) -> None:
+    flags = ["--initial", str(begun / "offline"), "--scene", str(begun / "scene.yaml"), "--tasks", FORWARD, BACK]
+    flags += ["--vlm", "oracle", "--pretraining", str(begun / "old"), "--steps", "2", "--reset-every", "2"]
+    small = ["robofume.policy.network.encoder.width=4", "robofume.critic.hidden=[8]", "robofume.policy.network.head.hidden=[8]"]
+    run = ["--run", str(tmp_path / "run"), "--batch-size", "4", "--set", *small]
+    assert main(["train", "robofume-online", *flags, *run]) == 0
+    assert LearnedPolicy.load(tmp_path / "run").conditioning == "language"
