@@ -24,8 +24,11 @@ from tests.improve.tiny import PRESET, SCENE, random_policy, write
 from tests.interrupts import heard
 
 COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data", "vlm", "tasks", "subgoal", "import-susie",
-            "import-checkpoint", "export-policy", "reproduce", "benchmark", "serve", "config", "robot")  # fmt: skip
-INNER = ("vlm ask", "tasks questions", "train robofume", "train robofume-online", "train dial-labeller")
+            "import-checkpoint", "export-policy", "reproduce", "benchmark", "serve", "config", "robot",
+            "fleet")  # fmt: skip
+FLEET = ("up", "join", "status", "pause", "resume", "stop", "deploy", "report", "logs")
+INNER = ("vlm ask", "tasks questions", "train robofume", "train robofume-online", "train dial-labeller",
+         *(f"fleet {word}" for word in FLEET))  # fmt: skip
 DATA = ("stats", "view", "contact-sheet", "import", "import rlds", "import raw", "import lerobot", "export", "export rlds",
         "export lerobot", "push", "pull", "label", "label-dial", "relabel", "merge", "split", "delete", "pin",
         "compact", "doctor")  # fmt: skip

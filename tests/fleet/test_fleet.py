@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,11 +17,14 @@ import pytest
 
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError, ModelServerError, UnknownNameError
+from soar.evaluation.canary import canary_verdict
 from soar.event_log import read_journal
 from soar.fleet.asking import ask
 from soar.fleet.config import load_fleet
 from soar.fleet.link import PROTOCOL
 from soar.fleet.member import robot_process
+from soar.fleet.running import run_fleet
+from tests.fleet.tiny_policy import tiny_policy
 from tests.interrupts import heard
 
 LAB = """
@@ -257,4 +261,75 @@ def test_what_is_wrong_with_a_fleets_file_is_one_error_and_nothing_is_made(lab: 
     file.write_text(right + "colour: red\n")
     with pytest.raises(UnknownNameError, match="colour"):
         load_fleet(file)
+    file.write_text(right.replace("at: here", "at: ray"))
+    with pytest.raises(ConfigError, match=r"at: .*join"):
+        load_fleet(file)
     assert not lab.run.exists()
+
+
+def policies(lab: Lab, name: str) -> list[str]:
+    """The policies that a robot's episodes name, oldest first."""
+    records = EpisodeStore(lab.run / "episodes").episodes()
+    return [record.provenance.policy for record in records if record.provenance.robot == name]
+
+
+def test_a_new_policy_is_tried_by_one_robot_then_by_all_and_a_damaged_one_by_nobody(lab: Lab) -> None:
+    left, right = lab.names
+    lab.write(episodes=100_000)
+    lab.up()
+    lab.until(lambda state: stored(state, left) >= 1 and stored(state, right) >= 1)
+    tiny_policy(lab.folder / "new.onnx", "new")
+    deploy = lab.soar("deploy", "run", "--policy", "new.onnx", "--canary", left, "--episodes", "3")
+    said, _ = deploy.communicate()
+    assert deploy.returncode == 0, said
+    lab.processes.remove(deploy)
+    lab.until(lambda state: state["deployment"]["tried"]["episodes"] >= 2)
+    assert lab.state()["deployment"]["done"] or set(policies(lab, right)) == {"fake-policy"}
+    lab.until(lambda state: state["deployment"]["done"] == "promoted")
+    lab.until(lambda state: all(robot["policy"] == "new" for robot in state["robots"]))
+    lab.until(lambda state: policies(lab, right)[-1] == "new")
+    for made in (policies(lab, name) for name in lab.names):  # one policy an episode, the new one after the old one
+        assert made == sorted(made)
+        assert set(made) == {"fake-policy", "new"}
+
+    ask(str(lab.run), "POST", "/v1/orders", {"do": "pause"})
+    lab.until(lambda state: all(robot["phase"] == "paused" for robot in state["robots"]))
+    body = {"policy": str(tiny_policy(lab.folder / "next.onnx", "next")), "episodes": 3}
+    version = ask(str(lab.run), "POST", "/v1/deploy", body)["deployment"]["version"]
+    (lab.run / "deployed" / version / "next.onnx").write_bytes(b"damaged")
+    ask(str(lab.run), "POST", "/v1/orders", {"do": "resume"})
+    lab.until(lambda state: len(read_journal(lab.run / "events.jsonl", "policy_refused")) == len(lab.names))
+    counts = {name: stored(lab.state(), name) for name in lab.names}
+    lab.until(lambda state: all(stored(state, name) > counts[name] for name in lab.names))
+    assert {policy for name in lab.names for policy in policies(lab, name)} == {"fake-policy", "new"}
+    refused = read_journal(lab.run / "events.jsonl", "policy_refused")
+    assert {event["robot"] for event in refused} == set(lab.names)
+    assert all("next.onnx came damaged" in event["detail"] for event in refused)
+    assert all("new goes on" in robot["detail"] for robot in lab.state()["robots"])
+
+
+def test_what_cannot_be_started_is_one_error_and_nothing_runs(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    left, _ = lab.names
+    lab.write(episodes=100_000)
+    monkeypatch.syspath_prepend(lab.folder)
+    config = load_fleet(lab.folder / "lab.yaml")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(ConfigError, match="Choose another --port"):
+            run_fleet(config, lab.run, decide=canary_verdict, port=taken.getsockname()[1])
+    assert not lab.run.exists()
+    other = lab.folder / "other"
+    other.mkdir()
+    (other / "config.yaml").write_text("command: soar improve\n")
+    with pytest.raises(ConfigError, match="holds a run of `soar improve`, and this is `soar fleet up`"):
+        run_fleet(config, other, decide=canary_verdict)
+    assert [path.name for path in other.iterdir()] == ["config.yaml"]
+    up = lab.up()
+    lab.until(lambda state: stored(state, left) >= 1)
+    with pytest.raises(ConfigError, match=r"is in use by process .* fleet up"):
+        run_fleet(config, lab.run, decide=canary_verdict)
+    old = {"protocol": PROTOCOL + 1, "robot": left, "holder": {"host": "h", "pid": 1, "nonce": "n"}}
+    with pytest.raises(ModelServerError, match="update one of them"):
+        ask(str(lab.run), "POST", "/v1/acquire", old)
+    assert up.poll() is None

@@ -173,6 +173,7 @@ def test_an_episode_arrives_as_it_was_kept(tmp_path: Path) -> None:
     sent = encoded(3)
     assert arrived.frames == sent.frames
     assert (arrived.id, arrived.labels, arrived.provenance) == (sent.id, sent.labels, sent.provenance)
+    assert arrived.created_s is None  # the store says when
     np.testing.assert_array_equal(arrived.states_TD, sent.states_TD)
     np.testing.assert_array_equal(arrived.actions_TD, sent.actions_TD)
     assert [path.stem for path in Spool(tmp_path / "spool", 1).waiting()] == ["000000000001"]

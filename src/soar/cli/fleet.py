@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
-
-if TYPE_CHECKING:
-    from soar.fleet.supervision import RobotStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +44,10 @@ class Up:
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
         from soar.errors import ConfigError
+        from soar.evaluation.canary import canary_verdict
         from soar.fleet.config import load_fleet
-        from soar.fleet.coordinator import Tokens
-        from soar.fleet.running import fleet_token, run_fleet
+        from soar.fleet.running import run_fleet
+        from soar.fleet.supervision import phases_said
         from soar.serving.server import LOOPBACK
 
         config = changed(load_fleet(self.file), episodes=self.episodes)
@@ -74,12 +71,13 @@ class Up:
             count = run_fleet(
                 config,
                 self.run_folder,
+                decide=canary_verdict,
                 host=self.host,
                 port=self.port,
                 round=self.round,
-                tokens=Tokens(operator=fleet_token(self.run_folder), **roles),
+                roles=roles,
                 on_ready=on_ready,
-                on_tick=lambda done, total, robots: report("episodes", min(done, total), total, _phases(robots)),
+                on_tick=lambda done, total, robots: report("episodes", min(done, total), total, phases_said(robots)),
             )
         say(f"{count} episodes of round {self.round} in {self.run_folder / 'episodes'}; `soar data stats` counts them.")
 
@@ -205,6 +203,30 @@ class Stop(_Order):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Deploy(_Asking):
+    """Bring a new policy to the robots of a fleet that works: each takes it over between two episodes.
+
+    With --canary one robot tries it first; then all have it, or nobody: `soar fleet status` and the journal say why.
+
+    Example: soar fleet deploy runs/monday --policy runs/train/policy --canary bench-1 --episodes 20
+    """
+
+    policy: Path
+    """Its folder, or ONNX file, on the coordinator's computer."""
+    canary: str = ""
+    """The robot that tries it first; all robots have it at once by default."""
+    episodes: int = 20
+    """Attempts of the canary before it is decided."""
+
+    def run(self) -> None:
+        """Run it."""
+        from soar.fleet.asking import ask
+
+        body = {"policy": str(self.policy.absolute()), "canary": self.canary, "episodes": self.episodes}
+        _print(ask(self.run_name, "POST", "/v1/deploy", body, timeout_s=120.0))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Logs:
     """Show what the processes of a fleet's robots said last.
 
@@ -234,6 +256,34 @@ class Logs:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Report:
+    """Show what a fleet's run came to: episodes a robot-hour, success over time, calls for a person, where the hours went.
+
+    Example: soar fleet report runs/monday
+    """
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")]
+    """Folder of the run; it may go on."""
+    json: bool = False
+    """Print JSON instead of tables."""
+
+    def run(self) -> None:
+        """Run it."""
+        import dataclasses
+        import json
+
+        from soar.cli.tables import say
+        from soar.reports.fleet_report import fleet_report
+
+        report = fleet_report(self.run_folder)
+        if self.json:
+            say(json.dumps(dataclasses.asdict(report), indent=1))
+        else:
+            for table in report.tables():
+                say(table + "\n")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fleet:
     """Let many robots practise in one run, on this machine or on many, with one coordinator (docs/fleet.md).
 
@@ -247,6 +297,8 @@ class Fleet:
         | Annotated[Pause, tyro.conf.subcommand("pause")]
         | Annotated[Resume, tyro.conf.subcommand("resume")]
         | Annotated[Stop, tyro.conf.subcommand("stop")]
+        | Annotated[Deploy, tyro.conf.subcommand("deploy")]
+        | Annotated[Report, tyro.conf.subcommand("report")]
         | Annotated[Logs, tyro.conf.subcommand("logs")]
     )
 
@@ -255,18 +307,13 @@ class Fleet:
         self.command.run()
 
 
-def _phases(robots: list[RobotStatus]) -> str:
-    counts = Counter(robot.phase for robot in robots)
-    return ", ".join(f"{count} {phase}" for phase, count in counts.most_common())
-
-
 def _print(state: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=f"{state['name']}: {state['episodes']} of {state['wanted']} episodes of {state['run']}", box=None)
-    for column in ("robot", "does", "for", "task", "stored", "judged", "faults", "restarts", ""):
+    for column in ("robot", "does", "for", "task", "policy", "stored", "judged", "faults", "restarts", ""):
         table.add_column(column)
     for robot in state["robots"]:
         cells = (
@@ -274,6 +321,7 @@ def _print(state: dict[str, Any]) -> None:
             robot["phase"],
             f"{robot['seconds'].get(robot['phase'], 0):.0f} s",
             robot["instruction"],
+            robot["policy"],
             str(robot["stored"]),
             f"{robot['successes']}/{robot['episodes']}",
             str(sum(robot["faults"].values())),
@@ -282,3 +330,8 @@ def _print(state: dict[str, Any]) -> None:
         )
         table.add_row(*(Text(cell) for cell in cells))
     Console().print(table)
+    if deployment := state["deployment"]:
+        tried = deployment["tried"]
+        doing = f"{deployment['canary']} tries it: {tried['episodes'] + tried['faults']} of {deployment['wanted']} attempts"
+        what = f"{deployment['done']}: {deployment['sentence']}" if deployment["done"] else doing
+        Console().print(Text(f"policy {deployment['policy']} ({deployment['version']}): {what}"))

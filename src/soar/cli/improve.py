@@ -26,6 +26,9 @@ class Improve:
     """A robot in front of a scene: name of a workcell, or path of its YAML file (docs/how-to/your-robot.md)."""
     scene: str | None = None
     """The simulated workcell of a scene: its name, or path of its YAML file. scene1, when no workcell is named."""
+    fleet: Path | None = None
+    """YAML file of a fleet whose robots collect instead (docs/fleet.md). Evaluations are those of --workcell or --scene; by
+    default of the fleet's first robot."""
     run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """Folder of the run; runs/ and the name of the workcell or scene by default."""
     policy: Path | None = None
@@ -74,6 +77,10 @@ class Improve:
     def run(self) -> None:
         """Run it."""
         workcell = workcell_name(self.workcell, self.scene)
+        if self.fleet is not None and self.workcell is None and self.scene is None:
+            from soar.fleet.config import load_fleet
+
+            workcell = next(iter(load_fleet(self.fleet).robots.values())).workcell
         opening(
             workcell,
             self.policy or "the base policy",
@@ -120,6 +127,7 @@ class Improve:
             evaluate=self.evaluate,
             judge_name=self.judge_name,
             device=self.device,
+            fleet=None if self.fleet is None else self.fleet.absolute(),
         )
         with progress_bars(talking=self.evaluate == "person" or self.vlm == "human") as report:
             result = improve(config, report)

@@ -34,7 +34,7 @@ def read_token(run: Path) -> str:
         ) from error
 
 
-def ask(run: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def ask(run: str, method: str, path: str, body: dict[str, Any] | None = None, *, timeout_s: float = 10.0) -> dict[str, Any]:
     """Ask the coordinator of a run, by its folder or its address.
 
     Raises:
@@ -42,7 +42,7 @@ def ask(run: str, method: str, path: str, body: dict[str, Any] | None = None) ->
         ModelServerError: It refuses, or does not answer.
     """
     if run.startswith(("http://", "https://")):
-        return Coordinator(RemoteConfig(url=run, retries=0), 10.0).request(method, path, body)
+        return Coordinator(RemoteConfig(url=run, retries=0), timeout_s).request(method, path, body)
     folder = Path(run)
     try:
         there = json.loads((folder / ADDRESS).read_text(encoding="utf-8"))
@@ -55,7 +55,7 @@ def ask(run: str, method: str, path: str, body: dict[str, Any] | None = None) ->
         raise ConfigError(f"{folder / 'fleet.json'}: cannot be read ({error}); it is made by `soar fleet up`") from error
     try:
         config = RemoteConfig(url=url, retries=0)
-        return Coordinator(config, 10.0, token=read_token(folder)).request(method, path, body)
+        return Coordinator(config, timeout_s, token=read_token(folder)).request(method, path, body)
     except ModelServerError as error:
         raise ModelServerError(f"{error} Is the coordinator of {folder} alive (process {there.get('pid')})?") from error
 

@@ -40,12 +40,11 @@ class FleetRobot:
 
     Attributes:
         workcell: Name of its workcell, path of its YAML file, or `sim:SCENE`.
-        at: `here`: the coordinator starts its process; `join`: its own computer does, with `soar fleet join`; `ray`: the
-            coordinator starts it on the Ray node that offers the resource `robot:NAME`.
+        at: `here`: the coordinator starts its process; `join`: its own computer does, with `soar fleet join`.
     """
 
     workcell: str
-    at: Literal["here", "join", "ray"] = "here"
+    at: Literal["here", "join"] = "here"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """The coordinator of a fleet behind HTTP: JSON and Arrow in, JSON out; a role for each token.
 
     robot      POST /v1/acquire │ beat │ counts │ release, /v1/commit/ROBOT/EPOCH
-    operator   POST /v1/orders {do: pause │ resume │ stop, robots: […]}, and what robots and viewers may
+               GET  /v1/policies/VERSION (its files), /v1/policies/VERSION/NUMBER?offset=… (bytes of one)
+    operator   POST /v1/orders {do: pause │ resume │ stop, robots: […]}, /v1/deploy, and what robots and viewers may
     viewer     GET /v1/status, /metrics
     anybody    GET /health
 
@@ -13,23 +14,25 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from soar.collect.config import CollectionConfig
 from soar.collect.models import Models
-from soar.errors import ConfigError, SoarError, StoreError, UnknownNameError
+from soar.errors import CheckpointError, ConfigError, SoarError, StoreError, UnknownNameError
 from soar.event_log import Journal
 from soar.fleet.config import FleetConfig
+from soar.fleet.deploying import Deployments
 from soar.fleet.episode_bytes import unpack_episodes
 from soar.fleet.launching import RobotProcesses
 from soar.fleet.ledger import Holder, Ledger, LedgerRefusedError
 from soar.fleet.link import PROTOCOL
+from soar.fleet.messages import AcquireBody, BeatBody, CountsBody, DeployBody, OrdersBody, ReleaseBody
 from soar.fleet.supervision import Supervisor
 from soar.fleet.telemetry import CONTENT_TYPE, metrics
 from soar.serving.application import problem
@@ -40,13 +43,14 @@ REQUEST_MB = 64
 """Longest request: an episode of many large pictures [MB]."""
 _MAY: dict[str, tuple[Role, ...]] = {
     "/v1/orders": ("operator",),
+    "/v1/deploy": ("operator",),
     "/v1/status": ("operator", "viewer"),
     "/metrics": ("operator", "viewer"),
 }
 _COMMIT = "/v1/commit/"
 _EPISODES = 8
-_Name = Field(max_length=80)
-_Text = Field(default="", max_length=2000)
+_SAID = ("fault", "person", "refused", "policy", "policy_refused")
+"""Events of robots that are journaled under their own names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,49 +103,6 @@ class _Auth(Auth):
         return REQUEST_MB * 2**20 if scope["path"].startswith(_COMMIT) else super()._values(scope)
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Holder(_Body):
-    host: str = _Name
-    pid: int
-    nonce: str = _Name
-
-
-class _Acquire(_Body):
-    protocol: int
-    robot: str = _Name
-    holder: _Holder
-    has_lock: bool = False
-
-
-class _Beat(_Body):
-    robot: str = _Name
-    epoch: int
-    phase: str = _Name
-    scene: str = _Text
-    instruction: str = _Text
-    detail: str = _Text
-    policy: str = _Text
-    events: list[dict[str, Any]] = Field(default=[], max_length=1000)
-
-
-class _Counts(_Body):
-    robot: str = _Name
-    scene: str = _Text
-
-
-class _Release(_Body):
-    robot: str = _Name
-    epoch: int
-
-
-class _Orders(_Body):
-    do: Literal["pause", "resume", "stop"]
-    robots: list[str] = Field(default=[], max_length=10_000)
-
-
 @dataclass(slots=True, kw_only=True)
 class Fleet:
     """What a coordinator holds.
@@ -153,8 +114,8 @@ class Fleet:
         ledger: Who drives what, and what is stored.
         supervisor: How robots are.
         journal: Of the run.
+        deployments: Which policy each robot runs.
         processes: Of the robots that stand here; None before the address is known.
-        policy: That robots are to collect with now; empty for that of `models`.
     """
 
     config: FleetConfig
@@ -163,8 +124,8 @@ class Fleet:
     ledger: Ledger
     supervisor: Supervisor
     journal: Journal
+    deployments: Deployments
     processes: RobotProcesses | None = None
-    policy: str = ""
 
     def state(self) -> dict[str, Any]:
         """Return how the fleet is, JSON-able."""
@@ -182,6 +143,7 @@ class Fleet:
         return {"name": self.config.name, "run": self.ledger.run, "round": self.ledger.round, "robots": robots} | {
             "episodes": self.ledger.total(),
             "wanted": self.config.episodes,
+            "deployment": self.deployments.state(),
         }
 
 
@@ -194,7 +156,7 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
         return {"status": "ok"}
 
     @app.post("/v1/acquire")
-    def acquire(body: _Acquire) -> dict[str, Any]:
+    def acquire(body: AcquireBody) -> dict[str, Any]:
         if body.protocol != PROTOCOL:
             raise HTTPException(409, f"protocol {body.protocol} is spoken there, {PROTOCOL} here: update one of them")
         epoch = fleet.ledger.acquire(body.robot, Holder(**body.holder.model_dump()), has_lock=body.has_lock)
@@ -213,21 +175,20 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
         }
 
     @app.post("/v1/beat")
-    def beat(body: _Beat) -> dict[str, Any]:
+    def beat(body: BeatBody) -> dict[str, Any]:
         doing = (body.scene, body.instruction) if body.instruction else None
         fleet.ledger.renew(body.robot, body.epoch, doing)
         for event in body.events:
-            if event.get("kind") != "episode":
-                fleet.journal.append(str(event.get("kind"))[:40], **_journaled(event), robot=body.robot)
-        return fleet.supervisor.hear(body.robot, body.model_dump()) | {"policy": fleet.policy}
+            _hear(fleet, body.robot, event)
+        return fleet.supervisor.hear(body.robot, body.model_dump()) | {"policy": fleet.deployments.for_robot(body.robot)}
 
     @app.post("/v1/counts")
-    def counts(body: _Counts) -> dict[str, Any]:
+    def counts(body: CountsBody) -> dict[str, Any]:
         attempts, successes = fleet.ledger.counts(body.scene, body.robot)
         return {"attempts": attempts, "successes": successes}
 
     @app.post("/v1/release")
-    def release(body: _Release) -> dict[str, Any]:
+    def release(body: ReleaseBody) -> dict[str, Any]:
         fleet.ledger.release(body.robot, body.epoch)
         return {}
 
@@ -247,7 +208,7 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
         return PlainTextResponse(metrics(fleet.supervisor.status(), fleet.ledger.stored, restarts), media_type=CONTENT_TYPE)
 
     @app.post("/v1/orders")
-    def orders(body: _Orders) -> dict[str, Any]:
+    def orders(body: OrdersBody) -> dict[str, Any]:
         supervisor = fleet.supervisor
         {"pause": supervisor.pause, "resume": supervisor.resume, "stop": supervisor.stop}[body.do](body.robots)
         if body.do == "resume" and fleet.processes is not None:
@@ -255,8 +216,36 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
         fleet.journal.append("orders", do=body.do, robots=body.robots or "all")
         return fleet.state()
 
+    @app.post("/v1/deploy")
+    def deploy(body: DeployBody) -> dict[str, Any]:
+        try:
+            fleet.deployments.begin(Path(body.policy), body.canary, body.episodes)
+        except (ConfigError, CheckpointError) as error:
+            raise HTTPException(422, str(error)) from error
+        return fleet.state()
+
+    @app.get("/v1/policies/{version}")
+    def manifest(version: str) -> dict[str, Any]:
+        return asdict(fleet.deployments.manifest(version))
+
+    @app.get("/v1/policies/{version}/{number}")
+    def chunk(version: str, number: int, offset: int = 0) -> Response:
+        return Response(fleet.deployments.chunk(version, number, offset), media_type="application/octet-stream")
+
     _explain_errors(app)
     return _Auth(app, tokens)
+
+
+def _hear(fleet: Fleet, robot: str, event: Mapping[str, Any]) -> None:
+    """Journal what a robot says that happened; episodes are, once they are stored."""
+    kind = str(event.get("kind"))[:40]
+    if kind == "episode":
+        return
+    fleet.journal.append(kind if kind in _SAID else f"robot_{kind}", **_journaled(event), robot=robot)
+    if kind == "fault":
+        fleet.deployments.count(str(event.get("policy", "")), faults=1)
+    elif kind == "policy_refused":
+        fleet.deployments.refused(robot, str(event.get("version")), str(event.get("detail"))[:300])
 
 
 def _commit(fleet: Fleet, robot: str, epoch: int, data: bytes) -> list[str]:
@@ -272,10 +261,13 @@ def _commit(fleet: Fleet, robot: str, epoch: int, data: bytes) -> list[str]:
                 "episode",
                 id=episode.id,
                 robot=robot,
+                policy=episode.provenance.policy,
                 instruction=episode.instruction,
                 success=label.success if label else None,
                 probability=label.probability if label else None,
             )
+            judged = int(label is not None and label.success is True)
+            fleet.deployments.count(episode.provenance.policy, episodes=1, successes=judged)
     return there
 
 

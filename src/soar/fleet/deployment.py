@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -20,13 +21,13 @@ from typing import Any
 import numpy as np
 
 from soar.errors import CheckpointError, ConfigError, SoarError
-from soar.evaluation.promotion import Practice, practised_not_worse
-from soar.evaluation.statistics import Rate
 from soar.policies.base import Policy
 from soar.types import Observation
 
 _CHUNK = 2**20
 _MOST_FILES, _MOST_BYTES = 100, 2 * 2**30
+_VERSION = re.compile(r"[0-9a-f]{16}")
+_ANY_SIZE = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +67,11 @@ def manifest_of(policy: Path) -> Manifest:
     Raises:
         ConfigError: There is nothing, or more than is allowed.
     """
+    if not (policy.suffix == ".onnx" and policy.is_file()) and not (policy / "config.json").is_file():
+        raise ConfigError(f"{policy}: no policy is there; name its folder, or an ONNX file of `soar export-policy`")
     paths = [policy] if policy.is_file() else sorted(path for path in policy.rglob("*") if path.is_file())
     if not paths or len(paths) > _MOST_FILES or sum(path.stat().st_size for path in paths) > _MOST_BYTES:
-        raise ConfigError(f"{policy}: no policy is there, or one of more than {_MOST_FILES} files or {_MOST_BYTES >> 30} GB")
+        raise ConfigError(f"{policy}: a policy of more than {_MOST_FILES} files or {_MOST_BYTES >> 30} GB")
     base = policy.parent if policy.is_file() else policy
     return Manifest(
         files=tuple(
@@ -98,22 +101,24 @@ def read_manifest(data: Any) -> Manifest:
     return Manifest(files=files)
 
 
-def fetched(version: str, cache: Path, ask: Callable[[], Any], read: Callable[[str], bytes]) -> Path:
+def fetched(version: str, cache: Path, ask: Callable[[], Any], read: Callable[[int, int], bytes]) -> Path:
     """Return a policy on this computer: its folder, or its file when it is one file.
 
     Args:
         version: That is wanted.
         cache: Folder of the policies that were fetched.
         ask: Returns the manifest's JSON values.
-        read: Returns the bytes of a file of it.
+        read: Returns bytes of the file of that number in the manifest, from an offset on.
 
     Raises:
         CheckpointError: What comes is not what was said.
         SoarError: It cannot be written.
     """
+    if not _VERSION.fullmatch(version):
+        raise CheckpointError(f"the coordinator wants a policy {version[:40]!r}, which is no version")
     target = cache / version
     if target.is_dir():
-        return _policy_in(target)
+        return policy_in(target)
     manifest = read_manifest(ask())
     if manifest.version != version:
         raise CheckpointError(f"policy {version}: the coordinator sent the list of {manifest.version}")
@@ -123,8 +128,10 @@ def fetched(version: str, cache: Path, ask: Callable[[], Any], read: Callable[[s
     except OSError as error:
         raise SoarError(f"{cache}: a policy cannot be kept there: {error.strerror}") from error
     try:
-        for file in manifest.files:
-            data = read(file.name)
+        for number, file in enumerate(manifest.files):
+            data = bytearray()
+            while len(data) < file.size and (chunk := read(number, len(data))):
+                data += chunk
             if len(data) != file.size or hashlib.sha256(data).hexdigest() != file.sha256:
                 raise CheckpointError(f"policy {version}: {file.name} came damaged ({len(data)} bytes, {file.size} expected)")
             path = aside / file.name
@@ -135,16 +142,17 @@ def fetched(version: str, cache: Path, ask: Callable[[], Any], read: Callable[[s
         raise SoarError(f"{cache}: policy {version} cannot be kept there: {error.strerror}") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return _policy_in(target)
+    return policy_in(target)
 
 
-def warm_up(policy: Policy, image_size: int) -> None:
+def warm_up(policy: Policy) -> None:
     """Let a policy act once, on a blank picture.
 
     Raises:
         CheckpointError: It fails, or returns something else than an action of seven finite numbers.
     """
-    blank = np.zeros((image_size, image_size, 3), np.uint8)
+    size = policy.image_size or _ANY_SIZE
+    blank = np.zeros((size, size, 3), np.uint8)
     goal: Any = blank if policy.conditioning == "goal" else "move"
     try:
         policy.reset()
@@ -157,28 +165,56 @@ def warm_up(policy: Policy, image_size: int) -> None:
         raise CheckpointError(f"policy {policy.id} cannot act: it returned {action.shape} {action.ravel()[:7]}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What robots did with a policy.
+
+    Attributes:
+        episodes: Stored.
+        successes: Of those, judged ones.
+        faults: Attempts that ended with one.
+    """
+
+    episodes: int = 0
+    successes: int = 0
+    faults: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        """Both together."""
+        return Tally(
+            episodes=self.episodes + other.episodes,
+            successes=self.successes + other.successes,
+            faults=self.faults + other.faults,
+        )
+
+    def since(self, before: Tally) -> Tally:
+        """What came after `before`."""
+        return Tally(
+            episodes=self.episodes - before.episodes,
+            successes=self.successes - before.successes,
+            faults=self.faults - before.faults,
+        )
+
+
 @dataclass(slots=True, kw_only=True)
 class Deployment:
     """A new policy on its way to all robots.
 
     Attributes:
         version: Of the new policy.
-        source: Where it lies, at the coordinator.
-        previous: Version that all others run; empty for the one that they began with.
-        canary: The robot that tries it; empty for none.
-        wanted: Episodes that the canary is to collect.
+        policy: Its id, which episodes name.
+        previous: Version that all others run; empty for the policy that they began with.
+        canary: The robot that tries it; empty for none: then it is for all at once.
+        wanted: Attempts of the canary before anything is decided.
         done: "" while it is tried, then `promoted` or `rolled back`.
         sentence: Why.
     """
 
     version: str
-    source: Path
+    policy: str
     previous: str = ""
     canary: str = ""
     wanted: int = 20
-    episodes: int = 0
-    successes: int = 0
-    faults: int = 0
     done: str = ""
     sentence: str = ""
 
@@ -188,36 +224,15 @@ class Deployment:
             return self.version
         return self.previous
 
-    def hear(self, before: Rate, faults_before: Rate, *, successes: int, episodes: int, faults: int) -> None:
-        """Take note of what the canary did with the new policy, and decide once there is enough.
+    @property
+    def standing(self) -> str:
+        """The version that a robot runs which tries nothing."""
+        return self.version if self.done == "promoted" else self.previous
 
-        Args:
-            before: Judged successes of the policy before it, on all robots.
-            faults_before: Faults of attempts with it.
-            successes: Judged successes of the canary since the last time.
-            episodes: Of the canary.
-            faults: Of the canary.
-        """
-        self.episodes, self.successes, self.faults = (
-            self.episodes + episodes,
-            self.successes + successes,
-            self.faults + faults,
-        )
-        tried = self.episodes + self.faults
-        if self.done or tried < self.wanted:
-            return
-        usual = faults_before.value if faults_before.trials else 0.0
-        if self.faults > max(2, 2 * usual * tried):
-            self.done = "rolled back"
-            self.sentence = f"{self.faults} of {tried} attempts of {self.canary} ended with a fault; before, {faults_before}"
-            return
-        new = Practice(
-            policy=self.version, judged=Rate(successes=self.successes, trials=self.episodes), judge="the fleet's model"
-        )
-        old = Practice(policy=self.previous or "the first policy", judged=before, judge=new.judge)
-        # One robot's few episodes: only what is significantly worse is worse.
-        verdict = practised_not_worse(new, old, margin=1.0)
-        self.done, self.sentence = "promoted" if verdict.promote else "rolled back", verdict.sentence
+
+Decide = Callable[[Deployment, Tally, Tally, str], tuple[bool, str] | None]
+"""Given a deployment that is tried, what all robots did with the policy before it, what the canary did with the new one, and
+the id of the policy before: whether all shall have it, and why; None while it is too early (`soar.evaluation.canary`)."""
 
 
 def _digest(path: Path) -> str:
@@ -228,6 +243,7 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _policy_in(folder: Path) -> Path:
+def policy_in(folder: Path) -> Path:
+    """Return what names the policy in a folder: its one ONNX file, or the folder."""
     files = list(folder.iterdir())
     return files[0] if len(files) == 1 and files[0].suffix == ".onnx" else folder

@@ -2,11 +2,13 @@
 
     length of the first (8 bytes, big endian) │ rows of `episodes` │ rows of `steps`
 
-The rows are those of a store (`soar.episodes.schema`), so that a kept frame arrives as it was encoded.
+The rows are those of a store (`soar.episodes.schema`), so that a kept frame arrives as it was encoded; only the moment at which
+an episode was stored is the store's own, whatever a robot's clock says.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -48,9 +50,8 @@ def unpack_episodes(data: bytes, *, most: int) -> list[EncodedEpisode]:
         episodes = []
         for number, row in enumerate(rows):
             mine = steps.filter(pa.compute.equal(steps["attempt"], number))
-            episodes.append(
-                schema.encoded_episode(row, mine["frame"].to_pylist(), schema.states(mine), schema.actions(mine)[:-1])
-            )
+            episode = schema.encoded_episode(row, mine["frame"].to_pylist(), schema.states(mine), schema.actions(mine)[:-1])
+            episodes.append(dataclasses.replace(episode, created_s=None))
     except (pa.ArrowException, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
         raise StoreError(f"what came is no episode: {str(error)[:200]}") from error
     for episode in episodes:

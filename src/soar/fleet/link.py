@@ -21,7 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 from soar.errors import ModelServerError, SoarError
+from soar.fleet.deployment import fetched
 from soar.fleet.ledger import Holder
 from soar.fleet.spool import Spool
 from soar.remote.client import ModelAwayError, ModelServer, RemoteConfig
@@ -48,7 +51,7 @@ class Orders:
 
     Attributes:
         do: `go`, `pause` (after this episode), `rest` (with the workcell closed), or `stop` (now).
-        policy: Name of the policy to collect with; empty: the one that it began with.
+        policy: Version of the policy to collect with (`soar.fleet.deployment`); empty: the one that it began with.
         released: How often a person said that it may go on.
     """
 
@@ -63,7 +66,25 @@ class Coordinator(ModelServer):
     def _hint(self, status: int) -> str:
         if status in (401, 403):
             return f"Put the fleet's token into the environment variable {self.config.token_env}."
-        return "" if status == 409 else "Is this the address that `soar fleet up` shows?"
+        return "" if status in (409, 422) else "Is this the address that `soar fleet up` shows?"
+
+    def read(self, path: str) -> bytes:
+        """Return bytes that the coordinator has there.
+
+        Raises:
+            ModelServerError: It refuses.
+            ModelAwayError: There is no answer.
+        """
+        try:
+            status, data, _ = self._send("GET", path, None)
+        except (httpx2.HTTPError, httpx2.StreamError, ValueError) as error:
+            raise ModelAwayError(f"{self.config.url}{path}: {error or type(error).__name__}") from error
+        if status != 200:
+            away = status >= 500 or status in (408, 425, 429)
+            raise (ModelAwayError if away else ModelServerError)(
+                f"{self.config.url}{path}: status {status}. {self._hint(status)}"
+            )
+        return data
 
 
 class Link:
@@ -80,7 +101,8 @@ class Link:
         self.robot, self._clock = robot, clock
         self.holder = Holder(host=socket.gethostname(), pid=os.getpid(), nonce=secrets.token_hex(8))
         config = RemoteConfig(url=url, token_env=token_env, retries=0, probe_every_s=0.0)
-        self._beats, self._calls, self._deliveries = (Coordinator(config, s) for s in (_CALL_S, _CALL_S, _DELIVERY_S))
+        self._beats, self._calls = Coordinator(config, _CALL_S), Coordinator(config, _CALL_S)
+        self._deliveries, self._policies = Coordinator(config, _DELIVERY_S), Coordinator(config, _DELIVERY_S)
         self.about: dict[str, Any] = {}
         self.orders = Orders()
         self.epoch = 0
@@ -152,6 +174,23 @@ class Link:
         except (ModelServerError, KeyError, ValueError, TypeError, AttributeError) as error:
             log.info("%s: attempts of other robots are unknown now: %s", self.robot, error)
             return None
+
+    def fetch(self, version: str, cache: Path) -> Path:
+        """Return a deployed policy on this computer, fetched when it is not there (`soar.fleet.deployment.fetched`).
+
+        Raises:
+            CheckpointError: What comes is not what was said.
+            ModelServerError: The coordinator refuses.
+            ModelAwayError: It does not answer.
+            SoarError: The policy cannot be kept.
+        """
+        at = f"/v1/policies/{version}"
+        return fetched(
+            version,
+            cache,
+            lambda: self._policies.request("GET", at),
+            lambda number, offset: self._policies.read(f"{at}/{number}?offset={offset}"),
+        )
 
     def end(self, last_s: float = 5.0) -> None:
         """Say goodbye and end all threads."""

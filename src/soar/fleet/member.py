@@ -15,6 +15,7 @@ import dataclasses
 import fcntl
 import logging
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,9 +27,11 @@ from soar.collect.listeners import Event
 from soar.collect.models import Models, check_models
 from soar.configuration import validate
 from soar.errors import ConfigError, ModelServerError, RobotFault, SoarError
+from soar.fleet.deployment import warm_up
 from soar.fleet.link import BEAT_S, Link, MotionStoppedError
 from soar.fleet.session import SessionConfig, run_session
 from soar.fleet.spool import Spool
+from soar.policies.loading import load_policy
 from soar.remote.client import ModelAwayError
 from soar.robots.safety import SafetyError
 from soar.robots.workcell import Workcell, load_workcell
@@ -38,6 +41,7 @@ log = logging.getLogger(__name__)
 _MARGIN = 0.25
 """An episode begins only when so much of the lease is left."""
 _ALL = 2**31 - 1
+_FETCH_AGAIN_S = 30.0
 _PATIENCE_S = 60.0
 """How long a robot waits at its start for the coordinator [s]."""
 
@@ -143,6 +147,8 @@ class _Member:
         self._models = validate(Models, about["models"], "the coordinator's models")
         self.storage = Spool(spool, int(about["spool_mb"]))
         self._policy, self._margin_s = self._models.policy, float(about["lease_s"]) * _MARGIN
+        self._version, self._running, self._refused = "", "", dict[str, str]()
+        self._image_size: int | None = None
         self._cell: Workcell | None = None
         self.fresh = True
 
@@ -181,10 +187,15 @@ class _Member:
 
     def _collect(self) -> None:
         """Collect until something else is to be done."""
-        link, policy = self._link, self._link.orders.policy or self._policy
-        models = dataclasses.replace(self._models, policy=policy)
+        link = self._link
+        asked, again_s = link.orders.policy, self._take_over(link.orders.policy)
+        models = dataclasses.replace(self._models, policy=self._policy)
         opened = check_models(models)
-        link.say("collecting", policy=opened.id, detail="")
+        self._running = opened.id
+        link.say("collecting", policy=opened.id, detail=self._refused.get(asked, ""))
+        if self._cell is not None and self._image_size != opened.image_size:
+            self._close()
+        self._image_size = opened.image_size
         if self._cell is None:
             self._cell = self._config.open(image_size=opened.image_size)
             self.fresh = True
@@ -205,16 +216,45 @@ class _Member:
         )
 
         def over() -> bool:
-            other = link.orders.policy not in ("", policy)
+            other = link.orders.policy != asked or time.monotonic() > again_s
             return other or self._stopping() or self.storage.full() or not link.may_begin(self._margin_s)
 
-        self._policy = policy
         try:
             run_session(self._cell, session, stopping=over, on_episode=self._stored, listeners=[self._heard], fleet=self)
         except RobotFault as fault:
             self._need_person(fault)
         self.fresh = False
         link.say(instruction="")
+
+    def _take_over(self, version: str) -> float:
+        """Let the next session use a version: fetched, verified, tried once. What does not work is said, and left alone.
+
+        Returns:
+            When to try again [s]: the coordinator was away.
+        """
+        if version == self._version or version in self._refused:
+            return float("inf")
+        link, cache = self._link, self.storage.folder / "policies"
+        link.say(detail=f"takes over policy {version or 'of the beginning'}")
+        try:
+            name = str(link.fetch(version, cache)) if version else self._models.policy
+            load_policy.cache_clear()  # the one before is not kept in memory
+            opened = load_policy(name)
+            warm_up(opened)
+        except ModelAwayError as error:
+            log.info("%s: policy %s is fetched later: %s", link.robot, version, error)
+            return time.monotonic() + _FETCH_AGAIN_S
+        except SoarError as error:
+            log.error("%s: policy %s cannot be used: %s", link.robot, version, error)
+            self._refused[version] = f"policy {version} cannot be used, {self._running or 'the one before'} goes on: {error}"
+            link.event("policy_refused", version=version, detail=str(error)[:300])
+            return float("inf")
+        kept = {version, self._version}
+        for old in [folder for folder in cache.glob("*") if folder.name not in kept]:
+            shutil.rmtree(old, ignore_errors=True)
+        self._policy, self._version = name, version
+        link.event("policy", version=version, policy=opened.id)
+        return float("inf")
 
     def counts(self) -> tuple[Mapping[str, int], Mapping[str, int]] | None:
         """See `soar.fleet.session.FleetLink`."""
@@ -231,7 +271,9 @@ class _Member:
         elif event.kind == "episode_ends":
             self._link.say(instruction="")
         elif event.kind == "fault":
-            self._link.event("fault", fault=event.fields["fault"], detail=str(event.fields["detail"])[:300])
+            self._link.event(
+                "fault", policy=self._running, fault=event.fields["fault"], detail=str(event.fields["detail"])[:300]
+            )
 
     def _need_person(self, fault: RobotFault) -> None:
         """Hold still until a person says that the robot may go on."""

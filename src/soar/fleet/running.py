@@ -6,22 +6,25 @@ RUN/ledger.json   the newest epoch of each robot
 RUN/fleet.json    address and process of the coordinator, while it runs
 RUN/token         of the coordinator, for this user only, unless SOAR_TOKEN says another
 RUN/logs/         what each robot's process has to say
+RUN/deployed/     policies that were deployed meanwhile
 RUN/spool/        episodes of robots that stand here, on their way to the store
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import uvicorn
 
 from soar.base_models import default_weights
+from soar.collect.config import CollectionConfig
 from soar.collect.models import Models, check_models
 from soar.collect.preset import load_collection
 from soar.event_log import Journal
@@ -29,9 +32,12 @@ from soar.files import write_json, write_text
 from soar.fleet.asking import ADDRESS, TOKEN_FILE, read_token
 from soar.fleet.config import FleetConfig
 from soar.fleet.coordinator import Fleet, Tokens, coordinator_application
+from soar.fleet.deploying import Deployments
+from soar.fleet.deployment import Decide
 from soar.fleet.launching import RobotProcesses, Starter
 from soar.fleet.ledger import Ledger
 from soar.fleet.supervision import RobotStatus, Supervisor
+from soar.fleet.telemetry import PhaseTimes
 from soar.remote.wire import TOKEN
 from soar.run_claim import RunClaim
 from soar.serving.auth import choose_token
@@ -49,26 +55,33 @@ def run_fleet(
     config: FleetConfig,
     run: Path,
     *,
+    decide: Decide,
     host: str = LOOPBACK,
     port: int = 0,
-    tokens: Tokens | None = None,
+    roles: Mapping[str, str] | None = None,
     round: int = 0,
     on_ready: Callable[[str], None] = lambda url: None,
     on_tick: OnTick = lambda done, total, robots: None,
-    claim: RunClaim | None = None,
+    models: Models | None = None,
+    collection: CollectionConfig | None = None,
+    held: bool = False,
 ) -> int:
     """Let all robots of a fleet practise until the store holds `config.episodes` episodes of this run and round.
 
     Args:
         config: The fleet.
         run: Its folder.
+        decide: Says whether all robots shall have a policy that one of them tried (`soar.evaluation.canary`).
         host: Address to listen on.
         port: To listen on; 0 for any that is free.
-        tokens: Who may do what; by default one token, of the environment or of RUN/token, which is made.
+        roles: Tokens of `robot` and `viewer`; by default there is the operator's alone, of the environment or of RUN/token,
+            which is made.
         round: Number of the round.
         on_ready: Called with the coordinator's address.
         on_tick: Called now and then with episodes stored, episodes in all, and how the robots are.
-        claim: Of the run's folder; held meanwhile. By default that of `soar fleet up`.
+        models: Instead of the file's.
+        collection: How robots collect, instead of what the file says.
+        held: Whether the caller holds the run's folder.
 
     Returns:
         How many episodes of this run and round are stored.
@@ -78,19 +91,21 @@ def run_fleet(
         CheckpointError: A model cannot be loaded.
         SoarError: Something cannot be written.
     """
-    models = Models(
+    models = models or Models(
         policy=config.models.policy or str(default_weights("policy")),
         subgoals=config.models.subgoals or str(default_weights("subgoal")),
         vlm=config.models.vlm or str(default_weights("vqa")),
     )
-    collection = load_collection(config.preset, config.set).improvement.collection
-    check_models(models)
-    claim = claim or RunClaim(folder=run, command="soar fleet up", changeable=("fleet.robots", "fleet.episodes", "settings"))
+    collection = collection or load_collection(config.preset, config.set).improvement.collection
+    first = check_models(models)
+    claim = RunClaim(folder=run, command="soar fleet up", changeable=("fleet.robots", "fleet.episodes", "settings"))
     what = {"fleet": asdict(config), "settings": {"round": round}}
-    claim.check(what)
+    if not held:
+        claim.check(what)
     listener = listen(host, port)
     try:
-        with claim.hold(what):
+        tokens = Tokens(operator=fleet_token(run), **(roles or {}))
+        with contextlib.nullcontext() if held else claim.hold(what):
             journal = Journal(run / "events.jsonl")
             supervisor = Supervisor(config.robots, faults=config.faults, rest=config.rest, call=_caller(config, journal))
             fleet = Fleet(
@@ -102,8 +117,8 @@ def run_fleet(
                 ),
                 supervisor=supervisor,
                 journal=journal,
+                deployments=Deployments(run / "deployed", journal, config.robots, round=round, first=first.id, decide=decide),
             )
-            tokens = tokens or Tokens(operator=fleet_token(run))
             listener.listen()
             url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
             fleet.processes = RobotProcesses(
@@ -130,9 +145,11 @@ def _watch(fleet: Fleet, on_tick: OnTick) -> int:
     """Keep processes running until there is enough, or somebody stopped all; then let all end."""
     processes, wanted, compacted = fleet.processes, fleet.config.episodes, fleet.ledger.total()
     assert processes is not None
+    times = PhaseTimes(fleet.supervisor, fleet.journal)
     try:
         while not fleet.supervisor.all_stopped and fleet.ledger.total() < wanted:
             processes.tick()
+            times.tick()
             on_tick(fleet.ledger.total(), wanted, fleet.supervisor.status())
             if fleet.ledger.total() - compacted >= _COMPACT_EVERY:
                 compacted = fleet.ledger.total()
@@ -146,6 +163,7 @@ def _watch(fleet: Fleet, on_tick: OnTick) -> int:
     finally:
         fleet.supervisor.stop()
         processes.end()
+        times.write()
     return fleet.ledger.total()
 
 

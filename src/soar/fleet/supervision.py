@@ -249,3 +249,9 @@ class Supervisor:
         with self._lock:
             for orders in [self._of(robot)[1] for robot in robots or self._robots]:
                 change(orders)
+
+
+def phases_said(robots: Sequence[RobotStatus]) -> str:
+    """Return how many robots are in which phase, in words."""
+    counts = Counter(robot.phase for robot in robots)
+    return ", ".join(f"{count} {phase}" for phase, count in counts.most_common())

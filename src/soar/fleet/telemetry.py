@@ -1,12 +1,58 @@
-"""What a fleet counts, as Prometheus reads it (text format 0.0.4)."""
+"""What a fleet counts: as Prometheus reads it (text format 0.0.4), and where its robots' hours went, in the journal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from soar.fleet.supervision import RobotStatus
+from soar.event_log import Journal
+from soar.fleet.supervision import RobotStatus, Supervisor
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+PHASES_EVERY_S = 60.0
+"""How often the journal takes note of the robots' phases; so much is unknown of a coordinator that is killed [s]."""
+
+
+class PhaseTimes:
+    """Journals the seconds of each robot in each phase since the last time: `phases`, with `robots`: {NAME: {PHASE: seconds}}.
+
+    Args:
+        supervisor: Counts them.
+        journal: Of the run.
+        clock: Seconds, never going back.
+    """
+
+    def __init__(self, supervisor: Supervisor, journal: Journal, clock: Callable[[], float] = time.monotonic) -> None:
+        self._supervisor, self._journal, self._clock = supervisor, journal, clock
+        self._written: dict[str, dict[str, float]] = {}
+        self._next_s = clock() + PHASES_EVERY_S
+
+    def tick(self) -> None:
+        """Write them when it is time.
+
+        Raises:
+            SoarError: The journal cannot be written.
+        """
+        if self._clock() >= self._next_s:
+            self.write()
+
+    def write(self) -> None:
+        """Write them now.
+
+        Raises:
+            SoarError: The journal cannot be written.
+        """
+        self._next_s = self._clock() + PHASES_EVERY_S
+        seconds = {robot.name: dict(robot.seconds) for robot in self._supervisor.status()}
+        new = {
+            name: {phase: round(s - before.get(phase, 0.0), 3) for phase, s in phases.items() if s > before.get(phase, 0.0)}
+            for name, phases in seconds.items()
+            for before in [self._written.get(name, {})]
+        }
+        self._journal.append("phases", robots=new)
+        self._written = seconds
 
 
 def metrics(robots: Sequence[RobotStatus], stored: Mapping[str, int], restarts: Mapping[str, int]) -> str:

@@ -12,6 +12,7 @@ from soar.collect.models import Models, check_models
 from soar.errors import ConfigError
 from soar.evaluation.trial_running import check_judge
 from soar.fleet.collection import check_abilities
+from soar.fleet.config import load_fleet
 from soar.improve.preset import Preset
 from soar.robots.workcell import load_workcell
 from soar.training.learner import ImitationLearner
@@ -39,6 +40,8 @@ class ImproveConfig:
             model; or nobody, and there are no evaluations.
         judge_name: Who the person is.
         device: Of torch, for training.
+        fleet: File of the fleet that collects (`soar.fleet.config`); None: the workcell's robots do. What it says of models, of
+            collecting and of episodes does not count, but what the preset and `models` say.
     """
 
     run: Path
@@ -52,6 +55,7 @@ class ImproveConfig:
     evaluate: EvaluateName = "truth"
     judge_name: str = ""
     device: str = "cpu"
+    fleet: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.run.name:
@@ -71,6 +75,13 @@ def check(config: ImproveConfig) -> None:
             f"improvement.threshold is {improvement.threshold}, the least probability of what is learned from, and "
             "improvement.success_only is false: everything is learned from. Set one of them back (threshold: 0)"
         )
+    if config.fleet is not None:
+        fleet = load_fleet(config.fleet)
+        if away := [name for name, robot in fleet.robots.items() if robot.at != "here"]:
+            raise ConfigError(
+                f"{config.fleet}: robot {away[0]!r} joins from elsewhere, and `soar improve` starts its robots anew in each "
+                "round: give it `at: here`, or use `soar fleet up`, `soar train` and `soar fleet deploy`"
+            )
     cell, policy = load_workcell(config.workcell), check_models(config.models)
     if config.pretraining is None and not cell.is_tabletop:
         raise ConfigError(
@@ -94,4 +105,6 @@ def plain(config: ImproveConfig) -> dict[str, Any]:
     """Return what a run's folder says of it."""
     values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     del values["run"]  # a run is what is in its folder, wherever that is moved to
+    if config.fleet is None:
+        del values["fleet"]  # runs that began before there were fleets go on
     return values

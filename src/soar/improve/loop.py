@@ -27,10 +27,13 @@ from typing import Any
 from soar.episodes import EpisodeStore
 from soar.errors import ConfigError, SoarError
 from soar.evaluation import Evaluation, not_worse, read_evaluation
+from soar.evaluation.canary import canary_verdict
 from soar.evaluation.person import evaluate_by_person
 from soar.evaluation.promotion import Practice, Verdict, practised_not_worse
 from soar.evaluation.runner import evaluate
 from soar.fleet.collection import collect
+from soar.fleet.config import load_fleet
+from soar.fleet.supervision import phases_said
 from soar.improve.config import CHANGEABLE, ImproveConfig, check, checked_policy, plain
 from soar.improve.practice import practice
 from soar.improve.run_folder import RunFolder
@@ -247,6 +250,9 @@ class _Loop:
         return (self._folder.policy(candidate) / "config.json").exists()
 
     def _collect(self, round: int, policy: Path) -> None:
+        if self._config.fleet is not None:
+            self._collect_by_fleet(self._config.fleet, round, policy)
+            return
         phase, judged = f"collect, round {round}", 0
 
         def on_episode(done: int, total: int, last: dict[str, Any]) -> None:
@@ -266,6 +272,28 @@ class _Loop:
                 config=self._improvement.collection,
                 workers=self._preset.workers,
                 on_episode=on_episode,
+            )
+
+    def _collect_by_fleet(self, file: Path, round: int, policy: Path) -> None:
+        from soar.fleet.running import run_fleet  # needs what servers need; a loop without a fleet does not
+
+        phase, collection = f"collect, round {round}", self._improvement.collection
+        fleet = dataclasses.replace(load_fleet(file), episodes=collection.episodes, seed=self._config.seed)
+        with self._folder.timed(phase):
+            count = run_fleet(
+                fleet,
+                self._folder.path,
+                decide=canary_verdict,
+                round=round,
+                models=dataclasses.replace(self._config.models, policy=str(policy.absolute())),
+                collection=collection,
+                on_tick=lambda done, total, robots: self._on_progress(phase, min(done, total), total, phases_said(robots)),
+                held=True,
+            )
+        if count < fleet.episodes:
+            raise SoarError(
+                f"stopped: {count} of the {fleet.episodes} episodes of round {round} are there and are kept. Run the same "
+                "command again to go on."
             )
 
     def _train(self, round: int, *, initial: Path) -> bool:

@@ -1,0 +1,119 @@
+"""A fleet's coordinator, asked over HTTP: who may do what, and what a robot is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from soar.collect.models import Models
+from soar.collect.preset import load_collection
+from soar.errors import CheckpointError, ConfigError, ModelServerError
+from soar.evaluation.canary import canary_verdict
+from soar.event_log import Journal, read_journal
+from soar.fleet.config import FleetConfig, FleetRobot
+from soar.fleet.coordinator import Fleet, Tokens, coordinator_application
+from soar.fleet.deploying import Deployments
+from soar.fleet.link import PROTOCOL, Coordinator, Link
+from soar.remote.client import RemoteConfig
+from tests.fleet.test_ledger import ledger
+from tests.fleet.test_supervision import beat, supervisor
+from tests.fleet.tiny_policy import tiny_policy
+from tests.serving.running import running
+
+TOKENS = {role: f"the token of the {role}".replace(" ", "-") for role in ("operator", "robot", "viewer")}
+AsRole = Callable[[str], Coordinator]
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    journal = Journal(tmp_path / "events.jsonl")
+    config = FleetConfig(robots={name: FleetRobot(workcell="sim:scene1", at="join") for name in ("one", "two")})
+    fleet = Fleet(
+        config=config,
+        collection=load_collection("laptop", ()).improvement.collection,
+        models=Models(policy="p", subgoals="s", vlm="v"),
+        ledger=ledger(tmp_path),
+        supervisor=supervisor(),
+        journal=journal,
+        deployments=Deployments(tmp_path / "deployed", journal, config.robots, round=0, first="old", decide=canary_verdict),
+    )
+    with running(coordinator_application(fleet, Tokens(**TOKENS))) as url:
+        yield url
+
+
+@pytest.fixture
+def role(served: str) -> AsRole:
+    return lambda name: Coordinator(RemoteConfig(url=served, retries=0), 60.0, token=TOKENS.get(name, name))
+
+
+def acquire(robot: Coordinator, name: str = "one") -> int:
+    body = {"protocol": PROTOCOL, "robot": name, "holder": {"host": "h", "pid": 1, "nonce": "n"}}
+    return int(robot.request("POST", "/v1/acquire", body)["epoch"])
+
+
+def test_each_role_may_do_what_it_is_for_and_nothing_else(role: AsRole, tmp_path: Path) -> None:
+    deploy = {"policy": str(tiny_policy(tmp_path / "new.onnx", "new"))}
+    for name, method, path, body in (
+        ("robot", "POST", "/v1/orders", {"do": "stop"}),
+        ("robot", "POST", "/v1/deploy", deploy),
+        ("robot", "GET", "/v1/status", None),
+        ("viewer", "POST", "/v1/orders", {"do": "stop"}),
+        ("viewer", "POST", "/v1/deploy", deploy),
+        ("viewer", "POST", "/v1/release", {"robot": "one", "epoch": 1}),
+        ("viewer", "GET", "/v1/policies/0", None),
+    ):
+        with pytest.raises(ModelServerError, match=f"a {name}'s token may not do that"):
+            role(name).request(method, path, body)
+    with pytest.raises(ModelServerError, match="Put the fleet's token into the environment variable SOAR_TOKEN"):
+        role("a-token-of-somebody-else").request("GET", "/v1/status")
+    assert acquire(role("robot")) == 1
+    assert len(role("viewer").request("GET", "/v1/status")["robots"]) == 2
+    role("operator").request("POST", "/v1/orders", {"do": "pause", "robots": ["two"]})
+
+
+def test_a_deployed_policy_is_fetched_by_a_robot_and_tried_by_the_canary_alone(
+    role: AsRole, served: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tiny_policy(tmp_path / "new.onnx", "new")
+    operator, robot = role("operator"), role("robot")
+    body = {"policy": str(source), "canary": "one", "episodes": 2}
+    version = operator.request("POST", "/v1/deploy", body)["deployment"]["version"]
+    told = {
+        name: robot.request("POST", "/v1/beat", {"robot": name, "epoch": acquire(robot, name)} | beat())
+        for name in ("one", "two")
+    }
+    assert {name: answer["policy"] for name, answer in told.items()} == {"one": version, "two": ""}
+    monkeypatch.setenv("SOAR_TOKEN", TOKENS["robot"])
+    link = Link(served, "one")
+    assert link.fetch(version, tmp_path / "cache").read_bytes() == source.read_bytes()
+    with pytest.raises(ModelServerError, match="unknown policy"):
+        link.fetch("0" * 16, tmp_path / "cache")
+    (tmp_path / "deployed" / version / "new.onnx").write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match="came damaged"):
+        link.fetch(version, tmp_path / "other")
+    refused = {"kind": "policy_refused", "version": version, "detail": "came damaged"}
+    answer = robot.request("POST", "/v1/beat", {"robot": "one", "epoch": 1} | beat(refused))
+    assert answer["policy"] == ""
+    assert operator.request("GET", "/v1/status")["deployment"]["done"] == "rolled back"
+    with pytest.raises(ModelServerError, match="no policy is there"):
+        operator.request("POST", "/v1/deploy", {"policy": str(tmp_path / "nowhere")})
+
+
+def test_a_robot_writes_nothing_into_the_journal_but_what_robots_say(role: AsRole, tmp_path: Path) -> None:
+    robot = role("robot")
+    forged = [
+        {"kind": "deployed", "round": 0, "done": "promoted", "sentence": "so I say"},
+        {"kind": "promotion", "promote": True},
+    ]
+    robot.request("POST", "/v1/beat", {"robot": "one", "epoch": acquire(robot)} | beat(*forged))
+    events = [event["event"] for event in read_journal(tmp_path / "events.jsonl")]
+    assert events == ["epoch", "robot_deployed", "robot_promotion"]
+
+
+def test_two_roles_cannot_share_a_token() -> None:
+    with pytest.raises(ConfigError, match="two roles have one token"):
+        Tokens(operator=TOKENS["operator"], robot=TOKENS["operator"])
+    with pytest.raises(ConfigError, match="at least 16"):
+        Tokens(operator="short")
