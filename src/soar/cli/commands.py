@@ -47,7 +47,6 @@ GROUPS: dict[str, dict[str, Command]] = {
         "vlm": Command("vlm:VLM", "ask a vision-language model, or measure one as a success detector"),
         "subgoal": Command("subgoals:Subgoal", "look at what a subgoal model imagines"),
         "serve": Command("serve:Serve", "put a model behind HTTP, for robots on other machines"),
-        "robot": Command("robot:Robot", "offer a robot to SOAR in another environment"),
         "import-checkpoint": Command("checkpoints:ImportCheckpoint", "take over a released JAX policy"),
         "import-susie": Command("subgoals:ImportSusie", "take over the released SuSIE subgoal model"),
         "export-policy": Command("checkpoints:ExportPolicy", "write a policy as one ONNX file, for a robot without torch"),

@@ -80,7 +80,7 @@ def evaluate(
         out: The evaluation's JSON file.
         variant: What the policy is in the comparison at hand.
         tasks: Some of the scene's instructions; all of them by default.
-        workers: Processes, where the workcell is simulated.
+        workers: Processes, where the workcell is simulated; one is this process.
         action_scale: The "faster" control: motions are scaled by it.
         image_size: Of a simulated camera [px]; the policy's by default.
         rollout: How long an episode is, whether a robot that stands still backs off, and whether success ends an attempt;
@@ -138,10 +138,10 @@ def evaluate(
         record = _Record(evaluation, set(wanted), out, on_trial)
         films = set(wanted_trials(scene, tasks or known, indices[:FILMS_PER_TASK]))
         trials_left = [(task, seed, (name, task, seed) in films) for name, task, seed in missing]
-        if not cell.simulated:
+        if not (cell.simulated and workers > 1):
             with record:
                 run_trials(opened, config, trials_left, record.add)
-    if cell.simulated:
+    if cell.simulated and workers > 1:
         chunks = [trials_left[start : start + _CHUNK] for start in range(0, len(trials_left), _CHUNK)]
         items = [{"config": asdict(config), "trials": chunk} for chunk in chunks]
         with record:
