@@ -129,7 +129,8 @@ def main() -> int:
             write_json(path, {"rows": measure(scene, model, policy, options.starts)})
         rows += json.loads(path.read_text(encoding="utf-8"))["rows"]
         print(scene, json.dumps(summary(rows, scene)))
-    write_results(options.out, COMMAND, [row for scene in [*options.scenes, "all"] for row in summary(rows, scene)])
+    command = COMMAND if options.scenes == list(SCENES) else f"{COMMAND} --scenes {' '.join(options.scenes)}"
+    write_results(options.out, command, [row for scene in [*options.scenes, "all"] for row in summary(rows, scene)])
     return 0
 
 
