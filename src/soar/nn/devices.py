@@ -28,4 +28,5 @@ def computes_bf16(device: torch.device) -> bool:
     """Whether bfloat16 is computed here; a CPU that lacks it imitates it, ten times slower than float32."""
     if device.type != "cpu":
         return True
-    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    built = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return built and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
