@@ -168,7 +168,8 @@ class _Run:
         arguments = ["--preset", str(preset), "--out", str(where / "data"), "--weights", str(where / "weights")]
         if self._options.initial:
             arguments += ["--initial", str(self._options.initial)]
-        return self._soar("pretrain", *arguments, "--device", device or self._options.device, "--stages", *stages)
+        arguments += ["--strays", self._options.strays, "--device", device or self._options.device]
+        return self._soar("pretrain", *arguments, "--stages", *stages)
 
     def _soar(self, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.out / "log.txt").open("ab") as output:
@@ -204,6 +205,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that record")
     parser.add_argument("--worlds", type=int, default=7500, help="most worlds of each recording")
     parser.add_argument("--preset", default="laptop", help="name of the preset that the plan is made from, or its file's path")
+    parser.add_argument("--strays", default="words", help="how the models' own attempts are recorded, see `soar pretrain`")
     parser.add_argument("--initial", type=Path, help="folder of models to continue from")
     options = parser.parse_args()
     if options.minutes <= 0 or options.workers < 1 or options.worlds < 1:

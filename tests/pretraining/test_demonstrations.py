@@ -12,8 +12,10 @@ import pytest
 from soar.configuration import load
 from soar.episodes.store import EpisodeStore
 from soar.instruction_grammar import presence_question
-from soar.pretraining.demonstrations import DemonstrationConfig, draw_world, record_world
+from soar.pretraining import expert_corrections
+from soar.pretraining.demonstrations import record_world
 from soar.pretraining.vqa_frames import questions_about
+from soar.pretraining.worlds import DemonstrationConfig, draw_world
 from soar.sim.catalogue import objects
 from soar.sim.scene import load_scene
 
@@ -70,6 +72,39 @@ def test_a_share_of_cloths_leaves_the_other_worlds_as_they_were() -> None:
         assert objects()[cloth].pretraining
         assert with_cloths[i].tasks == (f"fold the {cloth} from right to left", f"unfold the {cloth} from left to right")
     assert not any(objects()[name].is_cloth for world in without for name in world.objects)
+
+
+def test_worlds_of_things_that_look_alike_have_more_of_one_colour_and_leave_the_others_as_they_were() -> None:
+    config = replace(load(DemonstrationConfig, "demonstrations", "words"), drawer_share=0.0, alike_share=0.0)
+    plain, alike = ([draw_world(replace(config, alike_share=share), 3, i) for i in range(80)] for share in (0.0, 0.5))
+    changed = [i for i in range(80) if plain[i] != alike[i]]
+    assert 25 < len(changed) < 55
+    away: dict[bool, list[float]] = {True: [], False: []}
+    for i in range(80):
+        things = [name for name in alike[i].objects if objects()[name].is_graspable]
+        assert len(things) == len(set(things))
+        assert set(things[:1]) == {name for name in plain[i].objects if objects()[name].is_graspable} & set(things[:1])
+        assert all(any(name in task for task in alike[i].tasks) for name in things)
+        for other in things[1:]:
+            away[i in changed].append(float(np.linalg.norm(np.subtract(objects()[other].rgb, objects()[things[0]].rgb))))
+    assert np.median(away[True]) < 0.6 * np.median(away[False])
+
+
+def test_the_same_picture_is_shown_with_what_comes_next_for_every_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expert_corrections, "STRAY_STEPS", 6)
+    kind = (
+        "{pretraining_only: false, answers: true, per_world: 0, strays: 1, every_task: true, alike_share: 1.0, drawer_share: 0}"
+    )
+    (tmp_path / "kind.yaml").write_text(kind)
+    item = {"config": str(tmp_path / "kind.yaml"), "folder": str(tmp_path), "seed": 5, "index": 1}
+    record_world(item, lambda **_fields: None)
+    store = EpisodeStore(tmp_path / "episodes")
+    start = [store.read(record.id) for record in store.episodes() if "-stray-0-0-" in record.id]
+    assert len({pair.instruction for pair in start}) == len(start) >= 2
+    assert all(np.array_equal(pair.images_THWC[0], start[0].images_THWC[0]) for pair in start)
+    assert len({pair.images_THWC[1].tobytes() for pair in start}) >= 2
+    looks = store.read(next(record.id for record in store.episodes() if record.id.endswith("-looks")))
+    assert len(looks.images_THWC) == 3, "steps 0 and 5, and the frame that every episode ends with"
 
 
 def test_only_where_cloths_occur_may_one_be_missing() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from soar.errors import CheckpointError, ConfigError, SoarError
+from soar.nn.devices import computes_bf16
 from soar.training.loop import FitConfig, fit, learning_rate
 from soar.training.metrics import SPEED
 
@@ -65,6 +67,21 @@ def test_training_lowers_the_loss_and_reports_it(tmp_path: Path) -> None:
     assert seen == [(step, 200) for step in range(1, 201)]
     assert {"step", "loss", "gradient_norm", "learning_rate", "steps_per_s"} <= set(lines[0])
     assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_bfloat16_is_used_where_it_is_computed_and_float32_where_it_would_be_imitated(tmp_path: Path) -> None:
+    seen: list[torch.dtype] = []
+
+    def loss(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+        seen.append(model(x).dtype)
+        return squared_error(model, x)
+
+    config = dataclasses.replace(CONFIG, steps=1, bf16=True, checkpoint_every=1)
+    fit(make_model(), make_batch, loss, config, tmp_path)
+    assert set(seen) == {torch.bfloat16 if computes_bf16(torch.device("cpu")) else torch.float32}
+    if not torch.backends.cpu.get_cpu_capability().startswith("AVX512") and platform.machine() == "x86_64":
+        assert not computes_bf16(torch.device("cpu"))
+    assert computes_bf16(torch.device("cuda"))
 
 
 @pytest.mark.parametrize("at", [1, 8, 13, 39])

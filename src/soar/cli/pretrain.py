@@ -40,6 +40,8 @@ class Pretrain:
         "vqa",
     )
     """Which stages; all by default. `strays` pictures where the models go astray, `correction` learns from it."""
+    strays: str = "strays"
+    """How strays are recorded: `strays`; `words`, where things look alike and every task is shown; or path of a YAML file."""
     workers: int | None = None
     """Processes that record; the preset's number by default."""
     device: str = "cpu"
@@ -60,6 +62,7 @@ class Pretrain:
                 self.out,
                 self.weights,
                 stages=self.stages,
+                strays=self.strays,
                 initial=self.initial,
                 workers=self.workers or preset.workers,
                 device=device,

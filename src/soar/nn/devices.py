@@ -22,3 +22,11 @@ def usable_device(name: str) -> str:
         here = ", ".join(["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))])
         raise ConfigError(f"torch cannot use the device {name!r}: {reason}. There are: {here}.") from error
     return name
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is computed here; a CPU that lacks it imitates it, ten times slower than float32."""
+    if device.type != "cpu":
+        return True
+    built = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return built and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -13,14 +13,14 @@ A *world* is one table with one look and a few objects; several demonstrations a
 Half of the demonstrations begin after a prelude that brings the world into a state that a weak policy gets into: so recovering
 is learned too.
 
-The scenes of the paper's Table 5 and their seeds are in neither: worlds are drawn from a stream of seeds of their own.
+Which worlds there are, and what is recorded in them, is said by `soar.pretraining.worlds`.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,115 +30,28 @@ import pyarrow.parquet as pq
 
 from soar.configuration import load
 from soar.episodes.store import EpisodeStore
-from soar.errors import ConfigError
 from soar.files import replacing
 from soar.instruction_grammar import task_from_instruction
+from soar.policies.base import Policy
 from soar.policies.loading import load_policy
 from soar.pretraining.execution_noise import ExecutionNoise
 from soar.pretraining.expert_corrections import record_strays, stray_actor
 from soar.pretraining.vqa_frames import VQAFrames, ask
+from soar.pretraining.worlds import DemonstrationConfig, draw_world, named_world
 from soar.seeding import derive_seed, generator
-from soar.sim import catalogue
-from soar.sim.appearance import Look, LookJitter
+from soar.sim.appearance import Look
 from soar.sim.ground_truth import reset_for, succeeded
-from soar.sim.scene import SceneConfig, load_scene
+from soar.sim.scene import SceneConfig
 from soar.sim.scripted.expert import ScriptedExpert
 from soar.sim.scripted.style import Style
 from soar.sim.world import HOME_POSITION, World
+from soar.subgoals.base import SubgoalModel
 from soar.subgoals.loading import load_subgoal_model
 from soar.types import Episode, Label, Provenance
 
 MAX_STEPS = 100
 ASKED_SHARE = 0.12
 """Share of the frames about which questions are answered."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemonstrationConfig:
-    """What to record, see `configs/demonstrations/*.yaml`.
-
-    Attributes:
-        pretraining_only: Draw tables and objects from those marked `pretraining` only.
-        jitter: Of camera, light and colours around `look`, drawn for each world.
-        episode_jitter: Drawn for each episode in a world.
-        per_world: Episodes in one world.
-        varied: Whether experts vary in pace, path and grasp.
-        prelude_steps: Longest prelude, in steps; half of the demonstrations begin after one. 0 leaves them out.
-        used_share: Share of the demonstrations that begin on a table as practice leaves it, see `soar.sim.placement`.
-        answers: Record true answers to questions about some of the frames, of preludes too, and keep failed demonstrations.
-        arrangements: Pictures in each world, with answers, of things in random places and the arm anywhere.
-        strays: Attempts in each world that go astray, see `soar.pretraining.expert_corrections`.
-        drawer_share: Share of worlds with a drawer, of those without a cloth.
-        cloth_share: Share of worlds with a cloth, whose steps take twenty times as long. The other worlds do not depend on it.
-        image_size: Pixels.
-        disturbance_m: Largest standard deviation of the arm's execution error, per step.
-        bump_probability: Chance at each step that the arm is knocked off its way for a few steps.
-    """
-
-    pretraining_only: bool
-    look: Look = field(default_factory=Look)
-    episode_jitter: LookJitter = field(
-        default_factory=lambda: LookJitter(light=0.08, light_direction=0.2, camera_position_m=0.004, camera_target_m=0.003)
-    )
-    jitter: LookJitter = field(default_factory=LookJitter)
-    per_world: int = 8
-    varied: bool = True
-    prelude_steps: int = 0
-    used_share: float = 0.0
-    answers: bool = False
-    arrangements: int = 0
-    strays: int = 0
-    drawer_share: float = 0.08
-    cloth_share: float = 0.0
-    image_size: int = 64
-    disturbance_m: float = 0.004
-    bump_probability: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.per_world < 0 or not self.per_world + self.strays:
-            raise ConfigError(f"per_world is {self.per_world}; a world needs at least 1 episode, or strays")
-
-
-def draw_world(config: DemonstrationConfig, seed: int, index: int) -> SceneConfig:
-    """Return the scene of world `index`: a container and one to three objects, or a drawer, or a cloth."""
-    rng = generator(seed, "world", index)
-    tables = [n for n, t in catalogue.tables().items() if t.pretraining or not config.pretraining_only]
-    things = {n: o for n, o in catalogue.objects().items() if o.pretraining or not config.pretraining_only}
-    # A stream of its own, so that worlds without a cloth do not depend on how many have one.
-    with_cloth = generator(seed, "cloth", index).random() < config.cloth_share
-    if with_cloth:
-        cloth = str(rng.choice([n for n, o in things.items() if o.is_cloth]))
-        objects, tasks = [cloth], [f"fold the {cloth} from right to left", f"unfold the {cloth} from left to right"]
-    elif rng.random() < config.drawer_share:
-        objects, tasks = ["drawer"], ["open the drawer", "close the drawer"]
-    else:
-        container = str(rng.choice([n for n, o in things.items() if o.is_container]))
-        graspable = [n for n, o in things.items() if o.is_graspable]
-        short = [n for n in graspable if things[n].shape not in catalogue.LONG]
-        first = str(rng.choice(short if rng.random() < 0.6 else graspable))
-        count = int(rng.integers(1, 4)) - (things[first].shape in catalogue.LONG)
-        others = [str(n) for n in rng.permutation([n for n in short if n != first])[: max(0, count - 1)]]
-        objects = [container, first, *others]
-        word = "in" if things[container].shape == "bowl" else "on"
-        tasks = []
-        for name in objects[1:]:
-            tasks.append(f"put the {name} {word} the {container}")
-            where = "from inside" if word == "in" else rng.choice(["from", "out of"])
-            verb = "remove" if where != "out of" else "take"
-            tasks.append(f"{verb} the {name} {where} the {container} and put it on the table")
-        if rng.random() < (0.7 if things[first].shape in catalogue.LONG else 0.15):
-            ending = rng.choice(["", " side"])
-            tasks += [f"move the {first} to the left{ending}", f"move the {first} to the right{ending}"]
-    table = str(rng.choice(tables))
-    look = config.jitter.draw(config.look, rng)
-    return SceneConfig(
-        name=f"world-{seed}-{index}", objects=tuple(objects), tasks=tuple(tasks), look=replace(look, table=table)
-    )
-
-
-def named_world(scene: str, seed: int, index: int) -> SceneConfig:
-    """Return a scene under the name of world `index`, so that its episodes have ids of their own."""
-    return replace(load_scene(scene), name=f"world-{seed}-{index}")
 
 
 def finished_file(folder: Path, seed: int, index: int) -> Path:
@@ -181,12 +94,7 @@ def record_world(item: dict[str, Any], report: Any) -> dict[str, Any]:
                 if episode.id not in present:
                     kept.append(episode)
         for number in range(config.strays):
-            attempt = f"{scene.name}-stray-{number}"
-            own_seed = derive_seed(seed, attempt, number)
-            rng = np.random.default_rng(own_seed)
-            world.apply_look(_episode_look(config, scene, rng))
-            asked = functools.partial(_ask_now, config, world, rng) if config.answers else None
-            for episode, rows in record_strays(world, attempt, own_seed, rng, ask=asked, student=student):
+            for episode, rows in _strays(config, world, seed, number, student):
                 answers += rows
                 if episode.id not in present:
                     kept.append(episode)
@@ -260,6 +168,30 @@ def _record(
         frames = _vqa_frames(config, world, rng)
         frames.take()
         yield frames.episode(f"{episode_id}-home", seed)
+
+
+def _strays(
+    config: DemonstrationConfig, world: World, seed: int, number: int, student: tuple[Policy, SubgoalModel] | None
+) -> Iterator[tuple[Episode, list[dict[str, Any]]]]:
+    """Yield the pairs of one attempt that goes astray, and what a judge sees of it."""
+    name = f"{world.config.name}-stray-{number}"
+    own_seed = derive_seed(seed, name, number)
+    rng = np.random.default_rng(own_seed)
+    world.apply_look(_episode_look(config, world.config, rng))
+    looks = _vqa_frames(config, world, rng) if config.every_task and config.answers else None
+    yield from record_strays(
+        world,
+        name,
+        own_seed,
+        rng,
+        ask=functools.partial(_ask_now, config, world, rng) if config.answers else None,
+        student=student,
+        used=bool(config.used_share and rng.random() < config.used_share),
+        every_task=config.every_task,
+        looks=looks,
+    )
+    if looks is not None:
+        yield looks.episode(f"{name}-looks", own_seed)
 
 
 def _arrangements(

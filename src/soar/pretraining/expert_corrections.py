@@ -21,6 +21,7 @@ import numpy as np
 
 from soar.instruction_grammar import task_from_instruction
 from soar.policies.base import Policy
+from soar.pretraining.vqa_frames import VQAFrames
 from soar.seeding import derive_seed
 from soar.sim.ground_truth import reset_for, succeeded
 from soar.sim.scripted.blind import BlindPolicy
@@ -32,6 +33,9 @@ from soar.types import SUBGOAL_STEPS, Action, Episode, Goal, Observation, Proven
 
 STRAY_STEPS = 100
 BRANCH_PROBABILITY = 0.15
+FEWER_BRANCHES = 0.05
+"""Where each state is shown with every task."""
+LOOK_STEPS = 5
 IMAGINED = "imagined"
 """Policy of the episodes of pairs."""
 Answers = list[dict[str, Any]]
@@ -88,6 +92,9 @@ def record_strays(
     *,
     ask: Callable[[str], Answers] | None,
     student: tuple[Policy, SubgoalModel] | None = None,
+    used: bool = False,
+    every_task: bool = False,
+    looks: VQAFrames | None = None,
 ) -> Iterator[tuple[Episode, Answers]]:
     """Yield the pairs of one attempt.
 
@@ -98,28 +105,43 @@ def record_strays(
         rng: Of all else.
         ask: Answers questions about the present state for an episode id; None to leave that out.
         student: Whose attempts they are; scripted ones by default.
+        used: Whether they begin on a table as practice leaves it.
+        every_task: Whether each of the states, the start among them, is shown with what should come next for every task that is
+            not done (and some that are); there are fewer states then.
+        looks: Gets a frame every few steps, as a judge looks that waits for success.
     """
     scene = world.config
     instruction = str(rng.choice(scene.tasks))
-    reset_for(world, instruction, seed % 2**31)
+    reset_for(world, instruction, seed % 2**31, used=used)
     actor = stray_actor(world, instruction, rng) if student is None else Follower(world, instruction, *student, seed)
     for step in range(STRAY_STEPS):
-        if rng.random() < BRANCH_PROBABILITY:
-            # Mostly what is still to be done, as in an attempt; a finished task is left alone, and that is learned too.
-            asked = instruction if rng.random() < 0.6 else str(rng.choice(scene.tasks))
-            if succeeded(world, asked) and rng.random() < 0.6:
-                asked = str(rng.choice([task for task in scene.tasks if not succeeded(world, task)] or [asked]))
+        if looks is not None and step % LOOK_STEPS == 0:
+            looks.take()
+        branches = rng.random() < (FEWER_BRANCHES if every_task else BRANCH_PROBABILITY)
+        if branches or (every_task and step == 0):
             before, state = world.render(), world.proprioception()
-            id = f"{name}-{step}"
-            after, state_after = imagine(world, asked, int(rng.integers(2**31)))
-            made = Episode(
-                id=id,
-                scene=scene.name,
-                instruction=task_from_instruction(asked).instruction,
-                images_THWC=np.stack([before, after]),
-                states_TD=np.stack([state, state_after]),
-                actions_TD=np.array([[0, 0, 0, 0, 0, 0, 1]], np.float32),
-                provenance=Provenance(policy=IMAGINED, robot="widowx-sim", run=scene.name, seed=seed),
-            )
-            yield made, [] if ask is None else ask(id)
+            for number, asked in enumerate(_asked(world, instruction, rng, every_task)):
+                id = f"{name}-{step}-{number}" if every_task else f"{name}-{step}"
+                after, state_after = imagine(world, asked, int(rng.integers(2**31)))
+                made = Episode(
+                    id=id,
+                    scene=scene.name,
+                    instruction=task_from_instruction(asked).instruction,
+                    images_THWC=np.stack([before, after]),
+                    states_TD=np.stack([state, state_after]),
+                    actions_TD=np.array([[0, 0, 0, 0, 0, 0, 1]], np.float32),
+                    provenance=Provenance(policy=IMAGINED, robot="widowx-sim", run=scene.name, seed=seed),
+                )
+                yield made, [] if ask is None or number else ask(id)
         world.step(actor.act())
+
+
+def _asked(world: World, instruction: str, rng: np.random.Generator, every_task: bool) -> list[str]:
+    """Return the tasks whose next moment is shown. A finished task is left alone; that is learned too, of some."""
+    tasks = world.config.tasks
+    if every_task:
+        return [task for task in tasks if not succeeded(world, task) or rng.random() < 0.3]
+    asked = instruction if rng.random() < 0.6 else str(rng.choice(tasks))
+    if succeeded(world, asked) and rng.random() < 0.6:
+        asked = str(rng.choice([task for task in tasks if not succeeded(world, task)] or [asked]))
+    return [asked]

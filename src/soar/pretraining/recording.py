@@ -9,7 +9,8 @@ from typing import Any
 from soar.configuration import load
 from soar.episodes.store import EpisodeStore
 from soar.fleet.processes import run_workers
-from soar.pretraining.demonstrations import DemonstrationConfig, draw_world, finished_file, record_world
+from soar.pretraining.demonstrations import finished_file, record_world
+from soar.pretraining.worlds import DemonstrationConfig, draw_world
 from soar.sim.scene import load_scene
 from soar.sim.world import World
 

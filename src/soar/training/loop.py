@@ -35,6 +35,7 @@ import torch
 from torch import Tensor, nn
 
 from soar.errors import ConfigError
+from soar.nn.devices import computes_bf16
 from soar.prefetch import prefetched
 from soar.run_claim import only_here
 from soar.seeding import derive_seed, generator
@@ -64,7 +65,7 @@ class FitConfig:
         checkpoint_every: Steps between checkpoints (and validations).
         checkpoints_kept: How many of them remain.
         log_every: Steps between lines of metrics.
-        bf16: Run the forward pass in bfloat16 autocast.
+        bf16: Run the forward pass in bfloat16 autocast, on a device that computes it.
         channels_last: Keep 4-D weights in channels-last memory order, which is faster for small convolutions.
         accumulate: Parts of a batch that a process works off one after another; more take less memory.
     """
@@ -294,7 +295,7 @@ def _step(
     sums: dict[str, Tensor] = {}
     for number, part in zip(batches.parts, parts, strict=True):
         torch.manual_seed(derive_seed(config.seed, f"torch/{number}" if number else "torch", state.step))
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16 and computes_bf16(device)):
             losses = loss_fn(state.model, part)
         (losses["loss"] / len(parts)).backward()  # type: ignore[no-untyped-call]
         for name, value in losses.items():
