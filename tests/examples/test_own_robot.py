@@ -78,7 +78,8 @@ def test_collect_train_evaluate_improve_drive_the_arm_of_the_workcell(lab: Path)
     soar("train", "gcbc", "--pretraining", "play/episodes", "--out", "policy", *preset, folder=lab)
     soar("evaluate", *cell, "--policy", "policy", "--judge", "vlm", *MODELS, "--trials", 1, "--out", "before.json", folder=lab)
     before = read_evaluation(lab / "before.json")
-    assert (before.judge, before.trials[0].key[0], len(before.trials)) == ("eye-1", "one-block", 2)
+    assert (before.judge, before.trials[0].key[0]) == ("eye-1", "one-block")
+    assert len(before.trials) + len(before.done_before) == 2  # the block lies on one of the two sides to begin with
 
     improved = ("--policy", "policy", "--pretraining", "play/episodes", "--evaluate", "vlm", *MODELS, *preset)
     soar("improve", *cell, "--run", "mine", *improved, folder=lab)

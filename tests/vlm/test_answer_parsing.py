@@ -463,3 +463,10 @@ def test_a_file_that_is_none_is_refused_with_its_line(tmp_path: Path, line: str,
     assert message in str(raised.value)
     with pytest.raises(ConfigError, match="Name a file of answers, or `shipped`"):
         list(read_examples(str(tmp_path / "none")))
+
+
+@pytest.mark.parametrize("thing", ["drawer", "red block", "carrot"])
+@pytest.mark.parametrize("place", ["in the image", "in this picture", "in the photo"])
+def test_that_a_thing_is_not_in_the_picture_at_all_answers_no_question_about_it(thing: str, place: str) -> None:
+    assert read(f"No, there is no {thing} {place}.").verdict is None
+    assert read(f"No, there is no {thing} in the bowl.").verdict is False

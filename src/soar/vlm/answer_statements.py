@@ -24,6 +24,7 @@ from soar.vlm.answer_words import (
     NEGATED,
     NEGATION_PARTS,
     NEGATIONS,
+    NOWHERE,
     PLACES,
     PREPOSITIONS,
     SEEN,
@@ -73,6 +74,8 @@ def statement_problem(text: str, *, negatable: bool, goes_on: bool) -> str:
         goes_on: Whether there is a clause before it that explains, whose verb may stand for its own.
     """
     said = _rewritten(text, SEEN)
+    if NOWHERE.search(said):
+        return f"{text!r} says that a thing is absent, and was asked about it"
     rest = _rewritten(said, NEGATED) if negatable else said
     if problem := doubt(rest):
         return problem

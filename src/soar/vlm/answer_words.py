@@ -88,6 +88,8 @@ DOUBT_PARTS: tuple[str, ...] = tuple(_LISTS["doubt_parts"])
 """The same in writing without spaces."""
 DOUBT_TURNS = re.compile(_either(_LISTS["doubt_turns"]))
 """The same, of several words."""
+NOWHERE = re.compile(_either(_LISTS["nowhere"]))
+"""A thing that is not in the picture at all."""
 ASKER = re.compile(rf"^(?:{_any_of(_LISTS['askers'])}), ")
 """What stands before a question that is repeated."""
 PROMPT = re.compile(_either(_LISTS["prompts"]))
