@@ -42,6 +42,10 @@ class StoreError(SoarError):
     """An episode store cannot be read or written (missing, foreign, read-only, full disk)."""
 
 
+class NothingToLearnError(StoreError):
+    """A store has episodes, and none of their steps is left to train on."""
+
+
 class FormatError(SoarError):
     """A dataset of another format is damaged, incomplete, or not what it was said to be; the message names file and place."""
 

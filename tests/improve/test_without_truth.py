@@ -107,6 +107,24 @@ def test_without_evaluations_a_candidate_stays_unless_it_is_judged_to_do_worse_w
     assert len(EpisodeStore(config.run / "episodes").episodes()) == 12
 
 
+def test_a_round_whose_recipe_keeps_no_step_trains_nothing_and_the_run_goes_on(tmp_path: Path) -> None:
+    config = configured(tmp_path, evaluate="off", rounds=2)
+    recipe = config.preset.improvement.policy
+    # Half a millimetre a step is no motion to this recipe.
+    still = dataclasses.replace(recipe, autonomous=dataclasses.replace(recipe.autonomous, drop_idle=True, clean_grasps=True))
+    config = dataclasses.replace(
+        config,
+        workcell=cell(tmp_path, robot=", options: {size: [64, 64]}, limits: {translation_m: 0.0005}"),
+        preset=dataclasses.replace(config.preset, improvement=dataclasses.replace(config.preset.improvement, policy=still)),
+    )
+    in_moods(config, True, True)
+    events = read_journal(config.run / "events.jsonl", "nothing_to_learn")
+    assert [event["round"] for event in events] == [1, 2]
+    assert "no step of 4 episodes is left to train on" in events[0]["detail"]
+    assert current(config) == "000"
+    assert len(EpisodeStore(config.run / "episodes").episodes()) == 8
+
+
 @pytest.mark.parametrize("judge", ["vlm", "person"])
 def test_somebody_who_is_no_simulator_evaluates_and_the_loop_goes_on_as_in_simulation(
     tmp_path: Path, judge: str, monkeypatch: pytest.MonkeyPatch

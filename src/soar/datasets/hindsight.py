@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soar.datasets.arrays import StepArrays
-from soar.errors import StoreError
+from soar.errors import NothingToLearnError
 
 Goals = Literal["uniform", "geometric", "last-state-upweighted", "delta"]
 DISCOUNT = 0.95
@@ -76,7 +76,7 @@ class HindsightSampler:
         ValueError: The window is not 0 ≤ low ≤ high, there are no such goals, the discount or the share is not in 0..1,
             a mask or the weights have the wrong shape or a negative number, or goals are to be imagined and the arrays were
             loaded without subgoals.
-        StoreError: No step is left to draw.
+        NothingToLearnError: No step is left to draw.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class HindsightSampler:
             self._ends = np.flatnonzero(arrays.pursued_N[1:] != arrays.pursued_N[:-1]) + 1
         self._rows = np.flatnonzero(may)
         if len(self._rows) == 0:
-            raise StoreError(
+            raise NothingToLearnError(
                 f"no step of {len(arrays.lengths_E)} episodes is left to train on; widen the filter of episodes or of steps"
             )
         self._lengths = arrays.lengths_E[episode_N[self._rows]]

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from soar.episodes import EpisodeStore
-from soar.errors import ConfigError, SoarError
+from soar.errors import ConfigError, NothingToLearnError, SoarError
 from soar.evaluation import Evaluation, not_worse, read_evaluation
 from soar.evaluation.canary import canary_verdict
 from soar.evaluation.person import evaluate_by_person
@@ -314,15 +314,19 @@ class _Loop:
             self._folder.journal.append("training", round=round, data=version)
         phase = f"train, round {round}"
         pretraining = self._config.pretraining or self._folder.pretraining / "episodes"
-        with self._folder.timed(phase):
-            ImitationLearner(learned.policy).learn(
-                initial,
-                LearningData(pretraining=pretraining, autonomous=data),
-                self._folder.policy(round),
-                seed=self._config.seed,
-                device=self._config.device,
-                on_step=lambda done, total, metrics: self._on_progress(
-                    phase, done, total, f"loss {metrics.get('loss', 0.0):.2f}"
-                ),
-            )
+        try:
+            with self._folder.timed(phase):
+                ImitationLearner(learned.policy).learn(
+                    initial,
+                    LearningData(pretraining=pretraining, autonomous=data),
+                    self._folder.policy(round),
+                    seed=self._config.seed,
+                    device=self._config.device,
+                    on_step=lambda done, total, metrics: self._on_progress(
+                        phase, done, total, f"loss {metrics.get('loss', 0.0):.2f}"
+                    ),
+                )
+        except NothingToLearnError as error:  # the recipe keeps no step of what was collected; the next round collects more
+            self._folder.journal.append("nothing_to_learn", round=round, detail=str(error))
+            return False
         return True
