@@ -10,8 +10,6 @@ import json
 import re
 from typing import Any
 
-import yaml
-
 DEEPEST = 64
 """Lists and mappings within one another."""
 _MOST_YAML = 1_000_000
@@ -41,6 +39,8 @@ def parse_yaml(text: str) -> Any:
     Raises:
         ValueError: It is not YAML, nested more than `DEEPEST` deep, or stands for more than a million values.
     """
+    import yaml  # `soar --help` prints texts, and reads no YAML
+
     try:
         value = yaml.safe_load(text)
     except RecursionError as error:
