@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from soar.errors import SoarError
+from soar.fleet.member import robot_process
 from soar.fleet.supervision import Supervisor
 from soar.remote.wire import TOKEN
 
@@ -24,6 +25,8 @@ _STEADY_S = 120.0
 _WRONG = 2
 """Exit status of a command that was refused."""
 _LAST_LINES = 5
+_LOOKS_S = 0.5
+"""How often it is looked whether another process still drives a robot [s]."""
 
 
 @dataclass(slots=True)
@@ -105,6 +108,10 @@ class RobotProcesses:
             if one.process is not None and (status := one.process.poll()) is not None:
                 self._ended(robot, one, status, now_s)
             if one.process is None and self.supervisor.wanted(robot) and now_s >= one.next_s:
+                if (pid := robot_process(robot)) is not None:  # of a coordinator that was killed, or of somebody else
+                    self.supervisor.found(robot, f"process {pid} of this computer drives it")
+                    one.next_s = now_s + _LOOKS_S
+                    continue
                 one.process, one.started_s = self.starter.start(robot), now_s
                 one.starts += 1
 
@@ -131,7 +138,12 @@ class RobotProcesses:
                 except subprocess.TimeoutExpired:
                     continue
             if all(process.poll() is not None for process in alive):
-                return
+                break
+        # Processes that a coordinator before this one started hear of the end, too, and still deliver what they have.
+        heard = {status.name for status in self.supervisor.status() if status.heard_s is not None}
+        deadline_s = self.clock() + patience_s
+        while any(robot_process(robot) is not None for robot in heard.intersection(self.robots)) and self.clock() < deadline_s:
+            time.sleep(_LOOKS_S)
 
     def _ended(self, robot: str, one: _Process, status: int, now_s: float) -> None:
         one.process = None

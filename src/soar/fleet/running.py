@@ -15,11 +15,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -27,6 +29,7 @@ from soar.base_models import default_weights
 from soar.collect.config import CollectionConfig
 from soar.collect.models import Models, check_models
 from soar.collect.preset import load_collection
+from soar.errors import ConfigError
 from soar.event_log import Journal
 from soar.files import write_json, write_text
 from soar.fleet.asking import ADDRESS, TOKEN_FILE, read_token
@@ -43,6 +46,7 @@ from soar.run_claim import RunClaim
 from soar.serving.auth import choose_token
 from soar.serving.server import LOOPBACK, listen, protected
 from soar.tasks.notification import tell_person
+from soar.untrusted import parse_json
 
 log = logging.getLogger(__name__)
 _TICK_S = 0.5
@@ -102,7 +106,7 @@ def run_fleet(
     what = {"fleet": asdict(config), "settings": {"round": round}}
     if not held:
         claim.check(what)
-    listener = listen(host, port)
+    listener = _listen(host, port, run)
     try:
         tokens = Tokens(operator=fleet_token(run), **(roles or {}))
         with contextlib.nullcontext() if held else claim.hold(what):
@@ -139,6 +143,15 @@ def run_fleet(
                 (run / ADDRESS).unlink(missing_ok=True)
     finally:
         listener.close()
+
+
+def _listen(host: str, port: int, run: Path) -> socket.socket:
+    """Return a socket; where no port is named that of a coordinator that was killed, since its robots still ask there."""
+    if port == 0 and (run / ADDRESS).exists():
+        with contextlib.suppress(ConfigError, OSError, ValueError, KeyError, TypeError, AttributeError):
+            before = urlsplit(parse_json((run / ADDRESS).read_text(encoding="utf-8"))["url"]).port
+            return listen(host, before or 0)
+    return listen(host, port)
 
 
 def _watch(fleet: Fleet, on_tick: OnTick) -> int:

@@ -136,6 +136,13 @@ class Supervisor:
                 orders.rest_until_s = None
             return {"do": self._told(orders), "released": orders.released}
 
+    def found(self, robot: str, detail: str) -> None:
+        """Take note of what is known of a robot that has not been heard of."""
+        with self._lock:
+            status, _ = self._of(robot)
+            if status.heard_s is None:
+                status.detail = detail
+
     def tick(self) -> None:
         """Notice who has not been heard of."""
         with self._lock:
