@@ -67,7 +67,7 @@ class Check:
             sys.stdout.flush()
 
         try:
-            with config.open() as workcell:
+            with config.open(image_size=None) as workcell:
                 works = check_robot(workcell, _reference(config.reference), tell)
                 models = self._models(tell)
                 self._disk(workcell, tell)
@@ -203,7 +203,7 @@ class Box:
         sys.stdout.write(f"What will move: the arm goes home, and by your keys. Its robot is {config.robot.driver}.\n")
         _agree(self.yes)
         wide = WorkspaceBox(low=(-0.5, -0.5, 0.0), high=(0.5, 0.5, 0.5))
-        with dataclasses.replace(config, workspace=wide).open() as workcell:
+        with dataclasses.replace(config, workspace=wide).open(image_size=None) as workcell:
             workcell.robot.home()
             with keys() as pressed:
                 box = measure(workcell.robot, pressed, sys.stdout.write)
