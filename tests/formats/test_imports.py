@@ -219,7 +219,7 @@ def test_lerobot_says_which_cameras_versions_and_files(tmp_path: Path, store: Ep
         import_episodes(open_lerobot(folder, LeRobotConfig(camera="observation.images.front")), store)
     info = json.loads((folder / "meta/info.json").read_text())
     (folder / "meta/info.json").write_text(json.dumps(info | {"codebase_version": "v2.0"}))
-    with pytest.raises(FormatError, match=r"version v2\.0, this reads v3\.0 and v2\.1; convert"):
+    with pytest.raises(FormatError, match=r"codebase_version is 'v2\.0', this reads v3\.0 and v2\.1; convert"):
         open_lerobot(folder, LeRobotConfig())
     assert store.count() == 0
 
