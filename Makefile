@@ -19,7 +19,7 @@ demo: .venv/ready ## a simulated robot improves itself on scene 1; run it again 
 	$(BIN)/soar improve --scene scene1 --preset laptop --run runs/demo
 
 test: .venv/ready ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 test-interop: .venv/ready ## try other people's software: file formats and robots, most of it in environments of its own
 	scripts/peer.sh lerobot
