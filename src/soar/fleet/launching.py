@@ -115,11 +115,6 @@ class RobotProcesses:
                 one.process, one.started_s = self.starter.start(robot), now_s
                 one.starts += 1
 
-    def pid(self, robot: str) -> int | None:
-        """Return the process of a robot, None when none runs."""
-        one = self._of.get(robot)
-        return one.process.pid if one is not None and one.process is not None and one.process.poll() is None else None
-
     def restarts(self, robot: str) -> int:
         """Return how often a robot's process was started again."""
         return max(0, self._of[robot].starts - 1) if robot in self._of else 0

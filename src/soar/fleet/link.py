@@ -226,7 +226,9 @@ class Link:
         asked_s = self._clock()
         answer = self._beats.request("POST", "/v1/beat", {"robot": self.robot, "epoch": self.epoch, "events": events, **said})
         with self._lock:
-            for _ in events:
+            # What came meanwhile may have pushed out what was sent: only that is taken off which the coordinator heard.
+            sent = {id(event) for event in events}
+            while self._events and id(self._events[0]) in sent:
                 self._events.popleft()
         self._until_s = asked_s + float(self.about["lease_s"])
         self.orders = Orders(

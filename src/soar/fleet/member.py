@@ -26,14 +26,13 @@ from soar.collect.config import CollectionConfig
 from soar.collect.listeners import Event
 from soar.collect.models import Models, check_models
 from soar.configuration import validate
-from soar.errors import ConfigError, ModelServerError, RobotFault, SoarError
+from soar.errors import ConfigError, RobotFault, SoarError
 from soar.fleet.deployment import warm_up
 from soar.fleet.link import BEAT_S, Link, MotionStoppedError
 from soar.fleet.session import SessionConfig, run_session
 from soar.fleet.spool import Spool
 from soar.policies.loading import load_policy
 from soar.remote.client import ModelAwayError
-from soar.robots.safety import SafetyError
 from soar.robots.workcell import Workcell, load_workcell
 from soar.types import Episode
 
@@ -291,9 +290,3 @@ class _Member:
         cell, self._cell = self._cell, None
         if cell is not None:
             cell.close()
-
-
-def reason(error: BaseException) -> str:
-    """Return what a member ended with, in one line."""
-    known = isinstance(error, SoarError | ModelServerError | SafetyError)
-    return str(error) if known else f"{type(error).__name__}: {error}"
