@@ -117,3 +117,16 @@ def test_two_roles_cannot_share_a_token() -> None:
         Tokens(operator=TOKENS["operator"], robot=TOKENS["operator"])
     with pytest.raises(ConfigError, match="at least 16"):
         Tokens(operator="short")
+
+
+def test_events_whose_beat_is_said_again_count_once(role: AsRole, tmp_path: Path) -> None:
+    robot = role("robot")
+    epoch = acquire(robot)
+    fault = {"kind": "fault", "fault": "motor", "detail": "hot"}
+    said = {"robot": "one", "epoch": epoch, **beat(fault | {"number": 1}, {"kind": "episode", "success": True, "number": 2})}
+    for _ in range(3):  # the answers were lost on the way
+        robot.request("POST", "/v1/beat", said)
+    robot.request("POST", "/v1/beat", said | {"events": [fault | {"number": 3}]})
+    status = next(one for one in role("viewer").request("GET", "/v1/status")["robots"] if one["name"] == "one")
+    assert (status["episodes"], status["faults"]) == (1, {"motor": 2})
+    assert len(read_journal(tmp_path / "events.jsonl", "fault")) == 2

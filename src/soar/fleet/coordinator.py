@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,6 +116,7 @@ class Fleet:
         journal: Of the run.
         deployments: Which policy each robot runs.
         processes: Of the robots that stand here; None before the address is known.
+        heard: Epoch and number of the last event of each robot.
     """
 
     config: FleetConfig
@@ -126,6 +127,19 @@ class Fleet:
     journal: Journal
     deployments: Deployments
     processes: RobotProcesses | None = None
+    heard: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def unheard(self, robot: str, epoch: int, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the events that are new: a beat whose answer was lost is said again, and must not count twice."""
+        new = []
+        for event in events:
+            number = event.get("number")
+            if isinstance(number, int) and not isinstance(number, bool):
+                if (epoch, number) <= self.heard.get(robot, (0, 0)):
+                    continue
+                self.heard[robot] = epoch, number
+            new.append(event)
+        return new
 
     def state(self) -> dict[str, Any]:
         """Return how the fleet is, JSON-able."""
@@ -178,9 +192,12 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
     def beat(body: BeatBody) -> dict[str, Any]:
         doing = (body.scene, body.instruction) if body.instruction else None
         fleet.ledger.renew(body.robot, body.epoch, doing)
-        for event in body.events:
+        events = fleet.unheard(body.robot, body.epoch, body.events)
+        for event in events:
             _hear(fleet, body.robot, event)
-        return fleet.supervisor.hear(body.robot, body.model_dump()) | {"policy": fleet.deployments.for_robot(body.robot)}
+        return fleet.supervisor.hear(body.robot, body.model_dump() | {"events": events}) | {
+            "policy": fleet.deployments.for_robot(body.robot)
+        }
 
     @app.post("/v1/counts")
     def counts(body: CountsBody) -> dict[str, Any]:

@@ -112,6 +112,7 @@ class Link:
         self._ended = threading.Event()
         self._said: dict[str, Any] = {"phase": "starting", "scene": "", "instruction": "", "detail": "", "policy": ""}
         self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
+        self._numbers = 0
         self._threads: list[threading.Thread] = []
 
     def join(self, *, has_lock: bool) -> None:
@@ -140,7 +141,8 @@ class Link:
     def event(self, kind: str, **fields: Any) -> None:
         """Say that something happened; kept until a beat brought it."""
         with self._lock:
-            self._events.append({"kind": kind, "time_s": time.time(), **fields})
+            self._numbers += 1
+            self._events.append({"kind": kind, "time_s": time.time(), "number": self._numbers, **fields})
 
     def gate(self) -> None:
         """Refuse a motion that nobody allows.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,7 +62,7 @@ class RobotStatus:
     heard_s: float | None = None
     episodes: int = 0
     successes: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
+    faults: dict[str, int] = field(default_factory=dict)
     calls: int = 0
     worked_s: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
@@ -228,7 +228,8 @@ class Supervisor:
             status.successes += event.get("success") is True
             orders.last.append(False)
         elif kind == "fault":
-            status.faults[str(event.get("fault", "unknown"))[:40]] += 1
+            fault = str(event.get("fault", "unknown"))[:40]
+            status.faults[fault] = status.faults.get(fault, 0) + 1
             orders.last.append(True)
             if sum(orders.last) > self._faults.most:
                 detail = str(event.get("detail", ""))[:300]
