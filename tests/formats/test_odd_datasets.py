@@ -536,3 +536,15 @@ def test_episodes_without_text_that_an_earlier_version_stored_as_null_are_read(t
     lance.dataset(f"{store.uri}/episodes.lance").update({"instruction": "null"}, where="id = 'run-a'")
     assert {record.id: record.instruction for record in store.episodes()}["run-a"] == ""
     assert store.read("run-a").instruction == ""
+
+
+def test_what_the_seven_numbers_of_rlds_are_taken_for_is_said_unless_a_map_says_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rlds(tmp_path / "plain", rlds_record(4))
+    for what in ("state", "action"):
+        assert f"nothing names the seven numbers of the {what}; they are taken for x y z roll pitch yaw gripper" in caplog.text
+    caplog.clear()
+    pose = "x=0,y=1,z=2,roll=3,pitch=4,yaw=5,gripper=6"
+    rlds(tmp_path / "mapped", rlds_record(4), vectors=VectorConfig(state_map=pose, action_map=pose))
+    assert "nothing names" not in caplog.text

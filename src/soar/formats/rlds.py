@@ -39,7 +39,8 @@ from soar.formats.rlds_features import (
 from soar.formats.rlds_vectors import measured_records, read_vectors
 from soar.formats.steps import Actions, Dataset, Found, Unsaid, episode_of_steps, subgoals_of_steps, text_list
 from soar.formats.texts import agreed_verdict, folder_verdict, verdict_of
-from soar.formats.vector_maps import VectorConfig
+from soar.formats.vector_maps import VECTOR, VectorConfig
+from soar.formats.vector_names import read_names
 from soar.formats.vector_survey import survey_vectors
 
 _FILE = re.compile(r"(?:.*-)?(?P<split>[A-Za-z0-9_]+)\.tfrecord(?:\.gz)?(?:-(?P<shard>\d+)-of-(?P<shards>\d+))?(?:\.gz)?$")
@@ -111,6 +112,11 @@ def open_rlds(folder: Path, config: RLDSConfig) -> Dataset:
     grippers, notes = survey_vectors(
         measured_records(new, config.camera, config.vectors), config.vectors, actions=config.actions, place=str(folder)
     )
+    if new:  # RLDS has no place for names: what is taken for what is said, as where LeRobot has none
+        mapped = {"state": config.vectors.state_map, "action": config.vectors.action_map}
+        plain = [what for what, text in mapped.items() if not text]
+        told = [read_names(what, None, len(VECTOR), "", flag=f"--{what}-map", place=str(folder)) for what in plain]
+        notes = [*(note for _, note in told if note), *notes]
     for note in notes:
         _log.warning("%s", note)
     options = replace(config, unsaid=Unsaid(), splits=())
