@@ -116,7 +116,7 @@ def open_rlds(folder: Path, config: RLDSConfig) -> Dataset:
         mapped = {"state": config.vectors.state_map, "action": config.vectors.action_map}
         plain = [what for what, text in mapped.items() if not text]
         told = [read_names(what, None, len(VECTOR), "", flag=f"--{what}-map", place=str(folder)) for what in plain]
-        notes = [*(note for _, note in told if note), *notes]
+        notes = (*(note for _, note in told if note), *notes)
     for note in notes:
         _log.warning("%s", note)
     options = replace(config, unsaid=Unsaid(), splits=())
