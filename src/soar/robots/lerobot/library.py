@@ -3,8 +3,8 @@
     type: so101_follower                              the name on LeRobot's own command lines (--robot.type)
     config: {port: /dev/ttyACM0, id: arm, cameras: {front: {type: opencv, index_or_path: 0, width: 640, height: 480, fps: 30}}}
 
-Nobody is asked for anything: an arm that is not calibrated is refused with the command that calibrates it, before a motor is told
-anything. LeRobot is imported by name, since it is no dependency of SOAR: its pins contradict ours.
+Nobody is asked for anything: an arm that is not calibrated is refused with the command that calibrates it, before a motor is
+told anything. LeRobot is imported by name, since it is no dependency of SOAR: its pins contradict ours.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any
 from soar.errors import ConfigError, UnknownNameError
 
 log = logging.getLogger(__name__)
+_DEFAULTS = {"use_degrees": True, "disable_torque_on_disconnect": False}
+"""What is not said: joints in degrees, and an arm that is held when it is let go of."""
 
 
 def make_robot(kind: str, config: Mapping[str, Any]) -> Any:
@@ -36,8 +38,8 @@ def make_robot(kind: str, config: Mapping[str, Any]) -> Any:
         robots = importlib.import_module("lerobot.robots")
     except ImportError as error:
         raise ConfigError(
-            f"the driver `lerobot` needs LeRobot, which cannot be imported here ({error}). It wants an environment of its own, in "
-            "which `soar robot serve --driver lerobot` runs: docs/how-to/lerobot.md"
+            f"the driver `lerobot` needs LeRobot, which cannot be imported here ({error}). It wants an environment of its own, "
+            "in which `soar robot serve --driver lerobot` runs: docs/how-to/lerobot.md"
         ) from error
     broken = _import_below("lerobot.robots") | _import_below("lerobot.cameras")
     _import_plugins()
@@ -51,11 +53,8 @@ def make_robot(kind: str, config: Mapping[str, Any]) -> Any:
             said or "Plug-ins are packages whose names begin with lerobot_robot_, installed in this environment.",
         )
     draccus = importlib.import_module("draccus")
-    # What is not said: joints in degrees, and an arm that is held when it is let go of.
     fields = known[kind].__dataclass_fields__
-    defaults = {
-        name: value for name, value in (("use_degrees", True), ("disable_torque_on_disconnect", False)) if name in fields
-    }
+    defaults = {name: value for name, value in _DEFAULTS.items() if name in fields}
     if unknown := sorted(set(config) - set(fields)):
         raise UnknownNameError("key", unknown[0], fields, f"In the config of {kind}.")
     try:
@@ -110,8 +109,8 @@ def let_go(robot: Any) -> None:
 def _calibrate(kind: str, robot: Any, config: Mapping[str, Any]) -> str:
     flags = [f"--robot.type={kind}", *(f"--robot.{name}={config[name]}" for name in ("port", "id") if name in config)]
     return (
-        f"{kind} is not calibrated, or by another file than {getattr(robot, 'calibration_fpath', 'that of its id')}. Calibrate it "
-        f"by hand, once: lerobot-calibrate {shlex.join(flags)}"
+        f"{kind} is not calibrated, or by another file than {getattr(robot, 'calibration_fpath', 'that of its id')}. Calibrate "
+        f"it by hand, once: lerobot-calibrate {shlex.join(flags)}"
     )
 
 

@@ -3,8 +3,8 @@
     each action          error register, load            a motor whose error is latched has no torque and obeys nothing
     every 25th           temperature
 
-A register that a motor does not have is not asked for; an arm without buses that tell (`sync_read`) is judged by what it does. A
-serial bus loses a packet now and then: a question that got no answer is asked three times.
+A register that a motor does not have is not asked for; an arm without buses that tell (`sync_read`) is judged by what it does.
+A serial bus loses a packet now and then: a question that got no answer is asked three times.
 """
 
 from __future__ import annotations

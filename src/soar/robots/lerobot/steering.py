@@ -1,10 +1,10 @@
-"""Delta poses of the gripper become targets of joints, a fiftieth of a second apart; nothing of LeRobot, and no motor, is known here.
+"""Delta poses of the gripper become targets of joints, a fiftieth of a second apart; LeRobot and motors are not known here.
 
     action ─► where the gripper is to be ─► a straight line to it, in ticks ─► angles a tick (`kinematics`) ─► limited, sent
               (what was told so far + delta)                                   speed; distance from the measured joints
 
-Commanded, not measured. A delta is added to what was told before, so that the sag of an arm does not add up. What was told is never
-more than `lag_m` and `lag_rad` away from where the arm is: one that was held does not leap when it comes free.
+Commanded, not measured. A delta is added to what was told before, so that the sag of an arm does not add up. What was told is
+never more than `lag_m` and `lag_rad` away from where the arm is: one that was held does not leap when it comes free.
 
 Reached, not wanted. A pose that the arm cannot hold (five joints) is told as near as it can be; what is reported as executed is
 the way from one told pose to the next. What is wanted and cannot be reached is remembered up to `_SLACK_M` and `_SLACK_RAD`,
