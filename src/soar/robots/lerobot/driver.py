@@ -65,7 +65,7 @@ def open_lerobot(
     lag_m = (limits or SafetyLimits()).lag_m
     if not (0.02 <= move_s <= period_s and lag_rad > 0 and lag_m >= 0.01):
         raise ConfigError(
-            "lerobot: move_s must lie between 0.02 and period_s, lag_rad be positive and limits.lag_m at least 0.01 (arms sag); "
+            "lerobot: move_s must lie between 0.02 and period_s, lag_rad be positive, limits.lag_m at least 0.01 (arms sag); "
             f"got {move_s}, {period_s}, {lag_rad}, {lag_m}"
         )
     steering = Steering(shape, kinematics, workspace=workspace, lag_m=lag_m, lag_rad=lag_rad)
@@ -108,6 +108,6 @@ def _check_motors(robot: Any, arm: ArmConfig, kind: str) -> None:
     wanted = {f"{motor}.pos" for motor in (*arm.joints, arm.gripper)}
     if told != wanted:
         raise ConfigError(
-            f"{kind} is told {', '.join(sorted(told))}, and the arm's file names {', '.join(sorted(wanted))}: correct its `joints` "
-            "and `gripper` (soar.robots.lerobot.arms); what is not told joints cannot be steered here"
+            f"{kind} is told {', '.join(sorted(told))}, and the arm's file names {', '.join(sorted(wanted))}: correct "
+            "its `joints` and `gripper` (soar.robots.lerobot.arms); what is not told joints cannot be steered here"
         )
