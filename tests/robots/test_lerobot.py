@@ -119,12 +119,15 @@ def test_an_arm_that_does_not_move_is_a_motor_fault_and_never_leaps(rig: Rig) ->
     def hold() -> None:
         rig.bus.data.qpos[:], rig.bus.data.qvel[:] = stuck, 0
 
-    with pytest.raises(RobotFault, match="does not follow: 15 actions in a row") as caught:
+    def practise() -> None:
         for _ in range(30):
             hold()
             rig.safe.observe()
             hold()
             rig.safe.act(FORWARD)
+
+    with pytest.raises(RobotFault, match="does not follow: 15 actions in a row") as caught:
+        practise()
     assert caught.value.kind == "motor"
     told = ARM.angles(rig.bus.told[-1])
     assert np.linalg.norm(KINEMATICS.pose(told)[0] - KINEMATICS.pose(stuck[:5])[0]) < LIMITS.lag_m + 0.01
@@ -345,15 +348,11 @@ def test_an_arm_that_is_not_calibrated_is_refused_before_a_motor_is_told_anythin
 def test_motors_or_a_camera_that_are_not_there_are_named() -> None:
     robot = Follower(clock=Time())
     robot.bus.unplugged = True
-    with pytest.raises(
-        ConfigError, match=r"its motors do not answer \(`lerobot-find-port` finds the port\): Could not connect"
-    ):
+    with pytest.raises(ConfigError, match=r"its motors do not answer \(`lerobot-find-port` finds the port\): Could not"):
         connect(robot, {})
     robot = Follower(clock=Time())
     robot.cameras["front"].there = False
-    with pytest.raises(
-        ConfigError, match=r"its camera 'front' is not there \(`lerobot-find-cameras` finds it\): Failed to open"
-    ):
+    with pytest.raises(ConfigError, match=r"its camera 'front' is not there \(`lerobot-find-cameras` finds it\): Failed"):
         connect(robot, {})
     assert robot.bus.told == []
     assert not robot.bus.is_connected
