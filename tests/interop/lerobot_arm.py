@@ -1,7 +1,7 @@
 """A driver for tests, in LeRobot's environment: its own `SO101Follower`, of which the serial bus alone is another one.
 
-`soar robot serve --driver lerobot_arm:open_arm` runs it. MuJoCo is behind the bus (`tests.robots.so101`); the camera is registered
-as those of plug-ins are.
+`soar robot serve --driver lerobot_arm:open_arm` runs it. MuJoCo is behind the bus (`tests.robots.so101`), and the camera is
+registered as those of plug-ins are.
 """
 
 from __future__ import annotations

@@ -22,8 +22,10 @@ import pytest
 from soar.errors import ConfigError, RobotFault
 from soar.robots.remote import RemoteRobot, open_robot
 from soar.robots.safety import SafetyError, SafetyLimits
+from soar.robots.stopping import stop
 from soar.robots.timeouts import Timeouts
 from soar.robots.workcell import open_workcell
+from soar.serving import robot_host
 from soar.serving.robot_host import RobotServerConfig
 from soar.serving.robots import serving
 from soar.testing import check_robot
@@ -48,6 +50,13 @@ class Place(own.Cell):
 
     def answer(self, question: str) -> bool:
         return "carrot" in question
+
+    def motors(self) -> str:
+        return "elbow (error 32)" if ("reboot",) not in self.calls else ""
+
+    def reboot(self) -> None:
+        self.calls.append(("reboot",))
+        self.home()
 
 
 class Counting(own.Arm):
@@ -145,6 +154,12 @@ def test_a_workcell_drives_it_with_its_abilities(offer: Offer, tmp_path: Path, m
         assert workcell.robot.observe().state[0] == pytest.approx(0.27)
         assert workcell.set_table is not None
         workcell.set_table(3)
+        motors = workcell.ability("motors")
+        assert motors is not None
+        assert motors() == "elbow (error 32)"
+        assert workcell.reboot is not None
+        workcell.reboot()
+        assert motors() == ""
 
 
 def test_a_place_has_the_abilities_of_its_driver_and_no_others(offer: Offer) -> None:
@@ -396,6 +411,63 @@ def test_a_client_that_vanishes_leaves_the_arm_safe(offer: Offer) -> None:
     process.wait()
     wait_until(lambda: own.closed == ["arm"])
     open_robot(url, TOKEN).observe()
+
+
+def test_a_stop_crosses_the_wire_and_the_arm_is_held_where_it_is(
+    offer: Offer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two computers: what listens to stops here has nothing to do with what listens there.
+    monkeypatch.setenv("SOAR_TOKEN", TOKEN)
+    there, here = tmp_path / "there", tmp_path / "here"
+    for folder in (there, here):
+        folder.mkdir()
+    own.closed.clear()
+    Counting.actions = 0
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(there))
+    url = offer(Counting)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(here))
+    path = tmp_path / "bench.yaml"
+    path.write_text(
+        f"robot: {{driver: remote, options: {{url: '{url}'}}}}\n"
+        "workspace: {low: [0.15, -0.2, 0.02], high: [0.4, 0.2, 0.2]}\nscene: {tasks: [open the drawer]}\n"
+    )
+    with open_workcell(str(path)) as workcell:
+        workcell.robot.act(STILL)
+        assert [one.still for one in stop()] == [True]
+        with pytest.raises(RobotFault, match="it was stopped"):
+            workcell.robot.act(STILL)
+    other = open_robot(url, TOKEN) if _halted(url) else None
+    assert other is not None
+    with pytest.raises(RobotFault, match="it was stopped"):
+        other.act(STILL)
+    assert Counting.actions == 1
+    assert own.closed == []
+
+
+def _halted(url: str) -> bool:
+    """Wait until the other side has heard of the stop."""
+    wait_until(lambda: not any(thread.name == "halt" for thread in threading.enumerate()))
+    return bool(url)
+
+
+def test_a_lost_connection_is_tried_and_an_arm_that_takes_long_to_its_rest_is_waited_for(
+    offer: Offer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(robot_host, "_HANDOVER_S", 0.05)
+    resting = threading.Event()
+
+    class Resting(own.Arm):
+        def close(self) -> None:
+            resting.wait()
+            super().close()
+
+    robot = open_robot(offer(Resting), TOKEN)
+    robot.drill()
+    with pytest.raises(RobotFault, match="was lost"):
+        robot.observe()
+    threading.Timer(0.3, resting.set).start()
+    robot.recover()
+    assert robot.observe().image_HWC.shape == (48, 64, 3)
 
 
 def test_a_client_that_is_silent_for_too_long_leaves_the_arm_safe_and_finds_out(offer: Offer) -> None:
