@@ -22,7 +22,6 @@ import pytest
 from soar.errors import ConfigError, RobotFault
 from soar.robots.remote import RemoteRobot, open_robot
 from soar.robots.safety import SafetyError, SafetyLimits
-from soar.robots.stopping import stop
 from soar.robots.timeouts import Timeouts
 from soar.robots.workcell import open_workcell
 from soar.serving import robot_host
@@ -413,41 +412,50 @@ def test_a_client_that_vanishes_leaves_the_arm_safe(offer: Offer) -> None:
     open_robot(url, TOKEN).observe()
 
 
-def test_a_stop_crosses_the_wire_and_the_arm_is_held_where_it_is(
-    offer: Offer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Two computers: what listens to stops here has nothing to do with what listens there.
-    monkeypatch.setenv("SOAR_TOKEN", TOKEN)
-    there, here = tmp_path / "there", tmp_path / "here"
-    for folder in (there, here):
-        folder.mkdir()
+def test_a_stop_crosses_the_wire_and_the_arm_is_held_where_it_is(offer: Offer) -> None:
     own.closed.clear()
     Counting.actions = 0
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(there))
-    url = offer(Counting)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(here))
-    path = tmp_path / "bench.yaml"
-    path.write_text(
-        f"robot: {{driver: remote, options: {{url: '{url}'}}}}\n"
-        "workspace: {low: [0.15, -0.2, 0.02], high: [0.4, 0.2, 0.2]}\nscene: {tasks: [open the drawer]}\n"
-    )
-    with open_workcell(str(path)) as workcell:
-        workcell.robot.act(STILL)
-        assert [one.still for one in stop()] == [True]
-        with pytest.raises(RobotFault, match="it was stopped"):
-            workcell.robot.act(STILL)
-    other = open_robot(url, TOKEN) if _halted(url) else None
-    assert other is not None
-    with pytest.raises(RobotFault, match="it was stopped"):
-        other.act(STILL)
+    robot = open_robot(offer(Counting), TOKEN)
+    robot.act(STILL)
+    robot.halt()
+    wait_until(lambda: not any(thread.name == "halt" for thread in threading.enumerate()))
+    for call in (lambda: robot.act(STILL), robot.home, robot.recover):
+        with pytest.raises(RobotFault, match="it was stopped") as caught:
+            call()
+        assert caught.value.kind == "unrecoverable"
+    robot.close()
     assert Counting.actions == 1
     assert own.closed == []
 
 
-def _halted(url: str) -> bool:
-    """Wait until the other side has heard of the stop."""
+def test_a_stop_is_obeyed_while_an_action_is_under_way(offer: Offer) -> None:
+    slow = own.SlowOnce()
+    robot = open_robot(offer(lambda: slow), TOKEN)
+    robot.act(STILL)
+    said: list[str] = []
+
+    def act() -> None:
+        robot.act(STILL)
+        with pytest.raises(RobotFault, match="it was stopped"):
+            robot.act(STILL)
+        said.append("stopped")
+
+    acting = threading.Thread(target=act)
+    acting.start()
+    wait_until(lambda: slow.actions == 2)
+    robot.halt()
     wait_until(lambda: not any(thread.name == "halt" for thread in threading.enumerate()))
-    return bool(url)
+    slow.go_on.set()
+    acting.join()
+    assert (said, slow.actions) == (["stopped"], 2)
+
+
+def test_who_has_no_token_stops_nothing(offer: Offer) -> None:
+    url = offer()
+    with connect(url) as sock:
+        post(sock, "halt", "another-token-than-that")
+        assert answer(sock)[0] == 401
+    open_robot(url, TOKEN).act(STILL)
 
 
 def test_a_lost_connection_is_tried_and_an_arm_that_takes_long_to_its_rest_is_waited_for(
