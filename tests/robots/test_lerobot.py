@@ -25,6 +25,7 @@ from soar.robots.lerobot.robot import LeRobotArm
 from soar.robots.lerobot.steering import Steering
 from soar.robots.registry import load_robot
 from soar.robots.safety import SafeRobot
+from soar.robots.workcell import load_workcell
 from soar.testing import check_robot
 
 from .so101 import MOTORS, Bus, Camera, Follower, Time
@@ -253,8 +254,14 @@ def test_a_camera_that_comes_back_is_a_camera_again(rig: Rig) -> None:
     rig.camera.late = True
     with pytest.raises(RobotFault, match="Timed out"):
         rig.practise()
-    rig.camera.late = False
+    rig.camera.there = False
+    with pytest.raises(RobotFault, match="cannot be connected again: Failed to open") as caught:
+        rig.safe.recover()
+    assert caught.value.kind == "camera"
+    rig.camera.there, rig.camera.late = True, False
+    told = len(rig.bus.told)
     rig.safe.recover()
+    assert len(rig.bus.told) > told
     rig.practise()
 
 
@@ -388,6 +395,17 @@ def test_without_lerobot_the_driver_says_where_it_runs(tmp_path: Path, capsys: p
     message = re.sub(r"\s+", " ", capsys.readouterr().err)
     assert "needs LeRobot, which cannot be imported here" in message
     assert "docs/how-to/lerobot.md" in message
+
+
+def test_the_files_of_the_page_about_it_are_valid(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "lerobot.md").read_text(encoding="utf-8")
+    files = re.findall(r"```yaml\n# (\S+yaml)(.*?)```", page, re.DOTALL)
+    for name, text in files:
+        (tmp_path / name.rstrip(",")).write_text(text.partition("\n")[2], encoding="utf-8")
+    assert [name.rstrip(",") for name, _ in files] == ["so101.yaml", "bench.yaml", "my-arm.yaml"]
+    served, driven = load_robot(str(tmp_path / "so101.yaml")), load_workcell(str(tmp_path / "bench.yaml"))
+    assert (served.workspace, served.limits) == (driven.workspace, driven.robot.limits) == (BOX, LIMITS)
+    assert set(load_arm(str(tmp_path / "my-arm.yaml"), "").rest) == set(MOTORS[:5])
 
 
 def test_the_arm_cools_and_reboots_within_the_time_that_its_robot_has() -> None:

@@ -106,6 +106,20 @@ def let_go(robot: Any) -> None:
             log.warning("%s did not disconnect: %s", type(part).__name__, error)
 
 
+def reconnect_cameras(robot: Any) -> None:
+    """Disconnect a robot's cameras and connect them again; the arm is left alone.
+
+    Raises:
+        Exception: What LeRobot raises when one is not there.
+    """
+    for name, camera in getattr(robot, "cameras", {}).items():
+        try:
+            camera.disconnect()
+        except Exception as error:  # noqa: BLE001 - it was not connected, or its thread has ended
+            log.warning("camera %s did not disconnect: %s", name, error)
+        camera.connect()
+
+
 def _calibrate(kind: str, robot: Any, config: Mapping[str, Any]) -> str:
     flags = [f"--robot.type={kind}", *(f"--robot.{name}={config[name]}" for name in ("port", "id") if name in config)]
     return (

@@ -22,7 +22,7 @@ from soar.images import resized
 from soar.robots.base import Health
 from soar.robots.following import Follower
 from soar.robots.lerobot.arms import ArmConfig
-from soar.robots.lerobot.library import let_go
+from soar.robots.lerobot.library import let_go, reconnect_cameras
 from soar.robots.lerobot.motors import Motors, again
 from soar.robots.lerobot.steering import RATE_HZ, Steering, Target
 from soar.types import STEP_S, Action, Image, Observation
@@ -91,7 +91,8 @@ class LeRobotArm:
         assert self._seen is not None
         wanted = np.asarray(action, np.float64)
         motion = self._steering.motion(wanted, *self._seen, self._move_s)
-        self._follower.told(motion.executed)
+        # A rotation that it cannot make is nothing that it does not follow.
+        self._follower.told(np.concatenate([wanted[:3], motion.executed[3:6], wanted[6:]]))
         self._seen = None
         self._wait(self._next_s)
         self._next_s = self._clock() + self._period_s
@@ -118,12 +119,14 @@ class LeRobotArm:
         """Connect again if the connection was lost, reboot motors that are in an error, let hot ones cool, and go home."""
         self._check_halted()
         connected = self._fault.fault != "connection" and bool(self._robot.is_connected)
-        if not connected:
-            let_go(self._robot)
-            try:
+        try:
+            if connected:  # who found a camera frozen does not say so here
+                reconnect_cameras(self._robot)
+            else:
+                let_go(self._robot)
                 self._robot.connect(calibrate=False)
-            except Exception as error:
-                raise self._failed("connection", f"it cannot be connected again: {error}") from error
+        except Exception as error:
+            raise self._failed("camera" if connected else "connection", f"it cannot be connected again: {error}") from error
         self._fault = Health(ok=True)
         self._repair()
         self.home()
