@@ -83,15 +83,17 @@ class Motors:
                 found[motor] = f"error {value}"
         return found
 
-    def hot(self) -> dict[str, float]:
-        """Return the motors that are too hot [°C]."""
-        return {motor: float(value) for motor, value in self._read("Present_Temperature") if value > self._temperature_c}
+    def hot(self, cooler_c: float = 0.0) -> dict[str, float]:
+        """Return the motors that are too hot [°C], or within `cooler_c` of it."""
+        limit_c = self._temperature_c - cooler_c
+        return {motor: float(value) for motor, value in self._read("Present_Temperature") if value > limit_c}
 
-    def reboot(self, names: Mapping[str, str] | None = None) -> None:
+    def reboot(self, names: Mapping[str, str] | None = None, *, before_each: Callable[[], None]) -> None:
         """Take the torque off motors, one after another, and give it back where they are then; that ends a latched error.
 
         Args:
             names: Of which; None: of all.
+            before_each: Called before each; what it raises leaves all of them with torque.
 
         Raises:
             RobotFault: `motor`: one does not obey.
@@ -100,6 +102,7 @@ class Motors:
             for motor in bus.motors:
                 if names is not None and motor not in names:
                     continue
+                before_each()
                 try:
                     again(lambda bus=bus, motor=motor: bus.disable_torque(motor))
                     self._sleep(_REBOOT_S)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,8 @@ from soar.types import STEP_S, Action, Image, Observation
 
 log = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]
-REBOOTS, COOLING_S = 10, 60.0
+T = TypeVar("T")
+REBOOTS, COOLING_S, _COOLER_C = 10, 60.0, 5.0
 _HOME_M, _SETTLING_S, _STILL_RAD = 0.05, 1.0, 0.01
 _THOROUGH_EVERY = 25
 """Actions between two looks at temperatures."""
@@ -128,13 +129,13 @@ class LeRobotArm:
         except Exception as error:
             raise self._failed("camera" if connected else "connection", f"it cannot be connected again: {error}") from error
         self._fault = Health(ok=True)
-        self._repair()
+        self._asking(self._repair)
         self.home()
 
     def reboot(self) -> None:
         """Go to the rest, if there is one, reboot one motor after another, and go home; `soar robot check` tries it."""
         self._to_rest()
-        self._motors.reboot()
+        self._asking(lambda: self._motors.reboot(before_each=self._check_halted))
         self.home()
 
     def motors(self) -> str:
@@ -145,7 +146,7 @@ class LeRobotArm:
         """
         if not self._motors.tell:
             raise RobotFault("driver", "its motors do not tell")
-        return self._motors.complaint(thorough=True)
+        return self._asking(lambda: self._motors.complaint(thorough=True))
 
     def halt(self) -> None:
         """Send no target any more."""
@@ -177,12 +178,12 @@ class LeRobotArm:
                     "what is in its way",
                 )
             log.warning("motors are rebooted: %s", ", ".join(errors))
-            self._motors.reboot(errors)
+            self._motors.reboot(errors, before_each=self._check_halted)
             reboots += 1
         if self._motors.hot():
             self._to_rest()
             deadline_s = self._clock() + COOLING_S
-            while (hot := self._motors.hot()) and self._clock() < deadline_s:
+            while (hot := self._motors.hot(_COOLER_C)) and self._clock() < deadline_s:
                 self._check_halted()
                 self._sleep(1.0)
             if hot:
@@ -255,14 +256,17 @@ class LeRobotArm:
         return np.array(image if self._size is None else resized(image, self._size[::-1]))
 
     def _check_motors(self, *, thorough: bool) -> None:
+        if complaint := self._asking(lambda: self._motors.complaint(thorough=thorough)):
+            raise self._failed("motor", complaint)
+
+    def _asking(self, call: Callable[[], T]) -> T:
+        """Ask the motors something; remember what failed for `health`."""
         try:
-            complaint = self._motors.complaint(thorough=thorough)
+            return call()
         except RobotFault as fault:
             raise self._failed(fault.kind, fault.detail) from fault
         except OSError as error:
             raise self._failed("connection", str(error)) from error
-        if complaint:
-            raise self._failed("motor", complaint)
 
     def _check_halted(self) -> None:
         if self._halted:
