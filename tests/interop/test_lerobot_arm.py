@@ -19,8 +19,8 @@ from tests.examples.commands import ROOT, soar
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(3600)]
 TOKEN = "correct-horse-battery"
 SHORT = ("--improvement.collection.rollout.subgoals", 1, "--improvement.collection.rollout.steps_per_subgoal", 5)
-BOX = ("--workspace", "0.14", "-0.15", "0.02", "0.30", "0.15", "0.20")
-TOO_LARGE = ("--workspace", "0.14", "-0.5", "0.02", "0.6", "0.5", "0.2")
+BOX = ("--workspace", "0.16", "-0.12", "0.02", "0.31", "0.12", "0.14")
+TOO_LARGE = ("--workspace", "0.16", "-0.5", "0.02", "0.6", "0.5", "0.2")
 CAMERA = "cameras: {front: {type: opencv, index_or_path: /dev/video-absent, width: 640, height: 480, fps: 30}}"
 Serve = Callable[..., subprocess.Popen[str]]
 
@@ -58,7 +58,7 @@ def workcell(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         path = tmp_path_factory.mktemp("so101") / "workcell.yaml"
         path.write_text(
             f"robot:\n  driver: remote\n  options: {{url: {lines[-1].split()[-1]}}}\n  limits: {{lag_m: 0.05}}\n"
-            "workspace: {low: [0.14, -0.15, 0.02], high: [0.30, 0.15, 0.20]}\n"
+            "workspace: {low: [0.16, -0.12, 0.02], high: [0.31, 0.12, 0.14]}\n"
             "scene: {name: bench, tasks: [put the carrot on the plate]}\n",
             encoding="utf-8",
         )
@@ -80,7 +80,7 @@ def test_lerobots_own_arm_keeps_the_robots_contract(workcell: Path) -> None:
         check_robot(opened._driver)
         opened.robot.home()
         state = opened.robot.observe().state
-        assert state == pytest.approx([0.22, 0, 0.12, 0, 0, 0, 1], abs=0.03)
+        assert state == pytest.approx([0.22, 0, 0.08, 0, 0, 0, 1], abs=0.03)
         for _ in range(4):
             opened.robot.observe()
             opened.robot.act(np.array([0.01, 0, 0, 0, 0, 0.1, 0.0], np.float32))

@@ -37,6 +37,15 @@ class Time:
         self.now_s += seconds
 
 
+def physics() -> mujoco.MjModel:
+    """The arm with its masses and motors, and without the meshes, which take seconds to load."""
+    spec = mujoco.MjSpec.from_file(str(load_arm("so101", "so101_follower").model_path()))
+    for part in [*spec.geoms, *spec.meshes]:
+        spec.delete(part)
+    spec.option.timestep = 0.004
+    return spec.compile()
+
+
 class Bus:
     """Six motors, and what can go wrong with them.
 
@@ -60,9 +69,7 @@ class Bus:
         self.told: list[dict[str, float]] = []
         self.at_s: list[float] = []
         self.torque = dict.fromkeys(MOTORS, False)
-        self.model = mujoco.MjModel.from_xml_path(str(load_arm("so101", "so101_follower").model_path()))
-        self.model.opt.timestep = 0.004
-        self.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONTACT  # a mesh against a mesh takes most of the time
+        self.model = physics()
         self.data = mujoco.MjData(self.model)
         self.data.qpos[:] = self.data.ctrl[:] = LIMP
         self._gains = self.model.actuator_gainprm.copy(), self.model.actuator_biasprm.copy()

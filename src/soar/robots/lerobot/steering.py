@@ -28,7 +28,7 @@ from soar.types import WorkspaceBox
 FloatArray = NDArray[np.float64]
 RATE_HZ = 50.0
 """Targets a second."""
-_SLACK_M, _SLACK_RAD = 0.005, 0.35
+_SLACK_M, _SLACK_RAD = 0.005, 0.45
 _OPENING_S = 0.4
 """How long the gripper takes to open, at least [s]."""
 _GOING_M_S, _GOING_RAD_S = 0.15, 0.8
