@@ -74,7 +74,7 @@ def open_lerobot(
     robot = make_robot(type, config or {})
     camera = _camera(robot, camera, type)
     _check_motors(robot, shape, type)
-    connect(robot, config or {})
+    connect(robot, type, config or {})
     try:
         return LeRobotArm(
             robot,

@@ -23,7 +23,7 @@ from soar.rotations import apart
 FloatArray = NDArray[np.float64]
 ORIENTATION_M = 0.01
 """Metres of position that a radian of rotation is worth."""
-_FARTHEST_RAD, _STILL_RAD = 0.3, 1e-4
+_FARTHEST_RAD, _STILL_RAD = 0.3, 5e-4
 _DAMPING, _ERROR_DAMPING = 1e-7, 1.0
 """The second one grows with the error: a stretched arm would swing to and fro."""
 _NEAR_ITERATIONS, _FAR_ITERATIONS, _STARTS, _REACHED_M = 8, 50, 5, 0.002

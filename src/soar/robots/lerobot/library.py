@@ -57,6 +57,11 @@ def make_robot(kind: str, config: Mapping[str, Any]) -> Any:
     defaults = {name: value for name, value in _DEFAULTS.items() if name in fields}
     if unknown := sorted(set(config) - set(fields)):
         raise UnknownNameError("key", unknown[0], fields, f"In the config of {kind}.")
+    if config.get("disable_torque_on_disconnect"):
+        raise ConfigError(
+            f"{kind}: disable_torque_on_disconnect would let a stopped arm fall. Leave it out, and say a `rest` in the arm's file "
+            "(soar.robots.lerobot.arms), where the arm goes limp when a session ends"
+        )
     try:
         made = draccus.decode(robots.RobotConfig, {"type": kind} | defaults | _plain(config))
         return robots.make_robot_from_config(made)
@@ -64,13 +69,17 @@ def make_robot(kind: str, config: Mapping[str, Any]) -> Any:
         raise ConfigError(f"LeRobot refuses the config of {kind}: {' '.join(str(error).split())[:300]}") from error
 
 
-def connect(robot: Any, config: Mapping[str, Any]) -> None:
+def connect(robot: Any, kind: str, config: Mapping[str, Any]) -> None:
     """Connect a robot, without calibrating it and without asking anybody.
+
+    Args:
+        robot: Of LeRobot.
+        kind: Its type, for messages.
+        config: What its configuration holds.
 
     Raises:
         ConfigError: It is not calibrated, or it or a camera is not there; the message says what to do.
     """
-    kind = str(getattr(robot, "name", type(robot).__name__))
     bus = getattr(robot, "bus", None)
     try:
         if bus is not None:  # is it calibrated? Connecting the robot would already drop its torque
