@@ -130,6 +130,10 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
         ("--robot", "so101", "--option", CONFIG, *TOO_LARGE),
         r"the arm cannot reach its box: \d+ of 27 places",
     ),
+    "torque": (
+        ("--robot", "so101", "--option", "config={port: /dev/ttyABSENT, disable_torque_on_disconnect: true}"),
+        r"disable_torque_on_disconnect would let a stopped arm fall",
+    ),
     "base": (
         ("--robot", "so101", "--option", "type=lekiwi", "arm=so101", "config={port: /dev/ttyABSENT, cameras: {}}"),
         r"lekiwi: which camera\?|lekiwi is told arm_elbow_flex\.pos",

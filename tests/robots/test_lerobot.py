@@ -74,8 +74,10 @@ def test_an_arm_of_lerobot_keeps_the_robots_contract() -> None:
 def test_two_hundred_places_in_the_box_are_reached_within_a_centimetre() -> None:
     rig = Rig(period_s=0.1)
     rig.safe.home()
-    misses, outside = [], []
-    for place in places(200):
+    misses, outside, left = [], [], list(places(200))
+    while left:  # the nearest first, for the sake of time
+        here = rig.safe.observe().state[:3]
+        place = left.pop(int(np.argmin([np.linalg.norm(place - here) for place in left])))
         for _ in range(25):
             rest = place - rig.safe.observe().state[:3]
             if np.linalg.norm(rest) < 0.008:

@@ -59,8 +59,8 @@ def make_robot(kind: str, config: Mapping[str, Any]) -> Any:
         raise UnknownNameError("key", unknown[0], fields, f"In the config of {kind}.")
     if config.get("disable_torque_on_disconnect"):
         raise ConfigError(
-            f"{kind}: disable_torque_on_disconnect would let a stopped arm fall. Leave it out, and say a `rest` in the arm's file "
-            "(soar.robots.lerobot.arms), where the arm goes limp when a session ends"
+            f"{kind}: disable_torque_on_disconnect would let a stopped arm fall. Leave it out, and say a `rest` in the arm's "
+            "file (soar.robots.lerobot.arms), where the arm goes limp when a session ends"
         )
     try:
         made = draccus.decode(robots.RobotConfig, {"type": kind} | defaults | _plain(config))
