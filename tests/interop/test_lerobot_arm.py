@@ -29,7 +29,8 @@ Serve = Callable[..., subprocess.Popen[str]]
 def serve() -> Serve:
     """Starts `soar robot serve` there."""
     made = subprocess.run([ROOT / "scripts" / "peer.sh", "lerobot-arm"], check=True, stdout=subprocess.PIPE, text=True)
-    path = os.pathsep.join(str(folder) for folder in (ROOT / "src", ROOT, Path(__file__).parent))
+    here = Path(__file__).parent
+    path = os.pathsep.join(str(folder) for folder in (ROOT / "src", ROOT, here, here / "operators"))
     environment = os.environ | {"SOAR_TOKEN": TOKEN, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
 
     def start(*flags: str, home: Path | None = None) -> subprocess.Popen[str]:

@@ -95,7 +95,7 @@ def _camera(robot: Any, said: str | None, kind: str) -> str:
     """Return which of a robot's pictures is meant."""
     pictures = [name for name, shape in robot.observation_features.items() if isinstance(shape, tuple) and len(shape) == 3]
     if said is None and len(pictures) == 1:
-        return pictures[0]
+        return str(pictures[0])
     if said in pictures:
         return str(said)
     there = ", ".join(pictures) or "none: add one to `cameras` of its config"

@@ -80,7 +80,7 @@ class Kinematics:
             self._configuration.integrate_inplace(change * min(1.0, _FARTHEST_RAD / max(largest, 1e-12)), 1.0)
             if largest < _STILL_RAD:
                 break
-        return np.clip(self._configuration.q[self._columns], self.low, self.high)
+        return np.asarray(np.clip(self._configuration.q[self._columns], self.low, self.high), np.float64)
 
     def find(self, position: FloatArray, rotation: FloatArray, starts: Iterable[FloatArray] = ()) -> FloatArray:
         """Return the angles (n,) that bring the frame nearest to a pose from anywhere: position first, then rotation.

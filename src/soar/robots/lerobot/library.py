@@ -103,14 +103,13 @@ def connect(robot: Any, kind: str, config: Mapping[str, Any]) -> None:
 
 def let_go(robot: Any) -> None:
     """Disconnect what is connected of a robot, whose motors keep their torque where it can be chosen; what fails is logged."""
-    parts = [getattr(robot, "bus", None), *getattr(robot, "cameras", {}).values()]
-    for part in [part for part in parts if part is not None] or [robot]:
+    bus = getattr(robot, "bus", None)
+    parts = [(bus, (False,))] if bus is not None else []
+    parts += [(camera, ()) for camera in getattr(robot, "cameras", {}).values()]
+    for part, arguments in parts or [(robot, ())]:
         try:
             if part.is_connected:
-                if part is getattr(robot, "bus", None):
-                    part.disconnect(False)
-                else:
-                    part.disconnect()
+                part.disconnect(*arguments)
         except Exception as error:  # noqa: BLE001 - nothing more can be done
             log.warning("%s did not disconnect: %s", type(part).__name__, error)
 

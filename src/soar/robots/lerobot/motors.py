@@ -104,19 +104,19 @@ class Motors:
                     continue
                 before_each()
                 try:
-                    again(lambda bus=bus, motor=motor: bus.disable_torque(motor))
+                    again(bus.disable_torque, motor)
                     self._sleep(_REBOOT_S)
                     # It stays where it sank to: with its old goal it would leap.
-                    place = again(lambda bus=bus, motor=motor: bus.sync_read("Present_Position", [motor]))
-                    again(lambda bus=bus, place=place: bus.sync_write("Goal_Position", place))
-                    again(lambda bus=bus, motor=motor: bus.enable_torque(motor))
+                    place = again(bus.sync_read, "Present_Position", [motor])
+                    again(bus.sync_write, "Goal_Position", place)
+                    again(bus.enable_torque, motor)
                 except RuntimeError as error:
                     raise RobotFault("motor", f"{motor}: {error}") from error
 
     def release(self) -> None:
         """Take the torque off all motors: the arm goes limp."""
         for bus in self._buses:
-            again(lambda bus=bus: bus.disable_torque())
+            again(bus.disable_torque)
 
     def _read(self, register: str, besides: str | None = None) -> Iterator[tuple[str, int]]:
         """Yield what each motor that has a register (and another one besides) says in it."""
@@ -126,13 +126,13 @@ class Motors:
             having = [name for name, motor in bus.motors.items() if wanted <= set(tables.get(motor.model, ()))]
             if having:
                 try:
-                    values = again(lambda bus=bus, having=having: bus.sync_read(register, having, normalize=False))
+                    values = again(bus.sync_read, register, having, normalize=False)
                 except RuntimeError as error:
                     raise RobotFault("motor", f"{register}: {error}") from error
                 yield from ((name, int(value)) for name, value in values.items())
 
 
-def again(call: Callable[[], T]) -> T:
+def again(call: Callable[..., T], *arguments: Any, **named: Any) -> T:
     """Return what a call to a bus returns, which is tried three times; only for calls that do the same twice as once.
 
     Raises:
@@ -140,7 +140,7 @@ def again(call: Callable[[], T]) -> T:
     """
     for attempt in range(TRIES):
         try:
-            return call()
+            return call(*arguments, **named)
         except ConnectionError:
             if attempt == TRIES - 1:
                 raise

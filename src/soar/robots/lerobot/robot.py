@@ -221,7 +221,7 @@ class LeRobotArm:
             told = {f"{motor}.pos": value for motor, value in self._arm.values(target.angles).items()}
             told[f"{self._arm.gripper}.pos"] = self._arm.gripped(target.opening)
             try:
-                again(lambda told=told: self._robot.send_action(told))  # the same target twice is the same as once
+                again(self._robot.send_action, told)  # the same target twice is the same as once
             except RuntimeError as error:
                 raise self._failed("motor", str(error)) from error
             except OSError as error:

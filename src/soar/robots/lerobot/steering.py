@@ -206,4 +206,4 @@ def _between(one: FloatArray, other: FloatArray, share: float) -> FloatArray:
         return other if angle < 1.0 else one
     cross = skew / length
     turn = angle * share
-    return (np.eye(3) + np.sin(turn) * cross + (1 - np.cos(turn)) * (cross @ cross)) @ one
+    return np.asarray((np.eye(3) + np.sin(turn) * cross + (1 - np.cos(turn)) * (cross @ cross)) @ one, np.float64)
