@@ -81,7 +81,8 @@ def test_lerobots_own_arm_keeps_the_robots_contract(workcell: Path) -> None:
         check_robot(opened._driver)
         opened.robot.home()
         state = opened.robot.observe().state
-        assert state == pytest.approx([0.22, 0, 0.08, 0, 0, 0, 1], abs=0.03)
+        assert state[:3] == pytest.approx([0.22, 0, 0.08], abs=0.02)  # it sags
+        assert state[3:] == pytest.approx([0, 0, 0, 1], abs=0.1)
         for _ in range(4):
             opened.robot.observe()
             opened.robot.act(np.array([0.01, 0, 0, 0, 0, 0.1, 0.0], np.float32))

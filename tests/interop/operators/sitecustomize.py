@@ -1,4 +1,4 @@
-"""Python runs this at its start when the folder is on its path: LeRobot's environment, as `scripts/peer.sh lerobot-arm` makes it.
+"""Python runs this at its start when its folder is on the path, which the one of `scripts/peer.sh lerobot-arm` needs.
 
 The wheel of torchvision registers its operators in a library that another build of torch does not load; then it cannot even be
 imported. No robot uses one.
