@@ -26,6 +26,7 @@ scenes: [{scene}, {other}]
 episodes: 2
 trials: 1
 training_seeds: 2
+rollout: {{subgoals: 1}}
 in_scene_worlds: 1
 variants:
   pretrained: {{data: none}}

@@ -17,7 +17,7 @@ TASK = "put the green block in the wooden bowl"
 SCENE = f"objects: [wooden bowl, green block]\ntasks: [{TASK}]\n"
 DEMONSTRATIONS = "pretraining_only: true\nper_world: 2\n"
 PICTURES = "pretraining_only: false\nprelude_steps: 20\nanswers: true\nper_world: 2\n"
-CORRECTIONS = "pretraining_only: false\nanswers: true\nper_world: 0\nstrays: 1\n"
+CORRECTIONS = "pretraining_only: false\nanswers: true\nper_world: 0\ncorrections: 1\n"
 PRESET = """
 workers: 1
 pretraining:
