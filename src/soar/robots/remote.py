@@ -35,6 +35,7 @@ from soar.robots.base import Health
 from soar.robots.remote_answers import LIMITS, LONGEST_TEXT, RESULTS, action_of, health, observation
 from soar.robots.safety import SafetyError
 from soar.types import Action, Observation
+from soar.untrusted import parse_json
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -243,8 +244,8 @@ class RemoteRobot:
 
     def _read(self, status: int, data: bytes) -> dict[str, Any]:
         try:
-            answer = json.loads(data)
-        except (ValueError, RecursionError):
+            answer = parse_json(data)
+        except ValueError:
             answer = None
         if status == 200 and isinstance(answer, dict):
             return answer
