@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 
 from soar.cli import main
 from soar.errors import ConfigError, RobotFault
+from soar.robots import checks
 from soar.robots.lerobot import robot as module
 from soar.robots.lerobot.arms import ArmConfig, load_arm
 from soar.robots.lerobot.driver import _camera, _check_motors
@@ -88,6 +90,14 @@ def test_two_hundred_places_in_the_box_are_reached_within_a_centimetre() -> None
         outside.append(float(np.maximum(np.array(BOX.low) - here, here - np.array(BOX.high)).max()))
     assert max(misses) < 0.01
     assert max(outside) < 0.01
+
+
+def test_the_check_before_the_night_finds_its_motions_and_its_box_well(rig: Rig) -> None:
+    cell: Any = SimpleNamespace(config=SimpleNamespace(workspace=BOX, robot=SimpleNamespace(limits=LIMITS)), robot=rig.safe)
+    found = {finding.check: finding for check in (checks._motion, checks._box) for finding in check(cell)}
+    assert {name for name, finding in found.items() if finding.ok is False} == set()
+    # Five joints: pointing down, the hand cannot be rolled.
+    assert {name for name, finding in found.items() if finding.ok is None} == {"turn +roll", "turn -roll"}
 
 
 def test_targets_come_thirty_times_a_second_or_more_and_no_faster_than_the_arm_may(rig: Rig) -> None:

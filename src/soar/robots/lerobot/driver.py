@@ -60,6 +60,7 @@ def open_lerobot(
     Raises:
         ConfigError: An option is wrong, the arm cannot reach its box, or it is not there or not calibrated; it has not moved.
     """
+    robot = make_robot(type, config or {})
     shape = load_arm(arm, type)
     kinematics = Kinematics(shape.model_path(), shape.frame, list(shape.joints.values()))
     lag_m = (limits or SafetyLimits()).lag_m
@@ -71,7 +72,6 @@ def open_lerobot(
     steering = Steering(shape, kinematics, workspace=workspace, lag_m=lag_m, lag_rad=lag_rad)
     start = np.array(shape.home if home is None else home, np.float64)
     home_angles = check_reach(steering, start, workspace)
-    robot = make_robot(type, config or {})
     camera = _camera(robot, camera, type)
     _check_motors(robot, shape, type)
     connect(robot, type, config or {})

@@ -92,8 +92,8 @@ class LeRobotArm:
         assert self._seen is not None
         wanted = np.asarray(action, np.float64)
         motion = self._steering.motion(wanted, *self._seen, self._move_s)
-        # A rotation that it cannot make is nothing that it does not follow.
-        self._follower.told(np.concatenate([wanted[:3], motion.executed[3:6], wanted[6:]]))
+        # What it cannot do by its shape is nothing that it does not follow.
+        self._follower.told(wanted if motion.held else motion.executed)
         self._seen = None
         self._wait(self._next_s)
         self._next_s = self._clock() + self._period_s

@@ -50,10 +50,12 @@ class Motion:
     Attributes:
         targets: One a tick.
         executed: The action (7,) that this is.
+        held: Whether it is shorter than it could be, since the arm is far behind what it was told.
     """
 
     targets: list[Target]
     executed: FloatArray
+    held: bool
 
 
 class Steering:
@@ -104,15 +106,18 @@ class Steering:
         measured, _ = self._kinematics.pose(angles)
         told = self._begin(angles, opening)
         before, rotation_before = self._kinematics.pose(told)
-        goal = self._within_box(self._near(self._position + action[:3], measured), before)
+        near = self._near(self._position + action[:3], measured)
+        held = not np.array_equal(near, self._position + action[:3])
+        goal = self._within_box(near, before)
         ticks = max(1, round(duration_s * RATE_HZ))
         targets, share = [], 0.0
         start, rotation = self._position, self._rotation
         for _ in range(ticks):
             further = min(1.0, share + 1 / ticks)
             wanted = matrix(action[3:6] * further) @ rotation
-            solved = self._kinematics.solve(start + further * (goal - start), wanted, told)
-            solved = np.clip(solved, angles - self._lag_rad, angles + self._lag_rad)
+            possible = self._kinematics.solve(start + further * (goal - start), wanted, told)
+            solved = np.clip(possible, angles - self._lag_rad, angles + self._lag_rad)
+            held = held or not np.array_equal(solved, possible)
             speed = float(np.abs(solved - told).max()) * RATE_HZ
             if speed > self._arm.speed_rad:  # as far as it gets in a tick
                 part = self._arm.speed_rad / speed
@@ -126,6 +131,7 @@ class Steering:
         return Motion(
             targets=targets,
             executed=np.concatenate([reached - before, rpy(turned @ rotation_before.T), [np.clip(action[6], 0.0, 1.0)]]),
+            held=held,
         )
 
     def way(self, goal: FloatArray, angles: FloatArray, opening: float, *, opened: float | None = None) -> Iterator[Target]:
