@@ -104,7 +104,7 @@ def connect(robot: Any, kind: str, config: Mapping[str, Any]) -> None:
 def let_go(robot: Any) -> None:
     """Disconnect what is connected of a robot, whose motors keep their torque where it can be chosen; what fails is logged."""
     bus = getattr(robot, "bus", None)
-    parts = [(bus, (False,))] if bus is not None else []
+    parts: list[tuple[Any, tuple[bool, ...]]] = [(bus, (False,))] if bus is not None else []
     parts += [(camera, ()) for camera in getattr(robot, "cameras", {}).values()]
     for part, arguments in parts or [(robot, ())]:
         try:
