@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from soar import __version__
 from soar.collect.models import Models
 from soar.collect.preset import load_collection
 from soar.errors import CheckpointError, ConfigError, ModelServerError
@@ -49,7 +50,7 @@ def role(served: str) -> AsRole:
 
 
 def acquire(robot: Coordinator, name: str = "one") -> int:
-    body = {"protocol": PROTOCOL, "robot": name, "holder": {"host": "h", "pid": 1, "nonce": "n"}}
+    body = {"protocol": PROTOCOL, "soar": __version__, "robot": name, "holder": {"host": "h", "pid": 1, "nonce": "n"}}
     return int(robot.request("POST", "/v1/acquire", body)["epoch"])
 
 

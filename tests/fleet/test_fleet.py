@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from soar import __version__
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError, ModelServerError, UnknownNameError
 from soar.evaluation.canary import canary_verdict
@@ -22,7 +23,7 @@ from soar.event_log import read_journal
 from soar.fleet.asking import ask
 from soar.fleet.config import load_fleet
 from soar.fleet.link import PROTOCOL
-from soar.fleet.member import robot_process
+from soar.fleet.robot_lock import robot_process
 from soar.fleet.running import run_fleet
 from tests.fleet.tiny_policy import tiny_policy
 from tests.interrupts import heard
@@ -193,7 +194,7 @@ def test_a_process_that_was_frozen_and_replaced_never_moves_its_robot_again(lab:
     assert frozen is not None
     os.kill(frozen, signal.SIGSTOP)
     holder = {"host": "another computer", "pid": 1, "nonce": "n"}
-    acquire = {"protocol": PROTOCOL, "robot": left, "holder": holder}
+    acquire = {"protocol": PROTOCOL, "soar": __version__, "robot": left, "holder": holder}
     while (epoch := acquired(lab, acquire)) is None:
         time.sleep(0.2)
     moves = (lab.folder / f"{left}.moves").read_text()
@@ -329,7 +330,9 @@ def test_what_cannot_be_started_is_one_error_and_nothing_runs(lab: Lab, monkeypa
     lab.until(lambda state: stored(state, left) >= 1)
     with pytest.raises(ConfigError, match=r"is in use by process .* fleet up"):
         run_fleet(config, lab.run, decide=canary_verdict)
-    old = {"protocol": PROTOCOL + 1, "robot": left, "holder": {"host": "h", "pid": 1, "nonce": "n"}}
+    old = {"protocol": PROTOCOL + 1, "robot": left, "holder": {"host": "h", "pid": 1, "nonce": "n"}, "more": "words"}
     with pytest.raises(ModelServerError, match="update one of them"):
         ask(str(lab.run), "POST", "/v1/acquire", old)
+    with pytest.raises(ModelServerError, match=r"SOAR 0\.0\.1 runs there, .* here: install the same one"):
+        ask(str(lab.run), "POST", "/v1/acquire", old | {"protocol": PROTOCOL, "soar": "0.0.1"})
     assert up.poll() is None

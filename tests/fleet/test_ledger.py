@@ -79,8 +79,8 @@ def test_who_holds_the_lock_of_the_same_computer_need_not_wait(tmp_path: Path) -
     with pytest.raises(LedgerRefusedError):
         shared.acquire("one", again)
     with pytest.raises(LedgerRefusedError):
-        shared.acquire("one", THERE, has_lock=True)
-    assert shared.acquire("one", again, has_lock=True) == 2
+        shared.acquire("one", replace(THERE, lock="another place"))
+    assert shared.acquire("one", replace(again, lock="this place")) == 2
 
 
 def test_a_lease_that_is_given_back_is_free_at_once(tmp_path: Path) -> None:

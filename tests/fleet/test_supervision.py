@@ -42,7 +42,7 @@ def test_too_many_faults_in_the_last_attempts_call_a_person_once_and_the_robot_w
     boss = supervisor(called)
     assert boss.hear("one", beat(FAULT, EPISODE, EPISODE, FAULT)) == {"do": "go", "released": 0}
     assert boss.hear("one", beat(EPISODE, EPISODE, FAULT))["do"] == "go"
-    assert boss.hear("one", beat(FAULT, FAULT))["do"] == "pause"
+    assert boss.hear("one", beat(FAULT, FAULT))["do"] == "hold"
     boss.hear("one", beat(FAULT, phase="paused"))
     assert [robot for robot, _ in called] == ["one"]
     assert "joint 3 is hot" in called[0][1]
@@ -56,7 +56,7 @@ def test_too_many_faults_in_the_last_attempts_call_a_person_once_and_the_robot_w
 def test_a_robot_that_cannot_be_recovered_calls_a_person() -> None:
     called = Called()
     boss = supervisor(called)
-    assert boss.hear("one", beat({"kind": "person", "detail": "10 reboots did not help"}, phase="waiting"))["do"] == "pause"
+    assert boss.hear("one", beat({"kind": "person", "detail": "10 reboots did not help"}, phase="waiting"))["do"] == "hold"
     assert called == [("one", "10 reboots did not help")]
 
 

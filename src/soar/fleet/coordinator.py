@@ -11,8 +11,9 @@ A request that is too long is refused before it is read, one that says nonsense 
 
 from __future__ import annotations
 
+import asyncio
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,10 +23,12 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
+from soar import __version__
 from soar.collect.config import CollectionConfig
 from soar.collect.models import Models
 from soar.errors import CheckpointError, ConfigError, SoarError, StoreError, UnknownNameError
-from soar.event_log import Journal
+from soar.event_log import Journal, read_journal
+from soar.fleet.calling import keep_picture
 from soar.fleet.config import FleetConfig
 from soar.fleet.deploying import Deployments
 from soar.fleet.episode_bytes import unpack_episodes
@@ -49,6 +52,8 @@ _MAY: dict[str, tuple[Role, ...]] = {
 }
 _COMMIT = "/v1/commit/"
 _EPISODES = 8
+_STORING = 4
+"""Deliveries that are looked at at a time: beats are answered meanwhile, however many robots deliver."""
 _SAID = ("fault", "person", "refused", "policy", "policy_refused")
 """Events of robots that are journaled under their own names."""
 
@@ -129,17 +134,25 @@ class Fleet:
     processes: RobotProcesses | None = None
     heard: dict[str, tuple[int, int]] = field(default_factory=dict)
 
-    def unheard(self, robot: str, epoch: int, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the events that are new: a beat whose answer was lost is said again, and must not count twice."""
-        new = []
+    def __post_init__(self) -> None:
+        """Take up what the journal says that a coordinator before this one heard."""
+        for event in read_journal(self.journal.path):
+            robot, epoch, number = event.get("robot"), event.get("epoch"), event.get("number")
+            if isinstance(robot, str) and isinstance(epoch, int) and isinstance(number, int):
+                self.heard[robot] = max(self.heard.get(robot, (0, 0)), (epoch, number))
+
+    def unheard(self, robot: str, epoch: int, events: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Yield the events that are new: a beat whose answer was lost is said again, and must not count twice.
+
+        An event counts as heard once the next one is asked for.
+        """
         for event in events:
             number = event.get("number")
-            if isinstance(number, int) and not isinstance(number, bool):
-                if (epoch, number) <= self.heard.get(robot, (0, 0)):
-                    continue
+            if not isinstance(number, int) or isinstance(number, bool):
+                yield event
+            elif (epoch, number) > self.heard.get(robot, (0, 0)):
+                yield event
                 self.heard[robot] = epoch, number
-            new.append(event)
-        return new
 
     def state(self) -> dict[str, Any]:
         """Return how the fleet is, JSON-able."""
@@ -164,6 +177,7 @@ class Fleet:
 def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
     """Return the application of a fleet's coordinator."""
     app = FastAPI(title="soar fleet", docs_url=None, redoc_url=None, openapi_url=None)
+    storing = asyncio.Semaphore(_STORING)
 
     @app.get(HEALTH)
     async def health() -> dict[str, str]:
@@ -173,7 +187,11 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
     def acquire(body: AcquireBody) -> dict[str, Any]:
         if body.protocol != PROTOCOL:
             raise HTTPException(409, f"protocol {body.protocol} is spoken there, {PROTOCOL} here: update one of them")
-        epoch = fleet.ledger.acquire(body.robot, Holder(**body.holder.model_dump()), has_lock=body.has_lock)
+        if body.soar != __version__:
+            raise HTTPException(
+                409, f"SOAR {body.soar or 'of another time'} runs there, {__version__} here: install the same one"
+            )
+        epoch = fleet.ledger.acquire(body.robot, Holder(**body.holder.model_dump()))
         fleet.journal.append("epoch", robot=body.robot, epoch=epoch, host=body.holder.host, pid=body.holder.pid)
         config = fleet.config
         return {
@@ -183,6 +201,7 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
             "round": fleet.ledger.round,
             "seed": config.seed,
             "spool_mb": config.spool_mb,
+            "faults": asdict(config.faults),
             "workcell": config.robots[body.robot].workcell,
             "models": asdict(fleet.models),
             "collection": asdict(fleet.collection),
@@ -192,12 +211,15 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
     def beat(body: BeatBody) -> dict[str, Any]:
         doing = (body.scene, body.instruction) if body.instruction else None
         fleet.ledger.renew(body.robot, body.epoch, doing)
-        events = fleet.unheard(body.robot, body.epoch, body.events)
-        for event in events:
-            _hear(fleet, body.robot, event)
-        return fleet.supervisor.hear(body.robot, body.model_dump() | {"events": events}) | {
-            "policy": fleet.deployments.for_robot(body.robot)
-        }
+        heard: list[dict[str, Any]] = []
+        try:
+            for event in fleet.unheard(body.robot, body.epoch, body.events):
+                keep_picture(fleet.journal, body.robot, event.pop("picture", None))
+                _hear(fleet, body.robot, body.epoch, event)
+                heard.append(event)
+        finally:  # what cannot be written down now comes again, and only that
+            told = fleet.supervisor.hear(body.robot, body.model_dump() | {"events": heard})
+        return told | {"policy": fleet.deployments.for_robot(body.robot)}
 
     @app.post("/v1/counts")
     def counts(body: CountsBody) -> dict[str, Any]:
@@ -212,7 +234,8 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
     @app.post("/v1/commit/{robot}/{epoch}")
     async def commit(robot: str, epoch: int, request: Request) -> dict[str, Any]:
         data = await request.body()
-        there = await run_in_threadpool(_commit, fleet, robot, epoch, data)
+        async with storing:
+            there = await run_in_threadpool(_commit, fleet, robot, epoch, data)
         return {"there_already": there}
 
     @app.get("/v1/status")
@@ -253,12 +276,12 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
     return _Auth(app, tokens)
 
 
-def _hear(fleet: Fleet, robot: str, event: Mapping[str, Any]) -> None:
+def _hear(fleet: Fleet, robot: str, epoch: int, event: Mapping[str, Any]) -> None:
     """Journal what a robot says that happened; episodes are, once they are stored."""
     kind = str(event.get("kind"))[:40]
     if kind == "episode":
         return
-    fleet.journal.append(kind if kind in _SAID else f"robot_{kind}", **_journaled(event), robot=robot)
+    fleet.journal.append(kind if kind in _SAID else f"robot_{kind}", **_journaled(event), robot=robot, epoch=epoch)
     if kind == "fault":
         fleet.deployments.count(str(event.get("policy", "")), faults=1)
     elif kind == "policy_refused":
@@ -292,7 +315,8 @@ def _journaled(event: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a robot's event is written down: short texts and numbers under plain names."""
     kept = {name: value for name, value in list(event.items())[:20] if isinstance(value, str | int | float | bool | None)}
     names = {name: value[:500] if isinstance(value, str) else value for name, value in kept.items()}
-    return {f"robot_{name}" if name in ("time_s", "event", "schema", "robot") else name: value for name, value in names.items()}
+    ours = ("time_s", "event", "schema", "robot", "epoch")
+    return {f"robot_{name}" if name in ours else name: value for name, value in names.items()}
 
 
 def _explain_errors(app: FastAPI) -> None:

@@ -1,24 +1,24 @@
 """One robot of a fleet: the process beside it, which goes on, ends its episode and holds still without anybody's help.
 
     lock on this computer ─► lease ─► open the workcell ─► session, session, … ─► close, give the lease back
-                                                           (a new one for a new policy, after a pause, when a person said so)
+                               ▲                           (a new one for a new policy, after a pause, when a person said so)
+                               └── the lease ended, since nobody was heard of: the arm is safe, and it waits for a new one
 
 A session is the same as everywhere (`soar.fleet.session`). Its episodes go into a spool on this computer's disk, from which
 they are delivered; its choice of tasks asks for the attempts of all robots. Whatever happens, the workcell leaves the arm
 safe when it is closed, and what was recorded is delivered by the next process.
+
+A robot whose attempts fail too often stops by itself and calls a person, whether the coordinator can be reached or not.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import logging
-import os
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +26,25 @@ from soar.collect.config import CollectionConfig
 from soar.collect.listeners import Event
 from soar.collect.models import Models, check_models
 from soar.configuration import validate
-from soar.errors import ConfigError, RobotFault, SoarError
+from soar.errors import RobotFault, SoarError
+from soar.fleet.calling import small_picture
+from soar.fleet.config import FaultBudget
 from soar.fleet.deployment import warm_up
-from soar.fleet.link import BEAT_S, Link, MotionStoppedError
+from soar.fleet.link import BEAT_S, LeaseOverError, Link, MotionStoppedError
+from soar.fleet.robot_lock import robot_lock
 from soar.fleet.session import SessionConfig, run_session
 from soar.fleet.spool import Spool
 from soar.policies.loading import load_policy
 from soar.remote.client import ModelAwayError
 from soar.robots.workcell import Workcell, load_workcell
-from soar.types import Episode
+from soar.types import Episode, Image
 
 log = logging.getLogger(__name__)
 _MARGIN = 0.25
 """An episode begins only when so much of the lease is left."""
 _ALL = 2**31 - 1
 _FETCH_AGAIN_S = 30.0
+_AGAIN_S = 5.0
 _PATIENCE_S = 60.0
 """How long a robot waits at its start for the coordinator [s]."""
 
@@ -67,72 +71,38 @@ def run_member(
     Raises:
         ConfigError: The workcell, a model, or what the coordinator asks for is invalid here; or another process of this
             computer drives the robot.
-        ModelServerError: The coordinator refuses, or does not answer.
-        MotionStoppedError: Another process drives the robot now, or the coordinator was not heard of for too long.
+        ModelServerError: The coordinator refuses, or does not answer at the start.
+        MotionStoppedError: Another process drives the robot now.
         SoarError: An episode cannot be kept: the disk is full.
     """
-    link = link or Link(url, robot)
-    with robot_lock(robot) as locked:
-        _join(link, locked)
+    patience_s = _PATIENCE_S
+    with robot_lock(robot) as lock:
+        while True:
+            link = link or Link(url, robot)
+            if not _join(link, lock, patience_s, stopping):
+                return
+            try:
+                _Member(link, workcell or str(link.about["workcell"]), spool / robot, stopping).run()
+                return
+            except LeaseOverError as over:
+                log.warning("%s. It goes on when the coordinator is back", over)
+            finally:
+                link.end()
+            link, patience_s = None, float("inf")
+
+
+def _join(link: Link, lock: str, patience_s: float, stopping: Callable[[], bool]) -> bool:
+    """Ask for the lease; a coordinator that does not answer is waited for. False: the robot is to stop."""
+    deadline_s = time.monotonic() + patience_s
+    while not stopping():
         try:
-            _Member(link, workcell or str(link.about["workcell"]), spool / robot, stopping).run()
-        finally:
-            link.end()
-
-
-@contextlib.contextmanager
-def robot_lock(robot: str) -> Iterator[bool]:
-    """Hold the robot's lock on this computer, within; yields whether the file system has locks.
-
-    Raises:
-        ConfigError: Another process of this computer drives the robot.
-    """
-    path = _lock_file(robot)
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            who = os.pread(handle, 40, 0).decode(errors="replace").strip() or "unknown"
-            raise ConfigError(
-                f"robot {robot!r} is driven by another process of this computer (process {who}). Stop that one first"
-            ) from None
-        except OSError:
-            yield False
-            return
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        yield True
-    finally:
-        os.close(handle)
-
-
-def robot_process(robot: str) -> int | None:
-    """Return the process of this computer that drives a robot; None when none does."""
-    try:
-        with robot_lock(robot):
-            return None
-    except ConfigError:
-        text = _lock_file(robot).read_text(encoding="utf-8").strip()
-        return int(text) if text.isdecimal() else None
-
-
-def _lock_file(robot: str) -> Path:
-    return Path(tempfile.gettempdir()) / f"soar-robots-{os.getuid()}" / f"{robot}.lock"
-
-
-def _join(link: Link, locked: bool) -> None:
-    """Ask for the lease; a coordinator that is just starting is waited for."""
-    deadline_s = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            link.join(has_lock=locked)
-            return
+            link.join(lock)
+            return True
         except ModelAwayError:
             if time.monotonic() > deadline_s:
                 raise
             time.sleep(BEAT_S)
+    return False
 
 
 class _Member:
@@ -149,6 +119,10 @@ class _Member:
         self._version, self._running, self._refused = "", "", dict[str, str]()
         self._image_size: int | None = None
         self._cell: Workcell | None = None
+        budget = validate(FaultBudget, about["faults"], "the coordinator's faults")
+        self._most_faults, self._last = budget.most, deque[bool](maxlen=budget.of)
+        self._parked = ""
+        self._seen: Image | None = None
         self.fresh = True
 
     def run(self) -> None:
@@ -171,9 +145,9 @@ class _Member:
     def _step(self) -> None:
         """Do what there is to do now: a session, or a moment of waiting."""
         link = self._link
-        if link.orders.do == "rest":
+        if link.orders.do in ("rest", "hold"):
             self._close()
-            self._wait("resting")
+            self._wait("resting" if link.orders.do == "rest" else "waiting")
         elif link.orders.do != "go":
             self._wait("paused")
         elif self.storage.full():
@@ -182,7 +156,13 @@ class _Member:
             link.gate()
             self._wait("away", detail="the coordinator is not heard of, and the lease ends soon")
         else:
-            self._collect()
+            try:
+                self._collect()
+            except ModelAwayError as error:
+                log.warning("%s: a model is away: %s", link.robot, error)
+                again_s = time.monotonic() + _AGAIN_S
+                while time.monotonic() < again_s and link.orders.do == "go" and not self._stopping():
+                    self._wait("away", detail=str(error)[:300], instruction="")
 
     def _collect(self) -> None:
         """Collect until something else is to be done."""
@@ -198,7 +178,7 @@ class _Member:
         if self._cell is None:
             self._cell = self._config.open(image_size=opened.image_size)
             self.fresh = True
-        self._cell.robot.gate = link.gate
+        self._cell.robot.gate = self._gate
         session = SessionConfig(
             models=models,
             workcell=self._workcell,
@@ -215,15 +195,28 @@ class _Member:
         )
 
         def over() -> bool:
-            other = link.orders.policy != asked or time.monotonic() > again_s
+            other = link.orders.policy != asked or time.monotonic() > again_s or bool(self._parked)
             return other or self._stopping() or self.storage.full() or not link.may_begin(self._margin_s)
 
         try:
             run_session(self._cell, session, stopping=over, on_episode=self._stored, listeners=[self._heard], fleet=self)
         except RobotFault as fault:
-            self._need_person(fault)
+            self._parked = self._parked or fault.detail
+        except MotionStoppedError:
+            if link.lost or not (self._parked or link.orders.do == "hold"):
+                raise
         self.fresh = False
         link.say(instruction="")
+        if self._parked:
+            self._need_person(self._parked)
+            self._parked = ""
+            self._last.clear()
+
+    def _gate(self) -> None:
+        """Refuse a motion that nobody allows; asked before each."""
+        if self._parked:
+            raise MotionStoppedError(f"robot {self._link.robot!r} waits for a person: {self._parked}")
+        self._link.gate()
 
     def _take_over(self, version: str) -> float:
         """Let the next session use a version: fetched, verified, tried once. What does not work is said, and left alone.
@@ -261,26 +254,34 @@ class _Member:
 
     def _stored(self, episode: Episode) -> None:
         label = episode.labels[0]
+        self._last.append(False)
         self._link.event("episode", id=episode.id, success=label.success, steps=len(episode.actions_TD))
 
     def _heard(self, event: Event) -> None:
         """Tell the coordinator what a robot does; called by another thread."""
-        if event.kind == "episode_begins":
+        if event.kind == "step":
+            self._seen = event.fields["observation"].image_HWC
+        elif event.kind == "episode_begins":
             self._link.say(instruction=str(event.fields["instruction"]))
         elif event.kind == "episode_ends":
             self._link.say(instruction="")
         elif event.kind == "fault":
-            self._link.event(
-                "fault", policy=self._running, fault=event.fields["fault"], detail=str(event.fields["detail"])[:300]
-            )
+            detail = str(event.fields["detail"])[:300]
+            self._link.event("fault", policy=self._running, fault=event.fields["fault"], detail=detail, picture=self._picture())
+            self._last.append(True)
+            if sum(self._last) > self._most_faults:
+                self._parked = f"{sum(self._last)} of its last {len(self._last)} attempts ended with a fault: {detail}"
 
-    def _need_person(self, fault: RobotFault) -> None:
+    def _picture(self) -> str:
+        return "" if self._seen is None else small_picture(self._seen)
+
+    def _need_person(self, why: str) -> None:
         """Hold still until a person says that the robot may go on."""
         link, before = self._link, self._link.orders.released
         self._close()
-        link.event("person", detail=fault.detail[:300])
+        link.event("person", detail=why[:300], picture=self._picture())
         while link.orders.released == before and not link.lost and link.orders.do != "stop" and not self._stopping():
-            self._wait("waiting", detail=fault.detail[:300])
+            self._wait("waiting", detail=why[:300])
 
     def _wait(self, phase: str, **said: Any) -> None:
         self._link.say(phase, **said)

@@ -7,6 +7,7 @@ RUN/fleet.json    address and process of the coordinator, while it runs
 RUN/token         of the coordinator, for this user only, unless SOAR_TOKEN says another
 RUN/logs/         what each robot's process has to say
 RUN/deployed/     policies that were deployed meanwhile
+RUN/pictures/     the last picture of each robot that had a fault
 RUN/spool/        episodes of robots that stand here, on their way to the store
 """
 
@@ -29,10 +30,11 @@ from soar.base_models import default_weights
 from soar.collect.config import CollectionConfig
 from soar.collect.models import Models, check_models
 from soar.collect.preset import load_collection
-from soar.errors import ConfigError
-from soar.event_log import Journal
+from soar.errors import ConfigError, SoarError
+from soar.event_log import Journal, read_journal
 from soar.files import write_json, write_text
 from soar.fleet.asking import ADDRESS, TOKEN_FILE, read_token
+from soar.fleet.calling import PersonCaller
 from soar.fleet.config import FleetConfig
 from soar.fleet.coordinator import Fleet, Tokens, coordinator_application
 from soar.fleet.deploying import Deployments
@@ -44,14 +46,16 @@ from soar.fleet.telemetry import PhaseTimes
 from soar.remote.wire import TOKEN
 from soar.run_claim import RunClaim
 from soar.serving.auth import choose_token
+from soar.serving.connections import WAITING
 from soar.serving.server import LOOPBACK, listen, protected
-from soar.tasks.notification import tell_person
 from soar.untrusted import parse_json
 
 log = logging.getLogger(__name__)
 _TICK_S = 0.5
 _COMPACT_EVERY = 200
 _LAST_EPISODE_S = 120.0
+_LINES = 4
+"""Connections that a robot keeps."""
 OnTick = Callable[[int, int, list[RobotStatus]], None]
 
 
@@ -111,7 +115,9 @@ def run_fleet(
         tokens = Tokens(operator=fleet_token(run), **(roles or {}))
         with contextlib.nullcontext() if held else claim.hold(what):
             journal = Journal(run / "events.jsonl")
-            supervisor = Supervisor(config.robots, faults=config.faults, rest=config.rest, call=_caller(config, journal))
+            caller = PersonCaller(config.notify, config.name, journal)
+            supervisor = Supervisor(config.robots, faults=config.faults, rest=config.rest, call=caller)
+            _remember(supervisor, caller, journal)
             fleet = Fleet(
                 config=config,
                 collection=collection,
@@ -130,7 +136,8 @@ def run_fleet(
                 starter=Starter(url=url, token=tokens.robot or tokens.operator, spool=run / "spool", logs=run / "logs"),
                 supervisor=supervisor,
             )
-            server = uvicorn.Server(protected(coordinator_application(fleet, tokens)))
+            waiting = WAITING + _LINES * len(config.robots)
+            server = uvicorn.Server(protected(coordinator_application(fleet, tokens), waiting=waiting))
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="coordinator", daemon=True)
             thread.start()
             write_json(run / ADDRESS, {"url": url, "pid": os.getpid()})
@@ -161,12 +168,15 @@ def _watch(fleet: Fleet, on_tick: OnTick) -> int:
     times = PhaseTimes(fleet.supervisor, fleet.journal)
     try:
         while not fleet.supervisor.all_stopped and fleet.ledger.total() < wanted:
-            processes.tick()
-            times.tick()
+            try:
+                processes.tick()
+                times.tick()
+                if fleet.ledger.total() - compacted >= _COMPACT_EVERY:
+                    compacted = fleet.ledger.total()
+                    fleet.ledger.compact()
+            except SoarError as error:  # a disk that is full, which may be emptied: robots keep what they make meanwhile
+                log.warning("%s", error)
             on_tick(fleet.ledger.total(), wanted, fleet.supervisor.status())
-            if fleet.ledger.total() - compacted >= _COMPACT_EVERY:
-                compacted = fleet.ledger.total()
-                fleet.ledger.compact()
             time.sleep(_TICK_S)
         _finish(fleet, on_tick)
     except KeyboardInterrupt:
@@ -176,7 +186,8 @@ def _watch(fleet: Fleet, on_tick: OnTick) -> int:
     finally:
         fleet.supervisor.stop()
         processes.end()
-        times.write()
+        with contextlib.suppress(SoarError):
+            times.write()
     return fleet.ledger.total()
 
 
@@ -192,14 +203,12 @@ def _finish(fleet: Fleet, on_tick: OnTick) -> None:
         time.sleep(_TICK_S)
 
 
-def _caller(config: FleetConfig, journal: Journal) -> Callable[[str, str], None]:
-    def call(robot: str, why: str) -> None:
-        log.warning("%s waits for a person: %s", robot, why)
-        journal.append("person_needed", robot=robot, detail=why)
-        if config.notify:
-            tell_person(config.notify, f"{config.name}: robot {robot} waits for a person and does not move: {why}")
-
-    return call
+def _remember(supervisor: Supervisor, caller: PersonCaller, journal: Journal) -> None:
+    """Go on with the orders of a coordinator before this one, and tell the persons whom it had not told yet."""
+    for robot, why in supervisor.remember(read_journal(journal.path)):
+        caller.tell(robot, why)
+    if still := supervisor.standing():
+        log.warning("these robots do not move until `soar fleet resume`: %s", ", ".join(still))
 
 
 def fleet_token(run: Path) -> str:

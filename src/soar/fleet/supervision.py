@@ -12,6 +12,7 @@ Time is counted for each state, so that a report can say where a robot's hours w
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter, deque
@@ -19,9 +20,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from soar.errors import UnknownNameError
+from soar.errors import SoarError, UnknownNameError
 from soar.fleet.config import FaultBudget, Rest
 
+log = logging.getLogger(__name__)
 SILENT_S = 10.0
 """After so long without a word a robot counts as silent [s]."""
 NOT_STARTED, SILENT, WAITING, STOPPED, RESTING = "not started", "silent", "waiting", "stopped", "resting"
@@ -75,6 +77,8 @@ class _Orders:
     paused: bool = False
     stopped: bool = False
     held: str = ""
+    called: bool = True
+    told: bool = True
     released: int = 0
     rest_until_s: float | None = None
     last: deque[bool] = field(default_factory=deque)
@@ -127,6 +131,8 @@ class Supervisor:
                 setattr(status, name, str(beat.get(name, ""))[:300])
             for event in beat.get("events", ()):
                 self._note(status, orders, event)
+            if orders.held and not orders.called:
+                self._call_person(robot, orders)
             if orders.held:
                 self._enter(status, WAITING, now_s)
                 status.detail = orders.held
@@ -135,6 +141,37 @@ class Supervisor:
             if orders.rest_until_s is not None and now_s >= orders.rest_until_s:
                 orders.rest_until_s = None
             return {"do": self._told(orders), "released": orders.released}
+
+    def remember(self, events: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+        """Take up what a coordinator before this one told robots and persons, as the journal has it, oldest first.
+
+        Returns:
+            The robots that wait for a person whose message was perhaps not sent, and why they wait.
+        """
+        with self._lock:
+            for event in events:
+                kind, robots = event.get("event"), event.get("robots")
+                if kind in ("person_needed", "person_told") and (orders := self._orders.get(str(event.get("robot")))):
+                    if kind == "person_needed":
+                        orders.held = str(event.get("detail")) or "a person was called"
+                    orders.told = kind == "person_told"
+                elif kind == "orders":
+                    # Who stopped all ended that run; whoever begins it again wants it to go on.
+                    some = [name for name in robots if name in self._robots] if isinstance(robots, list) else []
+                    if event.get("do") == "resume" and (some or robots == "all"):
+                        self._for(some, _go)
+                    elif event.get("do") == "pause" and (some or robots == "all"):
+                        self._for(some, _pause)
+                    elif event.get("do") == "stop" and some:
+                        self._for(some, _stop)
+            for name, orders in self._orders.items():
+                self._robots[name].detail = orders.held
+            return [(name, orders.held) for name, orders in self._orders.items() if orders.held and not orders.told]
+
+    def standing(self) -> list[str]:
+        """Return the robots that somebody has to let go on."""
+        with self._lock:
+            return [name for name, orders in self._orders.items() if orders.held or orders.paused or orders.stopped]
 
     def found(self, robot: str, detail: str) -> None:
         """Take note of what is known of a robot that has not been heard of."""
@@ -170,32 +207,23 @@ class Supervisor:
         with self._lock:
             status, orders = self._of(robot)
             if not orders.held:
-                orders.held = why
+                orders.held, orders.called = why, False
                 status.calls += 1
-                self._call(robot, why)
+                self._call_person(robot, orders)
 
     def pause(self, robots: Sequence[str] = ()) -> None:
         """Let robots, or all of them, pause after the episode that they are at."""
-        self._for(robots, lambda orders: setattr(orders, "paused", True))
+        self._for(robots, _pause)
 
     def resume(self, robots: Sequence[str] = ()) -> None:
         """Let robots, or all of them, go on; also those that wait for a person, or were stopped."""
-
-        def go(orders: _Orders) -> None:
-            orders.paused = orders.stopped = False
-            orders.rest_until_s = None
-            if orders.held:
-                orders.held = ""
-                orders.released += 1
-                orders.last.clear()
-
-        self._for(robots, go)
+        self._for(robots, _go)
         if not robots:
             self._all_stopped = False
 
     def stop(self, robots: Sequence[str] = ()) -> None:
         """Let robots, or all of them, stop at once and end their processes."""
-        self._for(robots, lambda orders: setattr(orders, "stopped", True))
+        self._for(robots, _stop)
         if not robots:
             self._all_stopped = True
 
@@ -214,12 +242,22 @@ class Supervisor:
         """Whether the whole fleet was told to stop."""
         return self._all_stopped
 
+    def _call_person(self, robot: str, orders: _Orders) -> None:
+        """Call a person; one who cannot be called, since the disk is full, is called at the next beat."""
+        try:
+            self._call(robot, orders.held)
+            orders.called = True
+        except SoarError as error:
+            log.warning("that %s waits for a person cannot be written down: %s", robot, error)
+
     def _told(self, orders: _Orders) -> str:
         if orders.stopped or self._all_stopped:
             return "stop"
+        if orders.held:
+            return "hold"
         if orders.rest_until_s is not None:
             return "rest"
-        return "pause" if orders.paused or orders.held or self._enough else "go"
+        return "pause" if orders.paused or self._enough else "go"
 
     def _note(self, status: RobotStatus, orders: _Orders, event: Mapping[str, Any]) -> None:
         kind = event.get("kind")
@@ -257,6 +295,23 @@ class Supervisor:
         with self._lock:
             for orders in [self._of(robot)[1] for robot in robots or self._robots]:
                 change(orders)
+
+
+def _go(orders: _Orders) -> None:
+    orders.paused = orders.stopped = False
+    orders.rest_until_s = None
+    if orders.held:
+        orders.held = ""
+        orders.released += 1
+        orders.last.clear()
+
+
+def _pause(orders: _Orders) -> None:
+    orders.paused = True
+
+
+def _stop(orders: _Orders) -> None:
+    orders.stopped = True
 
 
 def phases_said(robots: Sequence[RobotStatus]) -> str:

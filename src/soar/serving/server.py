@@ -17,7 +17,7 @@ from soar.policies.learned import LearnedPolicy
 from soar.serving.application import ServiceConfig
 from soar.serving.auth import App, Auth, AuthConfig
 from soar.serving.chat import chat_application
-from soar.serving.connections import bounded_protocol
+from soar.serving.connections import WAITING, bounded_protocol
 from soar.serving.policies import policy_application
 from soar.serving.subgoals import subgoal_application
 from soar.subgoals.loading import load_subgoal_model
@@ -106,16 +106,17 @@ def serve(config: ServerConfig, on_ready: Callable[[str, str], None]) -> None:
     server.run(sockets=[listener])
 
 
-def protected(app: App, slow_s: float = _SLOW_S) -> uvicorn.Config:
+def protected(app: App, slow_s: float = _SLOW_S, waiting: int = WAITING) -> uvicorn.Config:
     """Return how an application is served to strangers.
 
     Args:
         app: With `soar.serving.auth` in front.
         slow_s: Longest time for headers to come, and for an answer to be taken.
+        waiting: Most connections without a request.
     """
     return uvicorn.Config(
         app,
-        http=bounded_protocol(slow_s),
+        http=bounded_protocol(slow_s, waiting),
         ws="none",
         backlog=_BACKLOG,
         h11_max_incomplete_event_size=_HEADER_BYTES,
