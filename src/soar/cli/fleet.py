@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from soar.cli.fleet_rehearse import Rehearse
+
 
 @dataclass(frozen=True, kw_only=True)
 class Up:
@@ -299,6 +301,7 @@ class Fleet:
         | Annotated[Stop, tyro.conf.subcommand("stop")]
         | Annotated[Deploy, tyro.conf.subcommand("deploy")]
         | Annotated[Report, tyro.conf.subcommand("report")]
+        | Annotated[Rehearse, tyro.conf.subcommand("rehearse")]
         | Annotated[Logs, tyro.conf.subcommand("logs")]
     )
 

@@ -188,9 +188,8 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
         if body.protocol != PROTOCOL:
             raise HTTPException(409, f"protocol {body.protocol} is spoken there, {PROTOCOL} here: update one of them")
         if body.soar != __version__:
-            raise HTTPException(
-                409, f"SOAR {body.soar or 'of another time'} runs there, {__version__} here: install the same one"
-            )
+            there = f"SOAR {body.soar or 'of another time'}"
+            raise HTTPException(409, f"{there} runs there, {__version__} here: install the same one")
         epoch = fleet.ledger.acquire(body.robot, Holder(**body.holder.model_dump()))
         fleet.journal.append("epoch", robot=body.robot, epoch=epoch, host=body.holder.host, pid=body.holder.pid)
         config = fleet.config

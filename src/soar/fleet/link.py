@@ -55,8 +55,8 @@ class Orders:
     """What a robot is told.
 
     Attributes:
-        do: `go`, `pause` (after this episode), `rest` (with the workcell closed), `hold` (now, until a person agrees), or `stop`
-            (now, and for good).
+        do: `go`, `pause` (after this episode), `rest` (with the workcell closed), `hold` (now, until a person agrees), or
+            `stop` (now, and for good).
         policy: Version of the policy to collect with (`soar.fleet.deployment`); empty: the one that it began with.
         released: How often a person said that it may go on.
     """

@@ -106,7 +106,9 @@ def run_fleet(
     )
     collection = collection or load_collection(config.preset, config.set).improvement.collection
     first = check_models(models)
-    claim = RunClaim(folder=run, command="soar fleet up", changeable=("fleet.robots", "fleet.episodes", "settings"))
+    claim = RunClaim(
+        folder=run, command="soar fleet up", changeable=("fleet.robots", "fleet.episodes", "fleet.notify", "settings")
+    )
     what = {"fleet": asdict(config), "settings": {"round": round}}
     if not held:
         claim.check(what)
