@@ -50,7 +50,7 @@ class LightRobot:
     """
 
     def __init__(
-        self, name: str = "light", size: int = 64, step_s: float = 0.2, told: str = "", faults: str = "", frames: str = ""
+        self, *, name: str = "light", size: int = 64, step_s: float = 0.2, told: str = "", faults: str = "", frames: str = ""
     ) -> None:
         self._name, self._step_s, self._told = name, step_s, told
         self._faults = Path(faults) if faults else None

@@ -9,10 +9,11 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from soar.files import write_text
 from soar.fleet.rehearsal.lines import State
-from soar.fleet.rehearsal.plan import PlannedFault
+from soar.fleet.rehearsal.plan import COORDINATOR, PlannedFault
 from soar.fleet.rehearsal.stage import Computer, Stage
 
 _REPLACED_S = 90.0
@@ -40,47 +41,51 @@ class Injected:
 
 def inject(stage: Stage, fault: PlannedFault) -> Injected | str:
     """Do a fault to a fleet; returns why it cannot be done now."""
-    kind, until_s = fault.kind, time.monotonic() + fault.lasts_s
-    if kind in ("partition", "slow model", "wrong model", "no model"):
-        line = stage.joined[fault.target].line if kind == "partition" else stage.model
-        if line.state != "passes":
-            return f"the line is {line.state} already"
-        line.state = _LINES[kind]
-        return Injected(fault, 0, until_s, lambda: setattr(line, "state", "passes"))
-    if kind.startswith("coordinator"):
-        if not stage.up or not stage.coordinator.alive():
-            return "the coordinator does not run"
-        assert stage.coordinator.process is not None
-        return _to_coordinator(stage, fault, stage.coordinator.process.pid, until_s)
-    pid = stage.pid(fault.target)
-    if pid is None:
-        return "no process drives it"
-    if kind in ("camera", "motor", "connection", "broken", "clock"):
-        write_text(stage.folder / "faults" / fault.target / kind, f"{fault.seconds}")
-        return Injected(fault, pid, until_s)
-    if _frozen(pid):
-        return "its process is frozen"
-    if kind == "kill":
+    until_s = time.monotonic() + fault.lasts_s
+    if fault.kind in _LINES:
+        return _to_line(stage, fault, until_s)
+    if fault.target == COORDINATOR:
+        running = stage.up and stage.coordinator.alive() and stage.coordinator.process is not None
+        pid = stage.coordinator.process.pid if running and stage.coordinator.process is not None else None
+    else:
+        pid = stage.pid(fault.target)
+    if pid is None or _frozen(pid):
+        return "its process does not run" if pid is None else "its process is frozen"
+    return (_to_coordinator if fault.target == COORDINATOR else _to_robot)(stage, fault, pid, until_s)
+
+
+def _to_line(stage: Stage, fault: PlannedFault, until_s: float) -> Injected | str:
+    line = stage.joined[fault.target].line if fault.kind == "partition" else stage.model
+    if line.state != "passes":
+        return f"the line is {line.state} already"
+    line.state = _LINES[fault.kind]
+    return Injected(fault, 0, until_s, lambda: setattr(line, "state", "passes"))
+
+
+def _to_robot(stage: Stage, fault: PlannedFault, pid: int, until_s: float) -> Injected:
+    if fault.kind == "kill":
         _signal(pid, signal.SIGKILL)
         return Injected(fault, pid, until_s)
-    if kind == "disk":
+    if fault.kind == "disk":
         return Injected(fault, pid, until_s, _full_disk(pid))
-    _signal(pid, signal.SIGSTOP)
-    if kind == "freeze":
+    if fault.kind == "freeze":
+        _signal(pid, signal.SIGSTOP)
         return Injected(fault, pid, until_s, lambda: _signal(pid, signal.SIGCONT))
-    before = stage.switch(fault.target)
-    return Injected(
-        fault,
-        pid,
-        time.monotonic() + _REPLACED_S,
-        lambda: _wake(before),
-        lambda: _driven_by(stage, fault.target) not in ("", str(pid)),
-    )
+    if fault.kind == "replace":
+        _signal(pid, signal.SIGSTOP)
+        before = stage.switch(fault.target)
+        return Injected(
+            fault,
+            pid,
+            time.monotonic() + _REPLACED_S,
+            lambda: _wake(before),
+            lambda: _driven_by(stage, fault.target) not in ("", str(pid)),
+        )
+    write_text(stage.folder / "faults" / fault.target / fault.kind, f"{fault.seconds}")
+    return Injected(fault, pid, until_s)
 
 
-def _to_coordinator(stage: Stage, fault: PlannedFault, pid: int, until_s: float) -> Injected | str:
-    if _frozen(pid):
-        return "the coordinator is frozen"
+def _to_coordinator(stage: Stage, fault: PlannedFault, pid: int, until_s: float) -> Injected:
     if fault.kind == "coordinator disk":
         return Injected(fault, pid, until_s, _full_disk(pid, lambda: [stage.pid(name) for name in stage.config.robots]))
     if fault.kind == "coordinator freeze":
@@ -125,7 +130,6 @@ def _signal(pid: int, number: int) -> None:
 
 def _frozen(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-            return file.read().rpartition(")")[2].split()[0] == "T"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
     except (OSError, IndexError):
         return False

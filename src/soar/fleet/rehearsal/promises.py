@@ -66,6 +66,7 @@ def read_motions(path: Path) -> list[Motion]:
 def check_promises(
     run: Path,
     spools: Sequence[Path],
+    *,
     motions: Sequence[Motion],
     messages: Sequence[Mapping[str, Any]],
     states: Sequence[Mapping[str, Any]],
@@ -125,14 +126,16 @@ def _one_driver(motions: Sequence[Motion]) -> Promise:
         of[motion.robot].append(motion)
     for robot, mine in of.items():
         mine.sort(key=lambda motion: motion.begins_s)
-        gone: set[int] = set()
-        for before, after in zip(mine, mine[1:], strict=False):
-            if after.pid == before.pid:
-                continue
-            gone.add(before.pid)
-            if after.pid in gone:
-                bad.append(f"{robot}: process {after.pid} at {after.begins_s:.3f} s, after process {before.pid}")
-                gone.discard(after.pid)
+        last, gone = mine[0], set[int]()
+        for motion in mine[1:]:
+            follows = motion.pid != last.pid
+            if motion.pid in gone or (follows and motion.begins_s < last.ends_s):
+                bad.append(f"{robot}: process {motion.pid} at {motion.begins_s:.3f} s, after process {last.pid}")
+            if follows and motion.pid not in gone:
+                gone.add(last.pid)
+                last = motion
+            elif not follows:
+                last = motion
     return _promise("steps with two drivers", bad, len(motions))
 
 

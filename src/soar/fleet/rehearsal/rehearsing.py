@@ -1,4 +1,4 @@
-"""A rehearsal: the fleet is set up with light robots, goes wrong as planned, calms down, and is asked what became of its promises.
+"""A rehearsal: a fleet of light robots goes wrong as planned, calms down, and is asked what became of its promises.
 
 RUN/injected.jsonl   `injected`, `undone`, `skipped` (the fault could not be done then), `agreed` (a person let a robot go on)
 
@@ -157,13 +157,13 @@ class _Director:
         self._until(lambda: self._worked_since(before), "work again", fail=False)
         write_json(self.stage.folder / _STATES, (self.state or {"robots": []})["robots"])
         self.agrees = False
-        self._until(lambda: self._paused(), "pause")
+        self._until(self._paused, "pause")
         self._deliver()
         for robot in self.joining:
             self.stage.joined[robot].drives.end()
             if list(self.stage.joined[robot].idle.spool.glob("*/*.episode")):
                 self.stage.switch(robot)
-        self._until(lambda: self._paused(), "deliver what is left")
+        self._until(self._paused, "deliver what is left")
         self._deliver()
 
     def _deliver(self) -> None:
@@ -219,9 +219,9 @@ class _Director:
         waiting = [robot["name"] for robot in (self.state or {"robots": []})["robots"] if robot["phase"] == "waiting"]
         self.waits_s = {name: self.waits_s.get(name, now_s) for name in waiting}
         for name, since_s in self.waits_s.items():
-            if self.agrees and now_s - since_s >= self.plan.person_s:
-                if self.stage.ask("POST", "/v1/orders", {"do": "resume", "robots": [name]}) is not None:
-                    self.journal.append("agreed", target=name)
+            here = self.agrees and now_s - since_s >= self.plan.person_s
+            if here and self.stage.ask("POST", "/v1/orders", {"do": "resume", "robots": [name]}) is not None:
+                self.journal.append("agreed", target=name)
 
     def _in(self, phases: Sequence[str]) -> bool:
         robots = (self.state or {"robots": []})["robots"]
@@ -247,10 +247,10 @@ def _judged(folder: Path, spools: Sequence[Path], robots: int) -> Rehearsed:
     promises = check_promises(
         run,
         spools,
-        read_motions(folder / "motions.txt"),
-        read_journal(folder / "messages.jsonl", "message"),
-        parse_json((folder / _STATES).read_text(encoding="utf-8")),
-        time.time() - time.monotonic(),
+        motions=read_motions(folder / "motions.txt"),
+        messages=read_journal(folder / "messages.jsonl", "message"),
+        states=parse_json((folder / _STATES).read_text(encoding="utf-8")),
+        clock_offset_s=time.time() - time.monotonic(),
     )
     episodes = read_journal(run / "events.jsonl", "episode")
     injected = [event for event in events if event["event"] == "injected"]
