@@ -94,7 +94,7 @@ def test_orders_are_for_some_robots_or_for_all() -> None:
     assert not boss.wanted("two")
     boss.resume()
     assert [boss.hear(robot, beat())["do"] for robot in ("one", "two")] == ["go", "go"]
-    boss.enough()
+    boss.enough(True)
     assert boss.hear("one", beat())["do"] == "pause"
     with pytest.raises(UnknownNameError, match="unknown robot 'thre'"):
         boss.pause(["one", "thre"])

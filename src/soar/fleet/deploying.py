@@ -114,6 +114,12 @@ class Deployments:
         with self._lock:
             return self.now.for_robot(robot) if self.now is not None else ""
 
+    @property
+    def trying(self) -> bool:
+        """Whether a canary tries a policy, about which nothing is decided yet."""
+        with self._lock:
+            return self.now is not None and not self.now.done
+
     def manifest(self, version: str) -> Manifest:
         """Return what a version consists of.
 

@@ -73,6 +73,8 @@ def run_fleet(
     models: Models | None = None,
     collection: CollectionConfig | None = None,
     held: bool = False,
+    stopping: Callable[[], bool] = lambda: False,
+    idle: Callable[[], bool] = lambda: False,
 ) -> int:
     """Let all robots of a fleet practise until the store holds `config.episodes` episodes of this run and round.
 
@@ -90,6 +92,8 @@ def run_fleet(
         models: Instead of the file's.
         collection: How robots collect, instead of what the file says.
         held: Whether the caller holds the run's folder.
+        stopping: Asked now and then; True lets robots end the episodes that they are at, and ends.
+        idle: Asked when all episodes are there; True lets robots pause, and the coordinator go on.
 
     Returns:
         How many episodes of this run and round are stored.
@@ -107,7 +111,9 @@ def run_fleet(
     collection = collection or load_collection(config.preset, config.set).improvement.collection
     first = check_models(models)
     claim = RunClaim(
-        folder=run, command="soar fleet up", changeable=("fleet.robots", "fleet.episodes", "fleet.notify", "settings")
+        folder=run,
+        command="soar fleet up",
+        changeable=("fleet.robots", "fleet.episodes", "fleet.notify", "fleet.canary", "settings"),
     )
     what = {"fleet": asdict(config), "settings": {"round": round}}
     if not held:
@@ -145,7 +151,7 @@ def run_fleet(
             write_json(run / ADDRESS, {"url": url, "pid": os.getpid()})
             try:
                 on_ready(url)
-                return _watch(fleet, on_tick)
+                return _watch(fleet, on_tick, stopping, idle)
             finally:
                 server.should_exit = True
                 thread.join(10.0)
@@ -163,13 +169,20 @@ def _listen(host: str, port: int, run: Path) -> socket.socket:
     return listen(host, port)
 
 
-def _watch(fleet: Fleet, on_tick: OnTick) -> int:
-    """Keep processes running until there is enough, or somebody stopped all; then let all end."""
+def _watch(fleet: Fleet, on_tick: OnTick, stopping: Callable[[], bool], idle: Callable[[], bool]) -> int:
+    """Keep processes running until there is enough, or somebody stopped all; then let all end.
+
+    While a policy is tried there is never enough.
+    """
     processes, wanted, compacted = fleet.processes, fleet.config.episodes, fleet.ledger.total()
     assert processes is not None
     times = PhaseTimes(fleet.supervisor, fleet.journal)
     try:
-        while not fleet.supervisor.all_stopped and fleet.ledger.total() < wanted:
+        while not fleet.supervisor.all_stopped and not stopping():
+            enough = fleet.ledger.total() >= wanted and not fleet.deployments.trying
+            fleet.supervisor.enough(enough)
+            if enough and not idle():
+                break
             try:
                 processes.tick()
                 times.tick()
@@ -195,7 +208,7 @@ def _watch(fleet: Fleet, on_tick: OnTick) -> int:
 
 def _finish(fleet: Fleet, on_tick: OnTick) -> None:
     """Let robots end the episodes that they are at."""
-    fleet.supervisor.enough()
+    fleet.supervisor.enough(True)
     deadline_s = time.monotonic() + _LAST_EPISODE_S
     while time.monotonic() < deadline_s and not fleet.supervisor.all_stopped:
         robots = fleet.supervisor.status()

@@ -227,9 +227,9 @@ class Supervisor:
         if not robots:
             self._all_stopped = True
 
-    def enough(self) -> None:
-        """All that was to be collected is there: robots pause."""
-        self._enough = True
+    def enough(self, enough: bool) -> None:
+        """Whether all that was to be collected is there: robots pause."""
+        self._enough = enough
 
     def wanted(self, robot: str) -> bool:
         """Whether a robot's process is to run."""
