@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -47,20 +48,19 @@ class FleetRounds:
         self._collection = config.preset.improvement.collection
         self._fleet = dataclasses.replace(fleet, episodes=self._collection.episodes, seed=config.seed)
         self._config, self._folder, self._on_progress = config, folder, on_progress
-        self._thread: threading.Thread | None = None
-        self._round, self._count = 0, 0
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fleet")
+        self._collecting: Future[int] | None = None
+        self._round = 0
         self._tick: tuple[int, int, list[RobotStatus]] | None = None
-        self._error: BaseException | None = None
         self._ended, self._awaited = threading.Event(), threading.Event()
 
     def begin(self, round: int, policy: Path) -> None:
         """Let the robots collect a round, unless they do: with a policy, until another one is brought to them."""
         if self._round == round:
             return
-        self._round, self._count, self._error, self._tick = round, 0, None, None
+        self._round, self._tick = round, None
         self._awaited.clear()
-        self._thread = threading.Thread(target=self._collect, args=(round, policy), name=f"round {round}", daemon=True)
-        self._thread.start()
+        self._collecting = self._thread.submit(self._collect, round, policy)
 
     def finish(self, round: int, policy: Path) -> None:
         """Wait until a round has its episodes; `policy` is what it begins with, if it has not begun.
@@ -69,19 +69,17 @@ class FleetRounds:
             SoarError: Somebody stopped the fleet before.
         """
         self.begin(round, policy)
-        assert self._thread is not None
+        assert self._collecting is not None
         self._awaited.set()
         with self._folder.timed(f"collect, round {round}"):
-            while self._thread.is_alive():
+            while not wait([self._collecting], _LOOKS_S).done:
                 if self._tick is not None:
                     done, total, robots = self._tick
                     self._on_progress(f"collect, round {round}", min(done, total), total, phases_said(robots))
-                self._thread.join(_LOOKS_S)
-        if self._error is not None:
-            raise self._error
-        if self._count < self._fleet.episodes:
+            count = self._collecting.result()
+        if count < self._fleet.episodes:
             raise SoarError(
-                f"stopped: {self._count} of the {self._fleet.episodes} episodes of round {round} are there and are kept. Run "
+                f"stopped: {count} of the {self._fleet.episodes} episodes of round {round} are there and are kept. Run "
                 "the same command again to go on."
             )
 
@@ -111,46 +109,39 @@ class FleetRounds:
     def close(self) -> None:
         """Let the robots end the episodes that they are at, and end; Ctrl-C while that takes its time stops them now."""
         self._ended.set()
-        if self._thread is None:
-            return
         try:
-            self._thread.join()
+            self._thread.shutdown()
         except KeyboardInterrupt:
             ask(str(self._folder.path), "POST", "/v1/orders", {"do": "stop"})
-            self._thread.join()
+            self._thread.shutdown()
             raise
 
     def _state(self) -> dict[str, Any]:
-        assert self._thread is not None
+        assert self._collecting is not None
         while True:
             try:
                 return ask(str(self._folder.path), "GET", "/v1/status")
             except SoarError:
-                if self._thread.is_alive():  # it begins, or is busy
-                    time.sleep(_LOOKS_S)
-                    continue
-                if self._error is not None:
-                    raise self._error from None
-                raise
+                if self._collecting.done():
+                    self._collecting.result()
+                    raise
+                time.sleep(_LOOKS_S)  # it begins, or is busy
 
-    def _collect(self, round: int, policy: Path) -> None:
+    def _collect(self, round: int, policy: Path) -> int:
         from soar.fleet.running import run_fleet  # needs what servers need; a loop without a fleet does not
 
         def on_tick(done: int, total: int, robots: list[RobotStatus]) -> None:
             self._tick = done, total, robots
 
-        try:
-            self._count = run_fleet(
-                self._fleet,
-                self._folder.path,
-                decide=canary_verdict,
-                round=round,
-                models=dataclasses.replace(self._config.models, policy=str(policy.absolute())),
-                collection=self._collection,
-                on_tick=on_tick,
-                held=True,
-                stopping=self._ended.is_set,
-                idle=lambda: not self._awaited.is_set(),
-            )
-        except BaseException as error:  # whoever waits for the round raises it
-            self._error = error
+        return run_fleet(
+            self._fleet,
+            self._folder.path,
+            decide=canary_verdict,
+            round=round,
+            models=dataclasses.replace(self._config.models, policy=str(policy.absolute())),
+            collection=self._collection,
+            on_tick=on_tick,
+            held=True,
+            stopping=self._ended.is_set,
+            idle=lambda: not self._awaited.is_set(),
+        )

@@ -252,7 +252,7 @@ class _Loop:
             if verdict is not None and (last or not verdict.promote):
                 return verdict
             tried = fleet.try_out(self._folder.policy(new))
-            return tried if verdict is None else Verdict(tried.promote, f"{verdict.sentence} {tried.sentence}")
+            return tried if verdict is None else Verdict(promote=tried.promote, sentence=f"{verdict.sentence} {tried.sentence}")
 
         if not (off and last):
             self._decide(round, round, deployed, compare)
