@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from soar.errors import UnknownNameError
+from soar.errors import SoarError, UnknownNameError
 from soar.fleet.config import FaultBudget, Rest
 from soar.fleet.supervision import SILENT, SILENT_S, WAITING, Supervisor
 from soar.fleet.telemetry import metrics
@@ -58,6 +58,53 @@ def test_a_robot_that_cannot_be_recovered_calls_a_person() -> None:
     boss = supervisor(called)
     assert boss.hear("one", beat({"kind": "person", "detail": "10 reboots did not help"}, phase="waiting"))["do"] == "hold"
     assert called == [("one", "10 reboots did not help")]
+
+
+def test_a_coordinator_that_begins_again_goes_on_with_the_orders_of_the_one_before() -> None:
+    events: list[dict[str, Any]] = [
+        {"event": "orders", "do": "pause", "robots": "all"},
+        {"event": "orders", "do": "resume", "robots": ["two"]},
+        {"event": "person_needed", "robot": "one", "detail": "joint 3 is hot"},
+        {"event": "person_told", "robot": "one"},
+    ]
+    called = Called()
+    boss = supervisor(called)
+    assert boss.remember(events) == []
+    assert boss.standing() == ["one"]
+    assert boss.hear("one", beat()) == {"do": "hold", "released": 0}
+    assert boss.hear("two", beat()) == {"do": "go", "released": 0}
+    assert (boss.status()[0].phase, boss.status()[0].detail) == (WAITING, "joint 3 is hot")
+    boss.hear("one", beat({"kind": "person", "detail": "joint 3 is hot"}))  # its beat was not answered before
+    assert called == []
+
+    agreed = [*events, {"event": "orders", "do": "resume", "robots": "all"}]
+    boss = supervisor(called)
+    boss.remember(agreed)
+    assert boss.hear("one", beat()) == {"do": "go", "released": 1}  # as the one before had said
+    boss = supervisor(called)
+    boss.remember([{"event": "orders", "do": "stop", "robots": "all"}, {"event": "orders", "do": "stop", "robots": ["one"]}])
+    assert [boss.hear(robot, beat())["do"] for robot in ("one", "two")] == ["stop", "go"]
+
+
+def test_a_person_whose_message_was_not_sent_is_told_by_the_next_coordinator() -> None:
+    boss = supervisor()
+    assert boss.remember([{"event": "person_needed", "robot": "one", "detail": "hot"}]) == [("one", "hot")]
+
+
+def test_a_person_who_cannot_be_called_since_the_disk_is_full_is_called_later() -> None:
+    full, called = [True], Called()
+
+    def call(robot: str, why: str) -> None:
+        if full[0]:
+            raise SoarError("no space left")
+        called(robot, why)
+
+    boss = Supervisor(["one"], faults=FaultBudget(), rest=Rest(after_h=0), call=call, clock=Clock())
+    assert boss.hear("one", beat({"kind": "person", "detail": "hot"}))["do"] == "hold"
+    full[0] = False
+    for _ in range(2):
+        boss.hear("one", beat(phase="waiting"))
+    assert called == [("one", "hot")]
 
 
 def test_a_robot_that_is_not_heard_of_is_silent_and_its_hours_are_counted() -> None:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from soar.base_models import named
 from soar.collect.config import CollectionConfig
 from soar.collect.listeners import Event
 from soar.collect.models import Models, check_models
@@ -113,7 +114,8 @@ class _Member:
         self._link, self._workcell, self._stopping = link, workcell, stopping
         self._config = load_workcell(workcell)
         self._collection = validate(CollectionConfig, about["collection"], "the coordinator's configuration")
-        self._models = validate(Models, about["models"], "the coordinator's models")
+        said = validate(Models, about["models"], "the coordinator's models")
+        self._models = Models(policy=said.policy, subgoals=named(said.subgoals, "subgoal"), vlm=named(said.vlm, "vqa"))
         self.storage = Spool(spool, int(about["spool_mb"]))
         self._policy, self._margin_s = self._models.policy, float(about["lease_s"]) * _MARGIN
         self._version, self._running, self._refused = "", "", dict[str, str]()
@@ -168,7 +170,7 @@ class _Member:
         """Collect until something else is to be done."""
         link = self._link
         asked, again_s = link.orders.policy, self._take_over(link.orders.policy)
-        models = dataclasses.replace(self._models, policy=self._policy)
+        models = dataclasses.replace(self._models, policy=named(self._policy, "policy"))
         opened = check_models(models)
         self._running = opened.id
         link.say("collecting", policy=opened.id, detail=self._refused.get(asked, ""))
@@ -229,11 +231,13 @@ class _Member:
         link, cache = self._link, self.storage.folder / "policies"
         link.say(detail=f"takes over policy {version or 'of the beginning'}")
         try:
-            name = str(link.fetch(version, cache)) if version else self._models.policy
+            name = str(link.fetch(version, cache)) if version else named(self._models.policy, "policy")
             load_policy.cache_clear()  # the one before is not kept in memory
             opened = load_policy(name)
             warm_up(opened)
         except ModelAwayError as error:
+            if not self._running:  # there is none to go on with
+                raise
             log.info("%s: policy %s is fetched later: %s", link.robot, version, error)
             return time.monotonic() + _FETCH_AGAIN_S
         except SoarError as error:

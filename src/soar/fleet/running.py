@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
-from soar.base_models import default_weights
+from soar.base_models import named, unnamed
 from soar.collect.config import CollectionConfig
 from soar.collect.models import Models, check_models
 from soar.collect.preset import load_collection
@@ -103,11 +103,8 @@ def run_fleet(
         CheckpointError: A model cannot be loaded.
         SoarError: Something cannot be written.
     """
-    models = models or Models(
-        policy=config.models.policy or str(default_weights("policy")),
-        subgoals=config.models.subgoals or str(default_weights("subgoal")),
-        vlm=config.models.vlm or str(default_weights("vqa")),
-    )
+    said = models or Models(**asdict(config.models))
+    models = Models(policy=named(said.policy, "policy"), subgoals=named(said.subgoals, "subgoal"), vlm=named(said.vlm, "vqa"))
     collection = collection or load_collection(config.preset, config.set).improvement.collection
     first = check_models(models)
     claim = RunClaim(
@@ -129,13 +126,25 @@ def run_fleet(
             fleet = Fleet(
                 config=config,
                 collection=collection,
-                models=models,
+                models=Models(
+                    policy=unnamed(models.policy, "policy"),
+                    subgoals=unnamed(models.subgoals, "subgoal"),
+                    vlm=unnamed(models.vlm, "vqa"),
+                ),
                 ledger=Ledger(
                     run / "ledger.json", run / "episodes", config.robots, run=run.name, round=round, lease_s=config.lease_s
                 ),
                 supervisor=supervisor,
                 journal=journal,
-                deployments=Deployments(run / "deployed", journal, config.robots, round=round, first=first.id, decide=decide),
+                deployments=Deployments(
+                    run / "deployed",
+                    journal,
+                    config.robots,
+                    round=round,
+                    first=first.id,
+                    decide=decide,
+                    begin_with=_travelling(config, models.policy),
+                ),
             )
             listener.listen()
             url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
@@ -216,6 +225,13 @@ def _finish(fleet: Fleet, on_tick: OnTick) -> None:
         if not any(robot.phase in ("collecting", "starting") for robot in robots):
             return
         time.sleep(_TICK_S)
+
+
+def _travelling(config: FleetConfig, policy: str) -> Path | None:
+    """Return the policy's files where robots join, whose computers need not have them; the base policy they have."""
+    path, joins = Path(policy), any(robot.at == "join" for robot in config.robots.values())
+    files = path.suffix == ".onnx" or (path / "config.json").is_file()
+    return path if joins and files and unnamed(policy, "policy") else None
 
 
 def _remember(supervisor: Supervisor, caller: PersonCaller, journal: Journal) -> None:
