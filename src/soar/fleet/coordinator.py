@@ -1,9 +1,10 @@
-"""The coordinator of a fleet behind HTTP: JSON and Arrow in, JSON out; a role for each token.
+"""The coordinator of a fleet behind HTTP: JSON and Arrow in, JSON out; rights for each token (`soar.fleet.tokens`).
 
-    robot      POST /v1/acquire │ beat │ counts │ release, /v1/commit/ROBOT/EPOCH
+    drive      POST /v1/acquire │ beat │ counts │ release, /v1/commit/ROBOT/EPOCH
                GET  /v1/policies/VERSION (its files), /v1/policies/VERSION/NUMBER?offset=… (bytes of one)
-    operator   POST /v1/orders {do: pause │ resume │ stop, robots: […]}, /v1/deploy, and what robots and viewers may
-    viewer     GET /v1/status, /metrics
+    stop       POST /v1/orders {do: pause │ resume │ stop, robots: […]}
+    promote    POST /v1/deploy
+    look       GET /v1/status, /metrics
     anybody    GET /health
 
 A request that is too long is refused before it is read, one that says nonsense with 422, one of an old epoch with 409.
@@ -12,11 +13,10 @@ A request that is too long is refused before it is read, one that says nonsense 
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
@@ -38,74 +38,18 @@ from soar.fleet.link import PROTOCOL
 from soar.fleet.messages import AcquireBody, BeatBody, CountsBody, DeployBody, OrdersBody, ReleaseBody
 from soar.fleet.supervision import Supervisor
 from soar.fleet.telemetry import CONTENT_TYPE, metrics
+from soar.fleet.tokens import BY, TokenAuth, Tokens
 from soar.serving.application import problem
-from soar.serving.auth import HEALTH, App, Auth, AuthConfig, RequestRefusedError, Scope
+from soar.serving.auth import HEALTH, App
 
-Role = Literal["robot", "operator", "viewer"]
 REQUEST_MB = 64
 """Longest request: an episode of many large pictures [MB]."""
-_MAY: dict[str, tuple[Role, ...]] = {
-    "/v1/orders": ("operator",),
-    "/v1/deploy": ("operator",),
-    "/v1/status": ("operator", "viewer"),
-    "/metrics": ("operator", "viewer"),
-}
 _COMMIT = "/v1/commit/"
 _EPISODES = 8
 _STORING = 4
 """Deliveries that are looked at at a time: beats are answered meanwhile, however many robots deliver."""
 _SAID = ("fault", "person", "refused", "policy", "policy_refused")
 """Events of robots that are journaled under their own names."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tokens:
-    """Which token may do what.
-
-    Attributes:
-        operator: May do all.
-        robot: Drives robots; None: only the operator's token does.
-        viewer: Looks; None: only the operator's token does.
-    """
-
-    operator: str
-    robot: str | None = None
-    viewer: str | None = None
-
-    def __post_init__(self) -> None:
-        given = [token for token in (self.operator, self.robot, self.viewer) if token is not None]
-        for token in given:
-            AuthConfig(token=token, bytes=1)  # refuses tokens that are none
-        if len(set(given)) != len(given):
-            raise ConfigError("fleet: two roles have one token; give each its own")
-
-    def role(self, given: bytes) -> Role | None:
-        """Return what the bearer of an Authorization header may be, None for a stranger."""
-        for role, token in (("operator", self.operator), ("robot", self.robot), ("viewer", self.viewer)):
-            if token is not None and hmac.compare_digest(given, b"Bearer " + token.encode()):
-                return role  # type: ignore[return-value]
-        return None
-
-
-class _Auth(Auth):
-    """Knows several tokens."""
-
-    def __init__(self, app: App, tokens: Tokens) -> None:
-        super().__init__(app, AuthConfig(token=tokens.operator, bytes=REQUEST_MB * 2**20))
-        self._tokens = tokens
-
-    def _check_token(self, scope: Scope) -> None:
-        given = b"".join(value for name, value in scope["headers"] if name == b"authorization")
-        role = self._tokens.role(given)
-        if role is None:
-            super()._check_token(scope)
-            return
-        if role not in _MAY.get(scope["path"], ("operator", "robot")):
-            raise RequestRefusedError(403, f"a {role}'s token may not do that")
-
-    def _values(self, scope: Scope) -> int:
-        # Episodes come as Arrow, in which the marks that separate JSON's values mean nothing.
-        return REQUEST_MB * 2**20 if scope["path"].startswith(_COMMIT) else super()._values(scope)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -247,12 +191,12 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
         return PlainTextResponse(metrics(fleet.supervisor.status(), fleet.ledger.stored, restarts), media_type=CONTENT_TYPE)
 
     @app.post("/v1/orders")
-    def orders(body: OrdersBody) -> dict[str, Any]:
+    def orders(body: OrdersBody, request: Request) -> dict[str, Any]:
         supervisor = fleet.supervisor
         {"pause": supervisor.pause, "resume": supervisor.resume, "stop": supervisor.stop}[body.do](body.robots)
         if body.do == "resume" and fleet.processes is not None:
             fleet.processes.again(body.robots)
-        fleet.journal.append("orders", do=body.do, robots=body.robots or "all")
+        fleet.journal.append("orders", do=body.do, robots=body.robots or "all", by=request.scope.get(BY, ""))
         return fleet.state()
 
     @app.post("/v1/deploy")
@@ -272,7 +216,7 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
         return Response(fleet.deployments.chunk(version, number, offset), media_type="application/octet-stream")
 
     _explain_errors(app)
-    return _Auth(app, tokens)
+    return TokenAuth(app, tokens, longest=REQUEST_MB * 2**20, binary=_COMMIT)
 
 
 def _hear(fleet: Fleet, robot: str, epoch: int, event: Mapping[str, Any]) -> None:

@@ -36,13 +36,14 @@ from soar.files import write_json, write_text
 from soar.fleet.asking import ADDRESS, TOKEN_FILE, read_token
 from soar.fleet.calling import PersonCaller
 from soar.fleet.config import FleetConfig
-from soar.fleet.coordinator import Fleet, Tokens, coordinator_application
+from soar.fleet.coordinator import Fleet, coordinator_application
 from soar.fleet.deploying import Deployments
 from soar.fleet.deployment import Decide
 from soar.fleet.launching import RobotProcesses, Starter
 from soar.fleet.ledger import Ledger
 from soar.fleet.supervision import RobotStatus, Supervisor
 from soar.fleet.telemetry import PhaseTimes
+from soar.fleet.tokens import Bearer, Tokens
 from soar.remote.wire import TOKEN
 from soar.run_claim import RunClaim
 from soar.serving.auth import choose_token
@@ -66,7 +67,7 @@ def run_fleet(
     decide: Decide,
     host: str = LOOPBACK,
     port: int = 0,
-    roles: Mapping[str, str] | None = None,
+    others: Mapping[str, Bearer] | None = None,
     round: int = 0,
     on_ready: Callable[[str], None] = lambda url: None,
     on_tick: OnTick = lambda done, total, robots: None,
@@ -84,8 +85,7 @@ def run_fleet(
         decide: Says whether all robots shall have a policy that one of them tried (`soar.evaluation.canary`).
         host: Address to listen on.
         port: To listen on; 0 for any that is free.
-        roles: Tokens of `robot` and `viewer`; by default there is the operator's alone, of the environment or of RUN/token,
-            which is made.
+        others: Tokens besides the operator's, which is that of the environment or of RUN/token, which is made.
         round: Number of the round.
         on_ready: Called with the coordinator's address.
         on_tick: Called now and then with episodes stored, episodes in all, and how the robots are.
@@ -117,7 +117,7 @@ def run_fleet(
         claim.check(what)
     listener = _listen(host, port, run)
     try:
-        tokens = Tokens(operator=fleet_token(run), **(roles or {}))
+        tokens = Tokens(operator=fleet_token(run), others=others or {})
         with contextlib.nullcontext() if held else claim.hold(what):
             journal = Journal(run / "events.jsonl")
             caller = PersonCaller(config.notify, config.name, journal)
@@ -150,7 +150,7 @@ def run_fleet(
             url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
             fleet.processes = RobotProcesses(
                 robots=[name for name, robot in config.robots.items() if robot.at == "here"],
-                starter=Starter(url=url, token=tokens.robot or tokens.operator, spool=run / "spool", logs=run / "logs"),
+                starter=Starter(url=url, token=tokens.for_robots, spool=run / "spool", logs=run / "logs"),
                 supervisor=supervisor,
             )
             waiting = WAITING + _LINES * len(config.robots)
@@ -198,9 +198,9 @@ def _watch(fleet: Fleet, on_tick: OnTick, stopping: Callable[[], bool], idle: Ca
                 if fleet.ledger.total() - compacted >= _COMPACT_EVERY:
                     compacted = fleet.ledger.total()
                     fleet.ledger.compact()
-            except SoarError as error:  # a disk that is full, which may be emptied: robots keep what they make meanwhile
+                on_tick(fleet.ledger.total(), wanted, fleet.supervisor.status())
+            except (SoarError, OSError) as error:  # a disk that is full may be emptied: robots keep what they make meanwhile
                 log.warning("%s", error)
-            on_tick(fleet.ledger.total(), wanted, fleet.supervisor.status())
             time.sleep(_TICK_S)
         _finish(fleet, on_tick)
     except KeyboardInterrupt:

@@ -29,7 +29,7 @@ from soar.untrusted import parse_json
 
 log = logging.getLogger(__name__)
 _TICK_S = 0.2
-_ASKS_S = 1.0
+_ASKS_S, _ORDERS_S = 1.0, 3.0
 _PATIENCE_S = 300.0
 _STATES = "states.json"
 _ANYBODY = (COORDINATOR, MODEL)
@@ -123,12 +123,13 @@ class _Director:
     state: dict[str, Any] | None = None
     waits_s: dict[str, float] = field(default_factory=dict)
     asked_s: float = 0.0
+    ordered_s: float = 0.0
     done: int = 0
     agrees: bool = True
 
     def begin(self) -> None:
-        """Wait until all robots work."""
-        self._until(lambda: self._in(("collecting",)), "begin to work")
+        """Wait until all robots work, also those that paused at the end of an earlier call."""
+        self._until(lambda: self._in(("collecting",)) or self._order("resume", ("paused", "waiting")), "begin to work")
 
     def inject_all(self) -> None:
         """Inject what is left of the plan."""
@@ -159,9 +160,9 @@ class _Director:
         self.agrees = False
         self._until(self._paused, "pause")
         self._deliver()
-        for robot in self.joining:
-            self.stage.joined[robot].drives.end()
+        for robot in self.joining:  # what was made on the computer that drove it before, too
             if list(self.stage.joined[robot].idle.spool.glob("*/*.episode")):
+                self.stage.joined[robot].drives.end()
                 self.stage.switch(robot)
         self._until(self._paused, "deliver what is left")
         self._deliver()
@@ -228,10 +229,15 @@ class _Director:
         return bool(robots) and all(robot["phase"] in phases for robot in robots)
 
     def _paused(self) -> bool:
-        """Tell all to pause until they do: the coordinator may have begun anew."""
-        if self._in(("paused", "waiting")):
-            return True
-        self.stage.ask("POST", "/v1/orders", {"do": "pause"})
+        return self._in(("paused", "waiting")) or self._order("pause", ("collecting", "starting", "away"))
+
+    def _order(self, do: str, phases: Sequence[str]) -> bool:
+        """Give an order now and then while a robot is in one of some phases; returns False."""
+        now_s = time.monotonic()
+        some = any(robot["phase"] in phases for robot in (self.state or {"robots": []})["robots"])
+        if some and now_s - self.ordered_s > _ORDERS_S:
+            self.ordered_s = now_s
+            self.stage.ask("POST", "/v1/orders", {"do": do})
         return False
 
     def _stored(self) -> dict[str, int]:
