@@ -25,7 +25,7 @@ from typing import Any
 from soar.base_models import named
 from soar.collect.config import CollectionConfig
 from soar.collect.listeners import Event
-from soar.collect.models import Models, check_models
+from soar.collect.models import ORACLE, Models, check_models
 from soar.configuration import validate
 from soar.errors import RobotFault, SoarError
 from soar.fleet.calling import small_picture
@@ -35,9 +35,11 @@ from soar.fleet.link import BEAT_S, LeaseOverError, Link, MotionStoppedError
 from soar.fleet.robot_lock import robot_lock
 from soar.fleet.session import SessionConfig, run_session
 from soar.fleet.spool import Spool
+from soar.policies.base import Policy
 from soar.policies.loading import load_policy
 from soar.remote.client import ModelAwayError
 from soar.robots.workcell import Workcell, load_workcell
+from soar.subgoals.loading import load_subgoal_model
 from soar.types import Episode, Image
 
 log = logging.getLogger(__name__)
@@ -197,7 +199,7 @@ class _Member:
         )
 
         def over() -> bool:
-            other = link.orders.policy != asked or time.monotonic() > again_s or bool(self._parked)
+            other = link.orders.policy != asked or time.monotonic() > again_s or bool(self._parked) or _replaced(opened, models)
             return other or self._stopping() or self.storage.full() or not link.may_begin(self._margin_s)
 
         try:
@@ -207,6 +209,9 @@ class _Member:
         except MotionStoppedError:
             if link.lost or not (self._parked or link.orders.do == "hold"):
                 raise
+        if _replaced(opened, models):
+            load_policy.cache_clear()
+            load_subgoal_model.cache_clear()
         self.fresh = False
         link.say(instruction="")
         if self._parked:
@@ -295,3 +300,10 @@ class _Member:
         cell, self._cell = self._cell, None
         if cell is not None:
             cell.close()
+
+
+def _replaced(policy: Policy, models: Models) -> bool:
+    """Whether a server of models has another one now than when the session began: the next session begins with that."""
+    imagines = policy.conditioning == "goal" and models.subgoals != ORACLE
+    remote = [policy, *([load_subgoal_model(models.subgoals)] if imagines else [])]
+    return any(getattr(model, "replaced", "") for model in remote)
