@@ -135,11 +135,12 @@ class _Member:
         link.deliver(self.storage)
         try:
             while not link.lost and link.orders.do != "stop" and not self._stopping():
-                self._step()
-        except MotionStoppedError as stop:
-            if link.lost or link.orders.do != "stop":
-                raise
-            log.info("%s", stop)
+                try:
+                    self._step()
+                except LeaseOverError:
+                    raise
+                except MotionStoppedError as stop:  # it was told to stop, or it waits for a person
+                    log.info("%s", stop)
         finally:
             self._close()
             link.say("stopped", instruction="")
@@ -149,7 +150,9 @@ class _Member:
     def _step(self) -> None:
         """Do what there is to do now: a session, or a moment of waiting."""
         link = self._link
-        if link.orders.do in ("rest", "hold"):
+        if self._parked:
+            self._need_person()
+        elif link.orders.do in ("rest", "hold"):
             self._close()
             self._wait("resting" if link.orders.do == "rest" else "waiting")
         elif link.orders.do != "go":
@@ -206,18 +209,12 @@ class _Member:
             run_session(self._cell, session, stopping=over, on_episode=self._stored, listeners=[self._heard], fleet=self)
         except RobotFault as fault:
             self._parked = self._parked or fault.detail
-        except MotionStoppedError:
-            if link.lost or not (self._parked or link.orders.do == "hold"):
-                raise
+        finally:
+            self.fresh = False
+            link.say(instruction="")
         if _replaced(opened, models):
             load_policy.cache_clear()
             load_subgoal_model.cache_clear()
-        self.fresh = False
-        link.say(instruction="")
-        if self._parked:
-            self._need_person(self._parked)
-            self._parked = ""
-            self._last.clear()
 
     def _gate(self) -> None:
         """Refuse a motion that nobody allows; asked before each."""
@@ -284,13 +281,15 @@ class _Member:
     def _picture(self) -> str:
         return "" if self._seen is None else small_picture(self._seen)
 
-    def _need_person(self, why: str) -> None:
+    def _need_person(self) -> None:
         """Hold still until a person says that the robot may go on."""
-        link, before = self._link, self._link.orders.released
+        link, before, why = self._link, self._link.orders.released, self._parked[:300]
         self._close()
-        link.event("person", detail=why[:300], picture=self._picture())
+        link.event("person", detail=why, picture=self._picture())
         while link.orders.released == before and not link.lost and link.orders.do != "stop" and not self._stopping():
-            self._wait("waiting", detail=why[:300])
+            self._wait("waiting", detail=why)
+        self._parked = ""
+        self._last.clear()
 
     def _wait(self, phase: str, **said: Any) -> None:
         self._link.say(phase, **said)
