@@ -119,6 +119,20 @@ def test_a_robot_that_is_not_heard_of_is_silent_and_its_hours_are_counted() -> N
     assert boss.status()[0].seconds == {"not started": 0.0, "collecting": SILENT_S + 1, SILENT: 5.0}
 
 
+def test_a_person_is_told_once_of_a_robot_that_is_not_heard_of_and_nothing_keeps_it_from_going_on() -> None:
+    clock, lost = Clock(), list[str]()
+    boss = Supervisor(["one"], faults=FaultBudget(), rest=Rest(after_h=0), lost=lost.append, lost_s=60, clock=clock)
+    for told in (["one"], ["one", "one"]):
+        assert boss.hear("one", beat())["do"] == "go"
+        clock.now_s += 59
+        boss.tick()
+        assert lost == told[1:]
+        clock.now_s += 2
+        for _ in range(2):
+            boss.tick()
+        assert lost == told
+
+
 def test_a_robot_rests_after_its_hours_of_work() -> None:
     clock = Clock()
     boss = supervisor(clock=clock, rest=Rest(after_h=1, for_min=10))

@@ -49,18 +49,31 @@ class PersonCaller:
         Raises:
             SoarError: The journal cannot be written; the message is on its way, and another call writes no other one.
         """
-        if robot not in self._told:
-            log.warning("%s waits for a person: %s", robot, why)
-            self._told.add(robot)
-            self.tell(robot, why)
-        self._journal.append("person_needed", robot=robot, detail=why)
-        self._told.discard(robot)
+        told = robot in self._told
+        self._told.add(robot)
+        try:
+            self._journal.append("person_needed", robot=robot, detail=why)
+            self._told.discard(robot)
+        finally:
+            if not told:
+                log.warning("%s waits for a person: %s", robot, why)
+                self.tell(robot, why)
 
     def tell(self, robot: str, why: str) -> None:
         """Send the message, without a line in the journal that somebody is needed."""
         if not self._url:
             return
-        text, picture = f"{self._fleet}: robot {robot} waits for a person and does not move: {why}", ""
+        self._send(robot, f"{self._fleet}: robot {robot} waits for a person and does not move: {why}", "person_told")
+
+    def lost(self, robot: str) -> None:
+        """Say that a robot is not heard of any more; it may be well."""
+        log.warning("%s is not heard of", robot)
+        if self._url:
+            words = "is not heard of: its computer or its network is away. It goes on by itself when it is back"
+            self._send(robot, f"{self._fleet}: robot {robot} {words}", "lost_told")
+
+    def _send(self, robot: str, text: str, event: str) -> None:
+        picture = ""
         path = _picture_file(self._journal, robot)
         if path.exists() and self._url.startswith(_TEXT_ONLY):
             text += f" (its last picture: {path})"
@@ -69,7 +82,7 @@ class PersonCaller:
 
         def sent() -> None:
             try:
-                self._journal.append("person_told", robot=robot)
+                self._journal.append(event, robot=robot)
             except SoarError as error:
                 log.warning("that a person was told of %s cannot be written down: %s", robot, error)
 

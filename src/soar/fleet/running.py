@@ -40,7 +40,7 @@ from soar.fleet.coordinator import Fleet, coordinator_application
 from soar.fleet.deploying import Deployments
 from soar.fleet.deployment import Decide
 from soar.fleet.launching import RobotProcesses, Starter
-from soar.fleet.ledger import Ledger
+from soar.fleet.ledger import GRACE_S, Ledger
 from soar.fleet.supervision import RobotStatus, Supervisor
 from soar.fleet.telemetry import PhaseTimes
 from soar.fleet.tokens import Bearer, Tokens
@@ -121,7 +121,14 @@ def run_fleet(
         with contextlib.nullcontext() if held else claim.hold(what):
             journal = Journal(run / "events.jsonl")
             caller = PersonCaller(config.notify, config.name, journal)
-            supervisor = Supervisor(config.robots, faults=config.faults, rest=config.rest, call=caller)
+            supervisor = Supervisor(
+                config.robots,
+                faults=config.faults,
+                rest=config.rest,
+                call=caller,
+                lost=caller.lost,
+                lost_s=config.lease_s + GRACE_S,
+            )
             _remember(supervisor, caller, journal)
             fleet = Fleet(
                 config=config,

@@ -80,6 +80,7 @@ class _Orders:
     called: bool = True
     told: bool = True
     released: int = 0
+    lost: bool = False
     rest_until_s: float | None = None
     last: deque[bool] = field(default_factory=deque)
 
@@ -92,6 +93,8 @@ class Supervisor:
         faults: When a robot waits for a person.
         rest: When a robot rests.
         call: Called with a robot's name and what a person should know, once for each time that one is needed.
+        lost: Called with the name of a robot, once for each time that nothing is heard of it for `lost_s`.
+        lost_s: See there [s].
         clock: Seconds, never going back.
     """
 
@@ -102,9 +105,12 @@ class Supervisor:
         faults: FaultBudget,
         rest: Rest,
         call: Callable[[str, str], None] = lambda robot, why: None,
+        lost: Callable[[str], None] = lambda robot: None,
+        lost_s: float = float("inf"),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._faults, self._rest, self._call, self._clock = faults, rest, call, clock
+        self._lost, self._lost_s = lost, lost_s
         self._lock = threading.RLock()
         now_s = clock()
         self._robots = {name: RobotStatus(name=name, since_s=now_s, counted_s=now_s) for name in robots}
@@ -126,7 +132,7 @@ class Supervisor:
             now_s = self._clock()
             phase = beat.get("phase")
             self._enter(status, phase if phase in _PHASES else "starting", now_s)
-            status.heard_s = now_s
+            status.heard_s, orders.lost = now_s, False
             for name in ("scene", "instruction", "policy", "detail"):
                 setattr(status, name, str(beat.get(name, ""))[:300])
             for event in beat.get("events", ()):
@@ -185,12 +191,17 @@ class Supervisor:
         with self._lock:
             now_s = self._clock()
             for status in self._robots.values():
+                orders = self._orders[status.name]
                 silent = status.heard_s is not None and now_s - status.heard_s > SILENT_S
                 if silent and status.phase not in (STOPPED, SILENT):
                     self._enter(status, SILENT, now_s)
                     status.detail, status.instruction = "nothing was heard of it; its process or its network is away", ""
                 elif status.phase != NOT_STARTED:
                     self._enter(status, status.phase, now_s)
+                gone = status.phase == SILENT and status.heard_s is not None and now_s - status.heard_s > self._lost_s
+                if gone and not orders.lost:
+                    orders.lost = True
+                    self._lost(status.name)
 
     def status(self) -> list[RobotStatus]:
         """Return how the robots are."""
