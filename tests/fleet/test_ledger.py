@@ -74,7 +74,7 @@ def test_a_robot_that_is_driven_is_refused_to_another_until_its_lease_and_the_gr
 
 def test_who_holds_the_lock_of_the_same_computer_need_not_wait(tmp_path: Path) -> None:
     shared = ledger(tmp_path)
-    shared.acquire("one", HERE)
+    shared.acquire("one", replace(HERE, lock="this place"))
     again = replace(HERE, pid=3, nonce="c")
     with pytest.raises(LedgerRefusedError):
         shared.acquire("one", again)

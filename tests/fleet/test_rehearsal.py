@@ -145,7 +145,7 @@ def test_an_episode_that_a_robot_made_and_nobody_has_is_lost_unless_it_waits(lef
 
 def test_an_attempt_that_is_stored_under_two_ids_is_there_twice(left: Rehearsal) -> None:
     shared = ledger(left.run)
-    shared.acquire("one", Holder(host="h", pid=1, nonce="b"))
+    shared.acquire("one", Holder(host="h", pid=1, nonce="a"))
     shared.commit("one", 2, [dataclasses.replace(encoded(0, seed=0), id="run-000-one-e2-00000")])
     assert left.broken() == {"episodes stored twice": 1}
 

@@ -36,7 +36,7 @@ def moved(robot: SafeRobot, steps: int = 8) -> None:
 
 
 def test_it_keeps_the_protocol_of_a_robot() -> None:
-    check_robot(LightRobot(step_s=0.0), FAKE_WORKSPACE)
+    check_robot(SafeRobot(LightRobot(step_s=0.0), FAKE_WORKSPACE))
 
 
 def test_each_motion_is_said_with_its_process_and_its_time(tmp_path: Path) -> None:

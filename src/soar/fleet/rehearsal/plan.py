@@ -56,7 +56,8 @@ _LASTS = {
 _OF_COORDINATOR = ("coordinator kill", "coordinator freeze", "coordinator disk")
 _OF_MODEL = ("slow model", "wrong model", "no model")
 _JOINING = ("replace", "partition")
-KINDS = ("kill", *_LASTS, "clock", "camera", "motor", "connection", "broken")
+OF_DRIVER = ("camera", "motor", "connection", "broken")
+KINDS = ("kill", *_LASTS, "clock", *OF_DRIVER)
 """See the module's docstring."""
 _DAY_S = 86_400.0
 

@@ -21,7 +21,7 @@ from soar.event_log import Journal, read_journal
 from soar.files import write_json
 from soar.fleet.config import FleetConfig
 from soar.fleet.rehearsal.faults import Injected, inject
-from soar.fleet.rehearsal.plan import COORDINATOR, MODEL, RehearsalPlan
+from soar.fleet.rehearsal.plan import COORDINATOR, MODEL, OF_DRIVER, RehearsalPlan
 from soar.fleet.rehearsal.promises import Promise, check_promises, read_motions
 from soar.fleet.rehearsal.stage import Stage, stage
 from soar.run_claim import RunClaim
@@ -42,8 +42,8 @@ class Rehearsed:
 
     Attributes:
         injected: How often each kind of fault was done.
-        back_s: For each kind, how long it took from the end of the fault until its target (of the coordinator and the model:
-            any robot) had stored a whole episode again [s].
+        back_s: For each kind, how long it took from the end of the fault (of one of the driver: from when the robot saw it)
+            until its target, or any robot for the coordinator and the model, had stored a whole episode again [s].
         promises: And how often each was broken.
         episodes: In the store.
         robots: How many.
@@ -126,6 +126,7 @@ class _Director:
     ordered_s: float = 0.0
     done: int = 0
     agrees: bool = True
+    said: tuple[int, str] = (0, "")
 
     def begin(self) -> None:
         """Wait until all robots work, also those that paused at the end of an earlier call."""
@@ -211,7 +212,9 @@ class _Director:
         robots = (self.state or {"robots": []})["robots"]
         counts = Counter(robot["phase"] for robot in robots)
         note = ", ".join(f"{count} {phase}" for phase, count in counts.most_common()) or "the coordinator does not answer"
-        self.on_tick(self.done, self.plan.faults, note)
+        if (self.done, note) != self.said:
+            self.said = self.done, note
+            self.on_tick(self.done, self.plan.faults, note)
         time.sleep(_TICK_S)
 
     def _come(self) -> None:
@@ -262,8 +265,12 @@ def _judged(folder: Path, spools: Sequence[Path], robots: int) -> Rehearsed:
     injected = [event for event in events if event["event"] == "injected"]
     undone = {event["number"]: float(event["time_s"]) for event in events if event["event"] == "undone"}
     back_s = defaultdict[str, list[float]](list)
+    seen = read_journal(run / "events.jsonl", "fault")
     for fault in injected:
         ended_s = undone.get(fault["number"], float(fault["time_s"]))
+        if fault["kind"] in OF_DRIVER:  # it begins when the robot sees it
+            mine = (float(event["time_s"]) for event in seen if event["robot"] == fault["target"])
+            ended_s = next((time_s for time_s in mine if time_s > ended_s), ended_s)
         next_s = (float(e["time_s"]) for e in episodes if e["time_s"] > ended_s and fault["target"] in (e["robot"], *_ANYBODY))
         if (first := next(next_s, None)) is not None:
             back_s[str(fault["kind"])].append(first - ended_s)
