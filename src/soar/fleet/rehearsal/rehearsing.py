@@ -225,6 +225,7 @@ class _Director:
         for name, since_s in self.waits_s.items():
             here = self.agrees and now_s - since_s >= self.plan.person_s
             if here and self.stage.ask("POST", "/v1/orders", {"do": "resume", "robots": [name]}) is not None:
+                self.waits_s[name] = now_s
                 self.journal.append("agreed", target=name)
 
     def _in(self, phases: Sequence[str]) -> bool:
