@@ -12,7 +12,6 @@ is one computer, need not wait: the one before it is dead. Computers may have on
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import Counter
@@ -26,6 +25,7 @@ from soar.episodes.schema import resolve
 from soar.episodes.store import EpisodeStore
 from soar.errors import SoarError, StoreError, UnknownNameError
 from soar.files import write_json
+from soar.untrusted import parse_json
 
 GRACE_S = 5.0
 """How much longer than its holder the ledger believes in a lease [s]."""
@@ -280,7 +280,7 @@ class Ledger:
     def _read(self) -> dict[str, _Lease]:
         """Return the leases of an earlier ledger; they count as renewed now, since nobody knows better."""
         try:
-            kept = json.loads(self._path.read_text(encoding="utf-8"))
+            kept = parse_json(self._path.read_text(encoding="utf-8"))
             now_s = self._clock()
             return {robot: _Lease(int(one["epoch"]), Holder(**one["holder"]), now_s) for robot, one in kept.items()}
         except FileNotFoundError:

@@ -95,15 +95,15 @@ class RemotePolicy:
         action_D[_GRIPPER] = self._gripper.get(index, float(observation.state[_GRIPPER] >= 0.5))
         return action_D
 
-    def _plan(self, observations: Sequence[Observation], goals: Sequence[Goal], looks: Sequence[int]) -> NDArray[np.float32]:
+    def _plan(self, observations: Sequence[Observation], goals: Sequence[Goal], indices: Sequence[int]) -> NDArray[np.float32]:
         items = [
             {
                 "image": pack(observation.image_HWC, self.config.encoding),
                 "state": observation.state.tolist(),
                 "goal": goal if isinstance(goal, str) else pack(goal, self.config.encoding),
-                "look": look,
+                "plan_index": index,
             }
-            for observation, goal, look in zip(observations, goals, looks, strict=True)
+            for observation, goal, index in zip(observations, goals, indices, strict=True)
         ]
         answer = self._server.request("POST", "/v1/actions", {"items": items})
         if answer.get("model") != self.id:

@@ -31,6 +31,7 @@ from soar.remote.wire import TOKEN, Encoding, Limits, WireError, is_loopback, is
 from soar.robots.base import Health
 from soar.robots.safety import SafetyError
 from soar.types import ACTION_DIM, Action, Image, Observation
+from soar.untrusted import parse_json
 
 T = TypeVar("T")
 KIND = "robot"
@@ -223,8 +224,8 @@ class RemoteRobot:
 
     def _read(self, status: int, data: bytes) -> dict[str, Any]:
         try:
-            answer = json.loads(data)
-        except (ValueError, RecursionError):
+            answer = parse_json(data)
+        except ValueError:
             answer = None
         if status == 200 and isinstance(answer, dict):
             return answer

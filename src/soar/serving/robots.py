@@ -28,6 +28,7 @@ from typing import Any, cast
 from soar.errors import ConfigError
 from soar.robots.remote import PATH
 from soar.serving.robot_host import REQUEST_BYTES, RefusedError, RobotHost, RobotServerConfig
+from soar.untrusted import parse_json
 
 log = logging.getLogger(__name__)
 _STRANGERS, _CONNECTIONS = 16, 64
@@ -236,8 +237,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if int(length) > REQUEST_BYTES:
             raise RefusedError(413, f"a request may have {REQUEST_BYTES} bytes")
         try:
-            body = json.loads(self.rfile.read(int(length)))
-        except (ValueError, RecursionError) as error:
+            body = parse_json(self.rfile.read(int(length)))
+        except ValueError as error:
             raise RefusedError(400, "a request is a JSON object") from error
         if not isinstance(body, dict):
             raise RefusedError(400, "a request is a JSON object")
