@@ -49,7 +49,7 @@ class Up:
         from soar.fleet.running import run_fleet
         from soar.fleet.supervision import phases_said
         from soar.fleet.tokens import read_tokens
-        from soar.serving.server import LOOPBACK
+        from soar.serving.listening import LOOPBACK
 
         config = changed(load_fleet(self.file), episodes=self.episodes)
         if self.host != LOOPBACK and not os.environ.get("SOAR_TOKEN"):

@@ -48,7 +48,7 @@ from soar.remote.wire import TOKEN
 from soar.run_claim import RunClaim
 from soar.serving.auth import choose_token
 from soar.serving.connections import WAITING
-from soar.serving.server import LOOPBACK, listen, protected
+from soar.serving.listening import LOOPBACK, listen, protected
 from soar.untrusted import parse_json
 
 log = logging.getLogger(__name__)

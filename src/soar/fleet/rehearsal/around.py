@@ -72,7 +72,7 @@ def subgoal_server(token: str) -> Iterator[int]:
 
     from soar.serving.application import ServiceConfig
     from soar.serving.auth import Auth, AuthConfig
-    from soar.serving.server import listen, protected
+    from soar.serving.listening import listen, protected
     from soar.serving.subgoals import subgoal_application
 
     app = Auth(
