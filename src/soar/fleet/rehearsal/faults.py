@@ -14,7 +14,7 @@ from pathlib import Path
 from soar.files import write_text
 from soar.fleet.rehearsal.lines import State
 from soar.fleet.rehearsal.plan import COORDINATOR, PlannedFault
-from soar.fleet.rehearsal.stage import Computer, Stage
+from soar.fleet.rehearsal.stage import Stage
 
 _REPLACED_S = 90.0
 _LINES: dict[str, State] = {"partition": "cut", "slow model": "slow", "wrong model": "wrong", "no model": "refuses"}
@@ -74,13 +74,17 @@ def _to_robot(stage: Stage, fault: PlannedFault, pid: int, until_s: float) -> In
     if fault.kind == "replace":
         _signal(pid, signal.SIGSTOP)
         before = stage.switch(fault.target)
-        return Injected(
-            fault,
-            pid,
-            time.monotonic() + _REPLACED_S,
-            lambda: _wake(before),
-            lambda: _driven_by(stage, fault.target) not in ("", str(pid)),
-        )
+
+        def replaced() -> bool:
+            return _driven_by(stage, fault.target) not in ("", str(pid))
+
+        def wake() -> None:
+            if not replaced():  # the other computer was too slow: the robot stays where it is
+                stage.switch(fault.target).end()
+            if before.process is not None:
+                _signal(before.process.pid, signal.SIGCONT)
+
+        return Injected(fault, pid, time.monotonic() + _REPLACED_S, wake, replaced)
     write_text(stage.folder / "faults" / fault.target / fault.kind, f"{fault.seconds}")
     return Injected(fault, pid, until_s)
 
@@ -94,11 +98,6 @@ def _to_coordinator(stage: Stage, fault: PlannedFault, pid: int, until_s: float)
     stage.up = False
     _signal(pid, signal.SIGKILL)
     return Injected(fault, pid, until_s, lambda: setattr(stage, "up", True))
-
-
-def _wake(computer: Computer) -> None:
-    if computer.process is not None:
-        _signal(computer.process.pid, signal.SIGCONT)
 
 
 def _driven_by(stage: Stage, robot: str) -> str:
