@@ -23,7 +23,7 @@ class Progress(Protocol):
 
 
 class ProgressFile:
-    """Reports on, and keeps what was said last in a file: `phase`, `done`, `total`, `note`, `begun_s` with `done_then`, `time_s`.
+    """Reports on, and keeps what was said last in a file: phase, done, total, note, time_s, and begun_s with done_then.
 
     A file that cannot be written is done without: nothing waits for whoever looks.
 

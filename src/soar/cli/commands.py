@@ -40,6 +40,9 @@ GROUPS: dict[str, dict[str, Command]] = {
         "fleet": Command("fleet:Fleet", "let many robots practise in one run, on one machine or on many"),
         "robot": Command("robot:Robot", "check a robot before the night, stop it, measure its box, offer it to others"),
     },
+    "People": {
+        "console": Command("console:Console", "show robots, runs and episodes in a browser, and judge episodes by keys"),
+    },
     "Data": {
         "data": Command("data:Data", "look at episodes, correct them, exchange them with other formats"),
     },
