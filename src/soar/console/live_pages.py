@@ -18,6 +18,7 @@ from soar.fleet.asking import ADDRESS, ask
 from soar.robots.stopping import stop
 
 _WAIT_S = 5.0
+_WAYS = 40
 
 
 class OrdersBody(BaseModel):
@@ -39,8 +40,7 @@ def live_routes(console: Console) -> APIRouter:
     @router.get("/live")
     def live_page(request: Request, name: str) -> HTMLResponse:
         source = chosen(console.sources, name)
-        robots = live[source.name].robots()
-        return page(console, request, "live.html.j2", source=source, robots=robots, fleet=is_fleet(source))
+        return page(console, request, "live.html.j2", source=source, fleet=is_fleet(source), policies=_policies(source))
 
     @router.get("/live/next")
     async def following(request: Request, name: str) -> dict[str, Any]:
@@ -84,6 +84,14 @@ def live_routes(console: Console) -> APIRouter:
 def is_fleet(source: Source) -> bool:
     """Whether the coordinator of a fleet works in a run's folder, or did and was killed."""
     return source.run is not None and (source.run / ADDRESS).exists()
+
+
+def _policies(source: Source) -> list[str]:
+    """Return the policies that a run knows: those that were deployed, so that one can go back, and those that it made."""
+    if source.run is None:
+        return []
+    found = [*(source.run / "deployed").glob("[!.]*"), *(source.run / "policies").glob("[0-9]*")]
+    return [str(path.absolute()) for path in sorted(found)][-_WAYS:]
 
 
 def _stop_arms(source: Source, body: OrdersBody) -> dict[str, Any]:
