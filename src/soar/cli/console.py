@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+
+_LAST_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +46,11 @@ class Console:
 
     def run(self) -> None:
         """Run it."""
-        import importlib.util
         import os
-        import sys
 
         from soar.errors import ConfigError
 
-        if missing := [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]:
-            raise ConfigError(f"the console needs {', '.join(missing)}. Install it: pip install 'soar-robot[console]'")
+        check_installed()
 
         from soar.cli.ending import stopped
         from soar.cli.tables import say
@@ -89,3 +92,40 @@ class Console:
             if not started:
                 raise
             raise stopped(error) from None
+
+
+def check_installed() -> None:
+    """Refuse to begin where what serves pages is not installed.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    import importlib.util
+
+    from soar.errors import ConfigError
+
+    if missing := [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]:
+        raise ConfigError(f"the console needs {', '.join(missing)}. Install it: pip install 'soar-robot[console]'")
+
+
+@contextlib.contextmanager
+def console_beside(run: Path) -> Iterator[None]:
+    """Show a run in a console of its own process within, at any free port; the run goes on whatever becomes of it."""
+    check_installed()
+    words = [sys.executable, "-m", "soar.cli", "console", str(run), "--wait", "--port", "0"]
+    # In a session of its own: Ctrl-C is the run's, which ends the console when it has ended itself.
+    process = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, encoding="utf-8", start_new_session=True
+    )
+    try:
+        assert process.stdout is not None
+        said = process.stdout.readline().strip()
+        sys.stderr.write(f"{said or 'The console did not begin; the run goes on without it.'}\n")
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(_LAST_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -59,8 +59,8 @@ class Evaluate:
     judge_name: str = ""
     """Who you are, with --judge person."""
     ask: Literal["terminal", "page"] = "terminal"
-    """Where the person is asked, with --judge person: at this terminal, or on a page of `soar console RUN`; --out is then a file
-    in RUN/evaluations."""
+    """Where the person is asked, with --judge person: at this terminal, or on a page of `soar console RUN`, with --out in
+    RUN/evaluations."""
     stop_early: Switch | None = None
     """With a person and several policies: end as soon as the comparison is decided, or cannot be any more; on by default."""
     seed: int = 0
