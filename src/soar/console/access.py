@@ -165,7 +165,7 @@ class Access(Auth):
                 raise RequestRefusedError(303, "a token is needed", [(b"location", location)])
             raise RequestRefusedError(401, "a token is needed: open the address that `soar console` shows")
         if ROLES.index(role) < ROLES.index(needed(method, path)):
-            raise RequestRefusedError(403, f"a {role}'s token may not do that; it takes one of a {needed(method, path)}")
+            raise RequestRefusedError(403, f"a {role}'s token may not do that; it takes that of {_a(needed(method, path))}")
         scope["soar.role"] = role
 
     def _check_change(self, method: str, headers: dict[bytes, str], path: str, *, by_program: bool) -> None:
@@ -180,6 +180,10 @@ class Access(Auth):
             raise RequestRefusedError(415, "what changes something is said as application/json")
         if not (self._entries if path == ENTER else self._changes).take():
             raise RequestRefusedError(429, "too many requests; wait a minute", [(b"retry-after", b"10")])
+
+
+def _a(role: Role) -> str:
+    return f"an {role}" if role == "operator" else f"a {role}"
 
 
 def needed(method: str, path: str) -> Role:
