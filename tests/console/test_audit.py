@@ -16,6 +16,7 @@ from soar.episodes import EpisodeStore
 from soar.episodes.browsing import Browser
 from soar.episodes.encoded import encode
 from soar.evaluation.detector_metrics import judge, score
+from soar.instruction_grammar import task_from_instruction
 from soar.types import Label
 from tests.console.building import TASKS, Client, console, episode, make_run
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import threading
 import time
 from collections.abc import Iterator
@@ -18,10 +17,10 @@ from soar.console.live import FORGOTTEN_S, STALE_S, Live
 from soar.console.sources import open_sources
 from soar.evaluation.canary import canary_verdict
 from soar.event_log import Journal, read_journal
+from soar.files import write_json
 from soar.fleet.config import FleetConfig, FleetRobot
 from soar.fleet.coordinator import Fleet, Tokens, coordinator_application
 from soar.fleet.deploying import Deployments
-from soar.files import write_json
 from tests.collect.test_live import step
 from tests.console.building import Client, console, make_run
 from tests.fleet.test_ledger import ledger
