@@ -21,10 +21,11 @@ import pytest
 from soar.collect.live import LiveView
 from soar.episodes import EpisodeStore
 from soar.event_log import read_journal
+from soar.fleet.member import robot_process
 from soar.types import Label
 from tests.collect.test_live import step
 from tests.console.building import TOKENS, console, episode, make_run
-from tests.fleet.test_fleet import Lab, lab  # noqa: F401 - a fixture
+from tests.fleet.test_fleet import Lab
 from tests.interrupts import heard
 
 if TYPE_CHECKING:
@@ -71,6 +72,23 @@ def enter(browser: Browser, wrong: list[str]) -> Iterator[Callable[..., Page]]:
         context.close()
 
 
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """The folder of a fleet of two robots that stand here."""
+    made = Lab(tmp_path, [f"console-{side}-{os.getpid()}" for side in ("left", "right")])
+    yield made
+    for process in made.processes:
+        process.kill()
+        process.wait()
+    for name in made.names:
+        if (pid := robot_process(name)) is not None:
+            os.kill(pid, signal.SIGKILL)
+
+
+OTHER = "before => { const id = document.querySelector('#audit').dataset.id; return id && id !== before }"
+ALL = "/^30 judged/.test(document.querySelector('#count').textContent) && document.querySelectorAll('#history li').length === 6"
+
+
 def test_thirty_episodes_are_judged_by_keys_and_are_in_the_store(
     tmp_path: Path, enter: Callable[..., Page], wrong: list[str]
 ) -> None:
@@ -81,13 +99,10 @@ def test_thirty_episodes_are_judged_by_keys_and_are_in_the_store(
         page.click("text=Begin")
         judged: list[str] = []
         for number in range(30):
-            page.wait_for_function("before => { const a = document.querySelector('#audit'); return a.dataset.id && a.dataset.id !== before }",
-                                   arg=judged[-1] if judged else "")  # fmt: skip
+            page.wait_for_function(OTHER, arg=judged[-1] if judged else "")
             judged.append(str(page.get_attribute("#audit", "data-id")))
             page.keyboard.press("ynu"[number % 3])
-        page.wait_for_function(
-            "document.querySelectorAll('#history li').length === 6 && /^30 judged/.test(document.querySelector('#count').textContent)"
-        )
+        page.wait_for_function(ALL)
         records = {record.id: record for record in EpisodeStore(run / "episodes").episodes()}
         assert len(set(judged)) == 30
         assert [records[id].success for id in judged] == [True, False, None] * 10
@@ -98,12 +113,7 @@ def test_thirty_episodes_are_judged_by_keys_and_are_in_the_store(
     assert wrong == []
 
 
-def test_a_live_run_of_two_robots_is_watched_paused_and_resumed(
-    lab: Lab,
-    enter: Callable[..., Page],
-    wrong: list[str],
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
-) -> None:
+def test_a_live_run_of_two_robots_is_watched_paused_and_resumed(lab: Lab, enter: Callable[..., Page], wrong: list[str]) -> None:
     lab.write(episodes=100_000)
     lab.up()
     lab.until(lambda state: all(robot["stored"] for robot in state["robots"]))
