@@ -130,7 +130,7 @@ def test_a_live_run_of_two_robots_is_watched_paused_and_resumed(lab: Lab, enter:
         page.wait_for_function(
             "[...document.querySelectorAll('#fleet td.does')].some(cell => cell.textContent === 'collecting')"
         )
-    orders = [(event["do"], event["by"]) for event in read_journal(lab.run / "events.jsonl", "orders")]
+    orders = [(event["do"], event["by"]) for event in read_journal(lab.run / "events.jsonl", "ordered")]
     assert orders == [("pause", "ada"), ("resume", "ada")]
     assert lab.soar("stop", "run").wait(60) == 0
     assert wrong == []

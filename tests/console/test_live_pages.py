@@ -107,7 +107,7 @@ def test_an_operator_pauses_resumes_and_releases_robots_and_the_journal_says_who
     assert (told(made, "one"), told(made, "two")) == ("go", "go")
     client.post("/s/run/orders", do="stop", who="ada")
     assert told(made, "one") == "stop"
-    events: list[Any] = [(e["do"], e["robots"], e["by"]) for e in read_journal(run / "events.jsonl", "orders")]
+    events: list[Any] = [(e["do"], e["robots"], e["by"]) for e in read_journal(run / "events.jsonl", "ordered")]
     assert events == [("pause", ["one"], "ada"), ("resume", ["one"], "bob"), ("resume", ["two"], "bob"), ("stop", "all", "ada")]
     assert "by ada" in client.page("/s/run/run")
 
@@ -139,5 +139,5 @@ def test_a_stop_of_the_arms_is_done_as_without_the_console_and_journaled(
         answer = Client(url).post("/s/run/orders", do="stop arms", who="ada")
         assert answer.json() == {"stopped": [{"name": "bench", "still": True}]}
     assert switch.pressed
-    event = read_journal(run / "events.jsonl", "orders")[-1]
+    event = read_journal(run / "events.jsonl", "ordered")[-1]
     assert (event["do"], event["robots"], event["by"]) == ("stop arms", ["bench"], "ada")

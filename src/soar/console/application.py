@@ -115,9 +115,11 @@ def _explain_errors(app: FastAPI, console: Console) -> None:
     async def refused(request: Request, error: HTTPException) -> Response:
         return explained(request, error.status_code, str(error.detail), dict(error.headers or {}))
 
-    @app.exception_handler(404)
     async def missing(request: Request, error: Any) -> Response:
-        return explained(request, 404, str(getattr(error, "detail", "there is no such page")))
+        return explained(request, error.status_code, str(error.detail))
+
+    for status in (404, 405):  # also those that the framework raises, which are of another class
+        app.add_exception_handler(status, missing)
 
     @app.exception_handler(SoarError)
     async def wrong(request: Request, error: SoarError) -> Response:

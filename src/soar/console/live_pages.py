@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from soar.console.live import Live
@@ -17,6 +17,8 @@ from soar.errors import ConfigError, ModelServerError
 from soar.fleet.asking import ADDRESS, ask
 from soar.robots.stopping import stop
 
+ORDERED = "ordered"
+"""Name of the journal's event about an order that a person gave on a page."""
 _WAIT_S = 5.0
 _WAYS = 40
 
@@ -43,11 +45,11 @@ def live_routes(console: Console) -> APIRouter:
         return page(console, request, "live.html.j2", source=source, fleet=is_fleet(source), policies=_policies(source))
 
     @router.get("/live/next")
-    async def following(request: Request, name: str) -> dict[str, Any]:
+    async def following(request: Request, name: str) -> JSONResponse:
         source = chosen(console.sources, name)
         versions = {key[1:]: int(value) for key, value in request.query_params.items() if key[:1] == "v" and value.isdecimal()}
         robots = await live[source.name].newer(versions)
-        return {"robots": robots, "phase": _plain_phase(source), "pages": live[source.name].pages}
+        return JSONResponse({"robots": robots, "phase": _plain_phase(source), "pages": live[source.name].pages})
 
     @router.get("/fleet")
     async def fleet(name: str) -> dict[str, Any]:
@@ -66,17 +68,16 @@ def live_routes(console: Console) -> APIRouter:
             return _stop_arms(source, body)
         if not is_fleet(source):
             raise HTTPException(409, f"{source.title} is no fleet that runs: a person who stops its command stops it")
-        said: dict[str, Any] = {"by": body.who.strip()}
-        if body.do == "deploy":
-            if not body.policy:
-                raise HTTPException(422, "name the folder of the policy")
-            path, said = "/v1/deploy", said | {"policy": body.policy, "canary": body.canary}
-        else:
-            path, said = "/v1/orders", said | {"do": body.do, "robots": body.robots}
+        if body.do == "deploy" and not body.policy:
+            raise HTTPException(422, "name the folder of the policy")
+        deploys = body.do == "deploy"
+        said = {"policy": body.policy, "canary": body.canary} if deploys else {"do": body.do, "robots": body.robots}
         try:
-            return {"state": ask(str(source.run), "POST", path, said, timeout_s=60.0)}
+            state = ask(str(source.run), "POST", "/v1/deploy" if deploys else "/v1/orders", said, timeout_s=60.0)
         except (ConfigError, ModelServerError) as error:
             raise HTTPException(502, str(error)) from error
+        _journal(source, body, body.robots)
+        return {"state": state}
 
     return router
 
@@ -98,10 +99,16 @@ def _stop_arms(source: Source, body: OrdersBody) -> dict[str, Any]:
     """Stop the arms as `soar robot stop` does; it is done first, and written down then."""
     names: list[str | None] = [*body.robots] if body.robots else [None]
     stopped = [one for name in names for one in stop(name, _WAIT_S)]
-    if source.journal is not None and stopped:
-        robots = [one.name for one in stopped]
-        source.journal.append("orders", do="stop arms", robots=robots, by=body.who.strip())
+    if stopped:
+        _journal(source, body, [one.name for one in stopped])
     return {"stopped": [{"name": one.name, "still": one.still} for one in stopped]}
+
+
+def _journal(source: Source, body: OrdersBody, robots: list[str]) -> None:
+    """Write down who gave an order that was obeyed: the fleet's own journal entry names a token, and not a person."""
+    if source.journal is not None:
+        more = {"policy": body.policy, "canary": body.canary} if body.do == "deploy" else {}
+        source.journal.append(ORDERED, do=body.do, robots=robots or "all", by=body.who.strip(), **more)
 
 
 def _plain_phase(source: Source) -> dict[str, Any] | None:

@@ -29,7 +29,7 @@ _PIECES = 10
 _DAY_S = 86_400.0
 _MOST_TASKS = 60
 _FRESH_S = 120.0
-_CHANGES = ("fault", "promotion", "deployed", "person_needed", "orders", "round_finished")
+_CHANGES = ("fault", "promotion", "deployed", "person_needed", "ordered", "round_finished")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from soar.episodes.schema import EpisodeRecord
 from soar.untrusted import parse_json
 
 _RARE = ("promotion", "on_trial", "deploy", "deployed", "training", "round_finished", "nothing_to_learn", "person_needed")
-_RARE += ("orders", "recovered", "unrecoverable", "missing", "policy_refused", "refused", "phase")
+_RARE += ("orders", "ordered", "recovered", "unrecoverable", "missing", "policy_refused", "refused", "phase")
 _LOOKS = 20_000
 _LAST = 400
 _BLOCK = 2**22

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from soar.console.curves import over_time
-from soar.console.live_pages import is_fleet
+from soar.console.live_pages import ORDERED, is_fleet
 from soar.console.pages import Console, page
 from soar.console.run_facts import (
     changes_of,
@@ -64,6 +64,6 @@ def run_values(source: Source, journals: RunJournals) -> dict[str, Any]:
         "changes": changes_of(table, journal, time.time()),
         "faults": [] if journal is None else list(journal.faults)[-_FAULTS:][::-1],
         "fault_kinds": [] if journal is None else journal.fault_kinds.most_common(),
-        "orders": [] if journal is None else journal.events("orders")[-_FAULTS:][::-1],
+        "orders": [] if journal is None else journal.events(ORDERED)[-_FAULTS:][::-1],
         "fleet": is_fleet(source),
     }

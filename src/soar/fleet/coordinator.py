@@ -230,7 +230,7 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
         {"pause": supervisor.pause, "resume": supervisor.resume, "stop": supervisor.stop}[body.do](body.robots)
         if body.do == "resume" and fleet.processes is not None:
             fleet.processes.again(body.robots)
-        fleet.journal.append("orders", do=body.do, robots=body.robots or "all", by=body.by)
+        fleet.journal.append("orders", do=body.do, robots=body.robots or "all")
         return fleet.state()
 
     @app.post("/v1/deploy")
@@ -239,7 +239,6 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
             fleet.deployments.begin(Path(body.policy), body.canary, body.episodes)
         except (ConfigError, CheckpointError) as error:
             raise HTTPException(422, str(error)) from error
-        fleet.journal.append("orders", do="deploy", policy=body.policy, robots=body.canary or "all", by=body.by)
         return fleet.state()
 
     @app.get("/v1/policies/{version}")

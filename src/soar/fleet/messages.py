@@ -8,8 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 _Name = Field(max_length=80)
 _Text = Field(default="", max_length=2000)
-_By = Field(default="", max_length=80)
-"""Who gives an order, for the journal."""
 
 
 class Body(BaseModel):
@@ -67,7 +65,6 @@ class OrdersBody(Body):
 
     do: Literal["pause", "resume", "stop"]
     robots: list[str] = Field(default=[], max_length=10_000)
-    by: str = _By
 
 
 class DeployBody(Body):
@@ -76,4 +73,3 @@ class DeployBody(Body):
     policy: str = _Text
     canary: str = _Text
     episodes: int = Field(default=20, ge=1, le=100_000)
-    by: str = _By
