@@ -84,7 +84,7 @@ def console(source: Path) -> Iterator[str]:
     """Run `soar console`; yields its address."""
     process = subprocess.Popen(
         [sys.executable, "-m", "soar.cli", "console", str(source), "--port", "0"],
-        env=os.environ | {"SOAR_TOKEN": TOKEN},
+        env=os.environ | {"SOAR_CONSOLE_TOKEN": TOKEN},
         stdout=subprocess.PIPE,
         text=True,
     )

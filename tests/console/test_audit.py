@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soar.console.audit import CLAIM_S, EVERY, Queue, sample
+from soar.console.audit import CLAIM_S, EVERY, Queue
 from soar.console.calibration import calibrate
-from soar.console.judgements import judgements
+from soar.console.judgements import judgements, sample
 from soar.episodes import EpisodeStore
 from soar.episodes.browsing import Browser
 from soar.episodes.encoded import encode

@@ -146,7 +146,7 @@ def test_a_console_that_is_killed_and_started_again_has_its_pages_back(
     def start(port: str) -> tuple[subprocess.Popen[str], str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "soar.cli", "console", str(run), "--port", port],
-            env=os.environ | {"SOAR_TOKEN": TOKENS["operator"]},
+            env=os.environ | {"SOAR_CONSOLE_TOKEN": TOKENS["operator"]},
             stdout=subprocess.PIPE,
             text=True,
             preexec_fn=heard,  # noqa: PLW1509 - see there

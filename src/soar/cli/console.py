@@ -12,6 +12,8 @@ from typing import Annotated
 
 import tyro
 
+TOKEN = "SOAR_CONSOLE_TOKEN"
+"""Environment variable of the operator's token; the fleet's own, with which the console asks its coordinator, is SOAR_TOKEN."""
 _LAST_S = 5.0
 
 
@@ -21,7 +23,7 @@ class Console:
 
     It reads, and no robot ever waits for it; it may be ended and started at any time. What a person says is written into the
     store as `soar data label` does, and outranks what a model said. The address that is shown holds the token; with one of your
-    own in the environment variable SOAR_TOKEN, a console that begins again is the same for pages that are open.
+    own in the environment variable SOAR_CONSOLE_TOKEN, a console that begins again is the same for pages that are open.
 
     Example: soar console runs/scene1
 
@@ -31,8 +33,8 @@ class Console:
     sources: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN-OR-STORE")] = ()
     """Folders of runs, stores, and states of stores that have a name (STORE@NAME)."""
     host: str = "127.0.0.1"
-    """Address to listen on. By default only this machine's browsers come in; 0.0.0.0 lets others, who need SOAR_TOKEN. What
-    travels is not encrypted: use a closed network or a tunnel."""
+    """Address to listen on. By default only this machine's browsers come in; 0.0.0.0 lets others, who need the token in
+    SOAR_CONSOLE_TOKEN. What travels is not encrypted: use a closed network or a tunnel."""
     port: int = 8140
     """Port to listen on; 0 for any that is free."""
     labeller_token_env: str = ""
@@ -47,6 +49,7 @@ class Console:
     def run(self) -> None:
         """Run it."""
         import os
+        import secrets
 
         from soar.errors import ConfigError
 
@@ -58,7 +61,6 @@ class Console:
         from soar.console.freezing import freeze
         from soar.console.serving import ConsoleConfig, serve_console
         from soar.console.sources import open_sources
-        from soar.serving.auth import choose_token
         from soar.serving.server import LOOPBACK
 
         sources = open_sources(self.sources, wait=self.wait)
@@ -68,15 +70,13 @@ class Console:
             freeze(next(iter(sources.values())), self.freeze)
             say(f"report: {self.freeze.resolve()}")
             return
-        if self.host != LOOPBACK and not os.environ.get("SOAR_TOKEN"):
-            raise ConfigError(
-                f"--host {self.host} lets other machines in: put a token of at least 16 characters into SOAR_TOKEN first"
-            )
+        if self.host != LOOPBACK and not os.environ.get(TOKEN):
+            raise ConfigError(f"--host {self.host} lets other machines in: put a token of at least 16 characters into {TOKEN}")
         names = {"labeller": self.labeller_token_env, "viewer": self.viewer_token_env}
         roles = {role: os.environ.get(name, "") for role, name in names.items() if name}
         if empty := [role for role, token in roles.items() if not token]:
             raise ConfigError(f"--{empty[0]}-token-env {names[empty[0]]}: that environment variable is not set")
-        token, _ = choose_token()
+        token = os.environ.get(TOKEN) or secrets.token_urlsafe(32)
         config = ConsoleConfig(tokens=ConsoleTokens(operator=token, **roles), host=self.host, port=self.port)
         started = False
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import threading
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,12 +21,12 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from soar.console.judgements import Judgements
+from soar.console.judgements import SHARE, Judgements
 
 CLAIM_S = 120.0
 """How long an episode is one person's after it was shown [s]."""
-EVERY = 5
-"""Of so many episodes one is drawn at random, and so large is the share that they are drawn from."""
+EVERY = SHARE
+"""Of so many episodes one is drawn at random."""
 _NEAR = 0.25
 """A probability farther from the threshold is not near."""
 
@@ -45,12 +44,6 @@ class Offer:
     index: int
     why: str
     left: int
-
-
-def sample(ids: list[str]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Return which episodes belong to the random share, and the place of each in a random order; a function of the id alone."""
-    hashes = np.array([zlib.crc32(f"audit/{id}".encode()) for id in ids], np.int64)
-    return hashes % EVERY == 0, hashes // EVERY
 
 
 def worth(judged: Judgements, threshold: float) -> tuple[NDArray[np.float64], Callable[[int], str]]:
@@ -96,8 +89,7 @@ class Queue:
             threshold: Of the judge.
             skipped: Ids that this person does not want to see now.
         """
-        ids = judged.table["id"].to_pylist()
-        in_sample_E, place_E = sample(ids)
+        ids = judged.ids
         worth_E, why = worth(judged, threshold)
         with self._lock:
             now_s = self._clock()
@@ -106,14 +98,14 @@ class Queue:
             open_E = judged.person_E == -1
             left = int(open_E.sum())
             if taken:
-                open_E = open_E & np.array([id not in taken for id in ids], bool)
+                open_E[[index for index, id in enumerate(ids) if id in taken]] = False
             if not open_E.any():
                 return None
             number = self._given.get(who, 0)
-            random = np.flatnonzero(open_E & in_sample_E)
-            by_worth = np.flatnonzero(open_E & ~in_sample_E)
+            random = np.flatnonzero(open_E & judged.random_E)
+            by_worth = np.flatnonzero(open_E & ~judged.random_E)
             if len(random) and (number % EVERY == EVERY - 1 or not len(by_worth)):
-                index, reason = int(random[np.argmin(place_E[random])]), "drawn at random, for calibration"
+                index, reason = int(random[np.argmin(judged.place_E[random])]), "drawn at random, for calibration"
             else:
                 index = int(by_worth[np.argmax(worth_E[by_worth])])
                 reason = why(index)

@@ -21,6 +21,7 @@ from soar.errors import StoreError
 from soar.types import Label
 
 THRESHOLD = 0.5
+_FRESH_S = 10.0
 _SUCCESS = {"y": True, "n": False, "u": None}
 _Id = Field(min_length=1, max_length=1000)
 _Who = Field(min_length=1, max_length=80, pattern=r"\S")
@@ -61,20 +62,37 @@ class Audit:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._queues = {name: Queue() for name in console.sources}
-        self._known: dict[str, Judgements] = {}
+        self._known: dict[str, tuple[float, Judgements]] = {}
 
     def queue(self, source: Source) -> Queue:
         """Return who looks at what."""
         return self._queues[source.name]
 
-    def judged(self, source: Source) -> Judgements | None:
-        """Return what everybody said; None while there are no episodes."""
-        if source.browser is None:
+    def judged(self, source: Source, fresh: bool = True) -> Judgements | None:
+        """Return what everybody said; None while there are no episodes.
+
+        Args:
+            source: Where.
+            fresh: Whether it must be as it is now; a few seconds old is enough to choose what comes next.
+        """
+        browser = source.browser
+        if browser is None:
             return None
-        before = self._known.get(source.name)
-        now = judgements(source.browser, before)
-        self._known[source.name] = now
-        return now
+        read_s, known = self._known.get(source.name, (-float("inf"), None))
+        if known is None or fresh or time.monotonic() - read_s > _FRESH_S:
+            known = judgements(browser, known)
+            self._known[source.name] = time.monotonic(), known
+        return known
+
+    def said(self, source: Source, id: str, success: bool | None) -> None:
+        """Take note of what a person said, without reading everything again."""
+        _, known = self._known.get(source.name, (0.0, None))
+        if known is not None and id in known.ids:
+            known.person_E[known.ids.index(id)] = 2 if success is None else int(success)
+
+    def forget(self, source: Source) -> None:
+        """Read everything again the next time."""
+        self._known.pop(source.name, None)
 
 
 def audit_routes(console: Console) -> APIRouter:
@@ -96,7 +114,7 @@ def audit_routes(console: Console) -> APIRouter:
     @router.post("/audit/next")
     def following(name: str, body: NextBody) -> dict[str, Any]:
         source = chosen(console.sources, name)
-        judged = audit.judged(source)
+        judged = audit.judged(source, fresh=False)
         if judged is None:
             return {"id": None}
         offer = audit.queue(source).next(judged, body.who, body.threshold, frozenset(body.skipped))
@@ -136,6 +154,7 @@ def audit_routes(console: Console) -> APIRouter:
         )
         EpisodeStore(source.uri).add_label(body.id, made)
         audit.queue(source).done(body.id, body.who)
+        audit.said(source, body.id, made.success)
         return {"id": body.id, "time_s": made.time_s, "says": VERDICTS[made.success]}
 
     @router.post("/labels/undo")
@@ -152,6 +171,7 @@ def audit_routes(console: Console) -> APIRouter:
                 409, f"there is no such judgement of {body.id[:80]!r} by {body.who[:80]}; it was taken back already"
             )
         store.take_back_label(body.id, found[-1])
+        audit.forget(source)
         left = resolve(browser.record(body.id).labels)
         return {"id": body.id, "says": "not judged" if left is None else VERDICTS[left.success]}
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from soar.console.audit import sample
 from soar.console.judgements import Judgements
 from soar.evaluation.detector_metrics import DetectorScore, Judgement, score
 from soar.evaluation.statistics import Rate
@@ -68,8 +67,7 @@ class Calibration:
 def calibrate(judged: Judgements) -> Calibration:
     """Return what people's words say about the judge of a store."""
     everything = np.ones(len(judged), bool)
-    in_sample_E, _ = sample(judged.table["id"].to_pylist())
-    drawn, audited = judged.audited(in_sample_E), judged.audited(everything)
+    drawn, audited = judged.audited(judged.random_E), judged.audited(everything)
     costs = tuple(_cost(drawn, judged, threshold) for threshold in THRESHOLDS) if _likely(drawn) else ()
     best = max(costs, key=lambda cost: cost.f1, default=None)
     return Calibration(

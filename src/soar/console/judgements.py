@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from soar.evaluation.detector_metrics import Judgement
 
 _COLUMNS = ("id", "attempt", "instruction", "length", "labels")
 _NOBODY, _NO, _YES, _UNDECIDED = -1, 0, 1, 2
+SHARE = 5
+"""One of so many episodes is in the random share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,9 @@ class Judgements:
         model_E: The newest word of a model.
         probability_E: That it came with; NaN for none.
         disagree_E: Whether two models, or two people, said yes and no.
+        ids: Of the episodes.
+        random_E: Whether it belongs to the random share, see `sample`.
+        place_E: Its place in a random order.
     """
 
     table: pa.Table
@@ -35,6 +41,9 @@ class Judgements:
     model_E: NDArray[np.int8]
     probability_E: NDArray[np.float64]
     disagree_E: NDArray[np.bool_]
+    ids: list[str]
+    random_E: NDArray[np.bool_]
+    place_E: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.table)
@@ -46,17 +55,16 @@ class Judgements:
     def audited(self, chosen_E: NDArray[np.bool_]) -> list[Judgement]:
         """Return those of the chosen episodes that a person decided and a model judged, as its metrics want them."""
         both = np.flatnonzero(chosen_E & np.isin(self.person_E, (_NO, _YES)) & (self.model_E != _NOBODY))
-        ids = self.table["id"].take(pa.array(both)).to_pylist()
         tasks = self.table["instruction"].take(pa.array(both)).to_pylist()
         return [
             Judgement(
-                id=id,
+                id=self.ids[at],
                 instruction=task or "",
                 truth=bool(self.person_E[at] == _YES),
                 success=None if self.model_E[at] == _UNDECIDED else bool(self.model_E[at] == _YES),
                 probability=None if np.isnan(self.probability_E[at]) else float(self.probability_E[at]),
             )
-            for at, id, task in zip(both, ids, tasks, strict=True)
+            for at, task in zip(both.tolist(), tasks, strict=True)
         ]
 
 
@@ -95,7 +103,24 @@ def judgements(browser: Browser, before: Judgements | None = None) -> Judgements
     for kind_L in (person_L, model_L):
         no, yes = (np.bincount(said.owner_L[kind_L & (said.verdict_L == v)], minlength=count) > 0 for v in (_NO, _YES))
         disagree_E |= no & yes
-    return Judgements(table=table, person_E=person_E, model_E=model_E, probability_E=probability_E, disagree_E=disagree_E)
+    ids = table["id"].to_pylist()
+    random_E, place_E = sample(ids)
+    return Judgements(
+        table=table,
+        person_E=person_E,
+        model_E=model_E,
+        probability_E=probability_E,
+        disagree_E=disagree_E,
+        ids=ids,
+        random_E=random_E,
+        place_E=place_E,
+    )
+
+
+def sample(ids: list[str]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Return which episodes belong to the random share, and the place of each in a random order; a function of the id alone."""
+    hashes = np.array([zlib.crc32(f"audit/{id}".encode()) for id in ids], np.int64)
+    return hashes % SHARE == 0, hashes // SHARE
 
 
 class _Labels(NamedTuple):
