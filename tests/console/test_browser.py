@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image as Pillow
 
 from soar.collect.live import LiveView
 from soar.episodes import EpisodeStore
@@ -198,6 +200,16 @@ def test_nothing_in_the_data_runs_in_a_page(tmp_path: Path, enter: Callable[...,
     assert wrong == []
 
 
+def film(page: Page, path: Path, frames: int = 24) -> None:
+    """Keep what a page shows for some seconds, smaller."""
+    shots = []
+    for _ in range(frames):
+        shot = Pillow.open(io.BytesIO(page.screenshot())).convert("RGB")
+        shots.append(shot.resize((shot.width * 3 // 5, shot.height * 3 // 5), Pillow.Resampling.LANCZOS))
+        page.wait_for_timeout(200)
+    shots[0].save(path, save_all=True, append_images=shots[1:], duration=250, loop=0, quality=55, method=4)
+
+
 PAGES = {"live": "live", "run": "run", "episodes": "episodes", "audit": "audit", "judge": "calibration", "trials": "dialogue"}
 
 
@@ -235,6 +247,8 @@ def test_every_page_fits_has_no_complaint_and_is_kept_as_a_picture(
             if pictures is not None:
                 pictures.mkdir(parents=True, exist_ok=True)
                 page.screenshot(path=pictures / f"console-{title}-{width}-{scheme}.png")
+                if (title, width, scheme) == ("live", 1280, "light"):
+                    film(page, pictures / "console-live.webp")
     assert wrong == []
 
 
