@@ -23,7 +23,7 @@ from tests.console.building import TASKS, Client, console, episode, make_run
 
 def store_of(folder: Path, count: int, labels: dict[int, tuple[Label, ...]] | None = None, **changes: object) -> Browser:
     store = EpisodeStore(folder / "s", mode="create")
-    one = encode(episode(0, steps=1, size=16))
+    one = encode(episode(0, steps=2, size=16))
     store.append(
         [
             replace(one, id=f"e{n}", instruction=TASKS[n % 3], labels=(labels or {}).get(n, (sure(n),)), **changes)  # type: ignore[arg-type]

@@ -137,7 +137,7 @@ class LiveView:
 
 def file_name(robot: str) -> str:
     """Return the name of a robot's file, which stays in its folder whatever the robot is called."""
-    plain = quote(robot, safe="")
+    plain = quote(robot, safe="").replace(".", "%2E")
     long = len(plain) > 100
     return f"{plain[:60]}-{hashlib.sha256(robot.encode()).hexdigest()[:16]}.json" if long else f"{plain}.json"
 

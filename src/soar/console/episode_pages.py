@@ -13,7 +13,7 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
 
 from soar.console.curves import HEIGHT, WIDTH, episode_curves
-from soar.console.listing import Listing, listing, parsed
+from soar.console.listing import Listing, listing, matching, parsed
 from soar.console.pages import Console, page, verdict_of
 from soar.console.pictures import shown
 from soar.console.run_journal import RunJournals
@@ -84,7 +84,7 @@ def episode_routes(console: Console, journals: RunJournals) -> APIRouter:
     def download(request: Request, name: str, format: Literal["lerobot", "rlds", "rerun"], id: str = "") -> Response:
         source = chosen(console.sources, name)
         browser = episodes_of(source)
-        ids = [id] if id else browser.table(parsed(request.query_params).sql())["id"].to_pylist()
+        ids = [id] if id else matching(browser, parsed(request.query_params))["id"].to_pylist()
         most = 1 if format == "rerun" else MOST_EXPORTED
         if not 1 <= len(ids) <= most:
             raise HTTPException(

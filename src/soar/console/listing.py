@@ -116,6 +116,18 @@ def parsed(query: Mapping[str, str]) -> Filters:
     return Filters(**said, page=int(page) if page.isdecimal() and 0 < len(page) < 8 else 1)
 
 
+def matching(browser: Browser, filters: Filters) -> pa.Table:
+    """Return the episodes that somebody asks for, as `Browser.table` does.
+
+    Raises:
+        ConfigError: A filter is invalid.
+        StoreError: The SQL is invalid, or the store cannot be read.
+    """
+    if filters.where.strip():
+        browser.check(filters.where)  # a bracket too many would reach into the other filters
+    return browser.table(filters.sql())
+
+
 def listing(browser: Browser, filters: Filters, size: int = PAGE) -> Listing:
     """Return a page.
 
@@ -123,7 +135,7 @@ def listing(browser: Browser, filters: Filters, size: int = PAGE) -> Listing:
         ConfigError: A filter is invalid.
         StoreError: The SQL is invalid, or the store cannot be read.
     """
-    everything, found = browser.table(), browser.table(filters.sql())
+    everything, found = browser.table(), matching(browser, filters)
     pages = max(1, math.ceil(len(found) / size))
     page = min(max(1, filters.page), pages)
     begin = (page - 1) * size

@@ -88,6 +88,15 @@ class Browser:
             self._tables.move_to_end(key)
             return self._tables[key]
 
+    def check(self, where: str) -> None:
+        """Refuse a text that is no filter by itself, before it becomes a part of one.
+
+        Raises:
+            StoreError: The SQL is invalid; the message names the columns.
+        """
+        with self._lock, explaining("read", self.uri):
+            check_filter(self._episodes, where)
+
     def record(self, id: str) -> EpisodeRecord:
         """Return what is known of one episode.
 
