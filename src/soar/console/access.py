@@ -82,7 +82,7 @@ class ConsoleTokens:
         known: list[tuple[Role, str | None]] = [("operator", self.operator), ("labeller", self.labeller)]
         for role, token in (*known, ("viewer", self.viewer)):
             if token is not None and matches(token):
-                return role  # type: ignore[return-value]
+                return role
         return None
 
 

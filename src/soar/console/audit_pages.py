@@ -16,7 +16,6 @@ from soar.console.judgements import Judgements, judgements
 from soar.console.pages import VERDICTS, Console, page
 from soar.console.sources import Source, chosen, episodes_of
 from soar.episodes.schema import PERSON, resolve
-from soar.episodes.store import EpisodeStore
 from soar.errors import StoreError
 from soar.types import Label
 
@@ -152,7 +151,8 @@ def audit_routes(console: Console) -> APIRouter:
             answer=body.verdict,
             time_s=time.time(),
         )
-        EpisodeStore(source.uri).add_label(body.id, made)
+        with source.writing() as store:
+            store.add_label(body.id, made)
         audit.queue(source).done(body.id, body.who)
         audit.said(source, body.id, made.success)
         return {"id": body.id, "time_s": made.time_s, "says": VERDICTS[made.success]}
@@ -161,7 +161,6 @@ def audit_routes(console: Console) -> APIRouter:
     def undo(name: str, body: UndoBody) -> dict[str, Any]:
         source = chosen(console.sources, name)
         _check_writable(source)
-        store = EpisodeStore(source.uri)
         browser = episodes_of(source)
         mine = f"{PERSON}{body.who.strip()}"
         labels = browser.record(body.id).labels
@@ -170,7 +169,8 @@ def audit_routes(console: Console) -> APIRouter:
             raise HTTPException(
                 409, f"there is no such judgement of {body.id[:80]!r} by {body.who[:80]}; it was taken back already"
             )
-        store.take_back_label(body.id, found[-1])
+        with source.writing() as store:
+            store.take_back_label(body.id, found[-1])
         audit.forget(source)
         left = resolve(browser.record(body.id).labels)
         return {"id": body.id, "says": "not judged" if left is None else VERDICTS[left.success]}

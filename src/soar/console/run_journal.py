@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,16 @@ from soar.console.sources import Source
 from soar.episodes.schema import EpisodeRecord
 from soar.untrusted import parse_json
 
-_RARE = ("promotion", "on_trial", "deploy", "deployed", "training", "round_finished", "nothing_to_learn", "person_needed")
+_RARE: tuple[str, ...] = (
+    "promotion",
+    "on_trial",
+    "deploy",
+    "deployed",
+    "training",
+    "round_finished",
+    "nothing_to_learn",
+    "person_needed",
+)
 _RARE += ("orders", "ordered", "recovered", "unrecoverable", "missing", "policy_refused", "refused", "phase")
 _LOOKS = 20_000
 _LAST = 400
@@ -49,10 +58,10 @@ class RunJournal:
     faults: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_LAST))
     counts: Counter[str] = field(default_factory=Counter)
     sums: Counter[str] = field(default_factory=Counter)
-    hours: Counter[tuple[str, str]] = field(default_factory=Counter)
+    hours: defaultdict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
     times: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=_LOOKS))
     fault_kinds: Counter[str] = field(default_factory=Counter)
-    phases_s: Counter[str] = field(default_factory=Counter)
+    phases_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     looks: OrderedDict[tuple[str, int], dict[str, Any]] = field(default_factory=OrderedDict)
     read: int = 0
     file: tuple[int, int] = (0, 0)
@@ -129,7 +138,8 @@ def _hear(journal: RunJournal, line: bytes) -> None:
             journal.phases_s[str(event["name"])] += float(event["seconds"])
         elif name == "phases":
             for robot, phases in event["robots"].items():
-                journal.hours.update({(robot, phase): float(s) for phase, s in phases.items()})
+                for phase, seconds in phases.items():
+                    journal.hours[str(robot), str(phase)] += float(seconds)
         elif name == "looks":
             journal.sums["looks"] += len(event["steps"])
             journal.looks[str(event["robot"]), int(event["index"])] = event

@@ -52,7 +52,7 @@ def run_values(source: Source, journals: RunJournals) -> dict[str, Any]:
         "episodes": 0 if table is None else len(table),
         "settings": settings_of(source),
         "phase": phase_of(source),
-        "phases_s": [] if journal is None else journal.phases_s.most_common(),
+        "phases_s": [] if journal is None else sorted(journal.phases_s.items(), key=lambda phase: -phase[1]),
         "tasks": tasks,
         "small": [(facts, over_time(facts.pieces, 120, 40)) for facts in tasks],
         "points": over_time(pieces),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from soar.episodes import tables
 from soar.episodes.browsing import Browser
+from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError, StoreError, UnknownNameError
 from soar.event_log import Journal
 
@@ -34,7 +36,9 @@ class Source:
     run: Path | None
     uri: str
     _browser: Browser | None = None
+    _store: EpisodeStore | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _writing: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def browser(self) -> Browser | None:
@@ -47,6 +51,18 @@ class Source:
             if self._browser is None and (self.run is None or tables.exist(self.uri)):
                 self._browser = Browser(self.uri)
             return self._browser
+
+    @contextmanager
+    def writing(self) -> Iterator[EpisodeStore]:
+        """The store, to write labels into it; one thread at a time.
+
+        Raises:
+            StoreError: It cannot be opened.
+        """
+        with self._writing:
+            if self._store is None:
+                self._store = EpisodeStore(self.uri)
+            yield self._store
 
     @property
     def writable(self) -> bool:

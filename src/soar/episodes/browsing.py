@@ -27,7 +27,17 @@ from soar.episodes.snapshot import Snapshot, snapshot_of
 from soar.episodes.store_errors import explaining
 from soar.errors import StoreError
 
-LISTED = ("id", "attempt", "scene", "instruction", "length", "success", "probability", "simulator_success", "policy")
+LISTED: tuple[str, ...] = (
+    "id",
+    "attempt",
+    "scene",
+    "instruction",
+    "length",
+    "success",
+    "probability",
+    "simulator_success",
+    "policy",
+)
 LISTED += ("robot", "run", "round", "created_s", "label_count")
 """The columns of `Browser.table`, besides `first_row`."""
 _TABLES = 8
