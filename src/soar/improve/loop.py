@@ -37,7 +37,7 @@ from soar.improve.practice import practice
 from soar.improve.run_folder import RunFolder
 from soar.improve.run_report import write_run_report
 from soar.nn.model_files import copy_model
-from soar.progress import Progress
+from soar.progress import Progress, ProgressFile
 from soar.robots.workcell import load_workcell
 from soar.run_claim import RunClaim
 from soar.seeding import derive_seed
@@ -102,7 +102,7 @@ def _improve(config: ImproveConfig, on_progress: Progress) -> Improvement:
     for source, target in ((config.models.policy, folder.policy(0)), (config.learner, folder.learner)):
         if source is not None and not (target / "config.json").exists():
             copy_model(Path(source), target)
-    loop = _Loop(config, folder, on_progress)
+    loop = _Loop(config, folder, ProgressFile(folder.path, on_progress))
     folder.point_at(folder.in_use())
     if config.evaluate in ("truth", "vlm"):
         loop.evaluate(0, "pretrained")
