@@ -52,6 +52,18 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
+def refresh_json(path: Path, value: Any) -> None:
+    """Replace a JSON file that has one writer and is read while that works; the disk is not waited for.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}")
+    aside.write_text(json.dumps(value), encoding="utf-8")
+    aside.replace(path)
+
+
 def is_inside(path: str) -> bool:
     """Whether a path that a file or a server names stays in the folder that it is relative to, by its words alone."""
     parts = PurePosixPath(path.replace("\\", "/"))

@@ -95,6 +95,7 @@ class Collect:
         from soar.episodes.filters import quoted
         from soar.episodes.store import EpisodeStore
         from soar.fleet.collection import collect
+        from soar.progress import ProgressFile
         from soar.run_claim import RunClaim
 
         claim = RunClaim(folder=self.run_folder, command="soar collect", changeable=("settings",))
@@ -118,7 +119,8 @@ class Collect:
         store, run = self.store or str(self.run_folder / "episodes"), self.run_folder.name
         judged = 0
 
-        with progress_bars() as report:
+        with progress_bars() as bars:
+            report = ProgressFile(self.run_folder, bars)
 
             def on_episode(done: int, total: int, last: dict[str, Any]) -> None:
                 nonlocal judged

@@ -35,6 +35,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "collect": Command("collect:Collect", "let robots practise on their own, without resets"),
         "train": Command("train:TrainModel", "train a policy, a subgoal model, or a vision-language model"),
         "evaluate": Command("evaluate:Evaluate", "measure a policy in seeded trials"),
+        "console": Command("console:Console", "show robots, runs and episodes in a browser; judge episodes by keys"),
     },
     "Robots": {
         "fleet": Command("fleet:Fleet", "let many robots practise in one run, on one machine or on many"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,9 @@ class Evaluate:
     and does not see which policy acts (docs/how-to/judging.md), or the vision-language model."""
     judge_name: str = ""
     """Who you are, with --judge person."""
+    ask: Literal["terminal", "page"] = "terminal"
+    """Where the person is asked, with --judge person: at this terminal, or on a page of `soar console RUN`, with --out in
+    RUN/evaluations."""
     stop_early: Switch | None = None
     """With a person and several policies: end as soon as the comparison is decided, or cannot be any more; on by default."""
     seed: int = 0
@@ -84,6 +88,8 @@ class Evaluate:
         several = len(self.policy) > 1
         if several and self.variant:
             raise ConfigError("--variant names one policy, and there are several: leave it out, the files' names are used")
+        if self.ask == "page" and self.judge != "person":
+            raise ConfigError("--ask page is how a person is asked: use it with --judge person")
         if self.stop_early == "on" and not (several and self.judge == "person"):
             raise ConfigError("--stop-early on: only a comparison of several policies by --judge person can be stopped early")
         outs = (
@@ -146,28 +152,34 @@ class Evaluate:
         """Return the evaluations, None when the person stopped before the end."""
         from soar.base_models import default_weights
         from soar.collect.rollout import RolloutConfig
+        from soar.evaluation.dialogue import PageDialogue
         from soar.evaluation.person import evaluate_by_person
 
-        judged = evaluate_by_person(
-            self._policies(),
-            name=self.judge_name,
-            workcell=workcell_name(self.workcell, self.scene),
-            subgoals=self.subgoals or str(default_weights("subgoal")),
-            trials=self.trials,
-            outs=outs,
-            variants=[self.variant or out.stem for out in outs],
-            out=self.out,
-            tasks=self.task,
-            first_trial=self.first_trial,
-            seed=self.seed,
-            stop_early=on(self.stop_early) is not False,
-            action_scale=self.action_scale,
-            image_size=self.image_size,
-            questions=self.questions,
-            rollout=rollout_of(RolloutConfig(), self.retries, self.look_every),
-            vlm=self.vlm or (str(default_weights("vqa")) if self.look_every else ""),
-            threshold=self.threshold,
-        )
+        dialogue = PageDialogue(self.out) if self.ask == "page" else None
+        with contextlib.ExitStack() as asking:
+            if dialogue is not None:
+                asking.callback(dialogue.close)
+            judged = evaluate_by_person(
+                self._policies(),
+                name=self.judge_name,
+                workcell=workcell_name(self.workcell, self.scene),
+                subgoals=self.subgoals or str(default_weights("subgoal")),
+                trials=self.trials,
+                outs=outs,
+                variants=[self.variant or out.stem for out in outs],
+                out=self.out,
+                tasks=self.task,
+                first_trial=self.first_trial,
+                seed=self.seed,
+                stop_early=on(self.stop_early) is not False,
+                action_scale=self.action_scale,
+                image_size=self.image_size,
+                questions=self.questions,
+                rollout=rollout_of(RolloutConfig(), self.retries, self.look_every),
+                vlm=self.vlm or (str(default_weights("vqa")) if self.look_every else ""),
+                threshold=self.threshold,
+                terminal=dialogue,
+            )
         return list(judged.evaluations) if judged.finished else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -71,6 +72,8 @@ class Improve:
     set: tuple[str, ...] = ()
     """NAME=VALUE of the preset that count more (`soar config show` lists them); --improvement.collection.episodes 5 is one,
     too."""
+    console: bool = False
+    """Show the run in a browser meanwhile (`soar console`); the address is written to standard error."""
     results: Path | None = None
     """Results file for the curve over rounds, such as results/rounds.json, and a picture of it beside; none by default."""
 
@@ -89,6 +92,7 @@ class Improve:
         )
 
         from soar.base_models import default_weights
+        from soar.cli.console import console_beside
         from soar.cli.progress import progress_bars
         from soar.cli.tables import print_practice, print_rates, say
         from soar.collect.models import Models
@@ -129,7 +133,9 @@ class Improve:
             device=self.device,
             fleet=None if self.fleet is None else self.fleet.absolute(),
         )
-        with progress_bars(talking=self.evaluate == "person" or self.vlm == "human") as report:
+        talking = self.evaluate == "person" or self.vlm == "human"
+        beside = console_beside(config.run) if self.console else contextlib.nullcontext()
+        with beside, progress_bars(talking=talking) as report:
             result = improve(config, report)
         if self.results is not None:
             from soar.reports.plots import round_curve, save

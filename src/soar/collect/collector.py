@@ -235,9 +235,8 @@ class Collector:
         labels = [judge.label(len(result.actions_TD), result.images_THWC[-1])]
         self._journal_course(index, result, judge)
         verdict = labels[0]
-        self._listeners.tell(
-            "judged", index=index, instruction=task.instruction, success=verdict.success, probability=verdict.probability
-        )
+        about = {"success": verdict.success, "probability": verdict.probability, "label": verdict}
+        self._listeners.tell("judged", index=index, instruction=task.instruction, **about)
         # A dropped attempt does not count as one: the task is still as unknown as before.
         self._proposer.record(task, verdict.success)
         if self._truth is not None:
@@ -262,7 +261,8 @@ class Collector:
         )
 
     def _tell_look(self, look: Look) -> None:
-        self._listeners.tell("look", step=look.step, success=look.label.success, probability=look.label.probability)
+        about = {"success": look.label.success, "probability": look.label.probability, "label": look.label}
+        self._listeners.tell("look", step=look.step, **about)
 
     def _journal_course(self, index: int, result: Rollout, judge: EarlySuccess) -> None:
         """Write down where the robot backed off, and what the judge saw on the way."""
@@ -320,6 +320,7 @@ class Collector:
             undecidable=sum(decide(answer) is None for answer in proposal.answers.values()),
             listed=list(proposal.listed),
         )
+        self._listeners.tell("proposal", proposal=proposal)
         return proposal.task
 
     def _drop(self, kind: str, index: int, detail: str, faults: list[str]) -> None:

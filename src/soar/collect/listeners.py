@@ -5,12 +5,13 @@
 A listener that is slow loses events, the oldest first, and learns how many (`missed`); one that raises is told nothing any
 more. Neither changes what the robot does. What is told is not copied: a listener reads it, and keeps it no longer than it must.
 
+    proposal         proposal (soar.tasks.proposal): the task, and what the model said about all of them
     episode_begins   index, instruction
     subgoal          step, image_HWC, subgoal_HWC
     step             step, observation, action
     reflex           step at which a robot that stands still begins to back off (soar.collect.reflex)
-    look             step, success, probability: what the judge says of a frame in between (soar.collect.early_success)
-    judged           index, instruction, success, probability
+    look             step, success, probability, label: what the judge says of a frame in between (soar.collect.early_success)
+    judged           index, instruction, success, probability, label
     episode_ends     episode
     fault            index, fault, detail
 """

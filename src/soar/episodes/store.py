@@ -13,7 +13,7 @@ give them the uri.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,10 +229,28 @@ class EpisodeStore:
         Raises:
             StoreError: There is no such episode, or the store is pinned or cannot be written.
         """
+        self._label(id, lambda labels: (*labels, label))
+
+    def take_back_label(self, id: str, label: Label) -> None:
+        """Take a judgement back that was added by mistake; versions from before still show it.
+
+        Raises:
+            StoreError: There is no such episode, it has no such label, or the store is pinned or cannot be written.
+        """
+
+        def without(labels: tuple[Label, ...]) -> tuple[Label, ...]:
+            if label not in labels:
+                raise StoreError(f"{self.uri}: episode {id!r} has no such label by {label.source}; it was taken back already")
+            place = len(labels) - 1 - labels[::-1].index(label)
+            return (*labels[:place], *labels[place + 1 :])
+
+        self._label(id, without)
+
+    def _label(self, id: str, change: Callable[[tuple[Label, ...]], tuple[Label, ...]]) -> None:
         self._check_writable()
         for _ in range(_TRIES):
             row, labels = self._row(id)
-            new = pa.Table.from_pylist([row | schema.label_columns((*labels, label))], self._episodes.schema)
+            new = pa.Table.from_pylist([row | schema.label_columns(change(labels))], self._episodes.schema)
             with self._explain("label in"):
                 # Only when nobody else labelled it since it was read; else it is read and tried again.
                 merge = self._episodes.merge_insert("attempt").when_matched_update_all(f"target.label_count = {len(labels)}")

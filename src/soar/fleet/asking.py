@@ -9,7 +9,7 @@ from typing import Any
 
 from soar.errors import ConfigError, ModelServerError, SoarError
 from soar.fleet.link import Coordinator
-from soar.fleet.member import robot_process
+from soar.fleet.robot_lock import robot_process
 from soar.remote.client import RemoteConfig
 from soar.remote.wire import TOKEN
 from soar.untrusted import parse_json

@@ -6,8 +6,8 @@
 Everything but the epochs follows from the store, which is read at the beginning. Epochs are on disk before they are given.
 
 Time. A lease lasts `lease_s` from the moment when its holder *asked* for it, by the holder's clock, and `GRACE_S` longer by the
-ledger's: whoever gets the next one finds a robot that has stopped. A holder on the same computer that has the robot's lock
-there need not wait: the one before it is dead.
+ledger's: whoever gets the next one finds a robot that has stopped. A holder that has the robot's lock at the same place, which
+is one computer, need not wait: the one before it is dead. Computers may have one name; places never do.
 """
 
 from __future__ import annotations
@@ -43,11 +43,13 @@ class Holder:
         host: Name of the computer.
         pid: Of the process.
         nonce: Drawn by the process when it began, so that it is not taken for another one.
+        lock: Names the place of the robot's lock, which the process holds; empty when it holds none.
     """
 
     host: str
     pid: int
     nonce: str
+    lock: str = ""
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -99,13 +101,12 @@ class Ledger:
             self._stored[record.id] = record.length, record.provenance.seed
             self._count(record.provenance.robot, (record.scene, record.instruction), record.success)
 
-    def acquire(self, robot: str, holder: Holder, *, has_lock: bool = False) -> int:
+    def acquire(self, robot: str, holder: Holder) -> int:
         """Return a new epoch, in which the holder alone drives the robot.
 
         Args:
             robot: Which.
             holder: Who asks.
-            has_lock: Whether it holds the robot's lock on its computer.
 
         Raises:
             UnknownNameError: The fleet has no such robot.
@@ -115,7 +116,7 @@ class Ledger:
         with self._lock:
             self._check(robot)
             lease, now_s = self._leases.get(robot), self._clock()
-            if lease is not None and lease.holder != holder and not (has_lock and lease.holder.host == holder.host):
+            if lease is not None and lease.holder != holder and not (holder.lock and lease.holder.lock == holder.lock):
                 left_s = lease.renewed_s + self.lease_s + GRACE_S - now_s
                 if left_s > 0:
                     raise LedgerRefusedError(

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from soar.collect.collector import Collector, Storage
 from soar.collect.config import CollectConfig, CollectionConfig
 from soar.collect.listeners import Listener, Listeners
+from soar.collect.live import FOLDER, LiveView
 from soar.collect.models import Models, open_subgoals, open_vlm
 from soar.configuration import validate
 from soar.episodes.filters import quoted
@@ -111,7 +112,7 @@ def run_session(
         session: What to do.
         stopping: Asked before each episode; True ends the session early.
         on_episode: Called with each episode once it is stored.
-        listeners: Told what happens, see `soar.collect.listeners`.
+        listeners: Told what happens, see `soar.collect.listeners`; beside them a file is (`soar.collect.live`).
         fleet: What the robot shares with others: attempts, and the way to the store.
 
     Raises:
@@ -164,7 +165,8 @@ def run_session(
     def truth_of(task: Task) -> bool | None:
         return None if truth is None else truth(task.instruction)
 
-    told = Listeners(session.robot, listeners)
+    live = LiveView(Path(session.journal).parent / FOLDER, session.robot)
+    told = Listeners(session.robot, [*listeners, live])
     collector = Collector(
         robot=workcell.robot,
         scene=workcell.scene,

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,7 +35,7 @@ from soar.nn.model_files import make_network
 from soar.normalization import ActionStatistics
 from soar.policies.chunked import Conditioning, PlanningPolicy
 from soar.policies.instructions import InstructionEncoder
-from soar.policies.lineage import Lineage
+from soar.policies.lineage import Lineage, policy_id
 from soar.policies.network import NetworkConfig, PolicyNetwork, images_to_tensor
 from soar.types import ACTION_DIM
 from soar.untrusted import parse_json
@@ -132,10 +131,8 @@ class LearnedPolicy(PlanningPolicy):
         texts = [str(text) for text in description.get(_INSTRUCTIONS, [])]
         vectors_NE = _load_weights(network, folder / "model.safetensors", expected_sha, len(texts))
         instructions = InstructionEncoder(config.instruction, dict(zip(texts, vectors_NE, strict=True)))
-        identity = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
-        prefix = "lcbc" if config.conditioning == "language" else "gcbc"
         statistics = ActionStatistics(mean=mean, std=std)
-        return cls(network.to(device), statistics, f"{prefix}-{identity[:8]}", instructions, bf16=bf16)
+        return cls(network.to(device), statistics, policy_id(description), instructions, bf16=bf16)
 
     @staticmethod
     def save(

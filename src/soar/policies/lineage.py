@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,12 @@ class Lineage:
     data: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     revision: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+def policy_id(description: Mapping[str, Any]) -> str:
+    """Return the id of the policy that a `config.json` describes: its kind, and a hash of all that it says."""
+    identity = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+    return f"{str(description['kind']).removeprefix('soar-').removesuffix('-policy')}-{identity[:8]}"
 
 
 def git_revision() -> str:

@@ -1,0 +1,230 @@
+"""The console over a large store, and a hundred pages beside a robot that works. Writes `results/console.json`.
+
+    python benchmarks/console.py pages --episodes 100000    how long the first page, filters, thumbnails and the audit take
+    python benchmarks/console.py open --pages 100           what open pages cost a robot
+
+`pages`: the console is a process of its own, and the times are those of a client on the same computer. The first page is the
+first one of a console that has just begun; the others are medians. Episodes are short (2 steps of 64 x 64 px); their length
+matters to none of these pages.
+
+`open`: a robot in simulation collects with fakes of the models while so many clients ask as live pages do, and while none does,
+in turn; the figure is the ratio of its episodes a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+
+from soar.collect.config import CollectionConfig
+from soar.collect.models import Models
+from soar.collect.rollout import RolloutConfig
+from soar.episodes import EpisodeStore
+from soar.episodes.encoded import encode
+from soar.evaluation.results import read_results, write_results
+from soar.fleet.session import SessionConfig, run_session
+from soar.robots.workcell import open_workcell
+from soar.types import Episode, Label, Provenance
+
+TOKEN = "the-token-of-the-benchmark"
+RESULTS = Path("results/console.json")
+_BATCH = 5000
+_TIMES = 7
+_TASKS = 30
+_FAKES = Models(policy="soar.testing:FakePolicy", subgoals="soar.testing:FakeSubgoals", vlm="soar.testing:FakeVLM")
+
+
+def make_store(path: Path, count: int) -> None:
+    """Write a store of so many short episodes, each of whose last frames is one of a few."""
+    store = EpisodeStore(path, mode="create")
+    rng = np.random.default_rng(0)
+    smooth = np.linspace(0, 150, 64)[:, None, None] + np.linspace(0, 60, 64)[None, :, None]
+    bodies = []
+    for shade in range(20):
+        images = np.stack([(smooth + shade + 10 * step).astype(np.uint8).repeat(3, 2) for step in range(3)])
+        states, actions = np.zeros((3, 7), np.float32), np.zeros((2, 7), np.float32)
+        made = Episode(id="x", scene="s", instruction="", images_THWC=images, states_TD=states, actions_TD=actions)
+        bodies.append(encode(made))
+    for begin in range(0, count, _BATCH):
+        batch = []
+        for number in range(begin, min(count, begin + _BATCH)):
+            p = float(rng.random())
+            label = Label(success=p >= 0.5, probability=p, source="vqa", question="is it in?", answer="yes", time_s=1.0)
+            made_by = Provenance(policy=f"p{number // 10_000}", vlm="vqa", robot=f"arm-{number % 8}", run="r", seed=number)
+            batch.append(
+                dataclasses.replace(
+                    bodies[number % len(bodies)],
+                    id=f"r-000-{number:07d}",
+                    instruction=f"put thing {number % _TASKS} on the plate",
+                    labels=(label,),
+                    provenance=made_by,
+                    created_s=1.7e9 + 60 * number,
+                )
+            )
+        store.append(batch, checked=True)
+
+
+@contextmanager
+def console(source: Path) -> Iterator[str]:
+    """Run `soar console`; yields its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "soar.cli", "console", str(source), "--port", "0"],
+        env=os.environ | {"SOAR_CONSOLE_TOKEN": TOKEN},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip().removeprefix("open ").partition("/enter")[0]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def seconds(work: Callable[..., Any], *what: Any) -> float:
+    """Return how long something takes [s]."""
+    begun = time.perf_counter()
+    work(*what)
+    return time.perf_counter() - begun
+
+
+def got(client: httpx2.Client, address: str) -> str:
+    """Return a page."""
+    return client.get(address).raise_for_status().text
+
+
+def pages(count: int, folder: Path) -> list[dict[str, Any]]:
+    """Time the pages of a store of so many episodes."""
+    path = folder / f"console-{count}"
+    if not path.exists():
+        make_store(path, count)
+    rows: list[dict[str, Any]] = []
+    firsts = []
+    for _ in range(3):
+        with console(path) as url, httpx2.Client(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=120) as client:
+            at = f"{url}/s/{path.name}"
+            firsts.append(seconds(got, client, f"{at}/episodes"))
+    rows.append(_row(f"first page of {count:,} episodes [s]", statistics.median(firsts), 1.0))
+    with console(path) as url, httpx2.Client(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=120) as client:
+        at = f"{url}/s/{path.name}"
+        text = client.get(f"{at}/episodes").text
+        thumbs = [part.partition('"')[0] for part in text.split('<img src="')[1:]]
+        rows.append(
+            _row(f"its {len(thumbs)} thumbnails, all of them [s]", seconds(lambda: [client.get(url + t) for t in thumbs]), 1.0)
+        )
+        queries = {
+            "filter by task and robot [s]": "task=put thing {n} on the plate&robot=arm-{n}",
+            "filter by probability and verdict [s]": "verdict=success&least=0.5{n}",
+            "filter by SQL [s]": "where=length > 1 and seed %25 10{n} = 3",
+            "page 1000 [s]": "page=100{n}",
+        }
+        for name, query in queries.items():
+            times = [seconds(got, client, f"{at}/episodes?{query.format(n=n)}") for n in range(_TIMES)]
+            rows.append(_row(name, statistics.median(times), 1.0))
+        ask = lambda: client.post(f"{at}/audit/next", json={"who": "ada"}).raise_for_status()  # noqa: E731
+        rows.append(_row("first question of the audit [s]", seconds(ask), None))
+        rows.append(_row("the next one [s]", statistics.median(seconds(ask) for _ in range(_TIMES)), 1.0))
+        rows.append(_row("the page about the run [s]", seconds(got, client, f"{at}/run"), None))
+        rows.append(_row("the page about the judge [s]", seconds(got, client, f"{at}/calibration"), None))
+    return rows
+
+
+def looking(address: str, pages_open: int, ended: Any) -> None:
+    """Ask as so many live pages do, until it is enough."""
+
+    async def page(client: httpx2.AsyncClient) -> None:
+        query = ""
+        while not ended.is_set():
+            said = (await client.get(f"{address}/live/next?{query}")).json()
+            query = "&".join(f"v{robot['key']}={robot['version']}" for robot in said["robots"])
+
+    async def all_pages() -> None:
+        limits = httpx2.Limits(max_connections=pages_open)
+        async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60, limits=limits) as client:
+            await asyncio.gather(*(page(client) for _ in range(pages_open)))
+
+    os.nice(10)
+    asyncio.run(all_pages())
+
+
+def beside_pages(pages_open: int, episodes: int, turns: int) -> list[dict[str, Any]]:
+    """Measure a robot's episodes a minute with and without open pages."""
+    rates: dict[bool, list[float]] = {True: [], False: []}
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder, open_workcell("sim:scene1", image_size=128) as cell:
+        run = Path(folder) / "run"
+        (run / "live").mkdir(parents=True)
+
+        def collect(upto: int) -> None:
+            config = CollectionConfig(episodes=upto, rollout=RolloutConfig(subgoals=5))
+            session = SessionConfig(
+                models=_FAKES, workcell="sim:scene1", robot="arm", image_size=128, store=str(run / "episodes"),
+                journal=str(run / "events.jsonl"), episodes=upto, run="run", round=0, seed=0, config=config,
+            )  # fmt: skip
+            run_session(cell, session)
+
+        collect(2)
+        done = 2
+        with console(run) as url:
+            for turn in range(2 * turns):
+                watched, ended = turn % 2 == 1, context.Event()
+                clients = context.Process(target=looking, args=(f"{url}/s/run", pages_open, ended))
+                if watched:
+                    clients.start()
+                    time.sleep(5)
+                passed_s = seconds(collect, done + episodes)
+                done += episodes
+                ended.set()
+                if watched:
+                    clients.join()
+                rates[watched].append(60 * episodes / passed_s)
+    alone, beside = statistics.median(rates[False]), statistics.median(rates[True])
+    return [
+        _row("episodes a minute of one robot, no page open", alone, None),
+        _row(f"episodes a minute of one robot, {pages_open} live pages open", beside, None),
+        _row("ratio of the two", beside / alone, 0.97),
+    ]
+
+
+def _row(metric: str, value: float, limit: float | None) -> dict[str, Any]:
+    sys.stdout.write(f"{metric}: {value:.3f}\n")
+    return {"metric": metric, "value": round(value, 3), "limit": limit}
+
+
+def main() -> None:
+    """Run the parts that are named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="+", choices=("pages", "open"))
+    parser.add_argument("--episodes", type=int, default=100_000)
+    parser.add_argument("--pages", type=int, default=100)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    rows = read_results(options.out)["rows"] if options.out.exists() else []
+    new: list[dict[str, Any]] = []
+    if "pages" in options.parts:
+        new += pages(options.episodes, options.folder)
+    if "open" in options.parts:
+        new += beside_pages(options.pages, 10, options.turns)
+    kept = [row for row in rows if row["metric"] not in {one["metric"] for one in new}]
+    write_results(options.out, f"python benchmarks/console.py {' '.join(options.parts)}", [*kept, *new])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""The page about a run: what the journal and the store say, read as they grow; and the same frozen into a file."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from soar.cli import main
+from soar.console.run_facts import changes_of, lineage_of, phase_of, pieces_of, tasks_of
+from soar.console.run_journal import RunJournals
+from soar.console.sources import open_sources
+from soar.episodes import EpisodeStore
+from soar.episodes.browsing import Browser
+from soar.episodes.encoded import encode
+from soar.event_log import Journal
+from soar.progress import ProgressFile
+from soar.tasks.selection import UCBSelector
+from tests.console.building import NOW_S, TASKS, Client, console, episode, make_run
+
+
+def test_a_journal_is_read_as_it_grows_and_torn_lines_are_left_out(tmp_path: Path) -> None:
+    source = open_sources([str(make_run(tmp_path, 10))])["run"]
+    journals = RunJournals()
+    first = journals.of(source)
+    assert first is not None
+    assert (first.counts["proposal"], first.sums["asked"], first.fault_kinds["motor"]) == (10, 30, 1)
+    read = first.read
+    path = tmp_path / "run" / "events.jsonl"
+    with path.open("ab") as file:
+        file.write(b'{"schema": 1, "event": "fau')
+    assert journals.of(source) is first
+    assert first.read == read
+    with path.open("ab") as file:
+        file.write(b'lt", "time_s": 5, "kind": "camera"}\nnonsense\n[1]\n{"event": 3}\n')
+    Journal(path).append("looks", robot="arm-0", index=4, steps="no list")
+    again = journals.of(source)
+    assert again is not None
+    assert again.fault_kinds == {"motor": 1, "camera": 1}
+    path.unlink()
+    Journal(path).append("fault", kind="other")
+    fresh = journals.of(source)
+    assert fresh is not None
+    assert fresh.fault_kinds == {"other": 1}
+
+
+def test_tasks_have_their_rates_their_course_and_their_place_in_equation_1(tmp_path: Path) -> None:
+    run = make_run(tmp_path, 31)
+    records = EpisodeStore(run / "episodes").episodes()
+    facts = tasks_of(Browser(run / "episodes").table())
+    assert [one.task for one in facts] == list(TASKS)
+    counts = {task: sum(record.instruction == task for record in records) for task in TASKS}
+    for one in facts:
+        mine = [record for record in records if record.instruction == one.task]
+        assert one.judged.trials == len(mine)
+        assert one.judged.successes == sum(record.success is True for record in mine)
+        assert one.undecided == sum(record.success is None for record in mine)
+        assert one.ucb == UCBSelector().scores(TASKS, counts)[one.task]
+        assert sum(rate.trials for _, rate in one.pieces) == len(mine)
+    pieces = pieces_of(Browser(run / "episodes").table())
+    assert [rate.trials for _, rate in pieces] == [4] * 7 + [3]
+
+
+def test_what_happened_since_yesterday_stands_beside_the_day_before(tmp_path: Path) -> None:
+    store = EpisodeStore(tmp_path / "s", mode="create")
+    ages_h = [1, 2, 30, 40, 41, 100]
+    store.append([replace(encode(episode(n)), created_s=NOW_S - 3600 * age) for n, age in enumerate(ages_h)])
+    rows = {name: (now, before) for name, now, before in changes_of(Browser(tmp_path / "s").table(), None, NOW_S)}
+    assert rows["episodes"] == ("2", "3")
+
+
+def test_how_far_a_run_is_and_how_long_it_will_take(tmp_path: Path) -> None:
+    run = make_run(tmp_path, 2)
+    source = open_sources([str(run)])["run"]
+    assert phase_of(source) is None
+    ProgressFile(run, lambda *said, **more: None)("collect, round 1", 5, 50, "3 judged successes")
+    path = run / "live" / "progress.json"
+    said = json.loads(path.read_text())
+    path.write_text(json.dumps(said | {"done": 15, "time_s": said["begun_s"] + 100}))
+    phase = phase_of(source, clock=lambda: said["begun_s"] + 101)
+    assert phase is not None
+    assert (phase.left_s, phase.fresh, phase.done) == (350.0, True, 15)
+    later = phase_of(source, clock=lambda: said["begun_s"] + 100_000)
+    assert later is not None
+    assert not later.fresh
+    path.write_text('{"done": []}')
+    assert phase_of(source) is None
+
+
+def test_policies_are_named_as_they_name_themselves(tmp_path: Path) -> None:
+    from soar.policies.learned import LearnedPolicy
+    from tests.improve.tiny import random_policy
+
+    run = make_run(tmp_path, 3)
+    policy = random_policy(run / "policies" / "000")
+    source = open_sources([str(run)])["run"]
+    nodes = lineage_of(source, None, None)
+    assert [node["id"] for node in nodes] == [LearnedPolicy.load(policy).id]
+    assert nodes[0]["state"] == "deployed"
+
+
+def test_the_page_says_what_the_run_came_to(tmp_path: Path) -> None:
+    run = make_run(tmp_path, 30)
+    with console(run) as url:
+        text = Client(url).page("/s/run/run")
+    for part in (
+        "Judged success over 30 episodes",
+        *TASKS,
+        "Candidate 1 is promoted: .6 and .4.",
+        "joint 3 is hot",
+        "120 (90 what is feasible, 0 on the way, 30 at the end)",
+        "tokens",
+        "unknown",
+        "5 min 21 s",
+        "sim:scene1",
+        "last 24 h",
+    ):
+        assert part in text
+    with console(run / "nothing-yet", wait=True) as url:
+        assert "There are no episodes yet" in Client(url).page("/s/nothing-yet/run")
+
+
+def test_a_frozen_report_is_one_file_without_scripts_that_loads_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path, 9)
+    EpisodeStore(run / "episodes").append(replace(episode(70), instruction="<script>alert(1)</script>"))
+    out = tmp_path / "report.html"
+    assert main(["console", str(run), "--freeze", str(out)]) == 0
+    assert capsys.readouterr().out == f"report: {out}\n"
+    text = out.read_text()
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    loads = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"'\s>)]+)""", text)
+    assert loads
+    assert {address.partition(",")[0] for address in loads} <= {"data:image/jpeg;base64", "data:image/webp;base64"}
+    for part in (
+        "Judged success over 10 episodes",
+        "Candidate 1 is promoted",
+        "gripper position",
+        "prefers-color-scheme: dark",
+    ):
+        assert part in text
