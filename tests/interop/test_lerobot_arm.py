@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from soar.episodes import EpisodeStore
+from soar.robots.remote import open_robot
 from soar.robots.workcell import open_workcell
 from soar.testing import check_robot
 from tests.examples.commands import ROOT, soar
@@ -30,7 +31,7 @@ def serve() -> Serve:
     """Starts `soar robot serve` there."""
     made = subprocess.run([ROOT / "scripts" / "peer.sh", "lerobot-arm"], check=True, stdout=subprocess.PIPE, text=True)
     here = Path(__file__).parent
-    path = os.pathsep.join(str(folder) for folder in (ROOT / "src", ROOT, here, here / "operators"))
+    path = os.pathsep.join(str(folder) for folder in (ROOT / "src", ROOT, here, here / "operators", here / "plugin"))
     environment = os.environ | {"SOAR_TOKEN": TOKEN, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
 
     def start(*flags: str, home: Path | None = None) -> subprocess.Popen[str]:
@@ -96,6 +97,32 @@ def test_a_policy_practises_with_it(workcell: Path) -> None:
     soar("collect", "--workcell", workcell, "--run", "play", "--episodes", 1, *models, *SHORT, folder=workcell.parent)
     (record,) = EpisodeStore(workcell.parent / "play" / "episodes").episodes()
     assert (record.scene, record.length, record.provenance.robot) == ("bench", 5, "workcell")
+
+
+def test_a_type_of_a_plug_in_is_driven_by_its_name(serve: Serve, tmp_path: Path) -> None:
+    flags = (
+        "--driver",
+        "lerobot",
+        "--option",
+        "type=bench_arm",
+        "arm=so101",
+        "config={port: nowhere}",
+        *BOX,
+        "--lag-m",
+        "0.05",
+    )
+    with serve(*flags, home=tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        said = next((line for line in process.stdout if " is served at " in line), None)
+        assert said is not None, process.stderr.read()
+        robot = open_robot(said.split()[-1], TOKEN)
+        robot.home()
+        assert robot.observe().state[:3] == pytest.approx([0.22, 0, 0.08], abs=0.02)
+        assert robot.motors() == ""
+        robot.close()
+        process.terminate()
+        process.stdout.read()
 
 
 CONFIG = f"config={{port: /dev/ttyABSENT, id: arm, {CAMERA}}}"
