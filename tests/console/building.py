@@ -78,11 +78,17 @@ def _table(number: int, size: int, steps: int, states: Any) -> Any:
     return images
 
 
-def make_run(folder: Path, count: int = 30, **how: Any) -> Path:
-    """A run with so many episodes, and a journal."""
+def make_run(folder: Path, count: int = 30, *, audited: bool = False, **how: Any) -> Path:
+    """A run with so many episodes, and a journal; audited by somebody with whom the judge often agrees."""
     run = folder / "run"
     store = EpisodeStore(run / "episodes", mode="create")
     encoded = [replace(encode(episode(number, **how)), created_s=NOW_S - 60 * (count - number)) for number in range(count)]
+    if audited:
+        truths = [
+            generator(number, "truth").random() < (one.labels[0].probability or 0.4) for number, one in enumerate(encoded)
+        ]
+        words = [Label(success=bool(truth), probability=None, source="person:ada", time_s=NOW_S) for truth in truths]
+        encoded = [replace(one, labels=(*one.labels, word)) for one, word in zip(encoded, words, strict=True)]
     store.append(encoded)
     journal = Journal(run / "events.jsonl")
     for number in range(count):

@@ -220,9 +220,16 @@ def film(page: Page, path: Path, frames: int = 24) -> None:
 PAGES = {"live": "live", "run": "run", "episodes": "episodes", "audit": "audit", "judge": "calibration", "trials": "dialogue"}
 
 
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that somebody has audited."""
+    run = make_run(tmp_path_factory.mktemp("audited"), 200, audited=True, size=16, steps=2)
+    return run.rename(run.with_name("audited"))
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (400, "light")])
 def test_every_page_fits_has_no_complaint_and_is_kept_as_a_picture(
-    tmp_path: Path, enter: Callable[..., Page], wrong: list[str], width: int, scheme: str
+    tmp_path: Path, judged: Path, enter: Callable[..., Page], wrong: list[str], width: int, scheme: str
 ) -> None:
     run = Path(os.environ["CONSOLE_RUN"]) if os.environ.get("CONSOLE_RUN") else make_run(tmp_path, 40, size=128)
     pictures = Path(os.environ["CONSOLE_PICTURES"]) if os.environ.get("CONSOLE_PICTURES") else None
@@ -230,14 +237,14 @@ def test_every_page_fits_has_no_complaint_and_is_kept_as_a_picture(
         for robot in ("bench-1", "bench-2"):
             LiveView(run / "live", robot)(step(7, 128))
     name = run.name
-    with console(run) as url:
+    with console(run, judged) as url:
         page = enter(url, role="labeller", viewport={"width": width, "height": 800}, color_scheme=scheme)
         page.evaluate("localStorage.setItem('soar-who', 'ada')")
         first = page.goto(f"{url}/s/{name}/episodes")
         assert first is not None
         addresses = PAGES | {"episode": str(page.locator(".grid a").first.get_attribute("href")).rpartition("/")[2]}
         for title, address in addresses.items():
-            page.goto(f"{url}/s/{name}/{address}", wait_until="load")
+            page.goto(f"{url}/s/{judged.name if title == 'judge' else name}/{address}", wait_until="load")
             if title == "audit":
                 until(page, "document.querySelector('#after').complete && document.querySelector('#audit').dataset.id")
             if title == "live":

@@ -24,8 +24,8 @@ from pathlib import Path
 
 import cv2
 
+from soar import robots
 from soar.errors import ConfigError
-from soar.robots import Fault, FaultyRobot
 from soar.robots.base import Health, Robot
 from soar.testing.fakes import FakeRobot
 from soar.types import Action, Image, Observation
@@ -102,7 +102,8 @@ class LightRobot:
                     _jump(float(text))
                     continue
                 kind = "motor" if path.name == "broken" else path.name
-                self._robot = FaultyRobot(self._plain, [Fault(kind=kind, step=0, reboots=_REPAIRED[path.name])])
+                fault = robots.Fault(kind=kind, step=0, reboots=_REPAIRED[path.name])
+                self._robot = robots.FaultyRobot(self._plain, [fault])
                 if kind == "camera":
                     self._robot.observe()  # the picture that stays
                 return
