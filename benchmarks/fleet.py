@@ -41,7 +41,7 @@ from soar.fleet.ledger import Holder, Ledger, episode_prefix
 from soar.fleet.link import Coordinator, Link
 from soar.fleet.member import run_member
 from soar.fleet.spool import Spool
-from soar.remote.client import RemoteConfig
+from soar.remote.client import ModelAwayError, RemoteConfig
 from soar.types import Episode, Label, Provenance
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -102,7 +102,7 @@ def store(writers: int, episodes: int) -> list[Row]:
     with coordinator(names) as (url, pid, run):
         links = {name: Link(url, name) for name in names}
         for link in links.values():
-            link.join()
+            join(link)
         packed = {
             name: [pack_episodes([episode(run.name, name, link.epoch, n)]) for n in range(episodes // writers)]
             for name, link in links.items()
@@ -319,7 +319,7 @@ def work(part: str, url: str, folder: Path, names: list[str]) -> None:
 
     def deliver(name: str) -> None:
         link, spool = Link(url, name), Spool(folder / "spool" / name, 100)
-        link.join()
+        join(link)
         link.say("collecting", scene=SCENE)
         link.deliver(spool)
         number = 0
@@ -342,6 +342,15 @@ def work(part: str, url: str, folder: Path, names: list[str]) -> None:
     threading.Thread(target=wait, daemon=True).start()
     together(live if part == "live" else deliver, names)
     sys.stdout.write(json.dumps({"waits_s": waits_s}) + "\n")
+
+
+def join(link: Link) -> None:
+    """Have the lease; a coordinator that is asked by all at once may need its time."""
+    while True:
+        with contextlib.suppress(ModelAwayError):
+            link.join()
+            return
+        time.sleep(0.5)
 
 
 def together(do: Callable[[str], None], names: list[str]) -> None:
@@ -398,7 +407,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("soar").setLevel(logging.WARNING)
+    for name in ("soar", "httpx2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     sys.path.insert(0, str(ROOT))
     command = f"python benchmarks/fleet.py {' '.join(options.parts)}"
     run = {
