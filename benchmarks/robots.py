@@ -5,9 +5,12 @@ Faults: SOAR's own models practise through real ZeroMQ, LZ4 and pickles, in each
 arm was told: episodes lost, actions executed twice or not at all, and how far the gripper was outside of its box.
 
 Speed: the server is a process of its own. The period is that of observe, 30 ms of thinking, act, with a server that takes 0.1
-s for an action; our share of a step is the CPU time of this process for an observation and an action, all of it.
+s for an action; our share of a step is the CPU time of this process for an observation and an action, all of it. Kinematics: an
+SO-101 goes from place to place in its box; a solution is that of one tick, and an action is all of its ticks. Two minutes on a
+quiet machine.
 
-    OMP_NUM_THREADS=1 python benchmarks/robots.py faults speed
+    OMP_NUM_THREADS=1 python benchmarks/robots.py speed
+    OMP_NUM_THREADS=1 python benchmarks/robots.py faults
 """
 
 from __future__ import annotations
@@ -32,6 +35,11 @@ from soar.episodes.store import EpisodeStore
 from soar.evaluation.results import read_results, write_results
 from soar.event_log import read_journal
 from soar.fleet.session import SessionConfig, run_session
+from soar.robots.lerobot.arms import load_arm
+from soar.robots.lerobot.kinematics import Kinematics
+from soar.robots.lerobot.reach import check_reach
+from soar.robots.lerobot.steering import Steering
+from soar.robots.registry import load_robot
 from soar.robots.widowx.driver import open_widowx
 from soar.robots.workcell import open_workcell
 from soar.sim.workcell import SimRobot, open_robot
@@ -143,6 +151,42 @@ def speed(steps: int) -> list[Row]:
     return rows
 
 
+def kinematics(places: int) -> list[Row]:
+    """Return how long inverse kinematics of an SO-101 take, between random places in its box."""
+    arm, box = load_arm("so101", "so101_follower"), load_robot("so101").workspace
+    assert box is not None
+    model = Kinematics(arm.model_path(), arm.frame, list(arm.joints.values()))
+    steering = Steering(arm, model, workspace=box, lag_m=0.05, lag_rad=0.5)
+    angles = check_reach(steering, np.array(arm.home), box)
+    solve, solved_ms, actions_ms = model.solve, [], []
+
+    def timed(*arguments: Any) -> Any:
+        began = time.perf_counter()
+        solution = solve(*arguments)
+        solved_ms.append(1000 * (time.perf_counter() - began))
+        return solution
+
+    model.solve = timed  # type: ignore[method-assign]
+    for place in np.random.default_rng(0).uniform(box.low, box.high, (places, 3)):
+        for _ in range(8):
+            step = place - model.pose(angles)[0]
+            action = np.array([*step * min(1.0, 0.03 / float(np.linalg.norm(step))), 0, 0, 0, 1])
+            began = time.perf_counter()
+            angles = steering.motion(action, angles, 1.0, MOVE_S).targets[-1].angles
+            actions_ms.append(1000 * (time.perf_counter() - began))
+    return [
+        *(
+            {"metric": f"inverse kinematics, a solution, p{q} [ms]", "ours": _percentile(solved_ms, q), "limit": 2}
+            for q in (50, 99)
+        ),
+        {"metric": "all solutions of an action, p50 [ms]", "ours": _percentile(actions_ms, 50), "limit": None},
+    ]
+
+
+def _percentile(values: list[float], quantile: int) -> float:
+    return round(float(np.percentile(values, quantile)), 2)
+
+
 def main() -> None:
     """Run the parts that are named; rows of the others stay as they are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -156,23 +200,25 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("soar").setLevel(logging.WARNING)
-    parts = " ".join(options.parts)
-    command = f"python benchmarks/robots.py {parts} --episodes {options.episodes} --chance {options.chance:g}"
     for dialect in options.dialects if "faults" in options.parts else ():
+        seed = options.seed + sorted(KEYS).index(dialect)
+        flags = f"faults --dialects {dialect} --episodes {options.episodes} --chance {options.chance:g} --seed {options.seed}"
         with tempfile.TemporaryDirectory() as folder:
-            seed = options.seed + sorted(KEYS).index(dialect)
-            write(options.out, command, night(dialect, options.episodes, options.chance, seed, Path(folder)))
+            write(options.out, flags, night(dialect, options.episodes, options.chance, seed, Path(folder)))
     if "speed" in options.parts:
-        write(options.out, command, speed(options.steps))
+        write(options.out, f"speed --steps {options.steps}", [*speed(options.steps), *kinematics(100)])
 
 
-def write(path: Path, command: str, rows: list[Row]) -> None:
-    """Write rows into the results, in the place of those of the same name."""
+def write(path: Path, flags: str, rows: list[Row]) -> None:
+    """Write rows into the results, in the place of those of the same name, and the command beside those of the others."""
     new = {_name(row) for row in rows}
-    kept = [row for row in read_results(path)["rows"] if _name(row) not in new] if path.exists() else []
+    before = read_results(path) if path.exists() else {"rows": [], "command": ""}
     for row in rows:
         logging.info("%s", row)
-    write_results(path, command, [*kept, *rows])
+    program = "python benchmarks/robots.py "
+    made = flags.partition(" --episodes")[0].partition(" --steps")[0]  # the part, and the dialect
+    commands = [old for old in before["command"].split("; ") if old and not f"{old} ".startswith(f"{program}{made} ")]
+    write_results(path, "; ".join([*commands, program + flags]), [*(r for r in before["rows"] if _name(r) not in new), *rows])
 
 
 def _name(row: Row) -> str:

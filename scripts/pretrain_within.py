@@ -5,7 +5,7 @@
     record    demonstrations, then pictures, on all cores        as many worlds as there is time for
     probe     a few steps of each model, side by side            → samples a second, hence how many steps each may have
     train     policy, language, subgoal and vqa, side by side    → OUT/weights
-    correct   attempts of these two (DAgger), then `correction`  → OUT/weights/subgoal
+    correct   attempts of these two (DAgger), then `subgoal_correction`  → OUT/weights/subgoal
     check     trials in the scene `unshifted`                    → OUT/unshifted.json
 
 Nothing but this checkout is needed, and headless rendering (`MUJOCO_GL=egl`). OUT/report.json says what was made and how fast;
@@ -54,8 +54,8 @@ def main() -> int:
         plan.write_text(yaml.safe_dump(run.planned(run.probe())))
     run.train(TRAINED, plan, until=RECORD + TRAIN)
     if run.trained("subgoal", "policy"):
-        run.record("strays", CORRECT / 3, preset=plan)
-        run.train(("correction",), plan, until=RECORD + TRAIN + CORRECT)
+        run.record("corrections", CORRECT / 3, preset=plan)
+        run.train(("subgoal_correction",), plan, until=RECORD + TRAIN + CORRECT)
     if run.trained("policy", "subgoal"):
         run.check()
     run.report()
@@ -71,7 +71,7 @@ class _Run:
         self._preset = read_yaml(find("presets", options.preset))
         self._preset["workers"] = options.workers
         pretraining = self._preset["pretraining"]
-        for name in ("demonstration_worlds", "picture_worlds", "stray_worlds"):
+        for name in ("demonstration_worlds", "picture_worlds", "correction_worlds"):
             pretraining[name] = options.worlds
         self._recording = self.out / "recording.yaml"
         self._recording.write_text(yaml.safe_dump(self._preset))
@@ -83,9 +83,9 @@ class _Run:
         log.info("%s: %.0f s", stage, seconds)
         self._wait({stage: self._pretrain((stage,), preset or self._recording)}, seconds)
         folder = self.out / "data" / ("demonstrations" if stage == "demonstrations" else "pictures") / "worlds"
-        seed = {"demonstrations": 1, "pictures": 2, "strays": 4}[stage]
+        seed = {"demonstrations": 1, "pictures": 2, "corrections": 4}[stage]
         worlds = self._facts[f"{stage}: worlds"] = len(list(folder.glob(f"{seed}-*")))
-        if not worlds and stage != "strays":
+        if not worlds and stage != "corrections":
             raise SystemExit(
                 f"no world of {stage} was recorded in {seconds:.0f} s; give it more --minutes. See {self.out / 'log.txt'}"
             )
@@ -118,10 +118,14 @@ class _Run:
         """Return the preset whose trainings end in time, at these speeds."""
         left = (RECORD + TRAIN) * self._options.minutes * 60 - self._elapsed()
         preset = json.loads(json.dumps(self._preset))
-        seconds = {name: 0.9 * left for name in TRAINED} | {"correction": 0.9 * CORRECT * 2 / 3 * self._options.minutes * 60}
-        for name in ("policy", "subgoal", "vqa", "correction"):
+        seconds = {name: 0.9 * left for name in TRAINED} | {
+            "subgoal_correction": 0.9 * CORRECT * 2 / 3 * self._options.minutes * 60
+        }
+        for name in ("policy", "subgoal", "vqa", "subgoal_correction"):
             speed = (
-                min(speeds["policy"], speeds["language"]) if name == "policy" else speeds[name.replace("correction", "subgoal")]
+                min(speeds["policy"], speeds["language"])
+                if name == "policy"
+                else speeds[name.replace("subgoal_correction", "subgoal")]
             )
             fit = preset["pretraining"][name]["fit"]
             fit["steps"] = max(10, int(speed * seconds[name]))
@@ -168,7 +172,7 @@ class _Run:
         arguments = ["--preset", str(preset), "--out", str(where / "data"), "--weights", str(where / "weights")]
         if self._options.initial:
             arguments += ["--initial", str(self._options.initial)]
-        arguments += ["--strays", self._options.strays, "--device", device or self._options.device]
+        arguments += ["--corrections", self._options.corrections, "--device", device or self._options.device]
         return self._soar("pretrain", *arguments, "--stages", *stages)
 
     def _soar(self, *arguments: str) -> subprocess.Popen[bytes]:
@@ -205,7 +209,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that record")
     parser.add_argument("--worlds", type=int, default=7500, help="most worlds of each recording")
     parser.add_argument("--preset", default="laptop", help="name of the preset that the plan is made from, or its file's path")
-    parser.add_argument("--strays", default="words", help="how the models' own attempts are recorded, see `soar pretrain`")
+    parser.add_argument("--corrections", default="words", help="how the models' own attempts are recorded, see `soar pretrain`")
     parser.add_argument("--initial", type=Path, help="folder of models to continue from")
     options = parser.parse_args()
     if options.minutes <= 0 or options.workers < 1 or options.worlds < 1:

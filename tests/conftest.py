@@ -30,18 +30,18 @@ class Pretrained(NamedTuple):
     preset: str
     demonstrations: str
     pictures: str
-    strays: str
+    corrections: str
 
 
 @pytest.fixture(scope="session")
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
     from soar.improve.preset import load_preset
     from soar.pretraining.pretrain import pretrain
-    from tests.improve.tiny import DEMONSTRATIONS, PICTURES, PRESET, STRAYS, write
+    from tests.improve.tiny import CORRECTIONS, DEMONSTRATIONS, PICTURES, PRESET, write
 
     folder = tmp_path_factory.mktemp("pretrained")
     preset = write(folder, "tiny.yaml", PRESET)
-    kinds = {"demonstrations": DEMONSTRATIONS, "pictures": PICTURES, "strays": STRAYS}
+    kinds = {"demonstrations": DEMONSTRATIONS, "pictures": PICTURES, "corrections": CORRECTIONS}
     paths = {kind: write(folder, f"{kind}.yaml", text) for kind, text in kinds.items()}
     manifest = pretrain(load_preset(preset).pretraining, folder / "data", folder / "weights", **paths)
     return Pretrained(folder / "data", folder / "weights", manifest, preset, **paths)

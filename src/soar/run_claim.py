@@ -111,12 +111,13 @@ class RunClaim:
 
 
 @contextmanager
-def only_here(folder: Path, flag: str = "--run") -> Iterator[None]:
+def only_here(folder: Path, flag: str = "--run", file: str = "") -> Iterator[None]:
     """Be the only command that works in a folder, within; the folder is made when it is missing.
 
     Args:
         folder: Where.
         flag: Names another one, for messages.
+        file: Name of the one file in it that is worked on; others may work on others.
 
     Raises:
         ConfigError: Another command works there: the message says which.
@@ -124,11 +125,11 @@ def only_here(folder: Path, flag: str = "--run") -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(folder / (f".{file}.lock" if file else LOCK), os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise _cannot_be_written(folder, error.strerror, flag) from error
     try:
-        _lock(folder, handle, flag)
+        _lock(folder / file, handle, flag)
         who = {"pid": os.getpid(), "host": socket.gethostname(), "command": shlex.join(sys.argv)}
         os.ftruncate(handle, 0)
         os.pwrite(handle, (json.dumps(who) + "\n").encode(), 0)
@@ -151,7 +152,7 @@ def _lock(folder: Path, handle: int, flag: str = "--run") -> None:
         except (ValueError, KeyError, TypeError):
             by = "another process"  # it has just begun
         raise ConfigError(
-            f"{folder} is in use by {by}. Wait until it has ended, stop it, or name another folder with {flag}."
+            f"{folder} is in use by {by}. Wait until it has ended, stop it, or name another one with {flag}."
         ) from None
     except OSError:
         return  # a file system without locks: nobody can be kept out

@@ -10,7 +10,7 @@
     workspace: {low: [0.15, -0.2, 0.01], high: [0.4, 0.2, 0.25]}
 
 A question of the task itself counts more than one of the file, and that more than the patterns. Nothing here draws: what a
-simulator needs besides is under `look`, and the simulator alone reads it.
+simulator needs besides is under `appearance`, and the simulator alone reads it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class SceneFile:
         objects: Names of what stands on the table.
         questions: A file of questions, relative to this one.
         workspace: The box that the gripper never leaves; a workcell's or a robot's file can say so instead.
-        look: What a simulator needs to draw it.
+        appearance: What a simulator needs to draw it.
         path: Of the file; None for a scene that stands in another file.
     """
 
@@ -84,7 +84,7 @@ class SceneFile:
     objects: tuple[str, ...] = ()
     questions: str = ""
     workspace: WorkspaceBox | None = None
-    look: dict[str, Any] = field(default_factory=dict)
+    appearance: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
 
     @property

@@ -97,7 +97,7 @@ def reply(rng: Rng, honest: Any, elsewhere: str) -> Iterator[bytes]:
 
 def policy_request() -> dict[str, Any]:
     """What `/v1/actions` takes."""
-    return {"items": [{"image": pack(IMAGE), "state": STATE, "goal": pack(IMAGE), "look": 0}]}
+    return {"items": [{"image": pack(IMAGE), "state": STATE, "goal": pack(IMAGE), "plan_index": 0}]}
 
 
 _PATHS = ("/v1/actions",) * 12 + ("/v1/model", "/health", "/", "/docs", "/../etc/passwd", "/v1/actions?" + "a" * 9000)

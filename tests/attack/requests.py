@@ -119,7 +119,7 @@ def many_items(address: Address, connections: int = 4) -> list[Any]:
 def many_pixels(address: Address, connections: int = 6, count: int = 31, side: int = 2048) -> list[Any]:
     """Some kilobytes that are a gigabyte of pixels."""
     image = pack(np.zeros((side, side, 3), np.uint8))
-    items = [{"image": image, "state": STATE, "goal": image, "look": 0}] * count
+    items = [{"image": image, "state": STATE, "goal": image, "plan_index": 0}] * count
     data = json.dumps({"items": items}).encode()
     return at_once(connections, lambda: post(address, "/v1/actions", data))
 
@@ -144,7 +144,7 @@ def idle_connections(address: Address, count: int = 600) -> list[Any]:
 def gone_clients(address: Address, count: int = 60) -> list[Any]:
     """Clients that ask and do not wait."""
     image = pack(np.zeros((1024, 1024, 3), np.uint8))
-    data = json.dumps({"items": [{"image": image, "state": STATE, "goal": image, "look": 0}] * 8}).encode()
+    data = json.dumps({"items": [{"image": image, "state": STATE, "goal": image, "plan_index": 0}] * 8}).encode()
 
     def one() -> int:
         with suppress(OSError), socket.create_connection(address, timeout=30) as connection:

@@ -114,7 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             add(beside.row())
             done["collection"] += 1
             write()
-    progress.unlink(missing_ok=True)
+    if all(done[part] >= flags.pieces for part in PARTS):  # else another call, with other parts, goes on
+        progress.unlink(missing_ok=True)
     bad = {what: row.bad for what, row in rows.items() if row.bad}
     print(f"{len(rows)} rows in {flags.results}; {bad or 'all zero'}", flush=True)  # noqa: T201
     return int(bool(bad))

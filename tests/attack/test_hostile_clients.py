@@ -73,7 +73,7 @@ def test_memory_stays_below_twice_the_idle_figure_and_the_server_says_that_it_is
     assert server.most_bytes < 2 * server.idle_bytes
     assert server.unwell == 0
     assert set(found) <= allowed, Counter(found)
-    seen = {"image": pack(IMAGE), "state": requests.STATE, "goal": pack(IMAGE), "look": 0}
+    seen = {"image": pack(IMAGE), "state": requests.STATE, "goal": pack(IMAGE), "plan_index": 0}
     while (answered := post(server.address, "/v1/actions", {"items": [seen]})) == 503:
         pass  # who was there before is still being answered
     assert answered == 200

@@ -82,7 +82,7 @@ def test_episodes_that_nobody_judged_have_no_rewards() -> None:
     by_simulator = record(Label(success=True, probability=None, source="simulator"), simulator=True)
     assert verdicts([judged], "vlm", "store").tolist() == [False]  # undecidable
     assert verdicts([by_simulator], "simulator", "store").tolist() == [True]
-    with pytest.raises(StoreError, match=r"store: 1 of 2 episodes have no verdict of the vlm \(e\).*soar data relabel"):
+    with pytest.raises(StoreError, match=r"store: 1 of 2 episodes have no verdict of the vlm \(e\).*soar data rejudge"):
         verdicts([judged, by_simulator], "vlm", "store")
     with pytest.raises(StoreError, match="no verdict of the simulator"):
         verdicts([judged], "simulator", "store")

@@ -26,11 +26,11 @@ from tests.interrupts import heard
 COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data", "vlm", "tasks", "subgoal", "import-susie",
             "import-checkpoint", "export-policy", "reproduce", "benchmark", "serve", "config", "robot",
             "fleet", "console")  # fmt: skip
-FLEET = ("up", "join", "status", "pause", "resume", "stop", "deploy", "report", "logs")
+FLEET = ("up", "join", "status", "pause", "resume", "stop", "deploy", "report", "rehearse", "logs")
 INNER = ("vlm ask", "tasks questions", "train robofume", "train robofume-online", "train dial-labeller",
          *(f"fleet {word}" for word in FLEET))  # fmt: skip
 DATA = ("stats", "view", "contact-sheet", "import", "import rlds", "import raw", "import lerobot", "export", "export rlds",
-        "export lerobot", "push", "pull", "label", "label-dial", "relabel", "merge", "split", "delete", "pin",
+        "export lerobot", "push", "pull", "label", "label-dial", "rejudge", "merge", "split", "delete", "tag",
         "compact", "doctor")  # fmt: skip
 
 
@@ -157,7 +157,7 @@ def test_every_preset_trains_with_few_steps(
 
 def test_a_policy_is_trained_again_from_what_it_was_trained_on(tmp_path: Path, stores: tuple[Path, Path]) -> None:
     preset = write(tmp_path, "tiny.yaml", PRESET)
-    assert main(["data", "pin", str(stores[0]), "--name", "paper"]) == 0
+    assert main(["data", "tag", str(stores[0]), "--name", "paper"]) == 0
     train = ["train", "gcbc", "--preset", preset, "--steps", "2", "--pretraining"]
     assert main([*train, str(stores[0]), "--out", str(tmp_path / "then")]) == 0
     version = read_lineage(tmp_path / "then").data["pretraining"]

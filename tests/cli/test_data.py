@@ -80,9 +80,9 @@ def test_curation_with_commands(
 def test_a_named_state_is_listed_exported_and_not_written(
     tmp_path: Path, store: EpisodeStore, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]
 ) -> None:
-    assert main(["data", "pin", store.uri, "--name", "paper"]) == 0
+    assert main(["data", "tag", store.uri, "--name", "paper"]) == 0
     store.delete("a")
-    assert main(["data", "pin", store.uri]) == 0
+    assert main(["data", "tag", store.uri]) == 0
     assert f"{store.uri}@paper: 3 episodes" in capsys.readouterr().out
     assert main(["data", "export", "rlds", f"{store.uri}@paper", "--out", str(tmp_path / "out")]) == 0
     assert main(["data", "merge", f"{store.uri}@paper", "--into", str(tmp_path / "copy")]) == 0

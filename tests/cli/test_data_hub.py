@@ -13,7 +13,7 @@ from huggingface_hub import constants
 
 from soar.cli import main
 from soar.episodes import EpisodeStore
-from soar.episodes.tags import pin
+from soar.episodes.tags import set_tag
 from tests.formats.datasets import assert_same, store_of_three
 
 Soar = Callable[..., str]
@@ -77,7 +77,7 @@ def fails(environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 def test_what_is_pushed_comes_back_by_a_pull(
     tmp_path: Path, soar: Soar, store: EpisodeStore, format: str, frames_equal: bool
 ) -> None:
-    pin(store.uri, "whole", store.version)
+    set_tag(store.uri, "whole", store.version)
     store.delete("run-b")
     flags = ["--format", format, "--codec", "h264"]
     assert "pushed: http" in soar("push", store.uri, f"me/{format}", *flags)

@@ -18,8 +18,8 @@ from soar.errors import ConfigError
 from soar.policies.remote import HOLD, RemotePolicy
 from soar.remote import fallbacks
 from soar.remote.client import RemoteConfig
+from soar.serving.listening import listen
 from soar.serving.replicas import check_accelerators
-from soar.serving.server import listen
 from soar.types import Observation
 from tests.improve.tiny import random_policy
 

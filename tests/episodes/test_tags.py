@@ -9,7 +9,7 @@ import pytest
 
 from soar.episodes import EpisodeStore
 from soar.episodes.integrity import examine
-from soar.episodes.tags import pin, pins
+from soar.episodes.tags import set_tag, tags_of
 from soar.errors import StoreError
 
 from .builders import judged, make_episode
@@ -30,7 +30,7 @@ def change_all(store: EpisodeStore) -> None:
 
 
 def test_a_name_means_what_the_store_held_whatever_happens_to_it(store: EpisodeStore) -> None:
-    pin(store.uri, "paper", store.version)
+    set_tag(store.uri, "paper", store.version)
     before = store.rows(np.arange(18))
     change_all(store)
     for table in ("steps", "episodes"):
@@ -42,7 +42,7 @@ def test_a_name_means_what_the_store_held_whatever_happens_to_it(store: EpisodeS
     assert named.episodes()[0].labels == ()
     np.testing.assert_array_equal(named.rows(np.arange(18)).states_ND, before.states_ND)
     np.testing.assert_array_equal(named.rows(np.arange(18)).images_NHWC, before.images_NHWC)
-    assert (named.uri, named.version) == (store.uri, pins(store.uri)["paper"])
+    assert (named.uri, named.version) == (store.uri, tags_of(store.uri)["paper"])
     with pytest.raises(StoreError, match="pinned version and is read-only"):
         named.append(make_episode("e"))
     assert examine(store.uri) == []
@@ -58,22 +58,22 @@ def test_the_versions_that_a_lineage_states_are_a_name_too(store: EpisodeStore) 
 
 
 def test_a_name_is_given_once(store: EpisodeStore) -> None:
-    pin(store.uri, "paper", store.version)
+    set_tag(store.uri, "paper", store.version)
     store.append(make_episode("d"))
     with pytest.raises(StoreError, match="has a state named 'paper' already"):
-        pin(store.uri, "paper", store.version)
+        set_tag(store.uri, "paper", store.version)
     for name in ("", "1.2", "a b", "../x"):
         with pytest.raises(StoreError, match="is no name"):
-            pin(store.uri, name, store.version)
-    with pytest.raises(StoreError, match=r"no state named 'papr'; its names: paper\..*soar data pin"):
+            set_tag(store.uri, name, store.version)
+    with pytest.raises(StoreError, match=r"no state named 'papr'; its names: paper\..*soar data tag"):
         EpisodeStore(f"{store.uri}@papr")
 
 
 def test_a_pin_that_was_interrupted_has_no_meaning_and_can_be_made(store: EpisodeStore) -> None:
     lance.dataset(f"{store.uri}/steps.lance").tags.create("paper", 1)
-    assert pins(store.uri) == {}
-    pin(store.uri, "paper", store.version)
-    assert pins(store.uri) == {"paper": store.version}
+    assert tags_of(store.uri) == {}
+    set_tag(store.uri, "paper", store.version)
+    assert tags_of(store.uri) == {"paper": store.version}
 
 
 def test_a_folder_whose_name_has_an_at_sign_is_a_folder(tmp_path: Path) -> None:

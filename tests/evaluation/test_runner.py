@@ -16,6 +16,7 @@ from soar.evaluation.runner import evaluate, read_films, trial_seed
 from soar.evaluation.trial_running import run_chunk
 from soar.policies.loading import load_policy
 from soar.robots.workcell import open_workcell
+from soar.run_claim import only_here
 from tests.improve.tiny import SCENE, TASK, random_policy, write
 
 
@@ -71,6 +72,16 @@ def test_the_start_of_a_trial_is_feasible_and_the_same_for_all_policies(tmp_path
             starts.append(workcell.robot.observe().image_HWC)
     assert np.array_equal(*starts)
     assert trial_seed("one", TASK, 3) not in {trial_seed("one", TASK, 4), trial_seed("two", TASK, 3), trial_seed("one", "t", 3)}
+
+
+def test_a_file_that_another_command_writes_is_refused_and_its_neighbour_is_not(tmp_path: Path) -> None:
+    policy, scene = random_policy(tmp_path / "policy"), write(tmp_path, "one.yaml", SCENE)
+    what = {"workcell": f"sim:{scene}", "subgoals": "oracle", "trials": 1, "variant": "v", "rollout": RolloutConfig(subgoals=1)}
+    with only_here(tmp_path, file="one.json"):
+        with pytest.raises(ConfigError, match=r"one\.json is in use by process .* another one with --out"):
+            evaluate(str(policy), out=tmp_path / "one.json", **what)  # type: ignore[arg-type]
+        assert len(evaluate(str(policy), out=tmp_path / "two.json", **what).trials) == 1  # type: ignore[arg-type]
+    assert not (tmp_path / "one.json").exists()
 
 
 def test_only_missing_trials_are_run_and_the_first_ones_are_kept_as_films(tmp_path: Path) -> None:

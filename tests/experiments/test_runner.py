@@ -26,7 +26,8 @@ scenes: [{scene}, {other}]
 episodes: 2
 trials: 1
 training_seeds: 2
-headroom_worlds: 1
+rollout: {{subgoals: 1}}
+in_scene_worlds: 1
 variants:
   pretrained: {{data: none}}
   retries: {{data: none, rollout: {{subgoals: 1, reflex: {{times: 1}}, early_success: {{every: 10}}}}}}
@@ -172,8 +173,8 @@ def test_the_rounds_that_come_with_soar_begin_with_the_base() -> None:
 
 
 def test_what_is_recorded_in_a_scene_cannot_be_pooled() -> None:
-    with pytest.raises(ConfigError, match="data 'headroom' cannot be pooled"):
-        Variant(data="headroom", pooled=True)
+    with pytest.raises(ConfigError, match="data 'in_scene' cannot be pooled"):
+        Variant(data="in_scene", pooled=True)
 
 
 def test_what_builds_on_another_experiments_episodes_has_its_scenes_and_as_many_of_them() -> None:

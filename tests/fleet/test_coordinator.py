@@ -7,22 +7,29 @@ from pathlib import Path
 
 import pytest
 
+from soar import __version__
 from soar.collect.models import Models
 from soar.collect.preset import load_collection
 from soar.errors import CheckpointError, ConfigError, ModelServerError
 from soar.evaluation.canary import canary_verdict
 from soar.event_log import Journal, read_journal
 from soar.fleet.config import FleetConfig, FleetRobot
-from soar.fleet.coordinator import Fleet, Tokens, coordinator_application
+from soar.fleet.coordinator import Fleet, coordinator_application
 from soar.fleet.deploying import Deployments
 from soar.fleet.link import PROTOCOL, Coordinator, Link
+from soar.fleet.tokens import Bearer, Tokens, read_tokens
 from soar.remote.client import RemoteConfig
 from tests.fleet.test_ledger import ledger
 from tests.fleet.test_supervision import beat, supervisor
 from tests.fleet.tiny_policy import tiny_policy
 from tests.serving.running import running
 
-TOKENS = {role: f"the token of the {role}".replace(" ", "-") for role in ("operator", "robot", "viewer")}
+TOKENS = {role: f"the token of the {role}".replace(" ", "-") for role in ("operator", "robot", "viewer", "night")}
+OTHERS = {
+    "robot": Bearer(token=TOKENS["robot"], may=("drive",)),
+    "viewer": Bearer(token=TOKENS["viewer"], may=("look",)),
+    "night": Bearer(token=TOKENS["night"], may=("look", "stop")),
+}
 AsRole = Callable[[str], Coordinator]
 
 
@@ -39,7 +46,7 @@ def served(tmp_path: Path) -> Iterator[str]:
         journal=journal,
         deployments=Deployments(tmp_path / "deployed", journal, config.robots, round=0, first="old", decide=canary_verdict),
     )
-    with running(coordinator_application(fleet, Tokens(**TOKENS))) as url:
+    with running(coordinator_application(fleet, Tokens(operator=TOKENS["operator"], others=OTHERS))) as url:
         yield url
 
 
@@ -49,7 +56,7 @@ def role(served: str) -> AsRole:
 
 
 def acquire(robot: Coordinator, name: str = "one") -> int:
-    body = {"protocol": PROTOCOL, "robot": name, "holder": {"host": "h", "pid": 1, "nonce": "n"}}
+    body = {"protocol": PROTOCOL, "soar": __version__, "robot": name, "holder": {"host": "h", "pid": 1, "nonce": "n"}}
     return int(robot.request("POST", "/v1/acquire", body)["epoch"])
 
 
@@ -63,14 +70,17 @@ def test_each_role_may_do_what_it_is_for_and_nothing_else(role: AsRole, tmp_path
         ("viewer", "POST", "/v1/deploy", deploy),
         ("viewer", "POST", "/v1/release", {"robot": "one", "epoch": 1}),
         ("viewer", "GET", "/v1/policies/0", None),
+        ("night", "POST", "/v1/deploy", deploy),
     ):
-        with pytest.raises(ModelServerError, match=f"a {name}'s token may not do that"):
+        with pytest.raises(ModelServerError, match=f"the token of '{name}' may "):
             role(name).request(method, path, body)
     with pytest.raises(ModelServerError, match="Put the fleet's token into the environment variable SOAR_TOKEN"):
         role("a-token-of-somebody-else").request("GET", "/v1/status")
     assert acquire(role("robot")) == 1
     assert len(role("viewer").request("GET", "/v1/status")["robots"]) == 2
-    role("operator").request("POST", "/v1/orders", {"do": "pause", "robots": ["two"]})
+    for name in ("operator", "night"):
+        role(name).request("POST", "/v1/orders", {"do": "pause", "robots": ["two"]})
+    assert [event["by"] for event in read_journal(tmp_path / "events.jsonl", "orders")] == ["operator", "night"]
 
 
 def test_a_deployed_policy_is_fetched_by_a_robot_and_tried_by_the_canary_alone(
@@ -112,11 +122,21 @@ def test_a_robot_writes_nothing_into_the_journal_but_what_robots_say(role: AsRol
     assert events == ["epoch", "robot_deployed", "robot_promotion"]
 
 
-def test_two_roles_cannot_share_a_token() -> None:
-    with pytest.raises(ConfigError, match="two roles have one token"):
-        Tokens(operator=TOKENS["operator"], robot=TOKENS["operator"])
+def test_a_file_of_tokens_that_two_share_or_others_can_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a name and a token of its own"):
+        Tokens(operator=TOKENS["robot"], others=OTHERS)
     with pytest.raises(ConfigError, match="at least 16"):
         Tokens(operator="short")
+    path = tmp_path / "tokens.yaml"
+    path.write_text(f"ann: {{token: {TOKENS['night']}, may: [look, stop]}}\n")
+    path.chmod(0o644)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        read_tokens(path)
+    path.chmod(0o600)
+    assert read_tokens(path) == {"ann": OTHERS["night"]}
+    path.write_text(f"ann: {{token: {TOKENS['night']}, may: [label]}}\n")
+    with pytest.raises(ConfigError, match="ann: may"):
+        read_tokens(path)
 
 
 def test_events_whose_beat_is_said_again_count_once(role: AsRole, tmp_path: Path) -> None:

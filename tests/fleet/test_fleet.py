@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from soar import __version__
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError, ModelServerError, UnknownNameError
 from soar.evaluation.canary import canary_verdict
@@ -22,7 +24,7 @@ from soar.event_log import read_journal
 from soar.fleet.asking import ask
 from soar.fleet.config import load_fleet
 from soar.fleet.link import PROTOCOL
-from soar.fleet.member import robot_process
+from soar.fleet.robot_lock import robot_process
 from soar.fleet.running import run_fleet
 from tests.fleet.tiny_policy import tiny_policy
 from tests.interrupts import heard
@@ -74,11 +76,15 @@ class Lab:
         robots = ", ".join(f"{name}: {{workcell: {name}.yaml, at: {at}}}" for name in self.names)
         (self.folder / "lab.yaml").write_text(FLEET.format(robots=robots, episodes=episodes, lease_s=lease_s))
 
-    def soar(self, *words: str) -> subprocess.Popen[str]:
+    def soar(self, *words: str, computer: Path | None = None, **environment: str) -> subprocess.Popen[str]:
+        """Run a command, on this computer or on what would be another one: its own files, and its own locks."""
+        where = computer or self.folder
+        if computer is not None:
+            environment |= {"TMPDIR": str(computer)}
         process = subprocess.Popen(
             [sys.executable, "-m", "soar.cli", "fleet", *words],
-            cwd=self.folder,
-            env=os.environ | {"PYTHONPATH": f"{self.folder}:{os.environ.get('PYTHONPATH', '')}"},
+            cwd=where,
+            env=os.environ | {"PYTHONPATH": f"{where}:{os.environ.get('PYTHONPATH', '')}"} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -193,7 +199,7 @@ def test_a_process_that_was_frozen_and_replaced_never_moves_its_robot_again(lab:
     assert frozen is not None
     os.kill(frozen, signal.SIGSTOP)
     holder = {"host": "another computer", "pid": 1, "nonce": "n"}
-    acquire = {"protocol": PROTOCOL, "robot": left, "holder": holder}
+    acquire = {"protocol": PROTOCOL, "soar": __version__, "robot": left, "holder": holder}
     while (epoch := acquired(lab, acquire)) is None:
         time.sleep(0.2)
     moves = (lab.folder / f"{left}.moves").read_text()
@@ -241,6 +247,40 @@ def test_a_robot_joins_from_another_process_with_the_token_and_not_without(lab: 
         said, _ = twice.communicate()
         lab.processes.remove(twice)
         assert (twice.returncode, "is driven by another process of this computer" in said) == (2, True)
+    finally:
+        del os.environ["SOAR_TOKEN"]
+
+
+def test_a_robot_on_another_computer_fetches_its_policy_and_a_third_computer_is_refused_while_it_is_driven(lab: Lab) -> None:
+    left, right = lab.names
+    lab.write(episodes=100_000)
+    file = lab.folder / "lab.yaml"
+    text = file.read_text().replace(f"{right}.yaml, at: here", "bench.yaml, at: join")
+    file.write_text(text.replace('policy: "lab:FakePolicy"', "policy: mine.onnx"))
+    tiny_policy(lab.folder / "mine.onnx", "mine")
+    token = {"SOAR_TOKEN": "a-token-of-both-computers"}
+    lab.soar("up", "lab.yaml", "--run", "run", "--host", "127.0.0.2", **token)
+    os.environ |= token
+    try:
+        lab.until(lambda state: True)
+        url = json.loads((lab.run / "fleet.json").read_text())["url"]
+        assert url.startswith("http://127.0.0.2:")
+        there, third = lab.folder / "there", lab.folder / "third"
+        for computer in (there, third):
+            computer.mkdir()
+            (computer / "lab.py").write_text(LAB)
+            (computer / "bench.yaml").write_text(CELL.format(name=right, broken="false"))
+        join = ("join", url, "--robot", right, "--workcell", "bench.yaml")
+        joined = lab.soar(*join, computer=there)
+        lab.until(lambda state: stored(state, left) >= 1 and stored(state, right) >= 2)
+        (copy,) = (there / "soar-spool" / right / "policies").glob("*/mine.onnx")
+        assert copy.read_bytes() == (lab.folder / "mine.onnx").read_bytes()
+        assert set(policies(lab, right)) == {"mine"}
+        second = lab.soar(*join, computer=third)
+        said, _ = second.communicate()
+        lab.processes.remove(second)
+        assert second.returncode == 2
+        assert re.search(rf"robot '{right}' is driven by process {joined.pid} on .*, epoch 1", said)
     finally:
         del os.environ["SOAR_TOKEN"]
 
@@ -329,7 +369,9 @@ def test_what_cannot_be_started_is_one_error_and_nothing_runs(lab: Lab, monkeypa
     lab.until(lambda state: stored(state, left) >= 1)
     with pytest.raises(ConfigError, match=r"is in use by process .* fleet up"):
         run_fleet(config, lab.run, decide=canary_verdict)
-    old = {"protocol": PROTOCOL + 1, "robot": left, "holder": {"host": "h", "pid": 1, "nonce": "n"}}
+    old = {"protocol": PROTOCOL + 1, "robot": left, "holder": {"host": "h", "pid": 1, "nonce": "n"}, "more": "words"}
     with pytest.raises(ModelServerError, match="update one of them"):
         ask(str(lab.run), "POST", "/v1/acquire", old)
+    with pytest.raises(ModelServerError, match=r"SOAR 0\.0\.1 runs there, .* here: install the same one"):
+        ask(str(lab.run), "POST", "/v1/acquire", old | {"protocol": PROTOCOL, "soar": "0.0.1"})
     assert up.poll() is None

@@ -74,13 +74,13 @@ def test_a_robot_that_is_driven_is_refused_to_another_until_its_lease_and_the_gr
 
 def test_who_holds_the_lock_of_the_same_computer_need_not_wait(tmp_path: Path) -> None:
     shared = ledger(tmp_path)
-    shared.acquire("one", HERE)
+    shared.acquire("one", replace(HERE, lock="this place"))
     again = replace(HERE, pid=3, nonce="c")
     with pytest.raises(LedgerRefusedError):
         shared.acquire("one", again)
     with pytest.raises(LedgerRefusedError):
-        shared.acquire("one", THERE, has_lock=True)
-    assert shared.acquire("one", again, has_lock=True) == 2
+        shared.acquire("one", replace(THERE, lock="another place"))
+    assert shared.acquire("one", replace(again, lock="this place")) == 2
 
 
 def test_a_lease_that_is_given_back_is_free_at_once(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from soar.errors import UnknownNameError
+from soar.errors import SoarError, UnknownNameError
 from soar.fleet.config import FaultBudget, Rest
 from soar.fleet.supervision import SILENT, SILENT_S, WAITING, Supervisor
 from soar.fleet.telemetry import metrics
@@ -42,7 +42,7 @@ def test_too_many_faults_in_the_last_attempts_call_a_person_once_and_the_robot_w
     boss = supervisor(called)
     assert boss.hear("one", beat(FAULT, EPISODE, EPISODE, FAULT)) == {"do": "go", "released": 0}
     assert boss.hear("one", beat(EPISODE, EPISODE, FAULT))["do"] == "go"
-    assert boss.hear("one", beat(FAULT, FAULT))["do"] == "pause"
+    assert boss.hear("one", beat(FAULT, FAULT))["do"] == "hold"
     boss.hear("one", beat(FAULT, phase="paused"))
     assert [robot for robot, _ in called] == ["one"]
     assert "joint 3 is hot" in called[0][1]
@@ -56,8 +56,55 @@ def test_too_many_faults_in_the_last_attempts_call_a_person_once_and_the_robot_w
 def test_a_robot_that_cannot_be_recovered_calls_a_person() -> None:
     called = Called()
     boss = supervisor(called)
-    assert boss.hear("one", beat({"kind": "person", "detail": "10 reboots did not help"}, phase="waiting"))["do"] == "pause"
+    assert boss.hear("one", beat({"kind": "person", "detail": "10 reboots did not help"}, phase="waiting"))["do"] == "hold"
     assert called == [("one", "10 reboots did not help")]
+
+
+def test_a_coordinator_that_begins_again_goes_on_with_the_orders_of_the_one_before() -> None:
+    events: list[dict[str, Any]] = [
+        {"event": "orders", "do": "pause", "robots": "all"},
+        {"event": "orders", "do": "resume", "robots": ["two"]},
+        {"event": "person_needed", "robot": "one", "detail": "joint 3 is hot"},
+        {"event": "person_told", "robot": "one"},
+    ]
+    called = Called()
+    boss = supervisor(called)
+    assert boss.remember(events) == []
+    assert boss.standing() == ["one"]
+    assert boss.hear("one", beat()) == {"do": "hold", "released": 0}
+    assert boss.hear("two", beat()) == {"do": "go", "released": 0}
+    assert (boss.status()[0].phase, boss.status()[0].detail) == (WAITING, "joint 3 is hot")
+    boss.hear("one", beat({"kind": "person", "detail": "joint 3 is hot"}))  # its beat was not answered before
+    assert called == []
+
+    agreed = [*events, {"event": "orders", "do": "resume", "robots": "all"}]
+    boss = supervisor(called)
+    boss.remember(agreed)
+    assert boss.hear("one", beat()) == {"do": "go", "released": 1}  # as the one before had said
+    boss = supervisor(called)
+    boss.remember([{"event": "orders", "do": "stop", "robots": "all"}, {"event": "orders", "do": "stop", "robots": ["one"]}])
+    assert [boss.hear(robot, beat())["do"] for robot in ("one", "two")] == ["stop", "go"]
+
+
+def test_a_person_whose_message_was_not_sent_is_told_by_the_next_coordinator() -> None:
+    boss = supervisor()
+    assert boss.remember([{"event": "person_needed", "robot": "one", "detail": "hot"}]) == [("one", "hot")]
+
+
+def test_a_person_who_cannot_be_called_since_the_disk_is_full_is_called_later() -> None:
+    full, called = [True], Called()
+
+    def call(robot: str, why: str) -> None:
+        if full[0]:
+            raise SoarError("no space left")
+        called(robot, why)
+
+    boss = Supervisor(["one"], faults=FaultBudget(), rest=Rest(after_h=0), call=call, clock=Clock())
+    assert boss.hear("one", beat({"kind": "person", "detail": "hot"}))["do"] == "hold"
+    full[0] = False
+    for _ in range(2):
+        boss.hear("one", beat(phase="waiting"))
+    assert called == [("one", "hot")]
 
 
 def test_a_robot_that_is_not_heard_of_is_silent_and_its_hours_are_counted() -> None:
@@ -70,6 +117,20 @@ def test_a_robot_that_is_not_heard_of_is_silent_and_its_hours_are_counted() -> N
     clock.now_s += 5
     boss.hear("one", beat())
     assert boss.status()[0].seconds == {"not started": 0.0, "collecting": SILENT_S + 1, SILENT: 5.0}
+
+
+def test_a_person_is_told_once_of_a_robot_that_is_not_heard_of_and_nothing_keeps_it_from_going_on() -> None:
+    clock, lost = Clock(), list[str]()
+    boss = Supervisor(["one"], faults=FaultBudget(), rest=Rest(after_h=0), lost=lost.append, lost_s=60, clock=clock)
+    for told in (["one"], ["one", "one"]):
+        assert boss.hear("one", beat())["do"] == "go"
+        clock.now_s += 59
+        boss.tick()
+        assert lost == told[1:]
+        clock.now_s += 2
+        for _ in range(2):
+            boss.tick()
+        assert lost == told
 
 
 def test_a_robot_rests_after_its_hours_of_work() -> None:
@@ -94,7 +155,7 @@ def test_orders_are_for_some_robots_or_for_all() -> None:
     assert not boss.wanted("two")
     boss.resume()
     assert [boss.hear(robot, beat())["do"] for robot in ("one", "two")] == ["go", "go"]
-    boss.enough()
+    boss.enough(True)
     assert boss.hear("one", beat())["do"] == "pause"
     with pytest.raises(UnknownNameError, match="unknown robot 'thre'"):
         boss.pause(["one", "thre"])

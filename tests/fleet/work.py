@@ -125,3 +125,18 @@ class Closing:
                 Path(folder, f"closed{os.getpid()}").touch()
 
         return Arm(64)
+
+
+class Hot:
+    """An arm each of whose motions fails, and that any reboot brings back; it writes down that it was moved."""
+
+    def __new__(cls, moves: str) -> Any:
+        from soar.testing import FakeRobot
+
+        class Arm(FakeRobot):
+            def act(self, action: Action) -> None:
+                with Path(moves).open("a") as file:
+                    file.write("moved\n")
+                raise RobotFault("motor", "joint 3 is hot")
+
+        return Arm(32)

@@ -17,13 +17,13 @@ TASK = "put the green block in the wooden bowl"
 SCENE = f"objects: [wooden bowl, green block]\ntasks: [{TASK}]\n"
 DEMONSTRATIONS = "pretraining_only: true\nper_world: 2\n"
 PICTURES = "pretraining_only: false\nprelude_steps: 20\nanswers: true\nper_world: 2\n"
-STRAYS = "pretraining_only: false\nanswers: true\nper_world: 0\nstrays: 1\n"
+CORRECTIONS = "pretraining_only: false\nanswers: true\nper_world: 0\ncorrections: 1\n"
 PRESET = """
 workers: 1
 pretraining:
   demonstration_worlds: 1
   picture_worlds: 2
-  stray_worlds: 1
+  correction_worlds: 1
   policy: &policy
     fit: {steps: 10, batch_size: 16, warmup_steps: 2, checkpoint_every: 5}
     network: {encoder: {name: small, width: 4}, image_size: 64}
@@ -32,7 +32,7 @@ pretraining:
   subgoal: &subgoal
     network: {width: 8, patch: 16, text: {width: 16}}
     fit: {steps: 4, batch_size: 8, warmup_steps: 2, checkpoint_every: 4}
-  correction: *subgoal
+  subgoal_correction: *subgoal
   vqa:
     network: {width: 16, pointers: 2, blocks: 1, text: {width: 16}}
     fit: {steps: 4, batch_size: 8, warmup_steps: 2, checkpoint_every: 4}

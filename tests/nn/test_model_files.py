@@ -1,6 +1,8 @@
 """Folders of small models."""
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,3 +92,16 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(SoarError, match="cannot write"):
         save_model(tmp_path / "file" / "m", "thing", Config(width=3), nn.Linear(3, 2), {})
+
+
+def test_a_model_is_loaded_without_the_compiler_of_torch() -> None:
+    script = """
+import sys
+from soar import load_policy, load_subgoal_model, load_vlm
+from soar.base_models import default_weights
+for name, load in (("policy", load_policy), ("language", load_policy), ("subgoal", load_subgoal_model), ("vqa", load_vlm)):
+    load(str(default_weights(name)))
+    assert "torch._dynamo" not in sys.modules, name  # some seconds of imports, for each process
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr

@@ -91,15 +91,15 @@ def test_worlds_of_things_that_look_alike_have_more_of_one_colour_and_leave_the_
 
 
 def test_the_same_picture_is_shown_with_what_comes_next_for_every_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expert_corrections, "STRAY_STEPS", 6)
-    kind = (
-        "{pretraining_only: false, answers: true, per_world: 0, strays: 1, every_task: true, alike_share: 1.0, drawer_share: 0}"
+    monkeypatch.setattr(expert_corrections, "ATTEMPT_STEPS", 6)
+    kind = "{pretraining_only: false, answers: true, per_world: 0, corrections: 1, " + (
+        "every_task: true, alike_share: 1.0, drawer_share: 0}"
     )
     (tmp_path / "kind.yaml").write_text(kind)
     item = {"config": str(tmp_path / "kind.yaml"), "folder": str(tmp_path), "seed": 5, "index": 1}
     record_world(item, lambda **_fields: None)
     store = EpisodeStore(tmp_path / "episodes")
-    start = [store.read(record.id) for record in store.episodes() if "-stray-0-0-" in record.id]
+    start = [store.read(record.id) for record in store.episodes() if "-correction-0-0-" in record.id]
     assert len({pair.instruction for pair in start}) == len(start) >= 2
     assert all(np.array_equal(pair.images_THWC[0], start[0].images_THWC[0]) for pair in start)
     assert len({pair.images_THWC[1].tobytes() for pair in start}) >= 2

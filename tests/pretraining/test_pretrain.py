@@ -55,11 +55,11 @@ def test_the_manifest_says_what_was_seen(pretrained: Pretrained) -> None:
 
 def test_the_subgoal_model_learns_from_where_it_leads_its_policy(pretrained: Pretrained) -> None:
     store = EpisodeStore(pretrained.data / "pictures" / "episodes")
-    seed = load_preset(pretrained.preset).pretraining.stray_seed
+    seed = load_preset(pretrained.preset).pretraining.correction_seed
     pairs = store.episodes(f"scene = 'world-{seed}-0'")
     assert pairs
     assert {(pair.provenance.policy, pair.length) for pair in pairs} == {(IMAGINED, 1)}
-    assert pretrained.manifest["strays"]["episodes"] == len(pairs)
+    assert pretrained.manifest["corrections"]["episodes"] == len(pairs)
     first, corrected = (
         json.loads((folder / "config.json").read_text())["weights"]
         for folder in (pretrained.data / "models" / "subgoal", pretrained.weights / "subgoal")
@@ -78,7 +78,7 @@ def test_finished_stages_are_skipped(pretrained: Pretrained) -> None:
         pretrained.weights,
         demonstrations=pretrained.demonstrations,
         pictures=pretrained.pictures,
-        strays=pretrained.strays,
+        corrections=pretrained.corrections,
         on_progress=lambda phase, done, total, note="": phases.append(phase),
     )
     assert (phases, again) == ([], json.loads(json.dumps(pretrained.manifest)))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from soar.serving.auth import App
-from soar.serving.server import listen, protected
+from soar.serving.listening import listen, protected
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from soar.robots.remote import RemoteRobot, open_robot
 from soar.robots.safety import SafetyError, SafetyLimits
 from soar.robots.timeouts import Timeouts
 from soar.robots.workcell import open_workcell
+from soar.serving import robot_host
 from soar.serving.robot_host import RobotServerConfig
 from soar.serving.robots import serving
 from soar.testing import check_robot
@@ -48,6 +49,13 @@ class Place(own.Cell):
 
     def answer(self, question: str) -> bool:
         return "carrot" in question
+
+    def motors(self) -> str:
+        return "elbow (error 32)" if ("reboot",) not in self.calls else ""
+
+    def reboot(self) -> None:
+        self.calls.append(("reboot",))
+        self.home()
 
 
 class Counting(own.Arm):
@@ -145,6 +153,12 @@ def test_a_workcell_drives_it_with_its_abilities(offer: Offer, tmp_path: Path, m
         assert workcell.robot.observe().state[0] == pytest.approx(0.27)
         assert workcell.set_table is not None
         workcell.set_table(3)
+        motors = workcell.ability("motors")
+        assert motors is not None
+        assert motors() == "elbow (error 32)"
+        assert workcell.reboot is not None
+        workcell.reboot()
+        assert motors() == ""
 
 
 def test_a_place_has_the_abilities_of_its_driver_and_no_others(offer: Offer) -> None:
@@ -396,6 +410,72 @@ def test_a_client_that_vanishes_leaves_the_arm_safe(offer: Offer) -> None:
     process.wait()
     wait_until(lambda: own.closed == ["arm"])
     open_robot(url, TOKEN).observe()
+
+
+def test_a_stop_crosses_the_wire_and_the_arm_is_held_where_it_is(offer: Offer) -> None:
+    own.closed.clear()
+    Counting.actions = 0
+    robot = open_robot(offer(Counting), TOKEN)
+    robot.act(STILL)
+    robot.halt()
+    wait_until(lambda: not any(thread.name == "halt" for thread in threading.enumerate()))
+    for call in (lambda: robot.act(STILL), robot.home, robot.recover):
+        with pytest.raises(RobotFault, match="it was stopped") as caught:
+            call()
+        assert caught.value.kind == "unrecoverable"
+    robot.close()
+    assert Counting.actions == 1
+    assert own.closed == []
+
+
+def test_a_stop_is_obeyed_while_an_action_is_under_way(offer: Offer) -> None:
+    slow = own.SlowOnce()
+    robot = open_robot(offer(lambda: slow), TOKEN)
+    robot.act(STILL)
+    said: list[str] = []
+
+    def act() -> None:
+        robot.act(STILL)
+        with pytest.raises(RobotFault, match="it was stopped"):
+            robot.act(STILL)
+        said.append("stopped")
+
+    acting = threading.Thread(target=act)
+    acting.start()
+    wait_until(lambda: slow.actions == 2)
+    robot.halt()
+    wait_until(lambda: not any(thread.name == "halt" for thread in threading.enumerate()))
+    slow.go_on.set()
+    acting.join()
+    assert (said, slow.actions) == (["stopped"], 2)
+
+
+def test_who_has_no_token_stops_nothing(offer: Offer) -> None:
+    url = offer()
+    with connect(url) as sock:
+        post(sock, "halt", "another-token-than-that")
+        assert answer(sock)[0] == 401
+    open_robot(url, TOKEN).act(STILL)
+
+
+def test_a_lost_connection_is_tried_and_an_arm_that_takes_long_to_its_rest_is_waited_for(
+    offer: Offer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(robot_host, "_HANDOVER_S", 0.05)
+    resting = threading.Event()
+
+    class Resting(own.Arm):
+        def close(self) -> None:
+            resting.wait()
+            super().close()
+
+    robot = open_robot(offer(Resting), TOKEN)
+    robot.drill()
+    with pytest.raises(RobotFault, match="was lost"):
+        robot.observe()
+    threading.Timer(0.3, resting.set).start()
+    robot.recover()
+    assert robot.observe().image_HWC.shape == (48, 64, 3)
 
 
 def test_a_client_that_is_silent_for_too_long_leaves_the_arm_safe_and_finds_out(offer: Offer) -> None:

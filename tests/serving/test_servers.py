@@ -215,7 +215,7 @@ def test_a_full_house_asks_to_come_back_later() -> None:
 
 
 ITEM = {"image": pack(IMAGES[0]), "instruction": "open the drawer", "seed": 0}
-ACTION = {"image": pack(IMAGES[0]), "state": STATE.tolist(), "goal": pack(IMAGES[1]), "look": 0}
+ACTION = {"image": pack(IMAGES[0]), "state": STATE.tolist(), "goal": pack(IMAGES[1]), "plan_index": 0}
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ ACTION = {"image": pack(IMAGES[0]), "state": STATE.tolist(), "goal": pack(IMAGES
         ("subgoal", "/v1/subgoals", b"{", "body: "),
         ("policy", "/v1/actions", {"items": [{**ACTION, "goal": "open the drawer"}]}, "follows goal images"),
         ("policy", "/v1/actions", {"items": [{**ACTION, "state": [0.0] * 6}]}, "items.0.state"),
-        ("policy", "/v1/actions", {"items": [{**ACTION, "look": -1}]}, "items.0.look"),
+        ("policy", "/v1/actions", {"items": [{**ACTION, "plan_index": -1}]}, "items.0.plan_index"),
         ("vlm", "/v1/chat/completions", {"messages": []}, "messages"),
         ("vlm", "/v1/chat/completions", {"messages": [{"role": "system", "content": "x"}]}, "role user"),
         ("vlm", "/v1/chat/completions", {"messages": [{"role": "user", "content": 3}]}, "a text, or a list of parts"),

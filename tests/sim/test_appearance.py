@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from soar.sim.appearance import Look, LookJitter, table_texture
+from soar.sim.appearance import Appearance, AppearanceJitter, table_texture
 from soar.sim.catalogue import tables
 
-JITTER = LookJitter(
+JITTER = AppearanceJitter(
     camera_position_m=0.03,
     camera_target_m=0.02,
     field_of_view_deg=1.5,
@@ -26,20 +26,20 @@ JITTER = LookJitter(
 
 @given(st.integers(0, 2**31))
 def test_jitter_stays_within_two_standard_deviations(seed: int) -> None:
-    nominal = Look(table="slate")
-    look = JITTER.draw(nominal, np.random.default_rng(seed))
-    assert look.table == "slate"
-    assert np.all(np.abs(np.subtract(look.camera_position, nominal.camera_position)) <= 0.06 + 1e-9)
-    assert abs(look.field_of_view_deg - nominal.field_of_view_deg) <= 3 + 1e-9
-    assert look.light >= 0.4
-    assert look.barrier_opacity == 0 or 0.05 <= look.barrier_opacity <= 0.3
+    nominal = Appearance(table="slate")
+    appearance = JITTER.draw(nominal, np.random.default_rng(seed))
+    assert appearance.table == "slate"
+    assert np.all(np.abs(np.subtract(appearance.camera_position, nominal.camera_position)) <= 0.06 + 1e-9)
+    assert abs(appearance.field_of_view_deg - nominal.field_of_view_deg) <= 3 + 1e-9
+    assert appearance.light >= 0.4
+    assert appearance.barrier_opacity == 0 or 0.05 <= appearance.barrier_opacity <= 0.3
 
 
 def test_jitter_repeats_by_seed_and_none_is_none() -> None:
-    draws = [JITTER.draw(Look(), np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    draws = [JITTER.draw(Appearance(), np.random.default_rng(seed)) for seed in (1, 1, 2)]
     assert draws[0] == draws[1] != draws[2]
-    still = LookJitter().draw(Look(), np.random.default_rng(0))
-    assert replace(still, seed=0) == Look()
+    still = AppearanceJitter().draw(Appearance(), np.random.default_rng(0))
+    assert replace(still, seed=0) == Appearance()
 
 
 @pytest.mark.parametrize("name", sorted(tables()))

@@ -107,11 +107,11 @@ def test_imagining_a_subgoal_leaves_the_cloth_as_it_is(world: World) -> None:
     assert np.array_equal(world.render(), before)
 
 
-def test_looks_tint_the_cloth(world: World) -> None:
+def test_appearances_tint_the_cloth(world: World) -> None:
     world.reset(0, folded=False)
     before = world.render()
-    look = SceneConfig(name="", objects=(), tasks=()).look
-    world.apply_look(type(look)(object_tint=0.3, seed=4))
+    appearance = SceneConfig(name="", objects=(), tasks=()).appearance
+    world.apply_appearance(type(appearance)(object_tint=0.3, seed=4))
     assert np.abs(world.render().astype(int) - before).max() > 5
-    world.apply_look(world.config.look)
+    world.apply_appearance(world.config.appearance)
     assert np.array_equal(world.render(), before)

@@ -19,9 +19,9 @@ def write(folder: Path, text: str) -> str:
 
 
 def test_a_scene_of_ones_own_is_loaded_by_its_path(tmp_path: Path) -> None:
-    scene = load_scene(write(tmp_path, GOOD + "look: {table: slate}"))
+    scene = load_scene(write(tmp_path, GOOD + "appearance: {table: slate}"))
     assert scene.name == "mine"
-    assert scene.look.table == "slate"
+    assert scene.appearance.table == "slate"
     assert scene.parsed_tasks()[0].question == "Is the green block in the wooden bowl?"
     assert scene.workspace.contains((0.3, 0.0, 0.1))
 
@@ -35,13 +35,13 @@ def test_an_unknown_scene_is_answered_with_those_that_exist() -> None:
     ("text", "message"),
     [
         (GOOD + "tabel: slate", r"unknown key 'tabel'.*In .*mine\.yaml"),
-        (GOOD + "look: {tabel: slate}", r"unknown key 'tabel'; did you mean 'table'\?.*mine\.yaml: look"),
-        (GOOD + "look: {table: marble}", r"unknown table 'marble'.*Valid choices: .*maple.*In scene 'mine'"),
-        (GOOD + "look: {field_of_view_deg: 0}", r"field_of_view_deg is 0"),
-        (GOOD + "look: {field_of_view_deg: wide}", r"mine\.yaml: look: field_of_view_deg: .*number"),
-        (GOOD + "look: {camera_position: [0.3, 0, 0.5], camera_target: [0.3, 0, 0]}", r"must not be straight below"),
-        (GOOD + "look: {light_direction: [0, 0, 0]}", r"light_direction is zero"),
-        (GOOD + "look: {barrier_opacity: 2}", r"barrier_opacity 2"),
+        (GOOD + "appearance: {tabel: slate}", r"unknown key 'tabel'; did you mean 'table'\?.*mine\.yaml: appearance"),
+        (GOOD + "appearance: {table: marble}", r"unknown table 'marble'.*Valid choices: .*maple.*In scene 'mine'"),
+        (GOOD + "appearance: {field_of_view_deg: 0}", r"field_of_view_deg is 0"),
+        (GOOD + "appearance: {field_of_view_deg: wide}", r"mine\.yaml: appearance: field_of_view_deg: .*number"),
+        (GOOD + "appearance: {camera_position: [0.3, 0, 0.5], camera_target: [0.3, 0, 0]}", r"must not be straight below"),
+        (GOOD + "appearance: {light_direction: [0, 0, 0]}", r"light_direction is zero"),
+        (GOOD + "appearance: {barrier_opacity: 2}", r"barrier_opacity 2"),
         (GOOD + "workspace: {low: [0, 0, 0]}", r"mine\.yaml: workspace.high"),
         ("tasks: []", r"mine\.yaml: objects"),
         ("objects: [green blok]\ntasks: []", r"unknown object 'green blok'; did you mean 'green block'\?.*In scene 'mine'"),
@@ -70,7 +70,7 @@ def test_the_ten_scenes_show_what_the_pretraining_data_does_not() -> None:
     shown.remove("cloth")  # the paper counts 19 objects besides
     assert len(shown) == 19
     assert sum(not objects()[name].pretraining for name in shown) == 14
-    used = {scene.look.table for scene in scenes}
+    used = {scene.appearance.table for scene in scenes}
     assert len(used) == 5
     assert sum(not tables()[name].pretraining for name in used) == 3
 

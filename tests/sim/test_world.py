@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from soar.sim.appearance import Look
+from soar.sim.appearance import Appearance
 from soar.sim.ground_truth import answer, reset_for
 from soar.sim.scene import BARRIER_HIGH, BARRIER_LOW, SceneConfig, load_scene
 from soar.sim.world import HOME_POSITION, World, body_name
@@ -185,9 +185,9 @@ def test_home_opens_the_gripper_and_leaves_the_objects(world: World) -> None:
     assert np.linalg.norm(world.object_position("red fruit") - before) < 0.002
 
 
-def test_looks_change_the_picture_and_not_the_physics(world: World) -> None:
+def test_appearances_change_the_picture_and_not_the_physics(world: World) -> None:
     images, states = [], []
-    shifted = Look(
+    shifted = Appearance(
         table="slate",
         camera_position=(0.75, 0.1, 0.5),
         field_of_view_deg=40,
@@ -196,12 +196,12 @@ def test_looks_change_the_picture_and_not_the_physics(world: World) -> None:
         object_tint=0.05,
         barrier_opacity=0.3,
     )
-    for look in (world.config.look, shifted, world.config.look):
-        world.apply_look(look)
+    for appearance in (world.config.appearance, shifted, world.config.appearance):
+        world.apply_appearance(appearance)
         world.reset(2)
         walk(world, 15, np.random.default_rng(3))
         images.append(world.render())
         states.append(world.data.qpos.copy())
     assert np.array_equal(states[0], states[1])
     assert np.abs(images[0].astype(int) - images[1]).mean() > 5
-    assert np.array_equal(images[0], images[2])  # a look leaves nothing behind
+    assert np.array_equal(images[0], images[2])  # an appearance leaves nothing behind

@@ -73,6 +73,7 @@ def test_another_model_behind_the_same_address_is_not_taken_for_the_old_one(scri
     with fallbacks.heard() as heard:
         np.testing.assert_array_equal(model.generate([IMAGES[0]], [TASK], [0])[0], IMAGES[0])
     assert "serves editor-2 now" in heard[0].detail
+    assert model.replaced == "editor-2"  # a fleet's robot opens the address anew before its next episode
 
 
 def test_a_measurement_stops_and_so_does_who_wants_it(script: Scripted) -> None:

@@ -8,7 +8,7 @@ from soar.episodes import EpisodeStore
 from soar.errors import ConfigError
 from soar.instruction_grammar import task_from_instruction
 from soar.tasks.questions import task_finder
-from soar.tasks.rejudging import relabel
+from soar.tasks.rejudging import rejudge
 from tests.episodes.builders import judged, make_episode
 
 from .answering import Answering
@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> EpisodeStore:
 
 def test_another_model_judges_and_old_labels_stay(store: EpisodeStore) -> None:
     vlm = Answering({task_from_instruction(INSTRUCTION).question: 0.9})
-    done = relabel(store, vlm)
+    done = rejudge(store, vlm)
     assert (done.judged, done.changed, done.present, done.unknown) == (2, 1, 0, ("do a little dance",))
     model, person, odd = store.episodes()
     assert [label.source for label in model.labels] == ["vqa-1", "answering"]
@@ -38,17 +38,17 @@ def test_another_model_judges_and_old_labels_stay(store: EpisodeStore) -> None:
     assert odd.labels == ()
 
 
-def test_a_repeated_relabelling_asks_nothing_twice(store: EpisodeStore) -> None:
+def test_a_repeated_rejudging_asks_nothing_twice(store: EpisodeStore) -> None:
     vlm = Answering({task_from_instruction(INSTRUCTION).question: 0.9})
-    relabel(store, vlm, where="id = 'model'")
-    assert relabel(store, vlm).judged == 1
-    assert relabel(store, vlm).present == 2
+    rejudge(store, vlm, where="id = 'model'")
+    assert rejudge(store, vlm).judged == 1
+    assert rejudge(store, vlm).present == 2
     assert len(vlm.asked) == 2
 
 
 def test_a_threshold_out_of_range_changes_nothing(store: EpisodeStore) -> None:
     with pytest.raises(ConfigError, match="threshold"):
-        relabel(store, Answering({}), threshold=1.5)
+        rejudge(store, Answering({}), threshold=1.5)
     assert [len(record.labels) for record in store.episodes()] == [1, 2, 0]
 
 
@@ -56,6 +56,6 @@ def test_instructions_that_the_rules_do_not_know_get_their_questions_from_a_file
     questions = tmp_path / "questions.yaml"
     questions.write_text("do a little dance:\n  question: Is it dancing?\n  feasible_answer: false\n")
     vlm = Answering({"Is it dancing?": 0.8})
-    done = relabel(store, vlm, where="id = 'odd'", task_of=task_finder(questions))
+    done = rejudge(store, vlm, where="id = 'odd'", task_of=task_finder(questions))
     assert (done.judged, done.unknown) == (1, ())
     assert store.episodes("id = 'odd'")[0].success is True

@@ -120,7 +120,7 @@ def test_an_interrupt_signal_ends_the_step_before_it_is_raised(tmp_path: Path) -
 
 def test_a_second_training_in_one_folder_is_told_at_once_who_trains_there(tmp_path: Path) -> None:
     def loss(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
-        with pytest.raises(ConfigError, match=rf"{tmp_path} is in use by process {os.getpid()} .* another folder with --out"):
+        with pytest.raises(ConfigError, match=rf"{tmp_path} is in use by process {os.getpid()} .* another one with --out"):
             fit(make_model(), make_batch, squared_error, CONFIG, tmp_path)
         return squared_error(model, x)
 

@@ -114,7 +114,7 @@ def verdicts(records: Sequence[EpisodeRecord], label: Judge, where: str) -> NDAr
         named = ", ".join(unjudged[:_NAMED]) + (" …" if len(unjudged) > _NAMED else "")
         raise StoreError(
             f"{where}: {len(unjudged)} of {len(records)} episodes have no verdict of the {label} ({named}), and rewards are "
-            "made of verdicts. Let a model judge them (`soar data relabel`), or leave them out with a filter."
+            "made of verdicts. Let a model judge them (`soar data rejudge`), or leave them out with a filter."
         )
     truth = [record.simulator_success if label == "simulator" else record.success for record in records]
     return np.array([value is True for value in truth], bool)

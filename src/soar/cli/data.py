@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from soar.cli.data_edit import Compact, Delete, Doctor, Label, Merge, Pin, Relabel, Split
+from soar.cli.data_edit import Compact, Delete, Doctor, Label, Merge, Rejudge, Split, Tag
 from soar.cli.data_exchange import Export, Import
 from soar.cli.data_hub import Pull, Push
 from soar.cli.data_label import LabelDial
@@ -49,7 +49,7 @@ class Data:
     `push` make other formats of stores; whatever LeRobot and RLDS have no place for travels in a file beside them.
 
     --where takes SQL over what is known of an episode: id, scene, instruction, length, success, probability, policy, vlm,
-    subgoal_model, robot, run, round, seed, created_s and more. STORE@NAME is a state of a store that `pin` named.
+    subgoal_model, robot, run, round, seed, created_s and more. STORE@NAME is a state of a store that `tag` named.
 
     Labels, deletions and repairs make new versions of a store. Nothing that a version holds is ever overwritten.
 
@@ -67,12 +67,12 @@ class Data:
         | Annotated[Push, tyro.conf.subcommand("push", prefix_name=False)]
         | Annotated[Pull, tyro.conf.subcommand("pull", prefix_name=False)]
         | Annotated[Label, tyro.conf.subcommand("label", prefix_name=False)]
-        | Annotated[Relabel, tyro.conf.subcommand("relabel", prefix_name=False)]
+        | Annotated[Rejudge, tyro.conf.subcommand("rejudge", prefix_name=False)]
         | Annotated[LabelDial, tyro.conf.subcommand("label-dial", prefix_name=False)]
         | Annotated[Merge, tyro.conf.subcommand("merge", prefix_name=False)]
         | Annotated[Split, tyro.conf.subcommand("split", prefix_name=False)]
         | Annotated[Delete, tyro.conf.subcommand("delete", prefix_name=False)]
-        | Annotated[Pin, tyro.conf.subcommand("pin", prefix_name=False)]
+        | Annotated[Tag, tyro.conf.subcommand("tag", prefix_name=False)]
         | Annotated[Compact, tyro.conf.subcommand("compact", prefix_name=False)]
         | Annotated[Doctor, tyro.conf.subcommand("doctor", prefix_name=False)]
     )

@@ -59,10 +59,10 @@ class Label:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Relabel:
+class Rejudge:
     """Let another model judge the success of stored episodes. Old labels are kept, and a person's outranks a model's.
 
-    Example: soar data relabel runs/scene1/episodes --vlm vlm.yaml --threshold 0.8
+    Example: soar data rejudge runs/scene1/episodes --vlm vlm.yaml --threshold 0.8
     """
 
     store: Annotated[Path, tyro.conf.Positional]
@@ -83,13 +83,13 @@ class Relabel:
         from soar.cli.tables import say
         from soar.episodes import EpisodeStore
         from soar.tasks.questions import task_finder
-        from soar.tasks.rejudging import relabel
+        from soar.tasks.rejudging import rejudge
         from soar.vlm.loading import check_vlm
 
         store = EpisodeStore(self.store)
         vlm = check_vlm(self.vlm or str(default_weights("vqa")))
         with progress_bars() as report:
-            done = relabel(
+            done = rejudge(
                 store,
                 vlm,
                 where=self.where or None,
@@ -203,13 +203,13 @@ class Compact:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pin:
+class Tag:
     """Give the present state of a store a name, to train from it again later; without --name, list the names.
 
     STORE@NAME means that state for every command that reads a store. STORE@STEPS.EPISODES means the state with these versions
     of the two tables, as the lineage of a policy states them.
 
-    Example: soar data pin my-robot --name paper
+    Example: soar data tag my-robot --name paper
 
     Example: soar train gcbc --pretraining my-robot@paper --out policy
     """
@@ -223,12 +223,12 @@ class Pin:
         """Run it."""
         from soar.cli.tables import say
         from soar.episodes import EpisodeStore
-        from soar.episodes.tags import pin, pins
+        from soar.episodes.tags import set_tag, tags_of
 
         store = EpisodeStore(self.store)
         if self.name is not None:
-            pin(store.uri, self.name, store.version)
-        for name, version in pins(store.uri).items():
+            set_tag(store.uri, self.name, store.version)
+        for name, version in tags_of(store.uri).items():
             say(f"{store.uri}@{name}: {EpisodeStore(store.uri, version=version).count()} episodes, {version}")
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from soar.cli.fleet_rehearse import Rehearse
+
 
 @dataclass(frozen=True, kw_only=True)
 class Up:
@@ -30,10 +32,8 @@ class Up:
     """Address to listen on. By default only this machine's robots can join; 0.0.0.0 lets others, who need SOAR_TOKEN."""
     port: int = 0
     """Port to listen on; 0 for any that is free."""
-    robot_token_env: str = ""
-    """Environment variable of a token that may drive robots and nothing else."""
-    viewer_token_env: str = ""
-    """Environment variable of a token that may look and nothing else."""
+    tokens: Path | None = None
+    """YAML file of further tokens, and what each may do: look, drive, stop, promote (docs/fleet.md)."""
 
     def run(self) -> None:
         """Run it."""
@@ -48,7 +48,8 @@ class Up:
         from soar.fleet.config import load_fleet
         from soar.fleet.running import run_fleet
         from soar.fleet.supervision import phases_said
-        from soar.serving.server import LOOPBACK
+        from soar.fleet.tokens import read_tokens
+        from soar.serving.listening import LOOPBACK
 
         config = changed(load_fleet(self.file), episodes=self.episodes)
         if self.host != LOOPBACK and not os.environ.get("SOAR_TOKEN"):
@@ -56,9 +57,7 @@ class Up:
                 f"--host {self.host} lets other machines in, and a fleet without a token does not: put one of at least 16 "
                 "characters into SOAR_TOKEN here and on the robots' computers"
             )
-        roles = {role: os.environ.get(name, "") for role, name in self._roles().items() if name}
-        if empty := [role for role, token in roles.items() if not token]:
-            raise ConfigError(f"--{empty[0]}-token-env {self._roles()[empty[0]]}: that environment variable is not set")
+        others = {} if self.tokens is None else read_tokens(self.tokens)
         opening(f"{len(config.robots)} robots", config.models.policy or "the base policy")
 
         def on_ready(url: str) -> None:
@@ -75,14 +74,11 @@ class Up:
                 host=self.host,
                 port=self.port,
                 round=self.round,
-                roles=roles,
+                others=others,
                 on_ready=on_ready,
                 on_tick=lambda done, total, robots: report("episodes", min(done, total), total, phases_said(robots)),
             )
         say(f"{count} episodes of round {self.round} in {self.run_folder / 'episodes'}; `soar data stats` counts them.")
-
-    def _roles(self) -> dict[str, str]:
-        return {"robot": self.robot_token_env, "viewer": self.viewer_token_env}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,6 +295,7 @@ class Fleet:
         | Annotated[Stop, tyro.conf.subcommand("stop")]
         | Annotated[Deploy, tyro.conf.subcommand("deploy")]
         | Annotated[Report, tyro.conf.subcommand("report")]
+        | Annotated[Rehearse, tyro.conf.subcommand("rehearse")]
         | Annotated[Logs, tyro.conf.subcommand("logs")]
     )
 

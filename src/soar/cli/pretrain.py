@@ -28,20 +28,20 @@ class Pretrain:
     initial: Path | None = None
     """Folder of earlier models that the training continues from, such as src/soar/weights; fresh networks by default."""
     stages: tuple[
-        Literal["demonstrations", "pictures", "policy", "language", "subgoal", "strays", "correction", "vqa"], ...
+        Literal["demonstrations", "pictures", "policy", "language", "subgoal", "corrections", "subgoal_correction", "vqa"], ...
     ] = (
         "demonstrations",
         "pictures",
         "policy",
         "language",
         "subgoal",
-        "strays",
-        "correction",
+        "corrections",
+        "subgoal_correction",
         "vqa",
     )
-    """Which stages; all by default. `strays` pictures where the models go astray, `correction` learns from it."""
-    strays: str = "strays"
-    """How strays are recorded: `strays`; `words`, where things look alike and every task is shown; or path of a YAML file."""
+    """Which stages; all by default. `corrections` records where the models go astray, `subgoal_correction` learns from it."""
+    corrections: str = "corrections"
+    """How these are recorded: `corrections`; `words`, where things look alike and every task is shown; or a YAML file."""
     workers: int | None = None
     """Processes that record; the preset's number by default."""
     device: str = "cpu"
@@ -62,7 +62,7 @@ class Pretrain:
                 self.out,
                 self.weights,
                 stages=self.stages,
-                strays=self.strays,
+                corrections=self.corrections,
                 initial=self.initial,
                 workers=self.workers or preset.workers,
                 device=device,

@@ -39,7 +39,7 @@ class Reproduce:
 
     Example: soar reproduce figure5 --scenes scene1 scene5 --budget 0.1 --results results/small.json
 
-    Example: soar reproduce limits --variants pretrained scene headroom
+    Example: soar reproduce limits --variants pretrained scene "in-scene upper bound"
     """
 
     experiment: Annotated[str, tyro.conf.Positional]

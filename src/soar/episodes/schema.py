@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from soar.episodes.encoded import EncodedEpisode
 from soar.types import ACTION_DIM, STATE_DIM, Label, Provenance
+from soar.untrusted import parse_json
 
 VERSION = (1, 2)
 """Major, minor. A reader refuses an unknown major; a minor only adds columns."""
@@ -222,7 +223,7 @@ def record(row: Mapping[str, Any], first_row: int) -> EpisodeRecord:
         provenance=Provenance(**provenance),
         first_row=first_row,
         # Stores of format 1.0 have no such column, and those of 1.1 none of the next.
-        origin=json.loads(row.get("origin") or "{}"),
+        origin=parse_json(row.get("origin") or "{}"),
         reflex_steps=tuple(row.get("reflex_steps") or ()),
     )
 

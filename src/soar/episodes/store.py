@@ -55,7 +55,7 @@ class StepRows:
 
 
 class EpisodeStore:
-    """Episodes on disk: append, read, filter by SQL, label, pin a version.
+    """Episodes on disk: append, read, filter by SQL, label, tag a version.
 
     Args:
         uri: Folder of the store, or its place in an object store, such as `s3://bucket/episodes` (see `soar.episodes.tables`);
@@ -69,15 +69,15 @@ class EpisodeStore:
     """
 
     def __init__(self, uri: str | Path, *, mode: Mode = "open", version: Mapping[str, int] | None = None) -> None:
-        self.uri, pin = tags.split(tables.location(uri))
-        if pin and mode != "open":
-            raise StoreError(f"{uri} is a state of {self.uri} that has a name, and read-only; leave out @{pin} to write")
+        self.uri, tag = tags.split(tables.location(uri))
+        if tag and mode != "open":
+            raise StoreError(f"{uri} is a state of {self.uri} that has a name, and read-only; leave out @{tag} to write")
         self._snapshot: Snapshot | None = None
         if mode != "open":
             tables.create(self.uri, exist_ok=mode == "open_or_create")
         tables.check_exist(self.uri)
-        if version is None and pin:
-            version = tags.version_of(self.uri, pin)
+        if version is None and tag:
+            version = tags.version_of(self.uri, tag)
         self._pinned = version is not None
         pinned = version or {}
         self._steps = tables.open_table(self.uri, "steps", pinned.get("steps"))

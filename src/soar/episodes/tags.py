@@ -32,7 +32,7 @@ def split(uri: str) -> tuple[str, str]:
     return folder, name
 
 
-def pin(uri: str, name: str, version: Mapping[str, int]) -> None:
+def set_tag(uri: str, name: str, version: Mapping[str, int]) -> None:
     """Name a state of a store.
 
     Raises:
@@ -42,20 +42,20 @@ def pin(uri: str, name: str, version: Mapping[str, int]) -> None:
         raise StoreError(
             f"{name!r} is no name for a state of a store: use letters, digits, dots, dashes, and not two numbers alone"
         )
-    known = pins(uri)
+    known = tags_of(uri)
     if name in known:
         raise StoreError(
             f"{uri} has a state named {name!r} already, {known[name]}; a name means one state for ever, choose another"
         )
-    with explaining("pin a state of", uri):
+    with explaining("tag a state of", uri):
         for table in ("steps", "episodes"):
-            tags = tables.open_table(uri, table, None).tags
+            on = tables.open_table(uri, table, None).tags
             # What a call that was killed left on the first table has no meaning yet.
-            change = tags.update if name in tags.list() else tags.create
+            change = on.update if name in on.list() else on.create
             change(name, version[table])
 
 
-def pins(uri: str) -> dict[str, dict[str, int]]:
+def tags_of(uri: str) -> dict[str, dict[str, int]]:
     """Return the named states of a store."""
     with explaining("read", uri):
         steps, episodes = (_tags(uri, table) for table in ("steps", "episodes"))
@@ -70,10 +70,10 @@ def version_of(uri: str, name: str) -> dict[str, int]:
     """
     if numbers := _NUMBERS.fullmatch(name):
         return {"steps": int(numbers[1]), "episodes": int(numbers[2])}
-    known = pins(uri)
+    known = tags_of(uri)
     if name not in known:
         raise StoreError(
-            f"{uri} has no state named {name!r}; its names: {', '.join(known) or 'none'}. `soar data pin {uri} --name {name}` "
+            f"{uri} has no state named {name!r}; its names: {', '.join(known) or 'none'}. `soar data tag {uri} --name {name}` "
             "names the present one"
         )
     return known[name]

@@ -15,6 +15,7 @@ Resume. Each verdict is written at once, to its policy's file. The same command 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from soar.evaluation.trial_running import TrialConfig, check_looks, check_person
 from soar.evaluation.trials import Evaluation
 from soar.policies.loading import load_policy
 from soar.robots.workcell import load_workcell
+from soar.run_claim import only_here
 from soar.tasks import SuccessDetector
 from soar.terminal import Terminal
 
@@ -109,7 +111,7 @@ def evaluate_by_person(
     who = check_person(name, terminal)
     cell, opened_policies = load_workcell(workcell), [load_policy(str(policy)) for policy in policies]
     size = image_size or opened_policies[0].image_size
-    with cell.open(image_size=size, questions=questions) as opened:
+    with cell.open(image_size=size, questions=questions) as opened, contextlib.ExitStack() as held:
         known = [task.instruction for task in opened.scene.tasks]
         for task in tasks:
             if task not in known:
@@ -117,6 +119,7 @@ def evaluate_by_person(
         happening = rollout or RolloutConfig()
         looked_by = check_looks(opened, rollout=happening, vlm=vlm)
         detector = SuccessDetector(open_vlm(vlm, opened), threshold) if looked_by else None
+        held.enter_context(only_here(out.parent, "--out", out.name))
         contenders = []
         for policy, loaded, path, variant in zip(policies, opened_policies, outs, variants, strict=True):
             config = TrialConfig(

@@ -14,6 +14,7 @@ as episodes beside it, to look at:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from soar.evaluation.trials import Evaluation, Trial, TrialKey, read_evaluation,
 from soar.fleet.processes import run_workers
 from soar.policies.loading import load_policy
 from soar.robots.workcell import load_workcell
+from soar.run_claim import only_here
 from soar.seeding import derive_seed
 from soar.subgoals.loading import load_subgoal_model
 from soar.types import Episode, Scene
@@ -121,32 +123,34 @@ def evaluate(
         questions=str(questions or ""),
         rollout=rollout or RolloutConfig(),
     )
-    with cell.open(image_size=config.image_size, questions=questions) as opened:
-        scene = opened.scene
-        known = [task.instruction for task in scene.tasks]
-        for task in tasks:
-            if task not in known:
-                raise UnknownNameError("task", task, known, f"In scene {scene.name!r}.")
-        if config.subgoals:
-            open_subgoals(config.subgoals, opened)
-        who = check_judge(opened, judge=judge, vlm=vlm)
-        looked_by = check_looks(opened, rollout=config.rollout, vlm=vlm)
-        evaluation = begun_evaluation(out, config, who, looked_by, restored=opened.reset_for is not None)
-        indices = range(first_trial, first_trial + trials)
-        wanted = wanted_trials(scene, tasks or known, indices)
-        missing = evaluation.missing(wanted)
-        write_evaluation(out, evaluation)  # fails now rather than after the first trials
-        record = _Record(evaluation, set(wanted), out, on_trial)
-        films = set(wanted_trials(scene, tasks or known, indices[:FILMS_PER_TASK]))
-        trials_left = [(task, seed, (name, task, seed) in films) for name, task, seed in missing]
-        if not (cell.simulated and workers > 1):
+    with contextlib.ExitStack() as held:
+        with cell.open(image_size=config.image_size, questions=questions) as opened:
+            scene = opened.scene
+            known = [task.instruction for task in scene.tasks]
+            for task in tasks:
+                if task not in known:
+                    raise UnknownNameError("task", task, known, f"In scene {scene.name!r}.")
+            if config.subgoals:
+                open_subgoals(config.subgoals, opened)
+            who = check_judge(opened, judge=judge, vlm=vlm)
+            looked_by = check_looks(opened, rollout=config.rollout, vlm=vlm)
+            held.enter_context(only_here(out.parent, "--out", out.name))
+            evaluation = begun_evaluation(out, config, who, looked_by, restored=opened.reset_for is not None)
+            indices = range(first_trial, first_trial + trials)
+            wanted = wanted_trials(scene, tasks or known, indices)
+            missing = evaluation.missing(wanted)
+            write_evaluation(out, evaluation)  # fails now rather than after the first trials
+            record = _Record(evaluation, set(wanted), out, on_trial)
+            films = set(wanted_trials(scene, tasks or known, indices[:FILMS_PER_TASK]))
+            trials_left = [(task, seed, (name, task, seed) in films) for name, task, seed in missing]
+            if not (cell.simulated and workers > 1):
+                with record:
+                    run_trials(opened, config, trials_left, on_trial=record.add, on_done_before=record.leave_out)
+        if cell.simulated and workers > 1:
+            chunks = [trials_left[start : start + _CHUNK] for start in range(0, len(trials_left), _CHUNK)]
+            items = [{"config": asdict(config), "trials": chunk} for chunk in chunks]
             with record:
-                run_trials(opened, config, trials_left, on_trial=record.add, on_done_before=record.leave_out)
-    if cell.simulated and workers > 1:
-        chunks = [trials_left[start : start + _CHUNK] for start in range(0, len(trials_left), _CHUNK)]
-        items = [{"config": asdict(config), "trials": chunk} for chunk in chunks]
-        with record:
-            run_workers(run_chunk, items, workers=workers, on_report=lambda _index, report: record.hear(report))
+                run_workers(run_chunk, items, workers=workers, on_report=lambda _index, report: record.hear(report))
     return record.evaluation
 
 

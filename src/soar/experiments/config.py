@@ -14,7 +14,7 @@ from soar.policies.chunked import Conditioning
 from soar.scenes import load_scene
 from soar.training.cotraining import Judge
 
-DataSource = Literal["none", "pretraining", "autonomous", "headroom"]
+DataSource = Literal["none", "pretraining", "autonomous", "in_scene"]
 DIAL, NOTHING = "dial", "+nothing"
 INSTRUCTIONS = ("", DIAL, DIAL + NOTHING, "simulator")
 """Who says what was done in an autonomous episode: nobody, so that what was commanded counts; DIAL's labeller, which may know
@@ -132,7 +132,7 @@ class Experiment:
         rollout: What happens in an episode, of collection as of evaluation; None leaves it to the preset.
         set_table_every: Attempts of a robot after which its table is set anew, 0 for never; None leaves it to the preset.
         training_seeds: Training runs of each trained variant.
-        headroom_worlds: Worlds of demonstrations (10 episodes each) recorded in each scene.
+        in_scene_worlds: Worlds of demonstrations (10 episodes each) recorded in each scene.
         episodes_of: The experiment in whose run folder it works, so that nothing is collected twice; its own by default.
         variants: By name.
     """
@@ -146,12 +146,12 @@ class Experiment:
     rollout: RolloutConfig | None = None
     set_table_every: int | None = None
     training_seeds: int = 1
-    headroom_worlds: int = 1
+    in_scene_worlds: int = 1
     episodes_of: str = ""
     variants: Mapping[str, Variant] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("episodes", "trials", "training_seeds", "headroom_worlds"):
+        for name in ("episodes", "trials", "training_seeds", "in_scene_worlds"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"experiment: {name} must be at least 1, got {getattr(self, name)}")
         if not self.scenes:

@@ -4,13 +4,13 @@
                          ──► evaluate each on the same seeded starts ──► results/NAME.json
 
 A *variant* differs from `improved` in one thing. `pretrained` is the base; `control` trains on pre-training data only; `faster`
-is the base with its motions scaled to the improved one's mean speed; `headroom` learns from demonstrations recorded in the
+is the base with its motions scaled to the improved one's mean speed; `in_scene` learns from demonstrations recorded in the
 scene; a *pooled* variant is one policy for all scenes; a variant *after* another is its next round: the other's policy
 collects, and learns from that, too. Everything resumes: collection, each training run and each evaluation keep what is
 finished.
 
     RUN/episodes                       what was collected, in all scenes
-    RUN/headroom/SCENE                 demonstrations recorded in the scene
+    RUN/in_scene/SCENE                 demonstrations recorded in the scene
     RUN/policies/SCENE/VARIANT-SEED    trained policies; those of pooled variants without SCENE
     RUN/evaluations/SCENE/VARIANT-SEED every trial, and films of the first ones
 """
@@ -164,13 +164,13 @@ def reproduce(
 
     # What needs no data comes first: if the base is not what it should be, that shows at once.
     measure([name for name, variant in variants.items() if is_untrained(variant) and not variant.as_fast_as])
-    if any(variant.data == "headroom" for variant in variants.values()):
+    if any(variant.data == "in_scene" for variant in variants.values()):
         for name, scene in scenes.items():
             record(
-                "headroom",
-                run / "headroom" / name,
+                "in_scene",
+                run / "in_scene" / name,
                 scene=scene,
-                worlds=experiment.headroom_worlds,
+                worlds=experiment.in_scene_worlds,
                 seed=HEADROOM_SEED,
                 workers=workers,
                 on_world=functools.partial(_report_world, report, f"demonstrations in {name}"),

@@ -112,8 +112,8 @@ def _autonomous(variant: Variant, preset: Preset, item: dict[str, Any]) -> Auton
             top_k=variant.top_k,
             min_p=variant.min_p,
         )
-    if variant.data == "headroom":
-        return AutonomousData(store=run / "headroom" / item["scene"] / "episodes", success_only=False)
+    if variant.data == "in_scene":
+        return AutonomousData(store=run / "in_scene" / item["scene"] / "episodes", success_only=False)
     return None
 
 
@@ -137,7 +137,7 @@ def _imitation(variant: Variant, preset: Preset, item: dict[str, Any]) -> Learne
     changes = [field.name for field in dataclasses.fields(SourceConfig) if hasattr(variant, field.name)]
     own = {name: value for name in changes if (value := getattr(variant, name)) is not None}
     source = dataclasses.replace(preset.improvement.policy.autonomous, **own)
-    if variant.data == "headroom":
+    if variant.data == "in_scene":
         # Demonstrations are neither slow nor idle: they are learned from as the pre-training data is, but as often as own data.
         source = config.pretraining
     elif variant.data == "pretraining" and variant.gripper_weight is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 
 from soar.errors import ConfigError, ModelServerError, SoarError
 from soar.fleet.link import Coordinator
-from soar.fleet.member import robot_process
+from soar.fleet.robot_lock import robot_process
 from soar.remote.client import RemoteConfig
 from soar.remote.wire import TOKEN
+from soar.untrusted import parse_json
 
 ADDRESS, TOKEN_FILE = "fleet.json", "token"
 """In a run's folder: where the coordinator listens, and the token that it made."""
@@ -45,7 +45,7 @@ def ask(run: str, method: str, path: str, body: dict[str, Any] | None = None, *,
         return Coordinator(RemoteConfig(url=run, retries=0), timeout_s).request(method, path, body)
     folder = Path(run)
     try:
-        there = json.loads((folder / ADDRESS).read_text(encoding="utf-8"))
+        there = parse_json((folder / ADDRESS).read_text(encoding="utf-8"))
         url = str(there["url"])
     except FileNotFoundError as error:
         raise ConfigError(

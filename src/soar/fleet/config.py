@@ -13,6 +13,7 @@
     lease_s: 600                                     # how long a robot may go on without the coordinator
     spool_mb: 2000                                   # how much it may keep meanwhile
     notify: https://hooks.slack.com/…                # who is told when a person is needed
+    canary: 20                                       # attempts of one robot with a new policy of `soar improve --fleet`
 
 Paths are relative to the file.
 """
@@ -106,6 +107,7 @@ class FleetConfig:
         lease_s: How long a robot works without an answer of the coordinator [s].
         spool_mb: How much a robot keeps whose episodes cannot be delivered [MB].
         notify: URL of a webhook that takes {"text": …}, Slack's or any other; empty for none.
+        canary: Attempts of one robot with a candidate of `soar improve --fleet` before all have it; 0: all have it at once.
         seed: Of everything random.
     """
 
@@ -120,6 +122,7 @@ class FleetConfig:
     lease_s: float = 600.0
     spool_mb: int = 2000
     notify: str = ""
+    canary: int = 20
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -132,10 +135,10 @@ class FleetConfig:
                 raise ConfigError(
                     f"fleet: {name!r} is no name: letters, digits, - and _, at most 63, beginning with a letter or digit"
                 )
-        if self.episodes < 1 or self.spool_mb < 1 or self.lease_s <= 0:
+        if self.episodes < 1 or self.spool_mb < 1 or self.lease_s <= 0 or self.canary < 0:
             raise ConfigError(
-                "fleet: episodes and spool_mb must be at least 1, lease_s positive; "
-                f"got {self.episodes}, {self.spool_mb} and {self.lease_s}"
+                "fleet: episodes and spool_mb must be at least 1, lease_s positive, canary not negative; "
+                f"got {self.episodes}, {self.spool_mb}, {self.lease_s} and {self.canary}"
             )
         if self.notify and not self.notify.startswith(("http://", "https://")):
             raise ConfigError(f"fleet: notify must be the http:// or https:// URL of a webhook, got {self.notify!r}")

@@ -1,9 +1,10 @@
-"""The coordinator of a fleet behind HTTP: JSON and Arrow in, JSON out; a role for each token.
+"""The coordinator of a fleet behind HTTP: JSON and Arrow in, JSON out; rights for each token (`soar.fleet.tokens`).
 
-    robot      POST /v1/acquire │ beat │ counts │ release, /v1/commit/ROBOT/EPOCH
+    drive      POST /v1/acquire │ beat │ counts │ release, /v1/commit/ROBOT/EPOCH
                GET  /v1/policies/VERSION (its files), /v1/policies/VERSION/NUMBER?offset=… (bytes of one)
-    operator   POST /v1/orders {do: pause │ resume │ stop, robots: […]}, /v1/deploy, and what robots and viewers may
-    viewer     GET /v1/status, /metrics
+    stop       POST /v1/orders {do: pause │ resume │ stop, robots: […]}
+    promote    POST /v1/deploy
+    look       GET /v1/status, /metrics
     anybody    GET /health
 
 A request that is too long is refused before it is read, one that says nonsense with 422, one of an old epoch with 409.
@@ -11,21 +12,23 @@ A request that is too long is refused before it is read, one that says nonsense 
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
+from soar import __version__
 from soar.collect.config import CollectionConfig
 from soar.collect.models import Models
 from soar.errors import CheckpointError, ConfigError, SoarError, StoreError, UnknownNameError
-from soar.event_log import Journal
+from soar.event_log import Journal, read_journal
+from soar.fleet.calling import keep_picture
 from soar.fleet.config import FleetConfig
 from soar.fleet.deploying import Deployments
 from soar.fleet.episode_bytes import unpack_episodes
@@ -35,72 +38,18 @@ from soar.fleet.link import PROTOCOL
 from soar.fleet.messages import AcquireBody, BeatBody, CountsBody, DeployBody, OrdersBody, ReleaseBody
 from soar.fleet.supervision import Supervisor
 from soar.fleet.telemetry import CONTENT_TYPE, metrics
+from soar.fleet.tokens import BY, TokenAuth, Tokens
 from soar.serving.application import problem
-from soar.serving.auth import HEALTH, App, Auth, AuthConfig, RequestRefusedError, Scope
+from soar.serving.auth import HEALTH, App
 
-Role = Literal["robot", "operator", "viewer"]
 REQUEST_MB = 64
 """Longest request: an episode of many large pictures [MB]."""
-_MAY: dict[str, tuple[Role, ...]] = {
-    "/v1/orders": ("operator",),
-    "/v1/deploy": ("operator",),
-    "/v1/status": ("operator", "viewer"),
-    "/metrics": ("operator", "viewer"),
-}
 _COMMIT = "/v1/commit/"
 _EPISODES = 8
+_STORING = 4
+"""Deliveries that are looked at at a time: beats are answered meanwhile, however many robots deliver."""
 _SAID = ("fault", "person", "refused", "policy", "policy_refused")
 """Events of robots that are journaled under their own names."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tokens:
-    """Which token may do what.
-
-    Attributes:
-        operator: May do all.
-        robot: Drives robots; None: only the operator's token does.
-        viewer: Looks; None: only the operator's token does.
-    """
-
-    operator: str
-    robot: str | None = None
-    viewer: str | None = None
-
-    def __post_init__(self) -> None:
-        given = [token for token in (self.operator, self.robot, self.viewer) if token is not None]
-        for token in given:
-            AuthConfig(token=token, bytes=1)  # refuses tokens that are none
-        if len(set(given)) != len(given):
-            raise ConfigError("fleet: two roles have one token; give each its own")
-
-    def role(self, given: bytes) -> Role | None:
-        """Return what the bearer of an Authorization header may be, None for a stranger."""
-        for role, token in (("operator", self.operator), ("robot", self.robot), ("viewer", self.viewer)):
-            if token is not None and hmac.compare_digest(given, b"Bearer " + token.encode()):
-                return role  # type: ignore[return-value]
-        return None
-
-
-class _Auth(Auth):
-    """Knows several tokens."""
-
-    def __init__(self, app: App, tokens: Tokens) -> None:
-        super().__init__(app, AuthConfig(token=tokens.operator, bytes=REQUEST_MB * 2**20))
-        self._tokens = tokens
-
-    def _check_token(self, scope: Scope) -> None:
-        given = b"".join(value for name, value in scope["headers"] if name == b"authorization")
-        role = self._tokens.role(given)
-        if role is None:
-            super()._check_token(scope)
-            return
-        if role not in _MAY.get(scope["path"], ("operator", "robot")):
-            raise RequestRefusedError(403, f"a {role}'s token may not do that")
-
-    def _values(self, scope: Scope) -> int:
-        # Episodes come as Arrow, in which the marks that separate JSON's values mean nothing.
-        return REQUEST_MB * 2**20 if scope["path"].startswith(_COMMIT) else super()._values(scope)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -129,17 +78,25 @@ class Fleet:
     processes: RobotProcesses | None = None
     heard: dict[str, tuple[int, int]] = field(default_factory=dict)
 
-    def unheard(self, robot: str, epoch: int, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the events that are new: a beat whose answer was lost is said again, and must not count twice."""
-        new = []
+    def __post_init__(self) -> None:
+        """Take up what the journal says that a coordinator before this one heard."""
+        for event in read_journal(self.journal.path):
+            robot, epoch, number = event.get("robot"), event.get("epoch"), event.get("number")
+            if isinstance(robot, str) and isinstance(epoch, int) and isinstance(number, int):
+                self.heard[robot] = max(self.heard.get(robot, (0, 0)), (epoch, number))
+
+    def unheard(self, robot: str, epoch: int, events: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Yield the events that are new: a beat whose answer was lost is said again, and must not count twice.
+
+        An event counts as heard once the next one is asked for.
+        """
         for event in events:
             number = event.get("number")
-            if isinstance(number, int) and not isinstance(number, bool):
-                if (epoch, number) <= self.heard.get(robot, (0, 0)):
-                    continue
+            if not isinstance(number, int) or isinstance(number, bool):
+                yield event
+            elif (epoch, number) > self.heard.get(robot, (0, 0)):
+                yield event
                 self.heard[robot] = epoch, number
-            new.append(event)
-        return new
 
     def state(self) -> dict[str, Any]:
         """Return how the fleet is, JSON-able."""
@@ -164,6 +121,7 @@ class Fleet:
 def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
     """Return the application of a fleet's coordinator."""
     app = FastAPI(title="soar fleet", docs_url=None, redoc_url=None, openapi_url=None)
+    storing = asyncio.Semaphore(_STORING)
 
     @app.get(HEALTH)
     async def health() -> dict[str, str]:
@@ -173,7 +131,10 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
     def acquire(body: AcquireBody) -> dict[str, Any]:
         if body.protocol != PROTOCOL:
             raise HTTPException(409, f"protocol {body.protocol} is spoken there, {PROTOCOL} here: update one of them")
-        epoch = fleet.ledger.acquire(body.robot, Holder(**body.holder.model_dump()), has_lock=body.has_lock)
+        if body.soar != __version__:
+            there = f"SOAR {body.soar or 'of another time'}"
+            raise HTTPException(409, f"{there} runs there, {__version__} here: install the same one")
+        epoch = fleet.ledger.acquire(body.robot, Holder(**body.holder.model_dump()))
         fleet.journal.append("epoch", robot=body.robot, epoch=epoch, host=body.holder.host, pid=body.holder.pid)
         config = fleet.config
         return {
@@ -183,6 +144,7 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
             "round": fleet.ledger.round,
             "seed": config.seed,
             "spool_mb": config.spool_mb,
+            "faults": asdict(config.faults),
             "workcell": config.robots[body.robot].workcell,
             "models": asdict(fleet.models),
             "collection": asdict(fleet.collection),
@@ -192,12 +154,15 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
     def beat(body: BeatBody) -> dict[str, Any]:
         doing = (body.scene, body.instruction) if body.instruction else None
         fleet.ledger.renew(body.robot, body.epoch, doing)
-        events = fleet.unheard(body.robot, body.epoch, body.events)
-        for event in events:
-            _hear(fleet, body.robot, event)
-        return fleet.supervisor.hear(body.robot, body.model_dump() | {"events": events}) | {
-            "policy": fleet.deployments.for_robot(body.robot)
-        }
+        heard: list[dict[str, Any]] = []
+        try:
+            for event in fleet.unheard(body.robot, body.epoch, body.events):
+                keep_picture(fleet.journal, body.robot, event.pop("picture", None))
+                _hear(fleet, body.robot, body.epoch, event)
+                heard.append(event)
+        finally:  # what cannot be written down now comes again, and only that
+            told = fleet.supervisor.hear(body.robot, body.model_dump() | {"events": heard})
+        return told | {"policy": fleet.deployments.for_robot(body.robot)}
 
     @app.post("/v1/counts")
     def counts(body: CountsBody) -> dict[str, Any]:
@@ -212,7 +177,8 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
     @app.post("/v1/commit/{robot}/{epoch}")
     async def commit(robot: str, epoch: int, request: Request) -> dict[str, Any]:
         data = await request.body()
-        there = await run_in_threadpool(_commit, fleet, robot, epoch, data)
+        async with storing:
+            there = await run_in_threadpool(_commit, fleet, robot, epoch, data)
         return {"there_already": there}
 
     @app.get("/v1/status")
@@ -225,12 +191,12 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
         return PlainTextResponse(metrics(fleet.supervisor.status(), fleet.ledger.stored, restarts), media_type=CONTENT_TYPE)
 
     @app.post("/v1/orders")
-    def orders(body: OrdersBody) -> dict[str, Any]:
+    def orders(body: OrdersBody, request: Request) -> dict[str, Any]:
         supervisor = fleet.supervisor
         {"pause": supervisor.pause, "resume": supervisor.resume, "stop": supervisor.stop}[body.do](body.robots)
         if body.do == "resume" and fleet.processes is not None:
             fleet.processes.again(body.robots)
-        fleet.journal.append("orders", do=body.do, robots=body.robots or "all")
+        fleet.journal.append("orders", do=body.do, robots=body.robots or "all", by=request.scope.get(BY, ""))
         return fleet.state()
 
     @app.post("/v1/deploy")
@@ -250,15 +216,15 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
         return Response(fleet.deployments.chunk(version, number, offset), media_type="application/octet-stream")
 
     _explain_errors(app)
-    return _Auth(app, tokens)
+    return TokenAuth(app, tokens, longest=REQUEST_MB * 2**20, binary=_COMMIT)
 
 
-def _hear(fleet: Fleet, robot: str, event: Mapping[str, Any]) -> None:
+def _hear(fleet: Fleet, robot: str, epoch: int, event: Mapping[str, Any]) -> None:
     """Journal what a robot says that happened; episodes are, once they are stored."""
     kind = str(event.get("kind"))[:40]
     if kind == "episode":
         return
-    fleet.journal.append(kind if kind in _SAID else f"robot_{kind}", **_journaled(event), robot=robot)
+    fleet.journal.append(kind if kind in _SAID else f"robot_{kind}", **_journaled(event), robot=robot, epoch=epoch)
     if kind == "fault":
         fleet.deployments.count(str(event.get("policy", "")), faults=1)
     elif kind == "policy_refused":
@@ -292,7 +258,8 @@ def _journaled(event: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a robot's event is written down: short texts and numbers under plain names."""
     kept = {name: value for name, value in list(event.items())[:20] if isinstance(value, str | int | float | bool | None)}
     names = {name: value[:500] if isinstance(value, str) else value for name, value in kept.items()}
-    return {f"robot_{name}" if name in ("time_s", "event", "schema", "robot") else name: value for name, value in names.items()}
+    ours = ("time_s", "event", "schema", "robot", "epoch")
+    return {f"robot_{name}" if name in ours else name: value for name, value in names.items()}
 
 
 def _explain_errors(app: FastAPI) -> None:

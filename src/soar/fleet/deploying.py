@@ -35,18 +35,30 @@ class Deployments:
         round: Deployments of other rounds do not count: each begins with a policy of its own.
         first: Id of the policy that the round begins with.
         decide: Judges what a canary did.
+        begin_with: Files of the policy that the round begins with, for robots that fetch it; None: they have it.
     """
 
     def __init__(
-        self, folder: Path, journal: Journal, robots: Collection[str], *, round: int, first: str, decide: Decide
+        self,
+        folder: Path,
+        journal: Journal,
+        robots: Collection[str],
+        *,
+        round: int,
+        first: str,
+        decide: Decide,
+        begin_with: Path | None = None,
     ) -> None:
         self._folder, self._journal, self._robots, self._round, self._decide = folder, journal, robots, round, decide
         self._lock, self._beginning = threading.RLock(), threading.Lock()
         self._tallies: defaultdict[str, Tally] = defaultdict(Tally)
-        self._ids = {"": first}
+        self._ids, self._first = {"": first}, ""
         self._manifests: dict[str, Manifest] = {}
         self._before = Tally()
         self.now: Deployment | None = None
+        if begin_with is not None:
+            self._first, id = self._copied(begin_with)
+            self._ids[self._first] = id
         for event in read_journal(journal.path):
             self._apply(event)
 
@@ -112,7 +124,13 @@ class Deployments:
     def for_robot(self, robot: str) -> str:
         """Return the version that a robot is to run; empty for the policy that the round began with."""
         with self._lock:
-            return self.now.for_robot(robot) if self.now is not None else ""
+            return (self.now.for_robot(robot) if self.now is not None else "") or self._first
+
+    @property
+    def trying(self) -> bool:
+        """Whether a canary tries a policy, about which nothing is decided yet."""
+        with self._lock:
+            return self.now is not None and not self.now.done
 
     def manifest(self, version: str) -> Manifest:
         """Return what a version consists of.

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from soar.errors import SoarError
-from soar.fleet.member import robot_process
+from soar.fleet.robot_lock import robot_process
 from soar.fleet.supervision import Supervisor
 from soar.remote.wire import TOKEN
 

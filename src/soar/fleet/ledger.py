@@ -6,13 +6,12 @@
 Everything but the epochs follows from the store, which is read at the beginning. Epochs are on disk before they are given.
 
 Time. A lease lasts `lease_s` from the moment when its holder *asked* for it, by the holder's clock, and `GRACE_S` longer by the
-ledger's: whoever gets the next one finds a robot that has stopped. A holder on the same computer that has the robot's lock
-there need not wait: the one before it is dead.
+ledger's: whoever gets the next one finds a robot that has stopped. A holder that has the robot's lock at the same place, which
+is one computer, need not wait: the one before it is dead. Computers may have one name; places never do.
 """
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import Counter
@@ -26,6 +25,7 @@ from soar.episodes.schema import resolve
 from soar.episodes.store import EpisodeStore
 from soar.errors import SoarError, StoreError, UnknownNameError
 from soar.files import write_json
+from soar.untrusted import parse_json
 
 GRACE_S = 5.0
 """How much longer than its holder the ledger believes in a lease [s]."""
@@ -43,11 +43,13 @@ class Holder:
         host: Name of the computer.
         pid: Of the process.
         nonce: Drawn by the process when it began, so that it is not taken for another one.
+        lock: Names the place of the robot's lock, which the process holds; empty when it holds none.
     """
 
     host: str
     pid: int
     nonce: str
+    lock: str = ""
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -99,13 +101,12 @@ class Ledger:
             self._stored[record.id] = record.length, record.provenance.seed
             self._count(record.provenance.robot, (record.scene, record.instruction), record.success)
 
-    def acquire(self, robot: str, holder: Holder, *, has_lock: bool = False) -> int:
+    def acquire(self, robot: str, holder: Holder) -> int:
         """Return a new epoch, in which the holder alone drives the robot.
 
         Args:
             robot: Which.
             holder: Who asks.
-            has_lock: Whether it holds the robot's lock on its computer.
 
         Raises:
             UnknownNameError: The fleet has no such robot.
@@ -115,7 +116,7 @@ class Ledger:
         with self._lock:
             self._check(robot)
             lease, now_s = self._leases.get(robot), self._clock()
-            if lease is not None and lease.holder != holder and not (has_lock and lease.holder.host == holder.host):
+            if lease is not None and lease.holder != holder and not (holder.lock and lease.holder.lock == holder.lock):
                 left_s = lease.renewed_s + self.lease_s + GRACE_S - now_s
                 if left_s > 0:
                     raise LedgerRefusedError(
@@ -279,7 +280,7 @@ class Ledger:
     def _read(self) -> dict[str, _Lease]:
         """Return the leases of an earlier ledger; they count as renewed now, since nobody knows better."""
         try:
-            kept = json.loads(self._path.read_text(encoding="utf-8"))
+            kept = parse_json(self._path.read_text(encoding="utf-8"))
             now_s = self._clock()
             return {robot: _Lease(int(one["epoch"]), Holder(**one["holder"]), now_s) for robot, one in kept.items()}
         except FileNotFoundError:

@@ -17,12 +17,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
+from soar import __version__
 from soar.errors import ModelServerError, SoarError
 from soar.fleet.deployment import fetched
 from soar.fleet.ledger import Holder
@@ -31,7 +32,7 @@ from soar.remote.client import ModelAwayError, ModelServer, RemoteConfig
 from soar.remote.wire import TOKEN
 
 log = logging.getLogger(__name__)
-PROTOCOL = 1
+PROTOCOL = 2
 BEAT_S = 1.0
 """How often a robot says how it is [s]."""
 _CALL_S = 5.0
@@ -42,7 +43,11 @@ _EVENTS = 1000
 
 
 class MotionStoppedError(SoarError):
-    """The robot may not move: it was stopped, somebody else drives it, or nobody has been heard of for too long."""
+    """The robot may not move: it was stopped, it waits for a person, or somebody else drives it."""
+
+
+class LeaseOverError(MotionStoppedError):
+    """The robot may not move, since nobody has been heard of for too long; a new lease lets it go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +55,8 @@ class Orders:
     """What a robot is told.
 
     Attributes:
-        do: `go`, `pause` (after this episode), `rest` (with the workcell closed), or `stop` (now).
+        do: `go`, `pause` (after this episode), `rest` (with the workcell closed), `hold` (now, until a person agrees), or
+            `stop` (now, and for good).
         policy: Version of the policy to collect with (`soar.fleet.deployment`); empty: the one that it began with.
         released: How often a person said that it may go on.
     """
@@ -115,15 +121,19 @@ class Link:
         self._numbers = 0
         self._threads: list[threading.Thread] = []
 
-    def join(self, *, has_lock: bool) -> None:
+    def join(self, lock: str = "") -> None:
         """Become the one that drives the robot, and begin to say how it is.
+
+        Args:
+            lock: Place of the robot's lock, which this process holds (`soar.fleet.ledger.Holder`).
 
         Raises:
             ModelServerError: The coordinator refuses, or is no coordinator.
             ModelAwayError: It does not answer.
         """
         asked_s = self._clock()
-        body = {"protocol": PROTOCOL, "robot": self.robot, "has_lock": has_lock, "holder": _plain(self.holder)}
+        self.holder = replace(self.holder, lock=lock)
+        body = {"protocol": PROTOCOL, "soar": __version__, "robot": self.robot, "holder": asdict(self.holder)}
         self.about = self._calls.request("POST", "/v1/acquire", body)
         self.epoch = int(self.about["epoch"])
         self._until_s = asked_s + float(self.about["lease_s"])
@@ -153,11 +163,13 @@ class Link:
         if self._lost:
             raise MotionStoppedError(f"robot {self.robot!r} holds still: {self._lost}")
         if self._clock() >= self._until_s:
-            raise MotionStoppedError(
+            raise LeaseOverError(
                 f"robot {self.robot!r} holds still: the coordinator was not heard of for {self.about['lease_s']:g} s"
             )
-        if self.orders.do == "stop":
-            raise MotionStoppedError(f"robot {self.robot!r} was told to stop")
+        if self.orders.do in ("stop", "hold"):
+            raise MotionStoppedError(
+                f"robot {self.robot!r} {'was told to stop' if self.orders.do == 'stop' else 'waits for a person'}"
+            )
 
     @property
     def lost(self) -> str:
@@ -255,8 +267,11 @@ class Link:
         """Deliver some episodes; what is refused for good is put aside, one by one."""
         try:
             for path in paths:
-                self._deliveries.request("POST", f"/v1/commit/{self.robot}/{self.epoch}", path.read_bytes())
-                path.unlink()
+                data = path.read_bytes()
+                self._deliveries.request("POST", f"/v1/commit/{self.robot}/{self.epoch}", data)
+                path.unlink(missing_ok=True)
+        except FileNotFoundError:
+            return  # a line before this one, whose lease was over, had it under way
         except ModelAwayError:
             raise
         except ModelServerError as error:
@@ -266,10 +281,6 @@ class Link:
             aside = spool.refuse(path)
             log.error("%s: an episode was refused and is kept as %s: %s", self.robot, aside, error)
             self.event("refused", detail=str(error)[:300], file=str(aside))
-
-
-def _plain(holder: Holder) -> dict[str, Any]:
-    return {"host": holder.host, "pid": holder.pid, "nonce": holder.nonce}
 
 
 def _counts(value: Any) -> dict[str, int]:

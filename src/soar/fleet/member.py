@@ -1,46 +1,53 @@
 """One robot of a fleet: the process beside it, which goes on, ends its episode and holds still without anybody's help.
 
     lock on this computer ─► lease ─► open the workcell ─► session, session, … ─► close, give the lease back
-                                                           (a new one for a new policy, after a pause, when a person said so)
+                               ▲                           (a new one for a new policy, after a pause, when a person said so)
+                               └── the lease ended, since nobody was heard of: the arm is safe, and it waits for a new one
 
 A session is the same as everywhere (`soar.fleet.session`). Its episodes go into a spool on this computer's disk, from which
 they are delivered; its choice of tasks asks for the attempts of all robots. Whatever happens, the workcell leaves the arm
 safe when it is closed, and what was recorded is delivered by the next process.
+
+A robot whose attempts fail too often stops by itself and calls a person, whether the coordinator can be reached or not.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import logging
-import os
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from soar.base_models import named
 from soar.collect.config import CollectionConfig
 from soar.collect.listeners import Event
-from soar.collect.models import Models, check_models
+from soar.collect.models import ORACLE, Models, check_models
 from soar.configuration import validate
-from soar.errors import ConfigError, RobotFault, SoarError
+from soar.errors import RobotFault, SoarError
+from soar.fleet.calling import small_picture
+from soar.fleet.config import FaultBudget
 from soar.fleet.deployment import warm_up
-from soar.fleet.link import BEAT_S, Link, MotionStoppedError
+from soar.fleet.link import BEAT_S, LeaseOverError, Link, MotionStoppedError
+from soar.fleet.robot_lock import robot_lock
 from soar.fleet.session import SessionConfig, run_session
 from soar.fleet.spool import Spool
+from soar.policies.base import Policy
 from soar.policies.loading import load_policy
 from soar.remote.client import ModelAwayError
 from soar.robots.workcell import Workcell, load_workcell
-from soar.types import Episode
+from soar.subgoals.loading import load_subgoal_model
+from soar.types import Episode, Image
 
 log = logging.getLogger(__name__)
 _MARGIN = 0.25
 """An episode begins only when so much of the lease is left."""
 _ALL = 2**31 - 1
 _FETCH_AGAIN_S = 30.0
+_AGAIN_S = 5.0
 _PATIENCE_S = 60.0
 """How long a robot waits at its start for the coordinator [s]."""
 
@@ -67,72 +74,38 @@ def run_member(
     Raises:
         ConfigError: The workcell, a model, or what the coordinator asks for is invalid here; or another process of this
             computer drives the robot.
-        ModelServerError: The coordinator refuses, or does not answer.
-        MotionStoppedError: Another process drives the robot now, or the coordinator was not heard of for too long.
+        ModelServerError: The coordinator refuses, or does not answer at the start.
+        MotionStoppedError: Another process drives the robot now.
         SoarError: An episode cannot be kept: the disk is full.
     """
-    link = link or Link(url, robot)
-    with robot_lock(robot) as locked:
-        _join(link, locked)
+    patience_s = _PATIENCE_S
+    with robot_lock(robot) as lock:
+        while True:
+            link = link or Link(url, robot)
+            if not _join(link, lock, patience_s, stopping):
+                return
+            try:
+                _Member(link, workcell or str(link.about["workcell"]), spool / robot, stopping).run()
+                return
+            except LeaseOverError as over:
+                log.warning("%s. It goes on when the coordinator is back", over)
+            finally:
+                link.end()
+            link, patience_s = None, float("inf")
+
+
+def _join(link: Link, lock: str, patience_s: float, stopping: Callable[[], bool]) -> bool:
+    """Ask for the lease; a coordinator that does not answer is waited for. False: the robot is to stop."""
+    deadline_s = time.monotonic() + patience_s
+    while not stopping():
         try:
-            _Member(link, workcell or str(link.about["workcell"]), spool / robot, stopping).run()
-        finally:
-            link.end()
-
-
-@contextlib.contextmanager
-def robot_lock(robot: str) -> Iterator[bool]:
-    """Hold the robot's lock on this computer, within; yields whether the file system has locks.
-
-    Raises:
-        ConfigError: Another process of this computer drives the robot.
-    """
-    path = _lock_file(robot)
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            who = os.pread(handle, 40, 0).decode(errors="replace").strip() or "unknown"
-            raise ConfigError(
-                f"robot {robot!r} is driven by another process of this computer (process {who}). Stop that one first"
-            ) from None
-        except OSError:
-            yield False
-            return
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        yield True
-    finally:
-        os.close(handle)
-
-
-def robot_process(robot: str) -> int | None:
-    """Return the process of this computer that drives a robot; None when none does."""
-    try:
-        with robot_lock(robot):
-            return None
-    except ConfigError:
-        text = _lock_file(robot).read_text(encoding="utf-8").strip()
-        return int(text) if text.isdecimal() else None
-
-
-def _lock_file(robot: str) -> Path:
-    return Path(tempfile.gettempdir()) / f"soar-robots-{os.getuid()}" / f"{robot}.lock"
-
-
-def _join(link: Link, locked: bool) -> None:
-    """Ask for the lease; a coordinator that is just starting is waited for."""
-    deadline_s = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            link.join(has_lock=locked)
-            return
+            link.join(lock)
+            return True
         except ModelAwayError:
             if time.monotonic() > deadline_s:
                 raise
             time.sleep(BEAT_S)
+    return False
 
 
 class _Member:
@@ -143,12 +116,17 @@ class _Member:
         self._link, self._workcell, self._stopping = link, workcell, stopping
         self._config = load_workcell(workcell)
         self._collection = validate(CollectionConfig, about["collection"], "the coordinator's configuration")
-        self._models = validate(Models, about["models"], "the coordinator's models")
+        said = validate(Models, about["models"], "the coordinator's models")
+        self._models = Models(policy=said.policy, subgoals=named(said.subgoals, "subgoal"), vlm=named(said.vlm, "vqa"))
         self.storage = Spool(spool, int(about["spool_mb"]))
         self._policy, self._margin_s = self._models.policy, float(about["lease_s"]) * _MARGIN
         self._version, self._running, self._refused = "", "", dict[str, str]()
         self._image_size: int | None = None
         self._cell: Workcell | None = None
+        budget = validate(FaultBudget, about["faults"], "the coordinator's faults")
+        self._most_faults, self._last = budget.most, deque[bool](maxlen=budget.of)
+        self._parked = ""
+        self._seen: Image | None = None
         self.fresh = True
 
     def run(self) -> None:
@@ -157,11 +135,12 @@ class _Member:
         link.deliver(self.storage)
         try:
             while not link.lost and link.orders.do != "stop" and not self._stopping():
-                self._step()
-        except MotionStoppedError as stop:
-            if link.lost or link.orders.do != "stop":
-                raise
-            log.info("%s", stop)
+                try:
+                    self._step()
+                except LeaseOverError:
+                    raise
+                except MotionStoppedError as stop:  # it was told to stop, or it waits for a person
+                    log.info("%s", stop)
         finally:
             self._close()
             link.say("stopped", instruction="")
@@ -171,9 +150,11 @@ class _Member:
     def _step(self) -> None:
         """Do what there is to do now: a session, or a moment of waiting."""
         link = self._link
-        if link.orders.do == "rest":
+        if self._parked:
+            self._need_person()
+        elif link.orders.do in ("rest", "hold"):
             self._close()
-            self._wait("resting")
+            self._wait("resting" if link.orders.do == "rest" else "waiting")
         elif link.orders.do != "go":
             self._wait("paused")
         elif self.storage.full():
@@ -182,13 +163,19 @@ class _Member:
             link.gate()
             self._wait("away", detail="the coordinator is not heard of, and the lease ends soon")
         else:
-            self._collect()
+            try:
+                self._collect()
+            except ModelAwayError as error:
+                log.warning("%s: a model is away: %s", link.robot, error)
+                again_s = time.monotonic() + _AGAIN_S
+                while time.monotonic() < again_s and link.orders.do == "go" and not self._stopping():
+                    self._wait("away", detail=str(error)[:300], instruction="")
 
     def _collect(self) -> None:
         """Collect until something else is to be done."""
         link = self._link
         asked, again_s = link.orders.policy, self._take_over(link.orders.policy)
-        models = dataclasses.replace(self._models, policy=self._policy)
+        models = dataclasses.replace(self._models, policy=named(self._policy, "policy"))
         opened = check_models(models)
         self._running = opened.id
         link.say("collecting", policy=opened.id, detail=self._refused.get(asked, ""))
@@ -198,7 +185,7 @@ class _Member:
         if self._cell is None:
             self._cell = self._config.open(image_size=opened.image_size)
             self.fresh = True
-        self._cell.robot.gate = link.gate
+        self._cell.robot.gate = self._gate
         session = SessionConfig(
             models=models,
             workcell=self._workcell,
@@ -215,15 +202,25 @@ class _Member:
         )
 
         def over() -> bool:
-            other = link.orders.policy != asked or time.monotonic() > again_s
+            other = link.orders.policy != asked or time.monotonic() > again_s or bool(self._parked) or _replaced(opened, models)
             return other or self._stopping() or self.storage.full() or not link.may_begin(self._margin_s)
 
         try:
             run_session(self._cell, session, stopping=over, on_episode=self._stored, listeners=[self._heard], fleet=self)
         except RobotFault as fault:
-            self._need_person(fault)
-        self.fresh = False
-        link.say(instruction="")
+            self._parked = self._parked or fault.detail
+        finally:
+            self.fresh = False
+            link.say(instruction="")
+        if _replaced(opened, models):
+            load_policy.cache_clear()
+            load_subgoal_model.cache_clear()
+
+    def _gate(self) -> None:
+        """Refuse a motion that nobody allows; asked before each."""
+        if self._parked:
+            raise MotionStoppedError(f"robot {self._link.robot!r} waits for a person: {self._parked}")
+        self._link.gate()
 
     def _take_over(self, version: str) -> float:
         """Let the next session use a version: fetched, verified, tried once. What does not work is said, and left alone.
@@ -236,11 +233,13 @@ class _Member:
         link, cache = self._link, self.storage.folder / "policies"
         link.say(detail=f"takes over policy {version or 'of the beginning'}")
         try:
-            name = str(link.fetch(version, cache)) if version else self._models.policy
+            name = str(link.fetch(version, cache)) if version else named(self._models.policy, "policy")
             load_policy.cache_clear()  # the one before is not kept in memory
             opened = load_policy(name)
             warm_up(opened)
         except ModelAwayError as error:
+            if not self._running:  # there is none to go on with
+                raise
             log.info("%s: policy %s is fetched later: %s", link.robot, version, error)
             return time.monotonic() + _FETCH_AGAIN_S
         except SoarError as error:
@@ -261,26 +260,36 @@ class _Member:
 
     def _stored(self, episode: Episode) -> None:
         label = episode.labels[0]
+        self._last.append(False)
         self._link.event("episode", id=episode.id, success=label.success, steps=len(episode.actions_TD))
 
     def _heard(self, event: Event) -> None:
         """Tell the coordinator what a robot does; called by another thread."""
-        if event.kind == "episode_begins":
+        if event.kind == "step":
+            self._seen = event.fields["observation"].image_HWC
+        elif event.kind == "episode_begins":
             self._link.say(instruction=str(event.fields["instruction"]))
         elif event.kind == "episode_ends":
             self._link.say(instruction="")
         elif event.kind == "fault":
-            self._link.event(
-                "fault", policy=self._running, fault=event.fields["fault"], detail=str(event.fields["detail"])[:300]
-            )
+            detail = str(event.fields["detail"])[:300]
+            self._link.event("fault", policy=self._running, fault=event.fields["fault"], detail=detail, picture=self._picture())
+            self._last.append(True)
+            if sum(self._last) > self._most_faults:
+                self._parked = f"{sum(self._last)} of its last {len(self._last)} attempts ended with a fault: {detail}"
 
-    def _need_person(self, fault: RobotFault) -> None:
+    def _picture(self) -> str:
+        return "" if self._seen is None else small_picture(self._seen)
+
+    def _need_person(self) -> None:
         """Hold still until a person says that the robot may go on."""
-        link, before = self._link, self._link.orders.released
+        link, before, why = self._link, self._link.orders.released, self._parked[:300]
         self._close()
-        link.event("person", detail=fault.detail[:300])
+        link.event("person", detail=why, picture=self._picture())
         while link.orders.released == before and not link.lost and link.orders.do != "stop" and not self._stopping():
-            self._wait("waiting", detail=fault.detail[:300])
+            self._wait("waiting", detail=why)
+        self._parked = ""
+        self._last.clear()
 
     def _wait(self, phase: str, **said: Any) -> None:
         self._link.say(phase, **said)
@@ -290,3 +299,10 @@ class _Member:
         cell, self._cell = self._cell, None
         if cell is not None:
             cell.close()
+
+
+def _replaced(policy: Policy, models: Models) -> bool:
+    """Whether a server of models has another one now than when the session began: the next session begins with that."""
+    imagines = policy.conditioning == "goal" and models.subgoals != ORACLE
+    remote = [policy, *([load_subgoal_model(models.subgoals)] if imagines else [])]
+    return any(getattr(model, "replaced", "") for model in remote)

@@ -22,15 +22,16 @@ class HolderBody(Body):
     host: str = _Name
     pid: int
     nonce: str = _Name
+    lock: str = Field(default="", max_length=80)
 
 
-class AcquireBody(Body):
-    """A robot wants a lease."""
+class AcquireBody(BaseModel):
+    """A robot wants a lease. What is not known here is passed over: who speaks another protocol is told so."""
 
     protocol: int
     robot: str = _Name
     holder: HolderBody
-    has_lock: bool = False
+    soar: str = Field(default="", max_length=80)
 
 
 class BeatBody(Body):

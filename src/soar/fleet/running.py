@@ -7,6 +7,7 @@ RUN/fleet.json    address and process of the coordinator, while it runs
 RUN/token         of the coordinator, for this user only, unless SOAR_TOKEN says another
 RUN/logs/         what each robot's process has to say
 RUN/deployed/     policies that were deployed meanwhile
+RUN/pictures/     the last picture of each robot that had a fault
 RUN/spool/        episodes of robots that stand here, on their way to the store
 """
 
@@ -25,33 +26,37 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
-from soar.base_models import default_weights
+from soar.base_models import named, unnamed
 from soar.collect.config import CollectionConfig
 from soar.collect.models import Models, check_models
 from soar.collect.preset import load_collection
-from soar.errors import ConfigError
-from soar.event_log import Journal
+from soar.errors import ConfigError, SoarError
+from soar.event_log import Journal, read_journal
 from soar.files import write_json, write_text
 from soar.fleet.asking import ADDRESS, TOKEN_FILE, read_token
+from soar.fleet.calling import PersonCaller
 from soar.fleet.config import FleetConfig
-from soar.fleet.coordinator import Fleet, Tokens, coordinator_application
+from soar.fleet.coordinator import Fleet, coordinator_application
 from soar.fleet.deploying import Deployments
 from soar.fleet.deployment import Decide
 from soar.fleet.launching import RobotProcesses, Starter
-from soar.fleet.ledger import Ledger
+from soar.fleet.ledger import GRACE_S, Ledger
 from soar.fleet.supervision import RobotStatus, Supervisor
 from soar.fleet.telemetry import PhaseTimes
+from soar.fleet.tokens import Bearer, Tokens
 from soar.remote.wire import TOKEN
 from soar.run_claim import RunClaim
 from soar.serving.auth import choose_token
-from soar.serving.server import LOOPBACK, listen, protected
-from soar.tasks.notification import tell_person
+from soar.serving.connections import WAITING
+from soar.serving.listening import LOOPBACK, listen, protected
 from soar.untrusted import parse_json
 
 log = logging.getLogger(__name__)
 _TICK_S = 0.5
 _COMPACT_EVERY = 200
 _LAST_EPISODE_S = 120.0
+_LINES = 4
+"""Connections that a robot keeps."""
 OnTick = Callable[[int, int, list[RobotStatus]], None]
 
 
@@ -62,13 +67,15 @@ def run_fleet(
     decide: Decide,
     host: str = LOOPBACK,
     port: int = 0,
-    roles: Mapping[str, str] | None = None,
+    others: Mapping[str, Bearer] | None = None,
     round: int = 0,
     on_ready: Callable[[str], None] = lambda url: None,
     on_tick: OnTick = lambda done, total, robots: None,
     models: Models | None = None,
     collection: CollectionConfig | None = None,
     held: bool = False,
+    stopping: Callable[[], bool] = lambda: False,
+    idle: Callable[[], bool] = lambda: False,
 ) -> int:
     """Let all robots of a fleet practise until the store holds `config.episodes` episodes of this run and round.
 
@@ -78,14 +85,15 @@ def run_fleet(
         decide: Says whether all robots shall have a policy that one of them tried (`soar.evaluation.canary`).
         host: Address to listen on.
         port: To listen on; 0 for any that is free.
-        roles: Tokens of `robot` and `viewer`; by default there is the operator's alone, of the environment or of RUN/token,
-            which is made.
+        others: Tokens besides the operator's, which is that of the environment or of RUN/token, which is made.
         round: Number of the round.
         on_ready: Called with the coordinator's address.
         on_tick: Called now and then with episodes stored, episodes in all, and how the robots are.
         models: Instead of the file's.
         collection: How robots collect, instead of what the file says.
         held: Whether the caller holds the run's folder.
+        stopping: Asked now and then; True lets robots end the episodes that they are at, and ends.
+        idle: Asked when all episodes are there; True lets robots pause, and the coordinator go on.
 
     Returns:
         How many episodes of this run and round are stored.
@@ -95,48 +103,71 @@ def run_fleet(
         CheckpointError: A model cannot be loaded.
         SoarError: Something cannot be written.
     """
-    models = models or Models(
-        policy=config.models.policy or str(default_weights("policy")),
-        subgoals=config.models.subgoals or str(default_weights("subgoal")),
-        vlm=config.models.vlm or str(default_weights("vqa")),
-    )
+    said = models or Models(**asdict(config.models))
+    models = Models(policy=named(said.policy, "policy"), subgoals=named(said.subgoals, "subgoal"), vlm=named(said.vlm, "vqa"))
     collection = collection or load_collection(config.preset, config.set).improvement.collection
     first = check_models(models)
-    claim = RunClaim(folder=run, command="soar fleet up", changeable=("fleet.robots", "fleet.episodes", "settings"))
+    claim = RunClaim(
+        folder=run,
+        command="soar fleet up",
+        changeable=("fleet.robots", "fleet.episodes", "fleet.notify", "fleet.canary", "settings"),
+    )
     what = {"fleet": asdict(config), "settings": {"round": round}}
     if not held:
         claim.check(what)
     listener = _listen(host, port, run)
     try:
-        tokens = Tokens(operator=fleet_token(run), **(roles or {}))
+        tokens = Tokens(operator=fleet_token(run), others=others or {})
         with contextlib.nullcontext() if held else claim.hold(what):
             journal = Journal(run / "events.jsonl")
-            supervisor = Supervisor(config.robots, faults=config.faults, rest=config.rest, call=_caller(config, journal))
+            caller = PersonCaller(config.notify, config.name, journal)
+            supervisor = Supervisor(
+                config.robots,
+                faults=config.faults,
+                rest=config.rest,
+                call=caller,
+                lost=caller.lost,
+                lost_s=config.lease_s + GRACE_S,
+            )
+            _remember(supervisor, caller, journal)
             fleet = Fleet(
                 config=config,
                 collection=collection,
-                models=models,
+                models=Models(
+                    policy=unnamed(models.policy, "policy"),
+                    subgoals=unnamed(models.subgoals, "subgoal"),
+                    vlm=unnamed(models.vlm, "vqa"),
+                ),
                 ledger=Ledger(
                     run / "ledger.json", run / "episodes", config.robots, run=run.name, round=round, lease_s=config.lease_s
                 ),
                 supervisor=supervisor,
                 journal=journal,
-                deployments=Deployments(run / "deployed", journal, config.robots, round=round, first=first.id, decide=decide),
+                deployments=Deployments(
+                    run / "deployed",
+                    journal,
+                    config.robots,
+                    round=round,
+                    first=first.id,
+                    decide=decide,
+                    begin_with=_travelling(config, models.policy),
+                ),
             )
             listener.listen()
             url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
             fleet.processes = RobotProcesses(
                 robots=[name for name, robot in config.robots.items() if robot.at == "here"],
-                starter=Starter(url=url, token=tokens.robot or tokens.operator, spool=run / "spool", logs=run / "logs"),
+                starter=Starter(url=url, token=tokens.for_robots, spool=run / "spool", logs=run / "logs"),
                 supervisor=supervisor,
             )
-            server = uvicorn.Server(protected(coordinator_application(fleet, tokens)))
+            waiting = WAITING + _LINES * len(config.robots)
+            server = uvicorn.Server(protected(coordinator_application(fleet, tokens), waiting=waiting))
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="coordinator", daemon=True)
             thread.start()
             write_json(run / ADDRESS, {"url": url, "pid": os.getpid()})
             try:
                 on_ready(url)
-                return _watch(fleet, on_tick)
+                return _watch(fleet, on_tick, stopping, idle)
             finally:
                 server.should_exit = True
                 thread.join(10.0)
@@ -154,19 +185,29 @@ def _listen(host: str, port: int, run: Path) -> socket.socket:
     return listen(host, port)
 
 
-def _watch(fleet: Fleet, on_tick: OnTick) -> int:
-    """Keep processes running until there is enough, or somebody stopped all; then let all end."""
+def _watch(fleet: Fleet, on_tick: OnTick, stopping: Callable[[], bool], idle: Callable[[], bool]) -> int:
+    """Keep processes running until there is enough, or somebody stopped all; then let all end.
+
+    While a policy is tried there is never enough.
+    """
     processes, wanted, compacted = fleet.processes, fleet.config.episodes, fleet.ledger.total()
     assert processes is not None
     times = PhaseTimes(fleet.supervisor, fleet.journal)
     try:
-        while not fleet.supervisor.all_stopped and fleet.ledger.total() < wanted:
-            processes.tick()
-            times.tick()
-            on_tick(fleet.ledger.total(), wanted, fleet.supervisor.status())
-            if fleet.ledger.total() - compacted >= _COMPACT_EVERY:
-                compacted = fleet.ledger.total()
-                fleet.ledger.compact()
+        while not fleet.supervisor.all_stopped and not stopping():
+            enough = fleet.ledger.total() >= wanted and not fleet.deployments.trying
+            fleet.supervisor.enough(enough)
+            if enough and not idle():
+                break
+            try:
+                processes.tick()
+                times.tick()
+                if fleet.ledger.total() - compacted >= _COMPACT_EVERY:
+                    compacted = fleet.ledger.total()
+                    fleet.ledger.compact()
+                on_tick(fleet.ledger.total(), wanted, fleet.supervisor.status())
+            except (SoarError, OSError) as error:  # a disk that is full may be emptied: robots keep what they make meanwhile
+                log.warning("%s", error)
             time.sleep(_TICK_S)
         _finish(fleet, on_tick)
     except KeyboardInterrupt:
@@ -176,13 +217,14 @@ def _watch(fleet: Fleet, on_tick: OnTick) -> int:
     finally:
         fleet.supervisor.stop()
         processes.end()
-        times.write()
+        with contextlib.suppress(SoarError):
+            times.write()
     return fleet.ledger.total()
 
 
 def _finish(fleet: Fleet, on_tick: OnTick) -> None:
     """Let robots end the episodes that they are at."""
-    fleet.supervisor.enough()
+    fleet.supervisor.enough(True)
     deadline_s = time.monotonic() + _LAST_EPISODE_S
     while time.monotonic() < deadline_s and not fleet.supervisor.all_stopped:
         robots = fleet.supervisor.status()
@@ -192,14 +234,19 @@ def _finish(fleet: Fleet, on_tick: OnTick) -> None:
         time.sleep(_TICK_S)
 
 
-def _caller(config: FleetConfig, journal: Journal) -> Callable[[str, str], None]:
-    def call(robot: str, why: str) -> None:
-        log.warning("%s waits for a person: %s", robot, why)
-        journal.append("person_needed", robot=robot, detail=why)
-        if config.notify:
-            tell_person(config.notify, f"{config.name}: robot {robot} waits for a person and does not move: {why}")
+def _travelling(config: FleetConfig, policy: str) -> Path | None:
+    """Return the policy's files where robots join, whose computers need not have them; the base policy they have."""
+    path, joins = Path(policy), any(robot.at == "join" for robot in config.robots.values())
+    files = path.suffix == ".onnx" or (path / "config.json").is_file()
+    return path if joins and files and unnamed(policy, "policy") else None
 
-    return call
+
+def _remember(supervisor: Supervisor, caller: PersonCaller, journal: Journal) -> None:
+    """Go on with the orders of a coordinator before this one, and tell the persons whom it had not told yet."""
+    for robot, why in supervisor.remember(read_journal(journal.path)):
+        caller.tell(robot, why)
+    if still := supervisor.standing():
+        log.warning("these robots do not move until `soar fleet resume`: %s", ", ".join(still))
 
 
 def fleet_token(run: Path) -> str:

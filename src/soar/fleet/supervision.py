@@ -12,6 +12,7 @@ Time is counted for each state, so that a report can say where a robot's hours w
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter, deque
@@ -19,9 +20,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from soar.errors import UnknownNameError
+from soar.errors import SoarError, UnknownNameError
 from soar.fleet.config import FaultBudget, Rest
 
+log = logging.getLogger(__name__)
 SILENT_S = 10.0
 """After so long without a word a robot counts as silent [s]."""
 NOT_STARTED, SILENT, WAITING, STOPPED, RESTING = "not started", "silent", "waiting", "stopped", "resting"
@@ -75,7 +77,10 @@ class _Orders:
     paused: bool = False
     stopped: bool = False
     held: str = ""
+    called: bool = True
+    told: bool = True
     released: int = 0
+    lost: bool = False
     rest_until_s: float | None = None
     last: deque[bool] = field(default_factory=deque)
 
@@ -88,6 +93,8 @@ class Supervisor:
         faults: When a robot waits for a person.
         rest: When a robot rests.
         call: Called with a robot's name and what a person should know, once for each time that one is needed.
+        lost: Called with the name of a robot, once for each time that nothing is heard of it for `lost_s`.
+        lost_s: See there [s].
         clock: Seconds, never going back.
     """
 
@@ -98,9 +105,12 @@ class Supervisor:
         faults: FaultBudget,
         rest: Rest,
         call: Callable[[str, str], None] = lambda robot, why: None,
+        lost: Callable[[str], None] = lambda robot: None,
+        lost_s: float = float("inf"),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._faults, self._rest, self._call, self._clock = faults, rest, call, clock
+        self._lost, self._lost_s = lost, lost_s
         self._lock = threading.RLock()
         now_s = clock()
         self._robots = {name: RobotStatus(name=name, since_s=now_s, counted_s=now_s) for name in robots}
@@ -122,11 +132,13 @@ class Supervisor:
             now_s = self._clock()
             phase = beat.get("phase")
             self._enter(status, phase if phase in _PHASES else "starting", now_s)
-            status.heard_s = now_s
+            status.heard_s, orders.lost = now_s, False
             for name in ("scene", "instruction", "policy", "detail"):
                 setattr(status, name, str(beat.get(name, ""))[:300])
             for event in beat.get("events", ()):
                 self._note(status, orders, event)
+            if orders.held and not orders.called:
+                self._call_person(robot, orders)
             if orders.held:
                 self._enter(status, WAITING, now_s)
                 status.detail = orders.held
@@ -135,6 +147,37 @@ class Supervisor:
             if orders.rest_until_s is not None and now_s >= orders.rest_until_s:
                 orders.rest_until_s = None
             return {"do": self._told(orders), "released": orders.released}
+
+    def remember(self, events: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+        """Take up what a coordinator before this one told robots and persons, as the journal has it, oldest first.
+
+        Returns:
+            The robots that wait for a person whose message was perhaps not sent, and why they wait.
+        """
+        with self._lock:
+            for event in events:
+                kind, robots = event.get("event"), event.get("robots")
+                if kind in ("person_needed", "person_told") and (orders := self._orders.get(str(event.get("robot")))):
+                    if kind == "person_needed":
+                        orders.held = str(event.get("detail")) or "a person was called"
+                    orders.told = kind == "person_told"
+                elif kind == "orders":
+                    # Who stopped all ended that run; whoever begins it again wants it to go on.
+                    some = [name for name in robots if name in self._robots] if isinstance(robots, list) else []
+                    if event.get("do") == "resume" and (some or robots == "all"):
+                        self._for(some, _go)
+                    elif event.get("do") == "pause" and (some or robots == "all"):
+                        self._for(some, _pause)
+                    elif event.get("do") == "stop" and some:
+                        self._for(some, _stop)
+            for name, orders in self._orders.items():
+                self._robots[name].detail = orders.held
+            return [(name, orders.held) for name, orders in self._orders.items() if orders.held and not orders.told]
+
+    def standing(self) -> list[str]:
+        """Return the robots that somebody has to let go on."""
+        with self._lock:
+            return [name for name, orders in self._orders.items() if orders.held or orders.paused or orders.stopped]
 
     def found(self, robot: str, detail: str) -> None:
         """Take note of what is known of a robot that has not been heard of."""
@@ -148,12 +191,17 @@ class Supervisor:
         with self._lock:
             now_s = self._clock()
             for status in self._robots.values():
+                orders = self._orders[status.name]
                 silent = status.heard_s is not None and now_s - status.heard_s > SILENT_S
                 if silent and status.phase not in (STOPPED, SILENT):
                     self._enter(status, SILENT, now_s)
                     status.detail, status.instruction = "nothing was heard of it; its process or its network is away", ""
                 elif status.phase != NOT_STARTED:
                     self._enter(status, status.phase, now_s)
+                gone = status.phase == SILENT and status.heard_s is not None and now_s - status.heard_s > self._lost_s
+                if gone and not orders.lost:
+                    orders.lost = True
+                    self._lost(status.name)
 
     def status(self) -> list[RobotStatus]:
         """Return how the robots are."""
@@ -170,38 +218,29 @@ class Supervisor:
         with self._lock:
             status, orders = self._of(robot)
             if not orders.held:
-                orders.held = why
+                orders.held, orders.called = why, False
                 status.calls += 1
-                self._call(robot, why)
+                self._call_person(robot, orders)
 
     def pause(self, robots: Sequence[str] = ()) -> None:
         """Let robots, or all of them, pause after the episode that they are at."""
-        self._for(robots, lambda orders: setattr(orders, "paused", True))
+        self._for(robots, _pause)
 
     def resume(self, robots: Sequence[str] = ()) -> None:
         """Let robots, or all of them, go on; also those that wait for a person, or were stopped."""
-
-        def go(orders: _Orders) -> None:
-            orders.paused = orders.stopped = False
-            orders.rest_until_s = None
-            if orders.held:
-                orders.held = ""
-                orders.released += 1
-                orders.last.clear()
-
-        self._for(robots, go)
+        self._for(robots, _go)
         if not robots:
             self._all_stopped = False
 
     def stop(self, robots: Sequence[str] = ()) -> None:
         """Let robots, or all of them, stop at once and end their processes."""
-        self._for(robots, lambda orders: setattr(orders, "stopped", True))
+        self._for(robots, _stop)
         if not robots:
             self._all_stopped = True
 
-    def enough(self) -> None:
-        """All that was to be collected is there: robots pause."""
-        self._enough = True
+    def enough(self, enough: bool) -> None:
+        """Whether all that was to be collected is there: robots pause."""
+        self._enough = enough
 
     def wanted(self, robot: str) -> bool:
         """Whether a robot's process is to run."""
@@ -214,12 +253,22 @@ class Supervisor:
         """Whether the whole fleet was told to stop."""
         return self._all_stopped
 
+    def _call_person(self, robot: str, orders: _Orders) -> None:
+        """Call a person; one who cannot be called, since the disk is full, is called at the next beat."""
+        try:
+            self._call(robot, orders.held)
+            orders.called = True
+        except SoarError as error:
+            log.warning("that %s waits for a person cannot be written down: %s", robot, error)
+
     def _told(self, orders: _Orders) -> str:
         if orders.stopped or self._all_stopped:
             return "stop"
+        if orders.held:
+            return "hold"
         if orders.rest_until_s is not None:
             return "rest"
-        return "pause" if orders.paused or orders.held or self._enough else "go"
+        return "pause" if orders.paused or self._enough else "go"
 
     def _note(self, status: RobotStatus, orders: _Orders, event: Mapping[str, Any]) -> None:
         kind = event.get("kind")
@@ -257,6 +306,23 @@ class Supervisor:
         with self._lock:
             for orders in [self._of(robot)[1] for robot in robots or self._robots]:
                 change(orders)
+
+
+def _go(orders: _Orders) -> None:
+    orders.paused = orders.stopped = False
+    orders.rest_until_s = None
+    if orders.held:
+        orders.held = ""
+        orders.released += 1
+        orders.last.clear()
+
+
+def _pause(orders: _Orders) -> None:
+    orders.paused = True
+
+
+def _stop(orders: _Orders) -> None:
+    orders.stopped = True
 
 
 def phases_said(robots: Sequence[RobotStatus]) -> str:

@@ -22,9 +22,9 @@ def format_of(folder: Path) -> Format:
     Raises:
         FormatError: None of the formats.
     """
-    text, pin = tags.split(str(folder))
+    text, tag = tags.split(str(folder))
     # A place in an object store (`s3://…`, of which a Path keeps one slash) can only be a store.
-    if pin or ":/" in text or (folder / "episodes.lance").is_dir():
+    if tag or ":/" in text or (folder / "episodes.lance").is_dir():
         return "store"
     if (folder / "meta" / "info.json").is_file():
         return "lerobot"

@@ -27,14 +27,12 @@ from typing import Any
 from soar.episodes import EpisodeStore
 from soar.errors import ConfigError, NothingToLearnError, SoarError
 from soar.evaluation import Evaluation, not_worse, read_evaluation
-from soar.evaluation.canary import canary_verdict
 from soar.evaluation.person import evaluate_by_person
 from soar.evaluation.promotion import Practice, Verdict, practised_not_worse
 from soar.evaluation.runner import evaluate
 from soar.fleet.collection import collect
-from soar.fleet.config import load_fleet
-from soar.fleet.supervision import phases_said
 from soar.improve.config import CHANGEABLE, ImproveConfig, check, checked_policy, plain
+from soar.improve.fleet_rounds import FleetRounds
 from soar.improve.practice import practice
 from soar.improve.run_folder import RunFolder
 from soar.improve.run_report import write_run_report
@@ -109,10 +107,13 @@ def _improve(config: ImproveConfig, on_progress: Progress) -> Improvement:
     if config.evaluate in ("truth", "vlm"):
         loop.evaluate(0, "pretrained")
     loop.record_demonstrations()
-    for round in range(1, config.preset.improvement.rounds + 1):
-        if not any(event["round"] == round for event in folder.events("round_finished")):
-            loop.run_round(round)
-            folder.journal.append("round_finished", round=round)
+    try:
+        for round in range(1, config.preset.improvement.rounds + 1):
+            if not any(event["round"] == round for event in folder.events("round_finished")):
+                loop.run_round(round)
+                folder.journal.append("round_finished", round=round)
+    finally:
+        loop.close()
     folder.point_at(folder.in_use())
     report = write_run_report(folder, scene=load_workcell(config.workcell).scene.name)
     evaluated = folder.evaluation(0).exists()
@@ -135,6 +136,12 @@ class _Loop:
         self._preset, self._improvement = config.preset, config.preset.improvement
         questions = self._improvement.collection.proposal.questions
         self._questions = Path(questions) if questions else None
+        self._fleet = None if config.fleet is None else FleetRounds(config, folder, on_progress)
+
+    def close(self) -> None:
+        """Let nobody work any more."""
+        if self._fleet is not None:
+            self._fleet.close()
 
     def evaluate(self, number: int, variant: str) -> Evaluation:
         """Run the trials of policy `number`."""
@@ -204,6 +211,9 @@ class _Loop:
 
     def run_round(self, round: int) -> None:
         """Collect, train a candidate, and promote it or keep the deployed policy."""
+        if self._fleet is not None:
+            self._run_round_by_fleet(self._fleet, round)
+            return
         off, deployed = self._config.evaluate == "off", self._folder.deployed(before_round=round)
         # Whoever is on trial practises, and is judged by that.
         on_trial = round - 1 if off and round > 1 and self._trained(round - 1) else None
@@ -224,6 +234,30 @@ class _Loop:
                 self._folder.journal.append("on_trial", round=round, candidate=round)
         else:
             self._decide(round, round, deployed, lambda old, new: not_worse(*self._tried(round, new, old)))
+        self._folder.point_at(self._folder.in_use())
+
+    def _run_round_by_fleet(self, fleet: FleetRounds, round: int) -> None:
+        """The same, with robots that go on meanwhile (`soar.improve.fleet_rounds`)."""
+        off, deployed = self._config.evaluate == "off", self._folder.deployed(before_round=round)
+        last = round == self._improvement.rounds
+        fleet.finish(round, self._folder.policy(deployed))
+        if not last:
+            fleet.begin(round + 1, self._folder.policy(deployed))
+        learner = self._folder.policy(deployed) if deployed or self._config.learner is None else self._folder.learner
+        if not self._train(round, initial=learner):
+            return
+
+        def compare(old: int, new: int) -> Verdict:
+            verdict = None if off else not_worse(*self._tried(round, new, old))
+            if verdict is not None and (last or not verdict.promote):
+                return verdict
+            tried = fleet.try_out(self._folder.policy(new))
+            return tried if verdict is None else Verdict(promote=tried.promote, sentence=f"{verdict.sentence} {tried.sentence}")
+
+        if not (off and last):
+            self._decide(round, round, deployed, compare)
+        elif self._folder.on_trial() != round:  # no robot works that could try it
+            self._folder.journal.append("on_trial", round=round, candidate=round)
         self._folder.point_at(self._folder.in_use())
 
     def _decide(self, round: int, candidate: int, deployed: int, compare: Callable[[int, int], Verdict]) -> None:
@@ -250,9 +284,6 @@ class _Loop:
         return (self._folder.policy(candidate) / "config.json").exists()
 
     def _collect(self, round: int, policy: Path) -> None:
-        if self._config.fleet is not None:
-            self._collect_by_fleet(self._config.fleet, round, policy)
-            return
         phase, judged = f"collect, round {round}", 0
 
         def on_episode(done: int, total: int, last: dict[str, Any]) -> None:
@@ -272,28 +303,6 @@ class _Loop:
                 config=self._improvement.collection,
                 workers=self._preset.workers,
                 on_episode=on_episode,
-            )
-
-    def _collect_by_fleet(self, file: Path, round: int, policy: Path) -> None:
-        from soar.fleet.running import run_fleet  # needs what servers need; a loop without a fleet does not
-
-        phase, collection = f"collect, round {round}", self._improvement.collection
-        fleet = dataclasses.replace(load_fleet(file), episodes=collection.episodes, seed=self._config.seed)
-        with self._folder.timed(phase):
-            count = run_fleet(
-                fleet,
-                self._folder.path,
-                decide=canary_verdict,
-                round=round,
-                models=dataclasses.replace(self._config.models, policy=str(policy.absolute())),
-                collection=collection,
-                on_tick=lambda done, total, robots: self._on_progress(phase, min(done, total), total, phases_said(robots)),
-                held=True,
-            )
-        if count < fleet.episodes:
-            raise SoarError(
-                f"stopped: {count} of the {fleet.episodes} episodes of round {round} are there and are kept. Run the same "
-                "command again to go on."
             )
 
     def _train(self, round: int, *, initial: Path) -> bool:

@@ -13,6 +13,11 @@ from torch import Tensor, nn
 GROUPS = 8
 
 
+def drawn_parameter(*shape: int) -> nn.Parameter:
+    """Return a parameter that is normal, with a standard deviation of 0.02."""
+    return nn.Parameter(nn.init.normal_(torch.empty(shape), std=0.02))
+
+
 class ResidualBlock(nn.Module):
     """Two 3×3 convolutions with group normalisation; a vector modulates the second one (FiLM). Starts as the identity."""
 

@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from soar.configuration import validate
 from soar.errors import CheckpointError, ConfigError
@@ -158,6 +159,15 @@ def digest_of(folder: Path) -> str:
         raise CheckpointError(f"{folder / 'config.json'} is damaged ({error}). Train the model again.") from error
 
 
+class _Unfilled(TorchFunctionMode):
+    """Draws nothing: for numbers at random in a tensor that has no memory torch imports its compiler, for seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def make_network(make: Callable[[C], N], config: C, folder: Path) -> N:
     """Return the network of the model in a folder, without its weights; it is not made when its file cannot hold them.
 
@@ -174,7 +184,7 @@ def make_network(make: Callable[[C], N], config: C, folder: Path) -> N:
         raise CheckpointError(f"{where} is damaged: it asks for a network of absurd width. Restore the file.")
     try:
         if weights.is_file():
-            with torch.device("meta"):  # shapes, and no memory
+            with torch.device("meta"), _Unfilled():  # shapes, and no memory
                 size = sum(value.numel() for value in make(config).state_dict().values())
             if size > weights.stat().st_size:  # a number takes two bytes at least
                 raise ValueError(f"it describes {size} numbers, and {weights.name} has {weights.stat().st_size} bytes")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from soar.errors import ConfigError, SoarError
-from soar.nn.layers import TransformerBlock
+from soar.nn.layers import TransformerBlock, drawn_parameter
 
 PADDING, UNKNOWN, START = 0, 1, 2
 SPECIAL_TOKENS = 3
@@ -100,7 +100,7 @@ class TextEncoder(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.embedding = nn.Embedding(SPECIAL_TOKENS + len(config.vocabulary), config.width)
-        self.position = nn.Parameter(0.02 * torch.randn(1 + config.max_words, config.width))
+        self.position = drawn_parameter(1 + config.max_words, config.width)
         self.blocks = nn.ModuleList(TransformerBlock(config.width, config.heads) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
         with torch.no_grad():

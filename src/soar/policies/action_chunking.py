@@ -1,7 +1,7 @@
 """What a policy does between two looks at the camera.
 
 Time axis. A policy with chunks looks at a robot's camera every `execute` steps, and whenever the robot's goal changes; in
-between it executes what it planned. A plan is a function of what is seen, the goal, and the number of looks since `reset`:
+between it executes what it planned. A plan is a function of what is seen, the goal, and the number of plans since `reset`:
 whoever makes it needs no memory of the robot, and may be another machine.
 
 Shape suffixes: B batch (robots), H actions of a chunk, D action dimensions.
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from soar.types import ACTION_DIM, Goal, Observation
 
 Plan = Callable[[Sequence[Observation], Sequence[Goal], Sequence[int]], NDArray[np.float32]]
-"""From observations, goals and numbers of looks to chunks (B, H, 7) in physical units."""
+"""From observations, goals and plan indices to chunks (B, H, 7) in physical units."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,18 +27,18 @@ class _Robot:
 
     Attributes:
         goal: What was planned for.
-        chunk_HD: In physical units; None before the first look.
-        looks: How often the robot was looked at.
+        chunk_HD: In physical units; None before the first plan.
+        plans: How often the robot was planned for.
         done: Actions of the chunk that were executed.
     """
 
     goal: Goal | None = None
     chunk_HD: NDArray[np.float32] | None = None
-    looks: int = 0
+    plans: int = 0
     done: int = 0
 
     def is_over(self, goal: Goal, execute: int) -> bool:
-        """Whether the robot must be looked at before it acts towards this goal."""
+        """Whether a new plan is needed before it acts towards this goal."""
         return self.chunk_HD is None or self.done >= execute or not _same(self.goal, goal)
 
     def next(self) -> NDArray[np.float32]:
@@ -53,7 +53,7 @@ class ActionChunker:
 
     Args:
         plan: Makes them; what it raises is passed on, and leaves all robots as they were.
-        execute: Actions of a chunk that are executed before the next look.
+        execute: Actions of a chunk that are executed before the next plan.
     """
 
     def __init__(self, plan: Plan, execute: int) -> None:
@@ -71,10 +71,10 @@ class ActionChunker:
         self._robots = self._robots[: len(goals)] + [_Robot() for _ in range(len(goals) - len(self._robots))]
         due = [i for i, (robot, goal) in enumerate(zip(self._robots, goals, strict=True)) if robot.is_over(goal, self._execute)]
         if due:
-            looks = [self._robots[i].looks for i in due]
-            chunks = self._plan([observations[i] for i in due], [goals[i] for i in due], looks)
+            indices = [self._robots[i].plans for i in due]
+            chunks = self._plan([observations[i] for i in due], [goals[i] for i in due], indices)
             for i, chunk_HD in zip(due, chunks, strict=True):
-                self._robots[i] = _Robot(goal=goals[i], chunk_HD=chunk_HD, looks=self._robots[i].looks + 1)
+                self._robots[i] = _Robot(goal=goals[i], chunk_HD=chunk_HD, plans=self._robots[i].plans + 1)
         return np.stack([robot.next() for robot in self._robots]) if goals else np.zeros((0, ACTION_DIM), np.float32)
 
     def reset(self) -> None:

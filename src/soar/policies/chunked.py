@@ -1,7 +1,7 @@
 """How a policy that predicts chunks of actions acts, whatever computes its network: no torch here.
 
 When it looks and when it executes what it planned is in `soar.policies.action_chunking`. A flow's noise is a function of
-how often the robot was looked at since `reset`, so that a policy is deterministic and equal robots act alike.
+how often the robot was planned for since `reset`, so that a policy is deterministic and equal robots act alike.
 
 Shape suffixes: B batch (robots), H height or actions of a chunk, W width, C channels, D action dimensions, E embedding.
 """
@@ -94,19 +94,19 @@ class PlanningPolicy(ABC):
             noise_BHD: Standard normal; what a flow begins with.
         """
 
-    def plan(self, observations: Sequence[Observation], goals: Sequence[Goal], looks: Sequence[int]) -> NDArray[np.float32]:
+    def plan(self, observations: Sequence[Observation], goals: Sequence[Goal], indices: Sequence[int]) -> NDArray[np.float32]:
         """Return chunks (B, H, 7) in physical units; remembers nothing, so that any number of robots may share it.
 
         Args:
             observations: What the robots see.
             goals: What each is to reach.
-            looks: How often each robot was looked at before in this episode, which says what noise it gets.
+            indices: How often each robot was planned for before in this episode, which says what noise it gets.
 
         Raises:
             ConfigError: A goal is of the wrong kind.
         """
         shape = self._chunk, ACTION_DIM
-        noise_BHD = np.stack([generator(0, "flow", look).standard_normal(shape, np.float32) for look in looks])
+        noise_BHD = np.stack([generator(0, "flow", index).standard_normal(shape, np.float32) for index in indices])
         images_BHWC = np.stack([self._fitter(observation.image_HWC) for observation in observations])
         chunks_BHD = np.array(self.predict(images_BHWC, self._goals(goals), noise_BHD), np.float32)
         chunks_BHD[..., -1] = chunks_BHD[..., -1] >= 0.5

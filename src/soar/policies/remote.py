@@ -60,6 +60,8 @@ class RemotePolicy:
         self._execute = execute
         self._planner = ActionChunker(self._plan, execute)
         self._gripper: dict[int, float] = {}
+        self.replaced = ""
+        """The policy that answers there now, when it is another one than `id`; whoever opens the address anew has that."""
 
     def act(self, observations: Sequence[Observation], goals: Sequence[Goal]) -> NDArray[np.float32]:
         """Return actions (B, 7) in physical units; without a server, those that hold the robots where they are.
@@ -93,18 +95,19 @@ class RemotePolicy:
         action_D[_GRIPPER] = self._gripper.get(index, float(observation.state[_GRIPPER] >= 0.5))
         return action_D
 
-    def _plan(self, observations: Sequence[Observation], goals: Sequence[Goal], looks: Sequence[int]) -> NDArray[np.float32]:
+    def _plan(self, observations: Sequence[Observation], goals: Sequence[Goal], indices: Sequence[int]) -> NDArray[np.float32]:
         items = [
             {
                 "image": pack(observation.image_HWC, self.config.encoding),
                 "state": observation.state.tolist(),
                 "goal": goal if isinstance(goal, str) else pack(goal, self.config.encoding),
-                "look": look,
+                "plan_index": index,
             }
-            for observation, goal, look in zip(observations, goals, looks, strict=True)
+            for observation, goal, index in zip(observations, goals, indices, strict=True)
         ]
         answer = self._server.request("POST", "/v1/actions", {"items": items})
         if answer.get("model") != self.id:
+            self.replaced = str(answer.get("model"))[:60]
             raise ModelAwayError(f"{self.config.url} serves {str(answer.get('model'))[:60]} now, not {self.id}")
         chunks_BHD = _numbers(answer.get("chunks"), (len(items), self._execute, ACTION_DIM))
         if chunks_BHD is None or not ((chunks_BHD[..., _GRIPPER] >= 0) & (chunks_BHD[..., _GRIPPER] <= 1)).all():

@@ -19,11 +19,11 @@ class PretrainingConfig:
         picture_worlds: Worlds in which the pictures and answers of the subgoal and VQA models are recorded.
         demonstration_seed: Of the worlds.
         picture_seed: Of the worlds.
-        stray_worlds: Worlds in which the finished policy and subgoal model go astray; 0 leaves that and the correction out.
-        stray_seed: Of the worlds.
+        correction_worlds: Worlds in which the finished policy and subgoal model go astray; 0 leaves out both stages.
+        correction_seed: Of the worlds.
         policy: Training of the policy.
         subgoal: Training of the subgoal model.
-        correction: Its training after the first, on the attempts of its own too.
+        subgoal_correction: Its training after the first, on the attempts of its own too.
         sentences: Sentence encoder of the policy's counterpart that follows instructions, see `InstructionConfig`; "" for none.
         vqa: Training of the VQA model.
         validation_share: Of the demonstrations, held out of the policy's training.
@@ -31,15 +31,15 @@ class PretrainingConfig:
 
     policy: PolicyTrainingConfig
     subgoal: SubgoalTrainingConfig = field(default_factory=SubgoalTrainingConfig)
-    correction: SubgoalTrainingConfig = field(default_factory=SubgoalTrainingConfig)
+    subgoal_correction: SubgoalTrainingConfig = field(default_factory=SubgoalTrainingConfig)
     sentences: str = ""
     vqa: VQATrainingConfig = field(default_factory=VQATrainingConfig)
     demonstration_worlds: int = 420
     picture_worlds: int = 240
     demonstration_seed: int = 1
     picture_seed: int = 2
-    stray_worlds: int = 0
-    stray_seed: int = 4
+    correction_worlds: int = 0
+    correction_seed: int = 4
     validation_share: float = 0.03
 
     def __post_init__(self) -> None:

@@ -1,6 +1,6 @@
 """Demonstrations in simulation: what stands in for BridgeData v2 and for the Internet.
 
-A *world* is one table with one look and a few objects; several demonstrations are recorded in each. Two kinds are made:
+A *world* is one table with one appearance and a few objects; several demonstrations are recorded in each. Two kinds are made:
 
 - `demonstrations`: successful ones, on tables, with cameras and objects of the pre-training set only. The policy learns from
   these.
@@ -35,11 +35,11 @@ from soar.instruction_grammar import task_from_instruction
 from soar.policies.base import Policy
 from soar.policies.loading import load_policy
 from soar.pretraining.execution_noise import ExecutionNoise
-from soar.pretraining.expert_corrections import record_strays, stray_actor
+from soar.pretraining.expert_corrections import clumsy_actor, record_corrections
 from soar.pretraining.vqa_frames import VQAFrames, ask
 from soar.pretraining.worlds import DemonstrationConfig, draw_world, named_world
 from soar.seeding import derive_seed, generator
-from soar.sim.appearance import Look
+from soar.sim.appearance import Appearance
 from soar.sim.ground_truth import reset_for, succeeded
 from soar.sim.scene import SceneConfig
 from soar.sim.scripted.expert import ScriptedExpert
@@ -64,7 +64,7 @@ def record_world(item: dict[str, Any], report: Any) -> dict[str, Any]:
 
     Args:
         item: `config` (name), `folder`, `seed`, `index`, `scene` to record there instead of in a random world, and `student`,
-            the names of a policy and a subgoal model whose attempts the strays are.
+            the names of a policy and a subgoal model whose attempts the corrections are.
         report: Called with `episodes=1` after each attempt.
     """
     config = load(DemonstrationConfig, "demonstrations", item["config"])
@@ -93,8 +93,8 @@ def record_world(item: dict[str, Any], report: Any) -> dict[str, Any]:
                 answers += rows
                 if episode.id not in present:
                     kept.append(episode)
-        for number in range(config.strays):
-            for episode, rows in _strays(config, world, seed, number, student):
+        for number in range(config.corrections):
+            for episode, rows in _corrections(config, world, seed, number, student):
                 answers += rows
                 if episode.id not in present:
                     kept.append(episode)
@@ -115,7 +115,7 @@ def _record(
 ) -> Iterator[tuple[Episode, list[dict[str, Any]]]]:
     rng = np.random.default_rng(seed)
     scene = world.config
-    world.apply_look(_episode_look(config, scene, rng))
+    world.apply_appearance(_episode_appearance(config, scene, rng))
     instruction = str(rng.choice(scene.tasks))
     reset_for(world, instruction, seed % 2**31, used=bool(config.used_share and rng.random() < config.used_share))
     _wander(world, rng)
@@ -170,16 +170,16 @@ def _record(
         yield frames.episode(f"{episode_id}-home", seed)
 
 
-def _strays(
+def _corrections(
     config: DemonstrationConfig, world: World, seed: int, number: int, student: tuple[Policy, SubgoalModel] | None
 ) -> Iterator[tuple[Episode, list[dict[str, Any]]]]:
     """Yield the pairs of one attempt that goes astray, and what a judge sees of it."""
-    name = f"{world.config.name}-stray-{number}"
+    name = f"{world.config.name}-correction-{number}"
     own_seed = derive_seed(seed, name, number)
     rng = np.random.default_rng(own_seed)
-    world.apply_look(_episode_look(config, world.config, rng))
+    world.apply_appearance(_episode_appearance(config, world.config, rng))
     looks = _vqa_frames(config, world, rng) if config.every_task and config.answers else None
-    yield from record_strays(
+    yield from record_corrections(
         world,
         name,
         own_seed,
@@ -201,7 +201,7 @@ def _arrangements(
     scene, frames = world.config, _vqa_frames(config, world, rng)
     free = [name for name in world.graspable if world.containers]
     for _ in range(config.arrangements):
-        world.apply_look(_episode_look(config, scene, rng))
+        world.apply_appearance(_episode_appearance(config, scene, rng))
         inside = {name: world.containers[0] for name in free if rng.random() < 0.45}
         at_home = rng.random() < 0.4
         low, high = np.array([0.2, -0.13, 0.05]), np.array([0.36, 0.13, 0.16])
@@ -221,7 +221,7 @@ def _arrangements(
 
 def _prelude(config: DemonstrationConfig, world: World, instruction: str, rng: np.random.Generator) -> VQAFrames:
     """Bring the world into a state that a weak policy gets into, and return some pictures of the way there."""
-    actor, frames = stray_actor(world, instruction, rng), _vqa_frames(config, world, rng)
+    actor, frames = clumsy_actor(world, instruction, rng), _vqa_frames(config, world, rng)
     noise = ExecutionNoise(config.disturbance_m, config.bump_probability, rng)
     for _ in range(int(rng.integers(1, config.prelude_steps + 1))):
         world.step(noise.applied_to(actor.act()))
@@ -234,10 +234,10 @@ def _vqa_frames(config: DemonstrationConfig, world: World, rng: np.random.Genera
     return VQAFrames(world, rng, cloths=config.cloth_share > 0)
 
 
-def _episode_look(config: DemonstrationConfig, scene: SceneConfig, rng: np.random.Generator) -> Look:
-    """Return a look near the world's: camera and light vary, the things keep their colours."""
-    look = config.episode_jitter.draw(scene.look, rng)
-    return replace(look, seed=scene.look.seed, object_tint=scene.look.object_tint)
+def _episode_appearance(config: DemonstrationConfig, scene: SceneConfig, rng: np.random.Generator) -> Appearance:
+    """Return an appearance near the world's: camera and light vary, the things keep their colours."""
+    appearance = config.episode_jitter.draw(scene.appearance, rng)
+    return replace(appearance, seed=scene.appearance.seed, object_tint=scene.appearance.object_tint)
 
 
 def _ask_now(config: DemonstrationConfig, world: World, rng: np.random.Generator, episode: str) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ from soar.sim.world import World
 from soar.subgoals.base import SubgoalModel
 from soar.types import SUBGOAL_STEPS, Action, Episode, Goal, Observation, Provenance
 
-STRAY_STEPS = 100
+ATTEMPT_STEPS = 100
 BRANCH_PROBABILITY = 0.15
 FEWER_BRANCHES = 0.05
 """Where each state is shown with every task."""
@@ -77,14 +77,14 @@ class Follower:
         return np.asarray(self._policy.act([seen], [self._goal])[0])
 
 
-def stray_actor(world: World, instruction: str, rng: np.random.Generator) -> Actor:
+def clumsy_actor(world: World, instruction: str, rng: np.random.Generator) -> Actor:
     """Return someone who does badly: mostly one who does not look, else one who looks and is clumsy."""
     if rng.random() < 0.75:
         return BlindPolicy(world, instruction, rng)
     return ScriptedExpert(world, instruction, Style.clumsy(rng), rng)
 
 
-def record_strays(
+def record_corrections(
     world: World,
     name: str,
     seed: int,
@@ -113,8 +113,8 @@ def record_strays(
     scene = world.config
     instruction = str(rng.choice(scene.tasks))
     reset_for(world, instruction, seed % 2**31, used=used)
-    actor = stray_actor(world, instruction, rng) if student is None else Follower(world, instruction, *student, seed)
-    for step in range(STRAY_STEPS):
+    actor = clumsy_actor(world, instruction, rng) if student is None else Follower(world, instruction, *student, seed)
+    for step in range(ATTEMPT_STEPS):
         if looks is not None and step % LOOK_STEPS == 0:
             looks.take()
         branches = rng.random() < (FEWER_BRANCHES if every_task else BRANCH_PROBABILITY)

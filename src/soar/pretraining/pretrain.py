@@ -1,13 +1,13 @@
 """The base models, from nothing: record, then train, stage by stage.
 
-    demonstrations   successful ones on pre-training tables      → DATA/demonstrations/episodes
-    pictures         anything, mistakes included, with answers   → DATA/pictures/episodes, DATA/pictures/worlds
-    policy           from the demonstrations                     → DATA/models/policy,  WEIGHTS/policy
-    language         the same, but it follows instructions       → DATA/models/language, WEIGHTS/language
-    subgoal          from the pictures                           → DATA/models/subgoal, WEIGHTS/subgoal
-    strays           attempts of these two, with answers         → more of DATA/pictures
-    correction       the subgoal model, from all pictures        → DATA/models/correction, WEIGHTS/subgoal
-    vqa              from the pictures and answers               → DATA/models/vqa,     WEIGHTS/vqa
+    demonstrations      successful ones on pre-training tables      → DATA/demonstrations/episodes
+    pictures            anything, mistakes included, with answers   → DATA/pictures/episodes, DATA/pictures/worlds
+    policy              from the demonstrations                     → DATA/models/policy,  WEIGHTS/policy
+    language            the same, but it follows instructions       → DATA/models/language, WEIGHTS/language
+    subgoal             from the pictures                           → DATA/models/subgoal, WEIGHTS/subgoal
+    corrections         attempts of these two, with answers         → more of DATA/pictures
+    subgoal_correction  the subgoal model, from all pictures        → DATA/models/subgoal_correction, WEIGHTS/subgoal
+    vqa                 from the pictures and answers               → DATA/models/vqa,     WEIGHTS/vqa
 
 Each stage resumes, and is skipped once it is finished. `DATA/manifest.json` says what each one made and saw, and for how long.
 With torchrun the processes train together (`soar.training.distributed`); the first of them records.
@@ -47,7 +47,7 @@ from soar.training.policy import train_policy
 from soar.training.vqa import train_vqa
 from soar.untrusted import parse_json
 
-Stage = Literal["demonstrations", "pictures", "policy", "language", "subgoal", "strays", "correction", "vqa"]
+Stage = Literal["demonstrations", "pictures", "policy", "language", "subgoal", "corrections", "subgoal_correction", "vqa"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
@@ -60,7 +60,7 @@ def pretrain(
     workers: int = 2,
     demonstrations: str = "demonstrations",
     pictures: str = "pictures",
-    strays: str = "strays",
+    corrections: str = "corrections",
     initial: Path | None = None,
     device: str = "cpu",
     on_progress: Progress | None = None,
@@ -75,7 +75,7 @@ def pretrain(
         workers: Processes that record.
         demonstrations: Configuration of the demonstrations, see `soar.pretraining.recording.record`.
         pictures: Configuration of the pictures.
-        strays: Configuration of the attempts of the models that were made so far.
+        corrections: Configuration of the attempts of the models that were made so far.
         initial: Folder of earlier models (policy, subgoal, vqa) that the training continues from; fresh networks by default.
         device: Of torch.
         on_progress: Called as the work goes on.
@@ -95,7 +95,7 @@ def pretrain(
             data / "demonstrations", demonstrations, config.demonstration_worlds, config.demonstration_seed
         ),
         "pictures": _Recording(data / "pictures", pictures, config.picture_worlds, config.picture_seed),
-        "strays": _Recording(data / "pictures", strays, config.stray_worlds, config.stray_seed),
+        "corrections": _Recording(data / "pictures", corrections, config.correction_worlds, config.correction_seed),
     }
 
     def tell(stage: str) -> Callable[[int, int, dict[str, float]], None]:
@@ -106,16 +106,15 @@ def pretrain(
         return on_step
 
     for stage in STAGES:
-        left_out = (
-            not config.sentences if stage == "language" else stage in ("strays", "correction") and not config.stray_worlds
-        )
+        corrects = stage in ("corrections", "subgoal_correction")
+        left_out = not config.sentences if stage == "language" else corrects and not config.correction_worlds
         if stage not in stages or left_out:
             continue
         recording = recordings.get(stage)
         recipe: dict[str, Any] = (
             {"worlds": recording.worlds, "seed": recording.seed} if recording else _plain(getattr(config, stage))
         )
-        if not recording and initial is not None and stage != "correction":
+        if not recording and initial is not None and stage != "subgoal_correction":
             recipe["initial"] = str(initial)
         if _read(path).get(stage, {}).get("recipe") == recipe:
             continue
@@ -128,20 +127,24 @@ def pretrain(
                     worlds=recording.worlds,
                     seed=recording.seed,
                     workers=workers,
-                    student=(str(weights / "policy"), str(data / "models" / "subgoal")) if stage == "strays" else None,
+                    student=(str(weights / "policy"), str(data / "models" / "subgoal")) if stage == "corrections" else None,
                     on_world=lambda done, total, stage=stage: on_progress(stage, done, total) if on_progress else None,  # type: ignore[misc]
                 )
             group.wait()
             made = _recorded(recording)
         else:
             folder = data / "models" / stage
-            parent = data / "models" / "subgoal" if stage == "correction" else initial / stage if initial else None
+            parent = data / "models" / "subgoal" if stage == "subgoal_correction" else initial / stage if initial else None
             job = _Job(config=config, data=data, folder=folder, initial=parent, device=device, on_step=tell(stage))
-            made = {"policy": _policy, "language": _language, "subgoal": _subgoal, "correction": _correction, "vqa": _vqa}[
-                stage
-            ](job)
+            made = {
+                "policy": _policy,
+                "language": _language,
+                "subgoal": _subgoal,
+                "subgoal_correction": _subgoal_correction,
+                "vqa": _vqa,
+            }[stage](job)
             if group.leads:
-                copy_model(folder, weights / ("subgoal" if stage == "correction" else stage))
+                copy_model(folder, weights / ("subgoal" if stage == "subgoal_correction" else stage))
         seconds = round(time.monotonic() - begun, 1)
         # Read again: other stages may have been finished meanwhile, by the same command elsewhere.
         finished = {stage: {**made, "seconds": seconds, "recipe": recipe}, "revision": git_revision()}
@@ -221,8 +224,8 @@ def _subgoal(job: _Job) -> dict[str, Any]:
     return _train_subgoal(job, job.config.subgoal)
 
 
-def _correction(job: _Job) -> dict[str, Any]:
-    return _train_subgoal(job, job.config.correction)
+def _subgoal_correction(job: _Job) -> dict[str, Any]:
+    return _train_subgoal(job, job.config.subgoal_correction)
 
 
 def _train_subgoal(job: _Job, config: SubgoalTrainingConfig) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def record(
         seed: Of the worlds.
         workers: Processes.
         scene: Name of the scene, or path of its YAML file, for a kind that is recorded in a scene instead of random worlds.
-        student: Names of a policy and of a subgoal model whose attempts the strays are (`soar.pretraining.expert_corrections`).
+        student: Names of a policy and of a subgoal model whose attempts are corrected (`soar.pretraining.expert_corrections`).
         on_world: Called with (worlds done, worlds in all).
 
     Returns:
@@ -61,7 +61,7 @@ def record(
 
     def receive(index: int, _report: dict[str, Any]) -> None:
         attempts[missing[index]] += 1
-        finished = sum(count >= config.per_world + config.strays for count in attempts.values())
+        finished = sum(count >= config.per_world + config.corrections for count in attempts.values())
         if on_world is not None:
             on_world(worlds - len(missing) + finished, worlds)
 
@@ -76,6 +76,6 @@ def looks_and_objects(kind: str, *, worlds: int, seed: int) -> dict[str, list[st
     config = load(DemonstrationConfig, "demonstrations", kind)
     scenes = [draw_world(config, seed, index) for index in range(worlds)]
     return {
-        "tables": sorted({scene.look.table for scene in scenes}),
+        "tables": sorted({scene.appearance.table for scene in scenes}),
         "objects": sorted({name for scene in scenes for name in scene.objects}),
     }

@@ -1,7 +1,7 @@
 """Which worlds there are for pre-training, and what is recorded in each.
 
-A world is one table with one look and a few objects. The scenes of the paper's Table 5 and their seeds are not among them:
-worlds are drawn from a stream of seeds of their own.
+A world is one table with one appearance and a few objects. The scenes of the paper's Table 5 and their seeds are not among
+them: worlds are drawn from a stream of seeds of their own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from soar.errors import ConfigError
 from soar.seeding import generator
 from soar.sim import catalogue
-from soar.sim.appearance import Look, LookJitter
+from soar.sim.appearance import Appearance, AppearanceJitter
 from soar.sim.scene import SceneConfig, load_scene
 
 
@@ -24,7 +24,7 @@ class DemonstrationConfig:
 
     Attributes:
         pretraining_only: Draw tables and objects from those marked `pretraining` only.
-        jitter: Of camera, light and colours around `look`, drawn for each world.
+        jitter: Of camera, light and colours around `appearance`, drawn for each world.
         episode_jitter: Drawn for each episode in a world.
         per_world: Episodes in one world.
         varied: Whether experts vary in pace, path and grasp.
@@ -32,7 +32,7 @@ class DemonstrationConfig:
         used_share: Share of the demonstrations that begin on a table as practice leaves it, see `soar.sim.placement`.
         answers: Record true answers to questions about some of the frames, of preludes too, and keep failed demonstrations.
         arrangements: Pictures in each world, with answers, of things in random places and the arm anywhere.
-        strays: Attempts in each world that go astray, see `soar.pretraining.expert_corrections`.
+        corrections: Attempts in each world that go astray, see `soar.pretraining.expert_corrections`.
         every_task: Whether a state of those is shown with what should come next for every task, from the start on, so that the
             same picture with other words is another goal; and looked at every few steps, as a judge does.
         alike_share: Share of the worlds with several things in which the others are of the first one's colour or shape, and as
@@ -45,18 +45,20 @@ class DemonstrationConfig:
     """
 
     pretraining_only: bool
-    look: Look = field(default_factory=Look)
-    episode_jitter: LookJitter = field(
-        default_factory=lambda: LookJitter(light=0.08, light_direction=0.2, camera_position_m=0.004, camera_target_m=0.003)
+    appearance: Appearance = field(default_factory=Appearance)
+    episode_jitter: AppearanceJitter = field(
+        default_factory=lambda: AppearanceJitter(
+            light=0.08, light_direction=0.2, camera_position_m=0.004, camera_target_m=0.003
+        )
     )
-    jitter: LookJitter = field(default_factory=LookJitter)
+    jitter: AppearanceJitter = field(default_factory=AppearanceJitter)
     per_world: int = 8
     varied: bool = True
     prelude_steps: int = 0
     used_share: float = 0.0
     answers: bool = False
     arrangements: int = 0
-    strays: int = 0
+    corrections: int = 0
     every_task: bool = False
     alike_share: float = 0.0
     drawer_share: float = 0.08
@@ -66,8 +68,8 @@ class DemonstrationConfig:
     bump_probability: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.per_world < 0 or not self.per_world + self.strays:
-            raise ConfigError(f"per_world is {self.per_world}; a world needs at least 1 episode, or strays")
+        if self.per_world < 0 or not self.per_world + self.corrections:
+            raise ConfigError(f"per_world is {self.per_world}; a world needs at least 1 episode, or corrections")
 
 
 def draw_world(config: DemonstrationConfig, seed: int, index: int) -> SceneConfig:
@@ -104,9 +106,9 @@ def draw_world(config: DemonstrationConfig, seed: int, index: int) -> SceneConfi
             ending = rng.choice(["", " side"])
             tasks += [f"move the {first} to the left{ending}", f"move the {first} to the right{ending}"]
     table = str(rng.choice(tables))
-    look = config.jitter.draw(config.look, rng)
+    appearance = config.jitter.draw(config.appearance, rng)
     return SceneConfig(
-        name=f"world-{seed}-{index}", objects=tuple(objects), tasks=tuple(tasks), look=replace(look, table=table)
+        name=f"world-{seed}-{index}", objects=tuple(objects), tasks=tuple(tasks), appearance=replace(appearance, table=table)
     )
 
 

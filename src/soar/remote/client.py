@@ -25,6 +25,7 @@ from soar.errors import ConfigError, ModelServerError
 from soar.remote.transport import ReplyLimits, open_client
 from soar.remote.wire import TOKEN, Encoding, is_url
 from soar.seeding import generator
+from soar.untrusted import parse_json
 
 PROTOCOL = 1
 """Version of what servers and clients say to each other."""
@@ -181,8 +182,8 @@ class ModelServer:
 
 def _parse(data: bytes) -> dict[str, Any]:
     try:
-        answer = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        answer = parse_json(data)
+    except ValueError as error:
         raise ValueError(f"not JSON: {data[:60]!r}") from error
     if not isinstance(answer, dict):
         raise ValueError(f"not an object: {data[:60]!r}")

@@ -2,7 +2,8 @@
 
     driver: my_lab.arm:open_arm            # MODULE:NAME, called with `options`; it returns a `soar.robots.base.Robot`; or
                                            # `remote`: a robot behind `soar robot serve` (`soar.robots.remote`), or
-                                           # `widowx`: one behind its labs' server (docs/how-to/widowx.md)
+                                           # `widowx`: one behind its labs' server (docs/how-to/widowx.md), or
+                                           # `lerobot`: one that LeRobot drives (docs/how-to/lerobot.md)
     options: {port: /dev/ttyUSB0}
     limits: {translation_m: 0.03, rotation_rad: 0.2, lag_m: 0.0}
     workspace: {low: [0.15, -0.2, 0.01], high: [0.4, 0.2, 0.25]}     # [m], when neither workcell nor scene says
@@ -30,10 +31,17 @@ from soar.robots.safety import SafetyLimits
 from soar.robots.timeouts import Timeouts
 from soar.types import WorkspaceBox
 
-SHORT = {"remote": "soar.robots.remote:open_robot", "widowx": "soar.robots.widowx.driver:open_widowx"}
+SHORT = {
+    "remote": "soar.robots.remote:open_robot",
+    "widowx": "soar.robots.widowx.driver:open_widowx",
+    "lerobot": "soar.robots.lerobot.driver:open_lerobot",
+}
 """Drivers that come with SOAR, by a word."""
-_PATIENCE = {SHORT["widowx"]: Timeouts(open=90.0, home=120.0, recover=600.0)}
-"""Timeouts of those that need other ones: a server that starts its robot again, and reboots of motors."""
+_PATIENCE = {
+    SHORT["widowx"]: Timeouts(open=90.0, home=120.0, recover=600.0),
+    SHORT["lerobot"]: Timeouts(open=180.0, recover=300.0),
+}
+"""Timeouts of those that need other ones: servers that start, libraries that take long to load, motors that cool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

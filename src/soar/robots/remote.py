@@ -11,40 +11,44 @@ the robot's side leaves the arm safe. Every call carries the next number, so tha
 when a connection is lost while an action runs, nobody knows whether it was executed; that is a fault (`connection`), after
 which `recover` begins another session.
 
+A stop is told on a connection of its own (`halt`), whatever is in flight: the robot's side lets no motion begin until it is
+started again, and does not call its driver's `close`, so that the arm is held where it is.
+
 Nothing that comes back is believed: it is bounded in size and time, and is what the protocol says, or a fault.
 """
 
 from __future__ import annotations
 
-import functools
 import json
+import logging
 import os
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import httpx2
-import numpy as np
 
 from soar.errors import ConfigError, RobotFault
 from soar.remote.transport import ReplyLimits, open_client
-from soar.remote.wire import TOKEN, Encoding, Limits, WireError, is_loopback, is_url, plain, unpack
+from soar.remote.wire import TOKEN, Encoding, WireError, is_loopback, is_url, plain
 from soar.robots.base import Health
+from soar.robots.remote_answers import LIMITS, LONGEST_TEXT, RESULTS, action_of, health, observation
 from soar.robots.safety import SafetyError
-from soar.types import ACTION_DIM, Action, Image, Observation
+from soar.types import Action, Observation
+from soar.untrusted import parse_json
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 KIND = "robot"
 PROTOCOL = 1
 """Version of what the two sides say to each other."""
 PATH = "/v1/robot"
 REQUIRED = ("observe", "act", "home", "health", "recover")
-ABILITIES = ("reset_for", "set_table", "truth", "imagine", "answer")
+ABILITIES = ("reset_for", "set_table", "truth", "imagine", "answer", "motors", "reboot")
 """What a robot's place may be able to do besides, see `soar.robots.workcell`."""
 KINDS = ("motor", "camera", "connection", "unrecoverable", "driver")
-LIMITS = Limits(side=4096)
 _REPLY = ReplyLimits(bytes=LIMITS.bytes, values=200_000)
-_CONNECT_S, _LONGEST_S, _MARGIN_S = 10.0, 600.0, 5.0
-_LONGEST_TEXT = 1000
+_CONNECT_S, _LONGEST_S, _MARGIN_S, _HALT_S = 10.0, 600.0, 5.0, 3.0
 
 
 def open_robot(
@@ -88,12 +92,12 @@ class RemoteRobot:
 
     def observe(self) -> Observation:
         """Return what the robot perceives now."""
-        return self._understood("observe", _observation, self._call("observe"))
+        return self._understood("observe", observation, self._call("observe"))
 
     def act(self, action: Action) -> Action:
         """Execute one action (7,); returns what the shell on the robot's side made of it."""
         values = [float(value) for value in action]
-        return self._understood("act", _action, self._call("act", action=values))
+        return self._understood("act", action_of, self._call("act", action=values))
 
     def home(self) -> None:
         """Go to the pose from which every episode starts."""
@@ -102,7 +106,7 @@ class RemoteRobot:
     def health(self) -> Health:
         """Say whether the robot works; never raises."""
         try:
-            return self._understood("health", _health, self._call("health"))
+            return self._understood("health", health, self._call("health"))
         except RobotFault as fault:
             return Health(ok=False, fault=fault.kind, detail=fault.detail)
 
@@ -123,6 +127,21 @@ class RemoteRobot:
             finally:
                 self._end()
 
+    def drill(self) -> None:
+        """Lose the connection, as when a cable is pulled; `recover` begins another session."""
+        self._end()
+
+    def halt(self) -> None:
+        """Stop the other side, too; waits for nothing."""
+        threading.Thread(target=self._halt_there, name="halt", daemon=False).start()  # a process that ends waits for it
+
+    def _halt_there(self) -> None:
+        try:
+            with open_client(self._url, _HALT_S, _REPLY, headers=self._headers(), connections=1, direct=True) as client:
+                client.request("POST", f"{PATH}/halt", content=b"{}", timeout=_HALT_S).raise_for_status()
+        except (httpx2.HTTPError, httpx2.StreamError, ValueError) as error:
+            log.error("%s could not be told to stop (%s): stop it there, or switch the arm's power off", self._url, error)
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """Return an ability that the other side has."""
         understand = self.__dict__.get("_abilities", {}).get(name)
@@ -134,8 +153,7 @@ class RemoteRobot:
         """Ask who is there, and begin a session."""
         self._seq = 0
         # One connection, which is the session; through a proxy it would be one between others.
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self._token}"} if self._token else {})
-        self._client = open_client(self._url, _CONNECT_S, _REPLY, headers=headers, connections=1, direct=True)
+        self._client = open_client(self._url, _CONNECT_S, _REPLY, headers=self._headers(), connections=1, direct=True)
         try:
             about = self._answer("GET", PATH, None, _CONNECT_S)
             self._check(about)
@@ -151,6 +169,9 @@ class RemoteRobot:
             self._end()
             raise
 
+    def _headers(self) -> dict[str, str]:
+        return {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self._token}"} if self._token else {})
+
     def _check(self, about: Mapping[str, Any]) -> None:
         if about.get("kind") != KIND:
             raise ConfigError(
@@ -164,7 +185,7 @@ class RemoteRobot:
             )
         offered, timeouts = about.get("abilities"), about.get("timeouts")
         offered = offered if isinstance(offered, list) else []
-        self._abilities = {name: _RESULTS[name] for name in ABILITIES if name in offered}
+        self._abilities = {name: RESULTS[name] for name in ABILITIES if name in offered}
         said = timeouts if isinstance(timeouts, dict) else {}
         self._timeouts = {
             str(name): float(min(value, _LONGEST_S))
@@ -197,9 +218,9 @@ class RemoteRobot:
         fault = answer.get("fault")
         if isinstance(fault, dict):
             kind = fault.get("kind") if fault.get("kind") in KINDS else "driver"
-            raise RobotFault(str(kind), plain(str(fault.get("detail")), _LONGEST_TEXT))
+            raise RobotFault(str(kind), plain(str(fault.get("detail")), LONGEST_TEXT))
         if "unsafe" in answer:
-            raise SafetyError(plain(str(answer["unsafe"]), _LONGEST_TEXT))
+            raise SafetyError(plain(str(answer["unsafe"]), LONGEST_TEXT))
         return answer.get("result")
 
     def _answer(self, method: str, path: str, body: Mapping[str, Any] | None, limit_s: float) -> dict[str, Any]:
@@ -223,8 +244,8 @@ class RemoteRobot:
 
     def _read(self, status: int, data: bytes) -> dict[str, Any]:
         try:
-            answer = json.loads(data)
-        except (ValueError, RecursionError):
+            answer = parse_json(data)
+        except ValueError:
             answer = None
         if status == 200 and isinstance(answer, dict):
             return answer
@@ -257,46 +278,3 @@ class RemoteRobot:
 
 class _LostError(Exception):
     """There is no connection any more."""
-
-
-def _numbers(values: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
-    if not isinstance(values, list) or len(values) != ACTION_DIM or any(type(value) not in (int, float) for value in values):
-        raise ValueError("not seven numbers")
-    return np.array(values, np.float32)
-
-
-def _observation(result: Any) -> Observation:
-    return Observation(image_HWC=unpack(result["image"], LIMITS), state=_numbers(result["state"]))
-
-
-def _action(result: Any) -> Action:
-    return _numbers(result["executed"])
-
-
-def _health(result: Any) -> Health:
-    if type(result["ok"]) is not bool:
-        raise ValueError("no health")
-    return Health(ok=result["ok"], fault=plain(str(result["fault"]), 40), detail=plain(str(result["detail"]), _LONGEST_TEXT))
-
-
-def _nothing(_result: Any) -> None:
-    return None
-
-
-def _verdict(result: Any, *, unknown: bool) -> bool | None:
-    if type(result) is bool or (unknown and result is None):
-        return bool(result) if result is not None else None
-    raise ValueError("no verdict")
-
-
-def _image(result: Any) -> Image:
-    return unpack(result, LIMITS)
-
-
-_RESULTS: dict[str, Callable[[Any], Any]] = {
-    "reset_for": _nothing,
-    "set_table": _nothing,
-    "truth": functools.partial(_verdict, unknown=True),
-    "imagine": _image,
-    "answer": functools.partial(_verdict, unknown=False),
-}

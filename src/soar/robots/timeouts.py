@@ -53,6 +53,8 @@ class Timeouts:
                 return float(getattr(self, call))
             case "reset_for" | "set_table":
                 return self.home
+            case "reboot":
+                return self.recover
             case _:
                 return self.other
 

@@ -1,6 +1,6 @@
 """POST /v1/actions: observations and goals to chunks of actions, batched over all robots that ask.
 
-The server remembers nothing: a request says how often its robot was looked at, and the client keeps what was planned.
+The server remembers nothing: a request says how often its robot was planned for, and the client keeps what was planned.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ActionItem(BaseModel):
     image: dict[str, Any]
     state: Annotated[list[Number], Field(min_length=STATE_DIM, max_length=STATE_DIM)]
     goal: dict[str, Any] | Annotated[str, Field(min_length=1, max_length=_LONGEST)]
-    look: int = Field(ge=0, lt=2**31)
+    plan_index: int = Field(ge=0, lt=2**31)
 
 
 class ActionRequest(BaseModel):
@@ -45,7 +45,7 @@ def policy_application(policy: PlanningPolicy, config: ServiceConfig) -> FastAPI
     """Return the application that serves a policy."""
 
     def plan(items: list[Question]) -> Sequence[NDArray[np.float32]]:
-        return list(policy.plan([seen for seen, _, _ in items], [goal for _, goal, _ in items], [look for *_, look in items]))
+        return list(policy.plan([seen for seen, _, _ in items], [goal for _, goal, _ in items], [index for *_, index in items]))
 
     batcher = Batcher(plan, config.batch)
     about = {
@@ -72,7 +72,7 @@ def policy_application(policy: PlanningPolicy, config: ServiceConfig) -> FastAPI
 
     def question(picture: Picture, goal: Picture | str, item: ActionItem) -> Question:
         seen = Observation(image_HWC=picture(), state=np.array(item.state, np.float32))
-        return seen, goal if isinstance(goal, str) else goal(), item.look
+        return seen, goal if isinstance(goal, str) else goal(), item.plan_index
 
     @app.post("/v1/actions")
     async def actions(request: Request) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from pathlib import Path
 
 from soar.errors import ConfigError
 from soar.serving.auth import App
-from soar.serving.server import ServerConfig, build, listen
+from soar.serving.listening import listen
+from soar.serving.server import ServerConfig, build
 
 log = logging.getLogger(__name__)
 _WARNING = (

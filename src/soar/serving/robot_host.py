@@ -17,7 +17,8 @@ import numpy as np
 from soar.errors import ConfigError, RobotFault, SoarError
 from soar.remote.wire import Encoding, pack, plain
 from soar.robots.driver import Driver
-from soar.robots.remote import ABILITIES, KIND, LIMITS, PROTOCOL, REQUIRED
+from soar.robots.remote import ABILITIES, KIND, PROTOCOL, REQUIRED
+from soar.robots.remote_answers import LIMITS
 from soar.robots.safety import SafeRobot, SafetyError, SafetyLimits
 from soar.robots.stopping import StopSwitch
 from soar.robots.timeouts import Timeouts
@@ -32,6 +33,8 @@ _ARGUMENTS: dict[str, tuple[type, ...]] = {
     "truth": (str,),
     "imagine": (str, int),
     "answer": (str,),
+    "motors": (),
+    "reboot": (),
 }
 _LONGEST_TEXT = 1000
 _HANDOVER_S = 2.0
@@ -93,7 +96,7 @@ class RobotHost:
         self._busy = threading.RLock()
         self._left = threading.Condition(self._busy)
         self._owner: object | None = None
-        self._ended = False
+        self._ended = self._leaving = False
         self._seq = 0
         self._encoding: Encoding = "png"
         self._driver: Driver | None = None
@@ -121,8 +124,9 @@ class RobotHost:
         if encoding not in ("raw", "png", "jpeg"):
             raise RefusedError(400, "encoding must be raw, png or jpeg")
         # The last client may just have gone, and its arm be on the way to where it is safe.
-        if not self._busy.acquire(timeout=_HANDOVER_S):
-            raise RefusedError(409, "another client drives this robot")
+        while not self._busy.acquire(timeout=_HANDOVER_S):
+            if not self._leaving:
+                raise RefusedError(409, "another client drives this robot")
         try:
             self._left.wait_for(lambda: self._ended or self._owner is None, _HANDOVER_S)
             if self._ended or self._owner is not None:
@@ -160,13 +164,20 @@ class RobotHost:
             except SafetyError as error:
                 return {"unsafe": str(error)}
 
+    def halt(self) -> None:
+        """Let no motion begin any more, whoever drives: somebody stopped the robot from the other side. Waits for nothing."""
+        self._stop.press()
+
     def leave(self, owner: object) -> None:
         """End a session, if it is that one's; the arm is left safe."""
         with self._busy:
             if owner is self._owner:
-                self._owner, self._seq = None, 0
-                self.release()
-                self._left.notify_all()
+                self._owner, self._seq, self._leaving = None, 0, True
+                try:
+                    self.release()
+                finally:
+                    self._leaving = False
+                    self._left.notify_all()
 
     def release(self) -> None:
         """Leave the arm safe and let go of it."""
@@ -236,7 +247,7 @@ class RobotHost:
         function = self._driver.ability(name) if self._driver is not None else None
         if function is None:
             raise RefusedError(404, f"this robot has no {name}")
-        moves = name in ("reset_for", "set_table")
+        moves = name in ("reset_for", "set_table", "reboot")
         if moves:
             self._robot.forget()
         with self._stop.motion(name) if moves else nullcontext():
@@ -245,7 +256,7 @@ class RobotHost:
             return pack(_picture(result), self._encoding)
         if name in ("truth", "answer"):
             return None if result is None else bool(result)
-        return None
+        return str(result)[:_LONGEST_TEXT] if name == "motors" else None
 
 
 def _is_side(value: Any) -> bool:
@@ -263,7 +274,7 @@ def _arguments(name: str, values: Any) -> list[Any]:
     kinds = _ARGUMENTS[name]
     right = isinstance(values, list) and [type(value) for value in values] == list(kinds)
     if not right or any(isinstance(value, str) and len(value) > _LONGEST_TEXT for value in values):
-        raise RefusedError(400, f"{name} takes {', '.join(kind.__name__ for kind in kinds)}")
+        raise RefusedError(400, f"{name} takes {', '.join(kind.__name__ for kind in kinds) or 'no arguments'}")
     return cast(list[Any], values)
 
 

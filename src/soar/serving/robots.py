@@ -2,9 +2,10 @@
 
     client ── one connection ──►  token, sizes  ──►  RobotHost: session  ──►  SafeRobot  ──►  Driver  ──►  the user's driver
 
-The connection that says `open` is the session. A call that comes while another one is in flight ends it; so do `close`, the
-loss of the connection (noticed within `_GONE_S`, also when the other machine lost its power), and `silence_s` without a call.
-Then the driver's `close` leaves the arm safe, as it does when this process ends.
+The connection that says `open` is the session; from any other one `halt` stops the arm, as `soar robot stop` does here.
+A call that comes while another one is in flight ends the session; so do `close`, the loss of the connection (noticed within
+`_GONE_S`, also when the other machine lost its power), and `silence_s` without a call. Then the driver's `close` leaves the arm
+safe, as it does when this process ends.
 
 A request is complete within `_SLOW_S` of its first byte, or dropped. Of more than `_STRANGERS` connections without a session
 the oldest is closed, so that nobody is kept out by those who hold many.
@@ -28,6 +29,7 @@ from typing import Any, cast
 from soar.errors import ConfigError
 from soar.robots.remote import PATH
 from soar.serving.robot_host import REQUEST_BYTES, RefusedError, RobotHost, RobotServerConfig
+from soar.untrusted import parse_json
 
 log = logging.getLogger(__name__)
 _STRANGERS, _CONNECTIONS = 16, 64
@@ -195,6 +197,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if prefix != PATH:
             self._unknown()
         body = self._body()
+        if name == "halt":  # whoever has the token may stop the arm, with or without a session, while any call is in flight
+            self._host.halt()
+            return {"result": None}
         if name == "open":
             self._host.begin(self, body)
             answer: dict[str, Any] = {"result": None}
@@ -236,8 +241,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if int(length) > REQUEST_BYTES:
             raise RefusedError(413, f"a request may have {REQUEST_BYTES} bytes")
         try:
-            body = json.loads(self.rfile.read(int(length)))
-        except (ValueError, RecursionError) as error:
+            body = parse_json(self.rfile.read(int(length)))
+        except ValueError as error:
             raise RefusedError(400, "a request is a JSON object") from error
         if not isinstance(body, dict):
             raise RefusedError(400, "a request is a JSON object")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,21 +16,15 @@ from soar.policies.learned import LearnedPolicy
 from soar.serving.application import ServiceConfig
 from soar.serving.auth import App, Auth, AuthConfig
 from soar.serving.chat import chat_application
-from soar.serving.connections import bounded_protocol
+from soar.serving.listening import BACKLOG, LOOPBACK, listen, protected
 from soar.serving.policies import policy_application
 from soar.serving.subgoals import subgoal_application
 from soar.subgoals.loading import load_subgoal_model
 from soar.vlm.loading import load_vlm
 
 Kind = Literal["subgoal", "vlm", "policy"]
-LOOPBACK = "127.0.0.1"
-_LAST_S = 5
-_SLOW_S = 60.0
 _SWITCH_S = 5e-4
 """Threads that decode pictures hold Python's lock for so long while others wait; each connection waits for it many times."""
-_BACKLOG = 128
-"""Connections that are taken at a time: as many as there are files to open."""
-_HEADER_BYTES = 2**14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,41 +94,6 @@ def serve(config: ServerConfig, on_ready: Callable[[str, str], None]) -> None:
     app, name = build(config)
     listener = listen(config.host, config.port)
     server = uvicorn.Server(protected(app))
-    listener.listen(_BACKLOG)  # who asks from now on waits, and is not refused
+    listener.listen(BACKLOG)  # who asks from now on waits, and is not refused
     on_ready(f"http://{config.host}:{listener.getsockname()[1]}", name)
     server.run(sockets=[listener])
-
-
-def protected(app: App, slow_s: float = _SLOW_S) -> uvicorn.Config:
-    """Return how an application is served to strangers.
-
-    Args:
-        app: With `soar.serving.auth` in front.
-        slow_s: Longest time for headers to come, and for an answer to be taken.
-    """
-    return uvicorn.Config(
-        app,
-        http=bounded_protocol(slow_s),
-        ws="none",
-        backlog=_BACKLOG,
-        h11_max_incomplete_event_size=_HEADER_BYTES,
-        log_level="error",  # that something is no HTTP is no news
-        server_header=False,
-        timeout_graceful_shutdown=_LAST_S,
-    )
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound to an address.
-
-    Raises:
-        ConfigError: It cannot be.
-    """
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}. Choose another --port, or 0 for any.") from error
-    return listener

@@ -17,7 +17,7 @@ from soar.sim.catalogue import TableSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Appearance:
     """The appearance of a scene.
 
     Attributes:
@@ -47,20 +47,22 @@ class Look:
     def __post_init__(self) -> None:
         sideways = np.subtract(self.camera_target, self.camera_position)[:2]
         if not np.hypot(*sideways) > 1e-3:
-            raise ConfigError(f"look: camera_target {self.camera_target} must not be straight below or above camera_position")
+            raise ConfigError(
+                f"appearance: camera_target {self.camera_target} must not be straight below or above camera_position"
+            )
         if not 0 < self.field_of_view_deg < 180:
-            raise ConfigError(f"look: field_of_view_deg is {self.field_of_view_deg}; it must be between 0 and 180")
+            raise ConfigError(f"appearance: field_of_view_deg is {self.field_of_view_deg}; it must be between 0 and 180")
         if not np.linalg.norm(self.light_direction) > 1e-6:
-            raise ConfigError("look: light_direction is zero; give the direction towards which the light shines")
+            raise ConfigError("appearance: light_direction is zero; give the direction towards which the light shines")
         if not (self.light >= 0 and 0 <= self.barrier_opacity <= 1):
             raise ConfigError(
-                f"look: light is {self.light} and barrier_opacity {self.barrier_opacity}; at least 0, and in 0..1"
+                f"appearance: light is {self.light} and barrier_opacity {self.barrier_opacity}; at least 0, and in 0..1"
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LookJitter:
-    """How far looks vary around a nominal one; all standard deviations, all normal, clipped at two of them."""
+class AppearanceJitter:
+    """How far appearances vary around a nominal one; all standard deviations, all normal, clipped at two of them."""
 
     camera_position_m: float = 0.0
     camera_target_m: float = 0.0
@@ -71,8 +73,8 @@ class LookJitter:
     object_tint: float = 0.0
     barrier_probability: float = 0.0
 
-    def draw(self, nominal: Look, rng: np.random.Generator) -> Look:
-        """Return a look near `nominal`."""
+    def draw(self, nominal: Appearance, rng: np.random.Generator) -> Appearance:
+        """Return an appearance near `nominal`."""
 
         def near(values: tuple[float, ...], sigma: float) -> tuple[float, float, float]:
             moved = np.asarray(values) + sigma * np.clip(rng.standard_normal(3), -2, 2)

@@ -132,7 +132,7 @@ def scene_xml(config: SceneConfig) -> str:
         else:
             parts.append(_container(name, spec) if spec.is_container else _graspable(name, spec))
     memory = MEMORY if any(find_object(name, config.name).is_cloth for name in config.objects) else "8M"
-    wall = " ".join(str(c) for c in find_table(config.look.table, config.name).wall)
+    wall = " ".join(str(c) for c in find_table(config.appearance.table, config.name).wall)
     table_bits = f'contype="{arm.TABLE_BIT}" conaffinity="0"'
     return f"""<mujoco model="{config.name}">
   <compiler angle="radian"/>

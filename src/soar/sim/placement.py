@@ -6,7 +6,8 @@ fallen over, some against others.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,6 @@ from soar.sim.catalogue import LONG, ObjectSpec
 from soar.sim.cloth import Cloth
 from soar.sim.rendering import mujoco
 from soar.sim.scene import BARRIER_HIGH, BARRIER_LOW, BOWL_FLOOR_M
-
-if TYPE_CHECKING:
-    from soar.sim.world import World
 
 FloatArray = NDArray[np.float64]
 Disc = tuple[float, float, float]
@@ -36,7 +34,32 @@ FALLING = ("mushroom", "disc")
 """Shapes that fall over when the gripper runs into them."""
 
 
-def place(world: World, seed: int, inside: dict[str, str], gap_m: float, *, used: bool = False) -> None:
+class Things(Protocol):
+    """What is to be placed: a world, as far as it matters here."""
+
+    @property
+    def containers(self) -> Sequence[str]:
+        """Names of those that hold others."""
+
+    @property
+    def graspable(self) -> Sequence[str]:
+        """Names of those that are grasped."""
+
+    @property
+    def specs(self) -> Mapping[str, ObjectSpec]:
+        """What each is."""
+
+    def object_position(self, name: str) -> FloatArray:
+        """Where one is (3,) [m]."""
+
+    def set_container(self, name: str, x: float, y: float, yaw: float) -> None:
+        """Put a container somewhere."""
+
+    def set_object(self, name: str, position: tuple[float, float, float], yaw: float, *, fallen: bool = False) -> None:
+        """Put an object somewhere."""
+
+
+def place(world: Things, seed: int, inside: dict[str, str], gap_m: float, *, used: bool = False) -> None:
     """Place all containers and free objects of a world.
 
     Args:
@@ -63,7 +86,7 @@ def lay_cloth(cloth: Cloth, data: mujoco.MjData, rng: np.random.Generator, folde
     cloth.lay(data, (x, y), yaw, folded=folded, shift_m=shift_m)
 
 
-def _place(world: World, rng: np.random.Generator, inside: dict[str, str], gap_m: float, manner: Manner) -> bool:
+def _place(world: Things, rng: np.random.Generator, inside: dict[str, str], gap_m: float, manner: Manner) -> bool:
     """Draw a layout; False when something did not fit."""
     placed: list[Disc] = []
     crowded, used = False, manner == "used"

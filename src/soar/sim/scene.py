@@ -8,7 +8,7 @@ from soar.configuration import validate
 from soar.errors import ConfigError
 from soar.instruction_grammar import task_from_instruction
 from soar.scenes import SceneFile, read_scene
-from soar.sim.appearance import Look
+from soar.sim.appearance import Appearance
 from soar.sim.catalogue import find_object, find_table
 from soar.types import Task, WorkspaceBox
 
@@ -33,13 +33,13 @@ class SceneConfig:
     objects: tuple[str, ...]
     tasks: tuple[str, ...]
     workspace: WorkspaceBox = field(default_factory=lambda: WorkspaceBox(low=(0.14, -0.18, 0.008), high=(0.40, 0.18, 0.20)))
-    look: Look = field(default_factory=Look)
+    appearance: Appearance = field(default_factory=Appearance)
 
     def __post_init__(self) -> None:
         where = f"scene {self.name!r}"
         for name in self.objects:
             find_object(name, where)
-        find_table(self.look.table, where)
+        find_table(self.appearance.table, where)
         cloths = [name for name in self.objects if find_object(name, where).is_cloth]
         if cloths and len(self.objects) > 1:
             raise ConfigError(f"{where}: {cloths[0]!r} needs the table to itself; remove the other objects or the cloth")
@@ -71,8 +71,8 @@ def drawable(scene: SceneFile) -> SceneConfig:
     if not scene.objects:
         raise ConfigError(f"{scene.where}: objects: the simulator needs to know what stands on the table")
     box = {} if scene.workspace is None else {"workspace": scene.workspace}
-    look = validate(Look, scene.look, f"{scene.where}: look")
-    return SceneConfig(name=scene.name, objects=scene.objects, tasks=scene.instructions, look=look, **box)
+    appearance = validate(Appearance, scene.appearance, f"{scene.where}: appearance")
+    return SceneConfig(name=scene.name, objects=scene.objects, tasks=scene.instructions, appearance=appearance, **box)
 
 
 def body_name(object_name: str) -> str:

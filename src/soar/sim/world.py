@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from soar.seeding import generator
 from soar.sim import kinematics, placement
-from soar.sim.appearance import Look, table_texture
+from soar.sim.appearance import Appearance, table_texture
 from soar.sim.arm import FINGER_OPEN_M
 from soar.sim.catalogue import find_object, find_table
 from soar.sim.cloth import Cloth
@@ -69,7 +69,7 @@ class World:
     def __init__(self, config: SceneConfig, *, image_size: int = 256) -> None:
         self.config = config
         self.image_size = image_size
-        texture = table_texture(find_table(config.look.table, config.name), config.look.seed)
+        texture = table_texture(find_table(config.appearance.table, config.name), config.appearance.seed)
         self.model = mujoco.MjModel.from_xml_string(scene_xml(config), {"table.png": texture})
         self.data = mujoco.MjData(self.model)
         self.specs = {name: find_object(name, config.name) for name in config.objects}
@@ -81,7 +81,7 @@ class World:
         self.tips = (self.model.geom("left_tip").id, self.model.geom("right_tip").id)
         self._base_rgba, self._base_flex_rgba = self.model.geom_rgba.copy(), self.model.flex_rgba.copy()
         self._camera: Camera | None = None
-        self.apply_look(config.look)
+        self.apply_appearance(config.appearance)
         self.reset(0)
 
     # --- state -----------------------------------------------------------------------------------------------------------
@@ -260,37 +260,37 @@ class World:
 
     # --- rendering -------------------------------------------------------------------------------------------------------
 
-    def apply_look(self, look: Look) -> None:
+    def apply_appearance(self, appearance: Appearance) -> None:
         """Change camera, light, tints and barriers without recompiling (the table's pattern stays)."""
         model = self.model
         camera = model.camera("front").id
-        position, target = np.array(look.camera_position), np.array(look.camera_target)
+        position, target = np.array(appearance.camera_position), np.array(appearance.camera_target)
         forward = (target - position) / np.linalg.norm(target - position)
         right = np.cross(forward, [0.0, 0.0, 1.0])
         right /= np.linalg.norm(right)
         rotation = np.stack([right, np.cross(right, forward), -forward], axis=1)
         mujoco.mju_mat2Quat(model.cam_quat[camera], rotation.reshape(-1))
         model.cam_pos[camera] = position
-        model.cam_fovy[camera] = look.field_of_view_deg
+        model.cam_fovy[camera] = appearance.field_of_view_deg
         light = model.light("lamp").id
-        direction = np.array(look.light_direction)
+        direction = np.array(appearance.light_direction)
         model.light_dir[light] = direction / np.linalg.norm(direction)
-        model.light_diffuse[light] = 0.5 * look.light
+        model.light_diffuse[light] = 0.5 * appearance.light
         model.geom_rgba[:], model.flex_rgba[:] = self._base_rgba, self._base_flex_rgba
-        model.mat_rgba[model.material("table").id, :3] = np.clip(look.tint, 0, 1.3)
-        model.geom_rgba[model.geom("table_top").id, :3] = np.clip(look.tint, 0, 1.3)
+        model.mat_rgba[model.material("table").id, :3] = np.clip(appearance.tint, 0, 1.3)
+        model.geom_rgba[model.geom("table_top").id, :3] = np.clip(appearance.tint, 0, 1.3)
         for side in range(4):
-            model.geom_rgba[model.geom(f"barrier{side}").id, 3] = look.barrier_opacity
-        if look.object_tint > 0:
-            rng = generator(look.seed, "object tint")
+            model.geom_rgba[model.geom(f"barrier{side}").id, 3] = appearance.barrier_opacity
+        if appearance.object_tint > 0:
+            rng = generator(appearance.seed, "object tint")
             for name in self.config.objects:
                 if self.cloth is not None and self.specs[name].is_cloth:
-                    tinted = self.specs[name].rgb * (1 + look.object_tint * rng.uniform(-1, 1, 3))
+                    tinted = self.specs[name].rgb * (1 + appearance.object_tint * rng.uniform(-1, 1, 3))
                     model.flex_rgba[self.cloth.flex, :3] = np.clip(tinted, 0, 1)
                     continue
                 body = model.body("cabinet" if self.specs[name].shape == "drawer" else body_name(name))
                 first, count = int(body.geomadr[0]), int(body.geomnum[0])
-                factors = 1 + look.object_tint * rng.uniform(-1, 1, 3)
+                factors = 1 + appearance.object_tint * rng.uniform(-1, 1, 3)
                 colours = model.geom_rgba[first : first + count, :3] * factors
                 model.geom_rgba[first : first + count, :3] = np.clip(colours, 0, 1)
 

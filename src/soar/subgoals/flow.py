@@ -37,7 +37,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from soar.errors import ConfigError, NumericalError
-from soar.nn.layers import ResidualBlock, TransformerBlock
+from soar.nn.layers import ResidualBlock, TransformerBlock, drawn_parameter
 from soar.nn.model_files import make_network, read_config, read_weights
 from soar.nn.text_encoder import TextConfig, TextEncoder, empty_texts, mean_word, tokenize, unknown_words
 from soar.seeding import generator
@@ -148,7 +148,7 @@ class FlowNetwork(nn.Module):
         # Flow.
         self.text = TextEncoder(config.text)
         self.token = nn.Linear(wide, wide)
-        self.place = nn.Parameter(0.02 * torch.randn(1, coarse**2, wide))
+        self.place = drawn_parameter(1, coarse**2, wide)
         self.read = nn.ModuleList(TransformerBlock(wide, config.heads, config.text.width) for _ in range(2))
         self.read_norm = nn.LayerNorm(wide)
         self.squeeze = nn.Linear(wide, 32)

@@ -38,6 +38,8 @@ class RemoteSubgoals:
             raise ModelServerError(f"{config.url} does not name its subgoal model")
         self.id = str(name)
         self._previous: dict[int, tuple[str, Image]] = {}
+        self.replaced = ""
+        """The model that answers there now, when it is another one than `id`; whoever opens the address anew has that."""
 
     def reset(self) -> None:
         """Forget the subgoals of the last episode."""
@@ -75,6 +77,7 @@ class RemoteSubgoals:
         body = {"items": items, "encoding": self.config.encoding}
         answer = self._server.request("POST", "/v1/subgoals", body)
         if answer.get("model") != self.id:
+            self.replaced = str(answer.get("model"))[:60]
             raise ModelAwayError(f"{self.config.url} serves {str(answer.get('model'))[:60]} now, not {self.id}")
         values = answer.get("images")
         if not isinstance(values, list) or len(values) != len(images):

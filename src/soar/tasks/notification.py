@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Mapping
 
 import httpx2
 
@@ -46,25 +47,36 @@ class MissingObjectWebhook:
             thread.join()
 
 
-def tell_person(url: str, text: str, wait_s: float = 5.0) -> threading.Thread:
+def tell_person(
+    url: str,
+    text: str,
+    wait_s: float = 5.0,
+    *,
+    picture: str = "",
+    on_sent: Callable[[], None] = lambda: None,
+) -> threading.Thread:
     """Send one message to a webhook, aside; returns the thread that does it.
 
     Args:
         url: Of the webhook.
         text: For a person.
         wait_s: Before the second try; doubled before each further one.
+        picture: `data:` URL of a picture, sent as `picture` beside the text; empty for none.
+        on_sent: Called by that thread once the message was taken.
     """
-    thread = threading.Thread(target=_send, args=(url, text, wait_s), daemon=True)
+    message = {"text": text} | ({"picture": picture} if picture else {})
+    thread = threading.Thread(target=_send, args=(url, message, wait_s, on_sent), daemon=True)
     thread.start()
     return thread
 
 
-def _send(url: str, text: str, wait_s: float) -> None:
+def _send(url: str, message: Mapping[str, str], wait_s: float, on_sent: Callable[[], None]) -> None:
     for attempt in range(1, _TRIES + 1):
         try:
             with open_client(url, _TIMEOUT_S, _REPLY) as client:
-                client.post(url, json={"text": text}).raise_for_status()
-                return
+                client.post(url, json=message).raise_for_status()
+            on_sent()
+            return
         except (httpx2.HTTPError, httpx2.StreamError, ConfigError, ValueError) as error:
             log.warning("the webhook did not take the message (%s), try %d of %d", error, attempt, _TRIES)
             if attempt < _TRIES:

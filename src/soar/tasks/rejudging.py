@@ -22,7 +22,7 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relabelled:
-    """What a relabelling did.
+    """What a rejudging did.
 
     Attributes:
         judged: Episodes that got a label.
@@ -37,7 +37,7 @@ class Relabelled:
     unknown: tuple[str, ...]
 
 
-def relabel(
+def rejudge(
     store: EpisodeStore,
     vlm: VisionLanguageModel,
     *,

@@ -41,7 +41,7 @@ from soar.run_claim import only_here
 from soar.seeding import derive_seed, generator
 from soar.training.checkpoints import Ema, TrainingState, claim, restore, save
 from soar.training.distributed import Group, current_group
-from soar.training.metrics import SPEED, Journal
+from soar.training.metrics import SPEED, MetricsLog
 from soar.training.optimizer import adamw
 
 log = logging.getLogger(__name__)
@@ -185,7 +185,7 @@ def fit(
         metrics = restore(state, folder / "checkpoints")
         if state.step < config.steps:
             batches = _Batches(batch_fn, part_fn, describe, config, group)
-            journal = Journal(folder, state.step, writes=group.leads, track=track)
+            journal = MetricsLog(folder, state.step, writes=group.leads, track=track)
 
             def keep(metrics: dict[str, float]) -> None:
                 if group.leads:
@@ -233,7 +233,7 @@ class _Batches(Generic[B]):
 def _run(
     state: TrainingState,
     batches: _Batches[B],
-    journal: Journal,
+    journal: MetricsLog,
     *,
     loss_fn: Callable[[nn.Module, B], dict[str, Tensor]],
     keep: Callable[[dict[str, float]], None],

@@ -19,7 +19,7 @@ SPEED = ("steps_per_s", "samples_per_s", "loader_wait")
 """Metrics that say how fast it went, not how well: the last is the share of the time that was spent waiting for batches."""
 
 
-class Journal:
+class MetricsLog:
     """Means of metrics since the last line, written to metrics.jsonl and TensorBoard.
 
     Args:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from soar.errors import ConfigError
 from soar.images import resized
-from soar.nn.layers import ResidualBlock
+from soar.nn.layers import ResidualBlock, drawn_parameter
 from soar.nn.model_files import make_network, read_config, read_weights
 from soar.nn.text_encoder import TextConfig, TextEncoder, mean_word, tokenize, unknown_words
 from soar.types import Image
@@ -82,13 +82,13 @@ class VQANetwork(nn.Module):
             nn.Conv2d(3, width // 2, 3, stride=2, padding=1), nn.SiLU(), nn.Conv2d(width // 2, width, 3, stride=2, padding=1)
         )
         self.blocks = nn.ModuleList(ResidualBlock(width, width, 1) for _ in range(config.blocks))
-        self.position = nn.Parameter(0.02 * torch.randn(1, side * side, width))
+        self.position = drawn_parameter(1, side * side, width)
         self.norm = nn.LayerNorm(width)
         self.phrase = nn.Linear(words, pointers)
         self.query = nn.Linear(words, width)
         self.key = nn.Linear(width, width)
         self.value = nn.Linear(width, width)
-        axis = torch.linspace(-1, 1, side)
+        axis = torch.linspace(-1, 1, side, device="cpu")
         grid_M2 = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1).flatten(0, 1)
         self.register_buffer("grid_M2", grid_M2, persistent=False)
         self.head = nn.Sequential(

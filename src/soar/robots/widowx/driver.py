@@ -22,8 +22,8 @@ import numpy as np
 from soar.errors import ConfigError, RobotFault
 from soar.images import resized
 from soar.robots.base import Health
+from soar.robots.following import Commanded, Follower
 from soar.robots.safety import SafetyLimits
-from soar.robots.widowx.following import Commanded, Follower
 from soar.robots.widowx.recovery import Recovery
 from soar.robots.widowx.server import Seen, Server, Settings, UninitialisedError
 from soar.robots.widowx.servers import server_of

@@ -9,7 +9,6 @@ Answers are checked, not believed: a status that is no success is a fault, and s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from soar.errors import ConfigError
 from soar.robots.widowx.bridge import Bridge
 from soar.robots.widowx.manipulator import Manipulator
 from soar.robots.widowx.server import Ask, Server, Settings
+from soar.untrusted import parse_json
 
 _BRIDGE = frozenset({"init", "move", "gripper", "reset", "step_action", "reboot_motor"})
 _KINDS: tuple[tuple[str, frozenset[str], frozenset[str], Callable[[Ask, Settings, str], Server]], ...] = (
@@ -50,9 +50,9 @@ def server_of(description: Any, ask: Ask, settings: Settings, where: str) -> Ser
 
 def _offers(description: Any, where: str) -> tuple[frozenset[str], frozenset[str]]:
     try:
-        said = json.loads(description["payload"])
+        said = parse_json(description["payload"])
         offers = [frozenset(str(key)[:40] for key in said[part][:50]) for part in ("action_keys", "observation_keys")]
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"{where} is no WidowX server: it answers {str(description)[:60]!r}. Correct host and port in the workcell's file."
         ) from error

@@ -39,7 +39,7 @@ def draw_gallery(scenes: Sequence[SceneConfig]) -> Image:
         world.reset(SEED)
         sheet.paste(PILImage.fromarray(world.render()), (x, y))
         world.close()
-        pen.text((x + 4, y + SIZE + 3), f"{scene.name}  ·  {scene.look.table} table", fill="black", font=font)
+        pen.text((x + 4, y + SIZE + 3), f"{scene.name}  ·  {scene.appearance.table} table", fill="black", font=font)
         pen.text((x + 4, y + SIZE + 18), ", ".join(scene.objects), fill=(90, 90, 90), font=font)
     return np.asarray(sheet)
 

@@ -79,7 +79,7 @@ def page(scenes: Sequence[SceneConfig]) -> str:
     """Return the page as Markdown."""
     objects, tables = catalogue.objects(), catalogue.tables()
     shown = list(dict.fromkeys(name for scene in scenes for name in scene.objects))
-    used = list(dict.fromkeys(scene.look.table for scene in scenes))
+    used = list(dict.fromkeys(scene.appearance.table for scene in scenes))
 
     def names(kinds: Sequence[str], seen: bool) -> str:
         known: dict[str, catalogue.ObjectSpec | catalogue.TableSpec] = {**objects, **tables}
@@ -102,10 +102,10 @@ def page(scenes: Sequence[SceneConfig]) -> str:
         "[how often each task can be done](benchmarks.md#can-every-task-be-done) is measured.\n",
     ]
     for scene in scenes:
-        seen = "seen" if tables[scene.look.table].pretraining else "not seen"
+        seen = "seen" if tables[scene.appearance.table].pretraining else "not seen"
         parts.append(f"## {scene.name.capitalize().replace('Scene', 'Scene ')}\n")
         things = ", ".join(_marked(name) for name in scene.objects)
-        parts.append(f"Table: {scene.look.table} ({seen}). Objects, those not seen in bold: {things}.\n")
+        parts.append(f"Table: {scene.appearance.table} ({seen}). Objects, those not seen in bold: {things}.\n")
         parts.append(f"![Each task of {scene.name} before and after](images/{scene.name}.jpg)\n")
     return "\n".join(parts)
 

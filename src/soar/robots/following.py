@@ -1,7 +1,7 @@
-"""Whether a WidowX does what it is told. Its server says `success` also when it found no way, or when the motors are off.
+"""Whether an arm does what it is told: servers say `success` also when they found no way, and motors may be off.
 
-The server adds up what it is told, wherever the arm is. `Commanded` adds up the same, so that the sum never runs ahead of the
-arm by more than a limit: without one, an arm that was held would leap when it comes free.
+A WidowX server adds up what it is told, wherever the arm is. `Commanded` adds up the same, so that the sum never runs ahead of
+the arm by more than a limit: without one, an arm that was held would leap when it comes free.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from soar.rotations import apart, matrix
 
 FloatArray = NDArray[np.float64]
 STEP_M, STEP_RAD = 0.05, 0.25
-"""To what the server clips each number of an action."""
+"""To what a WidowX server clips each number of an action."""
 _ASKED_M, _ASKED_RAD = 0.003, 0.03
 _STILL_M, _STILL_RAD, _STILL_OPENING = 0.001, 0.01, 0.02
 
@@ -104,7 +104,7 @@ class Follower:
         moved_mm = 1000 * float(np.linalg.norm((state - self._since)[:3]))
         return (
             f"the arm does not follow: {self._still} actions in a row, {100 * self._asked_m:.0f} cm in all, and it moved "
-            f"{moved_mm:.1f} mm, although the server says success"
+            f"{moved_mm:.1f} mm"
         )
 
 
