@@ -23,7 +23,7 @@ from PIL import Image as Pillow
 from soar.collect.live import LiveView
 from soar.episodes import EpisodeStore
 from soar.event_log import read_journal
-from soar.fleet.member import robot_process
+from soar.fleet.robot_lock import robot_process
 from soar.types import Label
 from tests.collect.test_live import step
 from tests.console.building import TOKENS, console, episode, make_run

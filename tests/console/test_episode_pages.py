@@ -16,7 +16,7 @@ from soar.console.pictures import placeholder, shown, thumbnail
 from soar.console.sources import open_sources
 from soar.episodes import EpisodeStore, jpeg
 from soar.episodes.encoded import encode
-from soar.episodes.tags import pin
+from soar.episodes.tags import set_tag
 from soar.errors import ConfigError
 from soar.types import Label, Provenance
 from tests.console.building import TASKS, Client, console, episode, make_run
@@ -156,7 +156,7 @@ def test_pictures_that_would_choke_a_browser_are_not_shown(tmp_path: Path) -> No
 def test_read_only_stores_stay_as_they_are(tmp_path: Path) -> None:
     run = make_run(tmp_path, 4)
     store = EpisodeStore(run / "episodes")
-    pin(store.uri, "paper", store.version)
+    set_tag(store.uri, "paper", store.version)
     files = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
     with console(f"{store.uri}@paper") as url:
         client = Client(url)

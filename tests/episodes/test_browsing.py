@@ -12,7 +12,7 @@ from soar.episodes import EpisodeStore, tables
 from soar.episodes import schema as columns
 from soar.episodes.browsing import Browser, Place
 from soar.episodes.encoded import encode
-from soar.episodes.tags import pin
+from soar.episodes.tags import set_tag
 from soar.errors import StoreError
 from tests.episodes.builders import goal_images, judged, make_episode
 
@@ -69,7 +69,7 @@ def test_subgoals_and_a_named_state_are_read(tmp_path: Path) -> None:
     store = EpisodeStore(tmp_path / "s", mode="create")
     made = make_episode("a")
     store.append(make_episode("a", subgoals=goal_images(made)))
-    pin(store.uri, "then", store.version)
+    set_tag(store.uri, "then", store.version)
     store.append(make_episode("b"))
     then = Browser(f"{tmp_path / 's'}@then")
     assert (len(then.table()), then.pinned) == (1, True)

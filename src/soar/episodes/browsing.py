@@ -68,10 +68,10 @@ class Browser:
     """
 
     def __init__(self, uri: str | Path) -> None:
-        self.uri, pin = tags.split(tables.location(uri))
+        self.uri, tag = tags.split(tables.location(uri))
         tables.check_exist(self.uri)
-        version = tags.version_of(self.uri, pin) if pin else {}
-        self.pinned = bool(pin)
+        version = tags.version_of(self.uri, tag) if tag else {}
+        self.pinned = bool(tag)
         self._steps = tables.open_table(self.uri, "steps", version.get("steps"))
         self._episodes = tables.open_table(self.uri, "episodes", version.get("episodes"))
         self._lock = threading.RLock()
