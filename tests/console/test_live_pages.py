@@ -101,7 +101,7 @@ def test_an_operator_pauses_resumes_and_releases_robots_and_the_journal_says_who
     assert client.post("/s/run/orders", do="pause", who="ada", robots=["one"]).status_code == 200
     assert (told(made, "one"), told(made, "two")) == ("pause", "go")
     made.supervisor.hold("two", "it lies on its side")
-    assert told(made, "two") == "pause"
+    assert told(made, "two") == "hold"
     for robot in ("one", "two"):
         client.post("/s/run/orders", do="resume", who="bob", robots=[robot])
     assert (told(made, "one"), told(made, "two")) == ("go", "go")
