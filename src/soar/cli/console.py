@@ -61,7 +61,7 @@ class Console:
         from soar.console.freezing import freeze
         from soar.console.serving import ConsoleConfig, serve_console
         from soar.console.sources import open_sources
-        from soar.serving.server import LOOPBACK
+        from soar.serving.listening import LOOPBACK
 
         sources = open_sources(self.sources, wait=self.wait)
         if self.freeze is not None:

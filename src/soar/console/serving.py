@@ -13,7 +13,7 @@ import uvicorn
 from soar.console.access import ENTER, ConsoleTokens
 from soar.console.application import console_application
 from soar.console.sources import Source
-from soar.serving.server import LOOPBACK, listen, protected
+from soar.serving.listening import LOOPBACK, listen, protected
 
 PORT = 8140
 _POLITE = 10
