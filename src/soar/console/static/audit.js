@@ -10,6 +10,7 @@ const skipped = [];
 const begun = Date.now();
 let now = null;
 let busy = false;
+let late = false; // z was pressed while something was under way; keys that judge are for what is seen, and wait for nothing
 
 function say(text) { parts.said.textContent = text; }
 
@@ -88,7 +89,8 @@ async function skip() {
 const ACTIONS = { y: () => judge("y"), n: () => judge("n"), u: () => judge("u"), z: undo, s: skip };
 
 async function act(key) {
-  if (busy || !ACTIONS[key]) return;
+  if (!ACTIONS[key]) return;
+  if (busy) { late = late || key === "z"; return; }
   if (!soar.who()) {
     say("Say who you are first: judgements are kept with a name.");
     document.querySelector("input[data-who]").focus();
@@ -96,6 +98,7 @@ async function act(key) {
   }
   busy = true;
   try { await ACTIONS[key](); } catch (error) { say(error.message); } finally { busy = false; }
+  if (late) { late = false; await act("z"); }
 }
 
 document.addEventListener("keydown", (event) => {
