@@ -75,7 +75,7 @@ class Answering(BaseHTTPRequestHandler):
 def line() -> Iterator[Line]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server, Lines() as lines:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield lines.lay(server.server_address[1])
+        yield lines.line_to(server.server_address[1])
         server.shutdown()
 
 

@@ -110,7 +110,7 @@ class Lines:
         self._thread.join(10.0)
         self._loop.close()
 
-    def lay(self, port: int, seed: int = 0) -> Line:
+    def line_to(self, port: int, seed: int = 0) -> Line:
         """Return a line to a port of this computer."""
         line = Line(port, seed)
         self._servers.append(asyncio.run_coroutine_threadsafe(line.listen(), self._loop).result(10.0))

@@ -249,7 +249,7 @@ class _Director:
 
     def _worked_since(self, before: Mapping[str, int]) -> bool:
         now = self._stored()
-        return bool(now) and all(count > before.get(name, 0) for name, count in now.items())
+        return self._in(("collecting",)) and all(count > before.get(name, 0) for name, count in now.items())
 
 
 def _judged(folder: Path, spools: Sequence[Path], robots: int) -> Rehearsed:

@@ -227,7 +227,7 @@ def stage(config: FleetConfig, plan: RehearsalPlan, folder: Path) -> Iterator[St
         lines = held.enter_context(Lines())
         told = held.enter_context(motions(folder / "motions.txt"))
         hook = held.enter_context(telephone(Journal(folder / "messages.jsonl")))
-        model = lines.lay(held.enter_context(subgoal_server(token)), plan.seed)
+        model = lines.line_to(held.enter_context(subgoal_server(token)), plan.seed)
         write_text(
             folder / "subgoals.yaml",
             yaml.safe_dump(
@@ -259,7 +259,7 @@ def stage(config: FleetConfig, plan: RehearsalPlan, folder: Path) -> Iterator[St
         for name, robot in config.robots.items():
             if robot.at == "join":
                 two = [Computer(computers / f"{name}-{which}") for which in "ab"]
-                made.joined[name] = Joined(lines.lay(port, plan.seed), *two)
+                made.joined[name] = Joined(lines.line_to(port, plan.seed), *two)
         held.callback(made.end)
         yield made
 
