@@ -126,6 +126,7 @@ def start(lab: Lab, words: list[str], said: str = "said.txt") -> BaseProcess:
 
 
 def _command(folder: str, words: list[str], said: str) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where the soak runs in a shell's background
     os.setsid()
     os.chdir(folder)
     output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
