@@ -18,6 +18,7 @@ from soar.cli import main
 from soar.errors import RobotFault
 from soar.robots.stopping import folder, stop, stop_here
 from soar.robots.workcell import open_workcell
+from tests.interrupts import heard
 from tests.robots import own
 
 from .test_workcell import cell
@@ -123,6 +124,7 @@ def test_another_process_is_stopped_and_ends_without_calling_close(
     Path(path).write_text(Path(path).read_text().replace("tests.robots.own:Arm", "arm_that_tells:Arm"))
     process = subprocess.Popen(
         [sys.executable, "-c", DRIVING, path],
+        preexec_fn=heard,  # noqa: PLW1509
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
