@@ -19,9 +19,9 @@ from soar.errors import ConfigError, RobotFault
 from soar.robots import checks
 from soar.robots.lerobot import robot as module
 from soar.robots.lerobot.arms import ArmConfig, load_arm
+from soar.robots.lerobot.connecting import connect
 from soar.robots.lerobot.driver import _camera, _check_motors
 from soar.robots.lerobot.kinematics import Kinematics
-from soar.robots.lerobot.library import connect
 from soar.robots.lerobot.reach import check_reach
 from soar.robots.lerobot.robot import LeRobotArm
 from soar.robots.lerobot.steering import Steering

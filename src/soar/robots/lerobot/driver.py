@@ -19,8 +19,8 @@ import numpy as np
 
 from soar.errors import ConfigError
 from soar.robots.lerobot.arms import ArmConfig, load_arm
+from soar.robots.lerobot.connecting import connect, let_go, make_robot
 from soar.robots.lerobot.kinematics import Kinematics
-from soar.robots.lerobot.library import connect, let_go, make_robot
 from soar.robots.lerobot.reach import check_reach
 from soar.robots.lerobot.robot import LeRobotArm
 from soar.robots.lerobot.steering import Steering

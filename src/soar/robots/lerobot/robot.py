@@ -22,7 +22,7 @@ from soar.images import resized
 from soar.robots.base import Health
 from soar.robots.following import Follower
 from soar.robots.lerobot.arms import ArmConfig
-from soar.robots.lerobot.library import let_go, reconnect_cameras
+from soar.robots.lerobot.connecting import let_go, reconnect_cameras
 from soar.robots.lerobot.motors import Motors, again
 from soar.robots.lerobot.steering import RATE_HZ, Steering, Target
 from soar.types import STEP_S, Action, Image, Observation
