@@ -76,18 +76,3 @@ def test_subgoals_and_a_named_state_are_read(tmp_path: Path) -> None:
     assert then.subgoals("a") == store.subgoals()["a"]
     with pytest.raises(StoreError, match="no episode store"):
         Browser(tmp_path / "nothing")
-
-
-def test_a_label_can_be_taken_back_and_the_one_before_counts_again(tmp_path: Path) -> None:
-    store = EpisodeStore(tmp_path / "s", mode="create")
-    store.append(make_episode("a", labels=(judged(False, probability=0.2),)))
-    before = store.version
-    said = judged(True, source="person:ada", time_s=5.0)
-    store.add_label("a", said)
-    store.take_back_label("a", said)
-    record = store.episodes()[0]
-    assert (record.success, record.probability, len(record.labels)) == (False, 0.2, 1)
-    with pytest.raises(StoreError, match="has no such label by person:ada"):
-        store.take_back_label("a", said)
-    with pytest.raises(StoreError, match="read-only"):
-        EpisodeStore(tmp_path / "s", version=before).take_back_label("a", said)

@@ -17,8 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+import lance
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -28,9 +29,10 @@ from soar.episodes import schema, tables, tags
 from soar.episodes.appending import append
 from soar.episodes.encoded import EncodedEpisode, check, decode, encode
 from soar.episodes.filters import check_filter, quoted
+from soar.episodes.labelling import Labels, change_labels, row_of
 from soar.episodes.schema import EpisodeRecord
 from soar.episodes.snapshot import Snapshot, positions_of, snapshot_of
-from soar.episodes.store_errors import explaining, similar
+from soar.episodes.store_errors import explaining
 from soar.errors import StoreError
 from soar.types import ACTION_DIM, STATE_DIM, Episode, Label
 
@@ -155,7 +157,8 @@ class EpisodeStore:
         Raises:
             StoreError: There is no such episode (the message names a similar one), or its steps are missing.
         """
-        row, _ = self._row(id)
+        self._refresh()
+        row, _ = row_of(self._episodes, self.uri, id)
         with self._explain("read"):
             table = self._steps.to_table(filter=f"attempt = {row['attempt']}").sort_by("step")
         if table["step"].to_pylist() != list(range(row["length"] + 1)):
@@ -238,7 +241,7 @@ class EpisodeStore:
             StoreError: There is no such episode, it has no such label, or the store is pinned or cannot be written.
         """
 
-        def without(labels: tuple[Label, ...]) -> tuple[Label, ...]:
+        def without(labels: Labels) -> Labels:
             if label not in labels:
                 raise StoreError(f"{self.uri}: episode {id!r} has no such label by {label.source}; it was taken back already")
             place = len(labels) - 1 - labels[::-1].index(label)
@@ -246,18 +249,11 @@ class EpisodeStore:
 
         self._label(id, without)
 
-    def _label(self, id: str, change: Callable[[tuple[Label, ...]], tuple[Label, ...]]) -> None:
+    def _label(self, id: str, change: Callable[[Labels], Labels]) -> None:
         self._check_writable()
-        for _ in range(_TRIES):
-            row, labels = self._row(id)
-            new = pa.Table.from_pylist([row | schema.label_columns(change(labels))], self._episodes.schema)
-            with self._explain("label in"):
-                # Only when nobody else labelled it since it was read; else it is read and tried again.
-                merge = self._episodes.merge_insert("attempt").when_matched_update_all(f"target.label_count = {len(labels)}")
-                if merge.execute(new)["num_updated_rows"]:
-                    self._refresh()
-                    return
-        raise StoreError(f"{self.uri}: episode {id!r} is being labelled by too many processes at once; try again")
+        self._refresh()
+        change_labels(self._episodes, self.uri, id, change)
+        self._refresh()
 
     def delete(self, id: str) -> None:
         """Delete an episode. Versions from before still show it: what was trained on it can be explained.
@@ -266,14 +262,15 @@ class EpisodeStore:
             StoreError: There is no such episode, or the store is pinned or cannot be written.
         """
         self._check_writable()
-        self._row(id)
+        self._refresh()
+        row_of(self._episodes, self.uri, id)
         with self._explain("delete from"):
             # All rows of the id: what a writer that came second has left behind must not take its place.
             attempts = self._episodes.to_table(columns=["attempt"], filter=f"id = {quoted(id)}")["attempt"].to_pylist()
             which = f"attempt IN ({', '.join(map(str, attempts))})"
             # The row in `episodes` is what makes an episode; steps without one are seen by nobody.
-            self._episodes.delete(which)
-            self._steps.delete(which)
+            for dataset in (self._episodes, self._steps):
+                _newest(dataset).delete(which)
         self._refresh()
 
     def compact(self) -> None:
@@ -288,7 +285,7 @@ class EpisodeStore:
                 self._refresh()
                 try:
                     for dataset in (self._steps, self._episodes):
-                        dataset.optimize.compact_files()
+                        _newest(dataset).optimize.compact_files()
                     self._refresh()
                     return
                 except OSError as error:
@@ -300,8 +297,9 @@ class EpisodeStore:
         if self._pinned:
             return
         with self._explain("read"):
-            self._episodes.checkout_latest()
-            self._steps.checkout_latest()
+            # New handles, since another thread may be reading with the old ones.
+            self._episodes = _newest(self._episodes)
+            self._steps = _newest(self._steps)
 
     def _matching(self, where: str | None) -> str | None:
         """Look at the newest state, and return the SQL for the episodes that match: not for rows whose id was taken."""
@@ -323,24 +321,17 @@ class EpisodeStore:
                 self._snapshot = snapshot_of(self._steps, self._episodes)
         return self._snapshot
 
-    def _row(self, id: str) -> tuple[dict[str, Any], tuple[Label, ...]]:
-        """Return the row of `episodes` of one episode, and its labels."""
-        self._refresh()
-        with self._explain("read"):
-            rows = self._episodes.scanner(filter=f"id = {quoted(id)}", with_row_id=True).to_table().to_pylist()
-            if not rows:
-                ids = self._episodes.to_table(columns=["id"])["id"].to_pylist()
-                raise StoreError(f"{self.uri} has no episode {id!r}{similar(id, ids)}; it holds {len(ids)} episodes")
-        row = min(rows, key=lambda row: int(row["_rowid"]))
-        del row["_rowid"]
-        return row, tuple(Label(**label) for label in row["labels"])
-
     def _check_writable(self) -> None:
         if self._pinned:
             raise StoreError(f"{self.uri} was opened at a pinned version and is read-only; open it without `version` to write")
 
     def _explain(self, action: str) -> AbstractContextManager[None]:
         return explaining(action, self.uri)
+
+
+def _newest(dataset: lance.LanceDataset) -> lance.LanceDataset:
+    """Return a handle that looks at the newest state; `dataset` itself stays as it is."""
+    return dataset.checkout_version(dataset.latest_version)
 
 
 def _range(indices: NDArray[np.int64]) -> str:
