@@ -28,7 +28,7 @@ class ProbePolicy:
     action: Annotated[Literal["probe"], tyro.conf.Positional]
     """What to do."""
     policy: Annotated[str | None, tyro.conf.Positional] = None
-    """As `soar collect` takes it: a folder, an ONNX file, a URL, MODULE:NAME, or a policy file (docs/how-to/your-policy.md); the
+    """As `soar collect` takes it: a folder, an ONNX file, a URL, MODULE:NAME, a policy file (docs/how-to/your-policy.md); the
     one that comes with SOAR by default, `language` for the one that follows instructions."""
     workcell: str | None = None
     """A robot in front of a scene: name of a workcell, or path of its YAML file."""
