@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from soar.errors import SoarError
 from soar.policies.base import Policy
 from soar.policies.probing import Situation, probe
 from soar.robots.checks import Finding
@@ -35,7 +35,7 @@ def test_a_policy_that_looks_and_listens_is_well() -> None:
     findings = found(probed.Own())
     assert {check: one.ok for check, one in findings.items()} == dict.fromkeys(findings, True)
     assert findings["policy"].detail == "own, follows instructions, looks at pictures of any size"
-    assert findings["latency"].detail == "a plan takes 10 ms (p50), 10 ms (p99) of 5; an action 200"
+    assert findings["latency"].detail == "a plan takes 10 ms (p50), 10 ms (p99); an action takes 200 ms"
 
 
 def test_one_that_neither_looks_nor_listens_is_told_so() -> None:
@@ -60,7 +60,7 @@ def test_a_slow_one_makes_the_arm_wait() -> None:
 def test_motions_beyond_the_workcells_limits_and_box_are_counted() -> None:
     findings = found(probed.Fast())
     assert findings["translation of a step"].ok is False
-    assert findings["translation of a step"].detail == "up to 0.5 m; the limit is 0.05 m, and 6 of 6 are longer"
+    assert findings["translation of a step"].detail == "up to 0.5 m; 6 of 6 exceed the limit of 0.05 m"
     assert findings["box"].detail == "these actions would leave it by 2.870 m"
     assert (findings["gripper"].ok, findings["gripper"].detail) == (False, "its targets are 3 … 3")
 
@@ -76,11 +76,8 @@ def test_motions_beyond_the_workcells_limits_and_box_are_counted() -> None:
 def test_what_is_no_action_is_the_last_finding(policy: Policy, words: str) -> None:
     findings = found(policy)
     assert findings["answer"].ok is False
-    pytest.raises(SoarError, _raise, findings["answer"].detail).match(words)
-
-
-def _raise(words: str) -> None:
-    raise SoarError(words)
+    assert re.search(words, findings["answer"].detail)
+    assert list(findings)[-1] == "answer"
 
 
 def test_a_policy_without_a_unit_of_exploration_is_found_out() -> None:
@@ -123,7 +120,7 @@ def test_the_command_compares_with_the_workcell_and_ends_with_2_when_it_cannot_b
     assert main([*asked, "--workcell", str(tmp_path / "bench.yaml"), "--json", str(tmp_path / "found.json")]) == 0
     said = capsys.readouterr().out
     assert "✓ translation of a step" in said
-    assert "the limit is 0.02 m" in said
+    assert "exceed the limit of 0.02 m" in said
     assert '"policy": "own"' in (tmp_path / "found.json").read_text()
     asked[2] = "tests.policies.probed:Fast"
     assert main([*asked, "--workcell", str(tmp_path / "bench.yaml")]) == 2

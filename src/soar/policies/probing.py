@@ -118,7 +118,8 @@ def _act(policy: Policy, observation: Observation, goal: Goal) -> NDArray[np.flo
     action_BD = np.asarray(found)
     if action_BD.shape != (1, ACTION_DIM) or action_BD.dtype.kind not in "fiu":
         raise ConfigError(
-            f"for one observation it gives {action_BD.dtype} {action_BD.shape}, and numbers of shape (1, {ACTION_DIM}) are wanted"
+            f"for one observation it gives {action_BD.dtype} {action_BD.shape}, and numbers of shape (1, {ACTION_DIM}) are "
+            "wanted"
         )
     if not np.isfinite(action_BD).all():
         raise ConfigError(f"its action is not finite: {np.array2string(action_BD[0], precision=3)}")
@@ -144,7 +145,7 @@ def _latency(times: Sequence[float]) -> Iterator[Finding]:
     yield Finding(
         check="latency",
         ok=True if p99 < STEP_S else None,
-        detail=f"a plan takes {1000 * p50:.0f} ms (p50), {1000 * p99:.0f} ms (p99) of {len(times)}; an action {1000 * STEP_S:.0f}",
+        detail=f"a plan takes {1000 * p50:.0f} ms (p50), {1000 * p99:.0f} ms (p99); an action takes {1000 * STEP_S:.0f} ms",
         advice="the arm stands still meanwhile: more actions a plan, or a faster machine or way to it",
     )
 
@@ -192,19 +193,18 @@ def _against_limits(actions_ND: NDArray[np.float32], situation: Situation) -> It
         yield Finding(
             check=f"{name} of a step",
             ok=True if not over else None if 2 * over < len(lengths_N) else False,
-            detail=f"up to {lengths_N.max():.3g} {unit}; the limit is {limit:g} {unit}, and {over} of {len(lengths_N)} are longer",
+            detail=f"up to {lengths_N.max():.3g} {unit}; {over} of {len(lengths_N)} exceed the limit of {limit:g} {unit}",
             advice="the shell would shorten these: other units, a slower policy, or other `limits` of the robot",
         )
     low, high = np.array(situation.workspace.low), np.array(situation.workspace.high)
     path_ND = situation.observation.state[:3].astype(np.float64) + np.cumsum(actions_ND[:, :3], 0)
     outside_m = float(np.maximum(low - path_ND, path_ND - high).max())
+    stay = outside_m <= 0
     yield Finding(
         check="box",
-        ok=True if outside_m <= 0 else None,
-        detail="these actions stay in the workspace"
-        if outside_m <= 0
-        else f"these actions would leave it by {outside_m:.3f} m",
-        advice="it sees the same picture all the time here, which in motion it does not; the shell keeps the gripper in the box",
+        ok=True if stay else None,
+        detail="these actions stay in the workspace" if stay else f"these actions would leave it by {outside_m:.3f} m",
+        advice="a robot that moves sees other pictures than this one; the shell keeps its gripper in the box",
     )
 
 
