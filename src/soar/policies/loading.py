@@ -1,6 +1,6 @@
 """How a policy is named: one text, wherever a command asks for one.
 
-a folder                  the policy in it (`soar.policies.learned`)
+a folder                  the policy in it (`soar.policies.learned`), or that it names (`soar.policies.named`)
 an ONNX file              the policy that was exported to it (`soar.policies.onnx`)
 a URL                     the one behind `soar serve policy` there (`soar.policies.remote`)
 MODULE:NAME               what that function or class of yours makes (see `soar.references`)
@@ -19,6 +19,7 @@ from soar.configuration import read_yaml, validate
 from soar.errors import ConfigError, UnknownNameError
 from soar.extras import require
 from soar.policies.base import Policy
+from soar.policies.named import NamedPolicy, read_named
 from soar.references import is_reference, made
 from soar.remote.wire import is_url
 
@@ -48,6 +49,8 @@ def load_policy(name: str) -> Policy:
         return own
     if path.suffix in (".yaml", ".yml"):
         return _described(path)
+    if (named := read_named(path)) is not None:
+        return NamedPolicy(load_policy(named.target), named)
     # What a robot's computer may lack is imported when it is needed: it runs an ONNX file, or asks a server.
     if path.suffix == ".onnx":
         from soar.policies.onnx import ExportedPolicy
