@@ -4,9 +4,9 @@
     NAME.pid      the shell that waits for it, and leads its processes
     NAME.status   how it ended; written aside and renamed by that shell, so that whoever asks later knows
 
-No shell reads the words: what is filled in stays one word. Processes of a command lead a session of their own, so that Ctrl-C at
-this one's terminal does not reach them; whoever is interrupted stops them. A process that is killed cannot, and leaves a command
-that goes on to its end: the next one finds it by its files.
+No shell reads the words: what is filled in stays one word. Processes of a command lead a session of their own, so that Ctrl-C
+at this one's terminal does not reach them; whoever is interrupted stops them. A process that is killed cannot, and leaves a
+command that goes on to its end: the next one finds it by its files.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@
 
 export ─► command ─► checkpoint? ─► serve it ─► probe it on a frame of the episodes ─► candidate
 
-Whatever goes wrong with the command or with what it leaves is a `LearnerError` with its words. What is finished is not done again:
-neither the export nor the command, which is found again while it runs, if its loop was killed. A command that was stopped begins
-anew, in an `out` that is not there.
+Whatever goes wrong with the command or with what it leaves is a `LearnerError` with its words. What is finished is not done
+again: neither the export nor the command, which is found again while it runs, if its loop was killed. A command that was
+stopped begins anew, in an `out` that is not there.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from soar.episodes import EpisodeStore
 from soar.errors import ConfigError, LearnerError, SoarError
 from soar.formats.lerobot_export import export_lerobot
@@ -37,7 +35,7 @@ from soar.robots.safety import SafetyLimits
 from soar.training.commands import Command, check_places, filled, places_in, words_of
 from soar.training.cotraining import AutonomousData
 from soar.training.learner import LearningData, OnStep
-from soar.training.served import CHECKPOINT, PORT, serving, write_policy_file
+from soar.training.served import CHECKPOINT, PORT, serving, texts_in, write_policy_file
 from soar.types import Observation, WorkspaceBox
 
 _COMMAND = ("dataset", "out", "base", "pretraining", "seed", "device")
@@ -78,7 +76,7 @@ class ExternalLearnerConfig:
                 self.words(name)
             except ValueError as error:
                 raise ConfigError(f"{where}.{name}: these are no words of a command: {error}") from error
-        text = self.policy if isinstance(self.policy, str) else yaml.safe_dump(self.policy, default_flow_style=False)
+        text = " ".join(texts_in(self.policy))
         check_places(f"{where}.policy", text, (CHECKPOINT,) if isinstance(self.policy, str) else (CHECKPOINT, PORT))
         if PORT in places_in(text) and PORT not in places_in(self.serve):
             raise ConfigError(f"{where}.policy asks at {{port}}, and nobody serves there: give `serve` that place, too")

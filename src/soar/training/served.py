@@ -2,8 +2,8 @@
 
     with served(FOLDER): …    the server of the policy that FOLDER names, if it has one, and its policy file with the port
 
-A server gets a port that is free, the same one as the last time if that is. Who uses it finds the port in FOLDER/policy.yaml; one
-that was left behind by a process that was killed is stopped first.
+A server gets a port that is free, the same one as the last time if that is. Who uses it finds the port in FOLDER/policy.yaml.
+A server that was left behind by a process that was killed is stopped first.
 """
 
 from __future__ import annotations
@@ -74,6 +74,15 @@ def fill_in(value: Any, values: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         return {key: fill_in(part, values) for key, part in value.items()}
     return [fill_in(part, values) for part in value] if isinstance(value, list) else value
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Yield the texts in nested values."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(part)
 
 
 def _values(named: Named, port: int) -> dict[str, str]:
