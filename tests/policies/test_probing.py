@@ -15,7 +15,7 @@ from soar.robots.safety import SafetyLimits
 from soar.testing import FAKE_WORKSPACE, FakePolicy, FakeRobot
 
 from . import probed
-from .openpi.servers import answering, opened
+from .openpi.servers import answering, opened, saying
 
 SITUATION = Situation(
     observation=FakeRobot().observe(),
@@ -91,13 +91,13 @@ def test_what_a_server_wants_and_gives_is_said() -> None:
         findings = found(opened(server))
         assert findings["wants"].detail.startswith("observation/image uint8 (32, 32, 3)")
         assert findings["server"].detail.endswith('says {"config": "pi0"}')
-        server.infer = answering({}).infer
+        server.infer = saying({})
         assert "gives no 'actions'" in found(opened_before(server))["answer"].detail
 
 
 def opened_before(server: Any) -> Any:
     """A policy that was opened while its server was well."""
-    wrong, server.infer = server.infer, answering().infer
+    wrong, server.infer = server.infer, saying()
     policy = opened(server)
     server.infer = wrong
     return policy

@@ -84,6 +84,11 @@ def improve(config: ImproveConfig, on_progress: Progress = lambda phase, done, t
     # What is wrong with the models, the scene or the folder must not leave anything behind.
     claim = RunClaim(folder=config.run, command="soar improve", changeable=CHANGEABLE)
     claim.check()
+    with served(Path(config.models.policy)):
+        return _checked(config, claim, on_progress)
+
+
+def _checked(config: ImproveConfig, claim: RunClaim, on_progress: Progress) -> Improvement:
     check(config)
     base, learner = checked_base(config), checked_learner(config)
     if config.pretraining is not None:

@@ -25,6 +25,8 @@ from soar.training.commands import Command, filled, words_of
 
 CHECKPOINT, PORT = "checkpoint", "port"
 _AGAIN_S = 0.5
+_served: set[Path] = set()
+"""Folders whose policies this process serves."""
 
 
 @contextmanager
@@ -35,7 +37,9 @@ def served(folder: Path) -> Iterator[None]:
         LearnerError: It ends, or does not answer in time.
     """
     named = read_named(folder)
-    if named is None or not named.more.get("serve"):
+    while named is not None and not named.more.get("serve"):
+        named = read_named(Path(named.target))  # a run may begin with a candidate of another one
+    if named is None or named.folder.resolve() in _served:
         yield
         return
     with serving(named):
@@ -51,11 +55,13 @@ def serving(named: Named) -> Iterator[None]:
     if port != _port_before(named):
         load_policy.cache_clear()  # whoever was opened asks at another port
     write_policy_file(named, port)
+    _served.add(named.folder.resolve())
     try:
         command.begin(words_of(str(named.more["serve"]), _values(named, port)))
         _wait_for(named, command)
         yield
     finally:
+        _served.discard(named.folder.resolve())
         command.stop()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from soar.configuration import validate
 from soar.policies.openpi.maps import OpenPIConfig
 from soar.policies.openpi.policy import OpenPIPolicy
-from soar.testing.openpi_server import OpenPIServer
+from soar.testing.openpi_server import Infer, OpenPIServer
 from soar.types import Observation
 
 FILE: dict[str, Any] = {
@@ -23,10 +23,19 @@ FILE: dict[str, Any] = {
 CHUNK = np.array([[0.01, 0, 0, 0, 0, 0, 1], [0.02, 0, 0, 0, 0, 0, 0], [0.03, 0, 0, 0, 0, 0, 1]], np.float32)
 
 
-def answering(answer: Any = CHUNK, **metadata: Any) -> OpenPIServer:
-    """A server whose every answer is this chunk, or this message as a whole."""
+FASTER = np.array([1, 1, 1, 1, 1, 1, 0], np.float32)
+"""What makes a chunk's motions longer, and leaves the gripper: CHUNK + 9 * FASTER."""
+
+
+def saying(answer: Any = CHUNK) -> Infer:
+    """What answers with this chunk, or this message as a whole."""
     message = answer if isinstance(answer, Mapping | bytes | str) else {"actions": answer}
-    return OpenPIServer(lambda observation: message, metadata)
+    return lambda observation: message
+
+
+def answering(answer: Any = CHUNK, **metadata: Any) -> OpenPIServer:
+    """A server that does."""
+    return OpenPIServer(saying(answer), metadata)
 
 
 def config(url: str, **changes: Any) -> OpenPIConfig:
