@@ -85,22 +85,18 @@ def improve(config: ImproveConfig, on_progress: Progress = lambda phase, done, t
     claim = RunClaim(folder=config.run, command="soar improve", changeable=CHANGEABLE)
     claim.check()
     with served(Path(config.models.policy)):
-        return _checked(config, claim, on_progress)
-
-
-def _checked(config: ImproveConfig, claim: RunClaim, on_progress: Progress) -> Improvement:
-    check(config)
-    base, learner = checked_base(config), checked_learner(config)
-    if config.pretraining is not None:
-        EpisodeStore(config.pretraining)
-    if any(event["round"] == 0 for event in RunFolder(config.run).events("round_finished")):
-        raise ConfigError(
-            f"{config.run} holds a run of an earlier version, whose rounds began with 0: name another folder with --run"
-        )
-    what = plain(config) | {"base": base, "learner": learner}
-    claim.check(what)
-    with claim.hold(what):
-        return _improve(config, on_progress)
+        check(config)
+        base, learner = checked_base(config), checked_learner(config)
+        if config.pretraining is not None:
+            EpisodeStore(config.pretraining)
+        if any(event["round"] == 0 for event in RunFolder(config.run).events("round_finished")):
+            raise ConfigError(
+                f"{config.run} holds a run of an earlier version, whose rounds began with 0: name another folder with --run"
+            )
+        what = plain(config) | {"base": base, "learner": learner}
+        claim.check(what)
+        with claim.hold(what):
+            return _improve(config, on_progress)
 
 
 def _improve(config: ImproveConfig, on_progress: Progress) -> Improvement:
