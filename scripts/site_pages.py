@@ -22,7 +22,7 @@ from soar.improve.preset import explained
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docker/README.md"]
 PAGES += sorted(str(page.relative_to(ROOT)) for page in ROOT.glob("examples/*/README.md"))
 PRESETS = sorted(path.stem for path in (ROOT / "src" / "soar" / "configs" / "presets").glob("*.yaml"))
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
