@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
+import error_messages
+
 from soar.cli.commands import COMMANDS
 from soar.improve.preset import explained
 
@@ -114,6 +116,7 @@ def lay_out(folder: Path) -> None:
     pages = folder / "pages"
     texts = {on_site(page): rewritten(page.read_text(encoding="utf-8"), page) for page in documents()}
     texts |= {"reference/commands.md": commands_page(), "reference/presets.md": presets_page()}
+    texts["reference/errors.md"] = error_messages.page()
     for place, text in texts.items():
         (pages / place).parent.mkdir(parents=True, exist_ok=True)
         (pages / place).write_text(text, encoding="utf-8")
