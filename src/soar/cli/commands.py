@@ -35,6 +35,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "collect": Command("collect:Collect", "let robots practise on their own, without resets"),
         "train": Command("train:TrainModel", "train a policy, a subgoal model, or a vision-language model"),
         "evaluate": Command("evaluate:Evaluate", "measure a policy in seeded trials"),
+        "status": Command("status:Status", "say how far a run is, how well it goes, and what was decided"),
         "console": Command("console:Console", "show robots, runs and episodes in a browser; judge episodes by keys"),
     },
     "Robots": {
