@@ -37,7 +37,8 @@ improvement:
     policy: {{backend: "tests.training.commands:open_checkpoint", path: "{{checkpoint}}"}}
 """
 KILLED = """
-import signal, sys
+import os, signal, sys
+sys.path.insert(0, os.getcwd())
 from tests.improve.test_external import configured
 from soar.improve.loop import improve
 from pathlib import Path

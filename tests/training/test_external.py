@@ -79,9 +79,7 @@ def test_the_command_gets_the_chosen_episodes_and_its_checkpoint_becomes_a_polic
     second = learner().learn(first, data, tmp_path / "2", seed=0)
     lineage = read_lineage(second)
     assert (lineage.parent, lineage.data["autonomous"]) == (policy.id, EpisodeStore(tmp_path / "episodes").version)
-    (second / "training" / "out" / "last" / "weights.json").write_text('{"action": [0, 0, 0, 0, 0, 0, 1]}')
-    third = learner("waits for /").learn(second, data, tmp_path / "3", seed=0)
-    assert id_in(third) == policy.id, "equal weights have equal ids"
+    assert id_in(second) == policy.id, "equal weights have equal ids"
 
 
 def test_what_it_goes_on_from_is_the_checkpoint_of_the_base(data: LearningData, tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ class OpenPIConfig:
         try:
             parts = urlsplit(self.url)
             fits = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+            fits = fits and not parts.fragment and parts.username is None
         except ValueError:
             fits = False
         if not fits:
