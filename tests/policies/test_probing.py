@@ -12,7 +12,8 @@ from soar.policies.base import Policy
 from soar.policies.probing import Situation, probe
 from soar.robots.checks import Finding
 from soar.robots.safety import SafetyLimits
-from soar.testing import FAKE_WORKSPACE, FakePolicy, FakeRobot
+from soar.testing import FakePolicy, FakeRobot
+from soar.testing.fakes import FAKE_WORKSPACE
 
 from . import probed
 from .openpi.servers import answering, opened, saying

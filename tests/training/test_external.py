@@ -17,8 +17,9 @@ from soar.policies.learned import read_lineage
 from soar.policies.loading import load_policy
 from soar.policies.named import id_in, read_named
 from soar.robots.safety import SafetyLimits
-from soar.testing import FAKE_WORKSPACE, FakeRobot
+from soar.testing import FakeRobot
 from soar.testing.contracts import check_learner
+from soar.testing.fakes import FAKE_WORKSPACE
 from soar.training.cotraining import AutonomousData
 from soar.training.external import ExternalLearner, ExternalLearnerConfig
 from soar.training.learner import LearningData

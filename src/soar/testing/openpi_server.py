@@ -40,7 +40,9 @@ class OpenPIServer:
         self.asked: list[Mapping[Any, Any]] = []
         """The observations, oldest first."""
         self._key = key
-        self._server = serve(self._talk, "127.0.0.1", port, compression=None, max_size=None, process_request=self._admitted)
+        options: dict[str, Any] = {"compression": None, "max_size": None, "process_request": self._admitted}
+        # A client that does not listen just now is not waited for.
+        self._server = serve(self._talk, "127.0.0.1", port, close_timeout=0.1, **options)
         self.port = int(self._server.socket.getsockname()[1])
         self.url = f"ws://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)

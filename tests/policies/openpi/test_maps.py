@@ -73,7 +73,7 @@ def test_motions_of_a_faster_policy_are_added_up() -> None:
         ({"actions": np.zeros((0, 7))}, "gives 0 actions, of which 2 are to be executed"),
         ({"actions": CHUNK[:1]}, "gives 1 actions, of which 2"),
         ({"actions": CHUNK * [np.nan] * 7}, "not finite"),
-        ({"actions": CHUNK * [1, 1, 1, 1, 1, 1, np.inf]}, "not finite"),
+        ({"actions": CHUNK + np.full(7, np.inf)}, "not finite"),
         (
             {"actions": CHUNK * [50, 1, 1, 1, 1, 1, 1]},
             r"a motion of 1 m in one step, and at most 0\.1 m is believed.*units 1 m",
