@@ -99,10 +99,10 @@ class Command:
         Raises:
             SoarError: It cannot be begun, or its log not be written.
         """
-        for name in ("status", "pid"):
-            self._file(name).unlink(missing_ok=True)
         try:
             self._place.parent.mkdir(parents=True, exist_ok=True)
+            for name in ("status", "pid"):
+                self._file(name).unlink(missing_ok=True)
             with self.log.open("ab") as log:
                 log.write(f"$ {shlex.join(words)}\n".encode())
                 log.flush()
