@@ -1,7 +1,7 @@
 """What a run would take, before it begins: robot time, questions to the vision-language model, disk.
 
-Everything is counted from the configuration, at most: an attempt may end early. Only the size of a picture is measured, on one that
-the camera gives now. How long training takes nobody knows before it has begun; nothing is said about it but its size.
+Everything is counted from the configuration, at most: an attempt may end early. Only the size of a picture is measured, on one
+that the camera gives now. How long training takes nobody knows before it has begun; nothing is said about it but its size.
 """
 
 from __future__ import annotations
