@@ -60,6 +60,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "reproduce": Command("reproduce:Reproduce", "run the experiments behind the results"),
         "benchmark": Command("benchmark:Benchmark", "measure a learner or policy of your own as ours are"),
         "config": Command("config:Config", "show what a preset says"),
+        "completion": Command("completion:Completion", "let a shell complete commands, flags and names"),
     },
 }
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
