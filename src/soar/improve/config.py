@@ -90,8 +90,8 @@ def check(config: ImproveConfig) -> None:
             )
         improvement.learner.check_programs()
     if config.fleet is not None:
-        policy = config.models.policy
-        if improvement.learner is not None or (os.path.exists(policy) and not holds_network(policy)):
+        base = config.models.policy
+        if improvement.learner is not None or (os.path.exists(base) and not holds_network(base)):
             raise ConfigError(
                 "--fleet brings policies to robots as files of SOAR's networks, which a policy of somebody else's is not: "
                 "improve it on one workcell"

@@ -83,11 +83,11 @@ def read_named(folder: Path) -> Named | None:
         raise CheckpointError(
             f"{path}: schema_version {said.get('schema_version')}, this SOAR reads {SCHEMA_VERSION}. Update SOAR."
         )
-    texts = [said.get(name) for name in ("id", "behind", "name")]
+    id, behind, name = (said.get(key) if isinstance(said.get(key), str) else "" for key in ("id", "behind", "name"))
     more = said.get("more", {})
-    if not all(isinstance(text, str) and text for text in texts) or not isinstance(more, dict):
+    if not (id and behind and name and isinstance(more, dict)):
         raise CheckpointError(f"{path} is damaged: it names no policy. Restore the file.")
-    return Named(id=texts[0], behind=texts[1], name=texts[2], folder=folder, more=more)
+    return Named(id=id, behind=behind, name=name, folder=folder, more=more)
 
 
 def id_in(folder: Path) -> str:

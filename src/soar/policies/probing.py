@@ -123,7 +123,7 @@ def _act(policy: Policy, observation: Observation, goal: Goal) -> NDArray[np.flo
         )
     if not np.isfinite(action_BD).all():
         raise ConfigError(f"its action is not finite: {np.array2string(action_BD[0], precision=3)}")
-    return action_BD[0].astype(np.float32)
+    return np.asarray(action_BD[0], np.float32)
 
 
 def _asked_anew(

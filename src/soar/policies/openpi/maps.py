@@ -228,7 +228,7 @@ class OpenPIConfig:
                     f"{self.url} gives a motion of {longest:.3g} {unit} in one step, and at most {most:g} {unit} is believed "
                     f"(`longest`). Are its units {self.units.get(unit, 1.0):g} {unit} (`units`)?"
                 )
-        return steps_HD.astype(np.float32)
+        return np.asarray(steps_HD, np.float32)
 
     def _gripper(self, values_H: NDArray[np.float64], number: Number) -> NDArray[np.float64]:
         closed, opened = _range(number)

@@ -63,9 +63,10 @@ def _as_array(found: dict[Any, Any]) -> Any:
     dtype, shape, data = (found.get(name) for name in (b"dtype", b"shape", b"data"))
     if not (isinstance(dtype, str) and _DTYPE.fullmatch(dtype)):
         raise ValueError(f"an array of {str(dtype)[:40]!r}, which are no numbers")
-    whole = isinstance(shape, list) and len(shape) <= _MOST_AXES and all(type(side) is int and side >= 0 for side in shape)
-    if not whole or not isinstance(data, bytes):
+    if not (isinstance(shape, list) and isinstance(data, bytes) and len(shape) <= _MOST_AXES):
         raise ValueError("an array without shape or bytes")
+    if not all(type(side) is int and side >= 0 for side in shape):
+        raise ValueError("an array without shape")
     kind = np.dtype(dtype)
     if len(data) != math.prod(shape) * kind.itemsize:
         raise ValueError(f"an array of shape {shape} and dtype {dtype} with {len(data)} bytes")
