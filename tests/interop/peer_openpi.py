@@ -39,7 +39,7 @@ def main() -> None:
         return
     from openpi_client.websocket_client_policy import WebsocketClientPolicy
 
-    client = WebsocketClientPolicy(where)
+    client = WebsocketClientPolicy("127.0.0.1", int(where))
     observation = {"image": np.arange(12, dtype=np.uint8).reshape(2, 2, 3), "prompt": "open the drawer"}
     answer = client.infer(observation)
     said = {name: [str(value.dtype), value.tolist()] for name, value in answer.items() if isinstance(value, np.ndarray)}

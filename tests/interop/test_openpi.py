@@ -81,7 +81,7 @@ def test_the_released_client_understands_the_server_that_tests_use(python: str) 
         script = Path(__file__).with_name("peer_openpi.py")
         environment = os.environ | {"PYTHONPATH": ""}
         done = subprocess.run(
-            [python, str(script), "ask", server.url], env=environment, capture_output=True, text=True, check=True
+            [python, str(script), "ask", str(server.port)], env=environment, capture_output=True, text=True, check=True
         )
     said = json.loads(done.stdout)
     assert said["metadata"] == {"policy": "halves"}
