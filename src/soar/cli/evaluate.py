@@ -121,6 +121,10 @@ class Evaluate:
         from soar.collect.rollout import RolloutConfig
         from soar.evaluation.runner import evaluate
 
+        from soar.policies.loading import load_policy
+
+        for policy in self._policies()[1:]:
+            load_policy(policy)  # one that is not there is said before the first is tried for an hour
         evaluations = []
         with progress_bars() as report:
             for number, (policy, out) in enumerate(zip(self._policies(), outs, strict=True), start=1):
