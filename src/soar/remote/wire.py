@@ -250,7 +250,7 @@ def _bytes(text: Any, limits: Limits) -> bytes:
             f"an image of {len(text)} characters; one of {limits.side} x {limits.side} px has fewer than {most} bytes"
         )
     try:
-        if "=" in text[:-2]:
+        if text.find("=", 0, max(len(text) - 2, 0)) >= 0:  # a slice would be a copy
             raise ValueError("more follows its end")
         # By pieces, between which other threads of this process have their turn.
         pieces = (text[start : start + _PIECE] for start in range(0, len(text), _PIECE))
