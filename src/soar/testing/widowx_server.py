@@ -104,8 +104,8 @@ class WidowXServer:
 
     def wait(self) -> None:
         """Wait until it ends."""
-        # Not by `join`: a signal that raises within one makes Python (3.11) take the thread for finished. The process would then
-        # end while the thread still draws, and nobody may free a renderer but the thread that it belongs to.
+        # Not by `join`: a signal that raises within one makes Python (3.11) take the thread for finished. The process would end
+        # while the thread still draws, and nobody may free a renderer but the thread that it belongs to.
         self._over.wait()
 
     def _work(self) -> None:
