@@ -1,7 +1,7 @@
 """Tells a person, far away, that somebody has to come (§G): one message by webhook, Slack's or any other.
 
-About an object that fell off the table it is sent aside: a robot does not wait for a messenger. One that cannot be recovered does:
-it stands still anyway, and its process is about to end. What cannot be delivered is logged.
+About an object that fell off the table it is sent aside: a robot does not wait for a messenger. One that cannot be recovered
+does: it stands still anyway, and its process is about to end. What cannot be delivered is logged.
 """
 
 from __future__ import annotations
