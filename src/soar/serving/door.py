@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import selectors
+import signal
 import socket
 import sys
 import time
@@ -151,6 +152,8 @@ class Door:
 
 
 if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM):  # whoever ends the server by them may send them to both
+        signal.signal(number, signal.SIG_IGN)
     listening, controlling, slow, most = sys.argv[1:]
     Door(
         socket.socket(fileno=int(listening)), socket.socket(fileno=int(controlling)), slow_s=float(slow), waiting=int(most)
