@@ -166,7 +166,7 @@ def serving() -> Iterator[tuple[subprocess.Popen[str], Address]]:
             process.kill()
 
 
-def test_a_server_that_does_nothing_any_more_is_not_dead_yet() -> None:
+def test_a_server_that_does_nothing_for_a_while_is_not_dead_and_ends_with_its_door() -> None:
     with serving() as (process, address):
         assert ask(address, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").endswith(b"hi")
         process.send_signal(signal.SIGSTOP)
@@ -176,6 +176,10 @@ def test_a_server_that_does_nothing_any_more_is_not_dead_yet() -> None:
             assert b'{"status":"ok"}' in ask(address)
             process.send_signal(signal.SIGCONT)
             assert said(client).endswith(b"hi"), "who came meanwhile is answered"
+        process.terminate()
+        assert process.wait() == -signal.SIGTERM
+        with pytest.raises(OSError, match="refused"):
+            ask(address)
 
 
 def test_nobody_can_come_to_a_server_that_was_killed() -> None:
@@ -188,15 +192,6 @@ def test_nobody_can_come_to_a_server_that_was_killed() -> None:
                 ask(address)
             except OSError:
                 break
-
-
-def test_a_server_that_is_terminated_ends_with_its_door() -> None:
-    with serving() as (process, address):
-        assert ask(address, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").endswith(b"hi")
-        process.terminate()
-        assert process.wait() == -signal.SIGTERM
-        with pytest.raises(OSError, match="refused"):
-            ask(address)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in /proc")
