@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,7 +57,7 @@ def picture(value: Any, view: int) -> Image:
         value = value[view]
     if isinstance(value, bytes | bytearray):
         try:
-            image = np.asarray(cv2.cvtColor(decode(bytes(value), PICTURES), cv2.COLOR_BGR2RGB), np.uint8)
+            image = decode(bytes(value), PICTURES, swapped=True)
         except WireError as error:
             raise RobotFault("camera", f"the server's picture cannot be read: {error}") from error
     elif isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3:
