@@ -74,6 +74,8 @@ class Improve:
     too."""
     console: bool = False
     """Show the run in a browser meanwhile (`soar console`); the address is written to standard error."""
+    dry_run: bool = False
+    """Check everything (models load, the workcell opens, nothing moves), say what the run would take at most, and end."""
     results: Path | None = None
     """Results file for the curve over rounds, such as results/rounds.json, and a picture of it beside; none by default."""
 
@@ -98,7 +100,8 @@ class Improve:
         from soar.collect.models import Models
         from soar.errors import ConfigError
         from soar.evaluation.results import write_results
-        from soar.improve.config import ImproveConfig
+        from soar.improve.config import ImproveConfig, check
+        from soar.improve.estimate import estimate
         from soar.improve.loop import improve
         from soar.improve.preset import load_preset
         from soar.improve.run_folder import RunFolder
@@ -133,6 +136,11 @@ class Improve:
             device=self.device,
             fleet=None if self.fleet is None else self.fleet.absolute(),
         )
+        if self.dry_run:
+            check(config)
+            for name, value in estimate(config):
+                say(f"{name}: {value}")
+            return
         talking = self.evaluate == "person" or self.vlm == "human"
         beside = console_beside(config.run) if self.console else contextlib.nullcontext()
         with beside, progress_bars(talking=talking) as report:
