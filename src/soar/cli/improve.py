@@ -32,8 +32,9 @@ class Improve:
     default of the fleet's first robot."""
     run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """Folder of the run; runs/ and the name of the workcell or scene by default."""
-    policy: Path | None = None
-    """Folder of the policy to improve; the base policy that comes with SOAR by default."""
+    policy: str | None = None
+    """Folder of the policy to improve; the base policy that comes with SOAR by default. Any other that `soar collect` takes
+    needs --learner, or a preset with a learner of its own (docs/how-to/your-policy.md)."""
     learner: str | None = None
     """Another policy that learns from what the deployed one collects, until it is deployed itself: `language` for the one that
     comes with SOAR and follows instructions without subgoals, or a folder. The deployed policy learns itself by default."""

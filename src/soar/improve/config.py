@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +15,8 @@ from soar.evaluation.trial_running import check_judge
 from soar.fleet.collection import check_abilities
 from soar.fleet.config import load_fleet
 from soar.improve.preset import Preset
+from soar.policies.named import read_named
 from soar.robots.workcell import load_workcell
-from soar.training.learner import ImitationLearner
 
 EvaluateName = Literal["truth", "person", "vlm", "off"]
 CHANGEABLE = ("preset.improvement.rounds", "preset.workers")
@@ -61,6 +62,12 @@ class ImproveConfig:
         if not self.run.name:
             raise ConfigError(f"--run {self.run}: name a folder, for example runs/mine")
 
+    @property
+    def learns_from_demonstrations(self) -> bool:
+        """Whether whoever learns wants the demonstrations of the base, too."""
+        learner = self.preset.improvement.learner
+        return learner is None or learner.wants_pretraining
+
 
 def check(config: ImproveConfig) -> None:
     """Open all that a run needs once, so that what is wrong shows before anything is made.
@@ -75,7 +82,20 @@ def check(config: ImproveConfig) -> None:
             f"improvement.threshold is {improvement.threshold}, the least probability of what is learned from, and "
             "improvement.success_only is false: everything is learned from. Set one of them back (threshold: 0)"
         )
+    if improvement.learner is not None:
+        if config.learner is not None:
+            raise ConfigError(
+                f"--learner {config.learner} is a policy that learns here, and improvement.learner of the preset a command: "
+                "use one of them"
+            )
+        improvement.learner.check_programs()
     if config.fleet is not None:
+        base = config.models.policy
+        if improvement.learner is not None or (os.path.exists(base) and not holds_network(base)):
+            raise ConfigError(
+                "--fleet brings policies to robots as files of SOAR's networks, which a policy of somebody else's is not: "
+                "improve it on one workcell"
+            )
         fleet = load_fleet(config.fleet)
         if away := [name for name, robot in fleet.robots.items() if robot.at != "here"]:
             raise ConfigError(
@@ -83,7 +103,7 @@ def check(config: ImproveConfig) -> None:
                 "round: give it `at: here`, or use `soar fleet up`, `soar train` and `soar fleet deploy`"
             )
     cell, policy = load_workcell(config.workcell), check_models(config.models)
-    if config.pretraining is None and not cell.is_tabletop:
+    if config.pretraining is None and not cell.is_tabletop and config.learns_from_demonstrations:
         raise ConfigError(
             f"workcell {cell.name!r} is not the simulated tabletop, so that there are no demonstrations to co-train on: name "
             "the store of those that the policy was trained on with --pretraining (`soar data import` makes one)"
@@ -96,9 +116,10 @@ def check(config: ImproveConfig) -> None:
             check_judge(workcell, judge=config.evaluate, vlm=config.models.vlm, name=config.judge_name)
 
 
-def checked_policy(folder: str | None, config: ImproveConfig) -> str | None:
-    """Return the name of a policy that the training can go on from, and whose lineage the report can tell."""
-    return None if folder is None else ImitationLearner(config.preset.improvement.policy).check(Path(folder))
+def holds_network(name: str) -> bool:
+    """Whether a policy's name is the folder of a network of SOAR's, which can be trained and copied."""
+    folder = Path(name)
+    return os.path.isdir(folder) and read_named(folder) is None
 
 
 def plain(config: ImproveConfig) -> dict[str, Any]:
