@@ -41,6 +41,7 @@ from soar.fleet.telemetry import CONTENT_TYPE, metrics
 from soar.fleet.tokens import BY, TokenAuth, Tokens
 from soar.serving.application import problem
 from soar.serving.auth import HEALTH, App
+from soar.tasks.off_limits import OffLimits
 
 REQUEST_MB = 64
 """Longest request: an episode of many large pictures [MB]."""
@@ -66,6 +67,7 @@ class Fleet:
         deployments: Which policy each robot runs.
         processes: Of the robots that stand here; None before the address is known.
         heard: Epoch and number of the last event of each robot.
+        off_limits: What no robot may attempt.
     """
 
     config: FleetConfig
@@ -77,9 +79,11 @@ class Fleet:
     deployments: Deployments
     processes: RobotProcesses | None = None
     heard: dict[str, tuple[int, int]] = field(default_factory=dict)
+    off_limits: OffLimits = field(init=False)
 
     def __post_init__(self) -> None:
         """Take up what the journal says that a coordinator before this one heard."""
+        self.off_limits = OffLimits(self.journal.path.parent)
         for event in read_journal(self.journal.path):
             robot, epoch, number = event.get("robot"), event.get("epoch"), event.get("number")
             if isinstance(robot, str) and isinstance(epoch, int) and isinstance(number, int):
@@ -162,7 +166,8 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
                 heard.append(event)
         finally:  # what cannot be written down now comes again, and only that
             told = fleet.supervisor.hear(body.robot, body.model_dump() | {"events": heard})
-        return told | {"policy": fleet.deployments.for_robot(body.robot)}
+        policy, off_limits = fleet.deployments.for_robot(body.robot), sorted(fleet.off_limits.now())
+        return told | {"policy": policy, "round": fleet.ledger.round, "off_limits": off_limits}
 
     @app.post("/v1/counts")
     def counts(body: CountsBody) -> dict[str, Any]:

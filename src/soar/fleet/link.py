@@ -32,7 +32,7 @@ from soar.remote.client import ModelAwayError, ModelServer, RemoteConfig
 from soar.remote.wire import TOKEN
 
 log = logging.getLogger(__name__)
-PROTOCOL = 2
+PROTOCOL = 3
 BEAT_S = 1.0
 """How often a robot says how it is [s]."""
 _CALL_S = 5.0
@@ -59,11 +59,15 @@ class Orders:
             `stop` (now, and for good).
         policy: Version of the policy to collect with (`soar.fleet.deployment`); empty: the one that it began with.
         released: How often a person said that it may go on.
+        round: That is collected now; None while nobody said so.
+        off_limits: Instructions that no robot may attempt.
     """
 
     do: str = "pause"
     policy: str = ""
     released: int = 0
+    round: int | None = None
+    off_limits: frozenset[str] = frozenset()
 
 
 class Coordinator(ModelServer):
@@ -176,9 +180,15 @@ class Link:
         """Why this process drives the robot no longer; empty while it does."""
         return self._lost
 
+    @property
+    def round_over(self) -> bool:
+        """Whether another round is collected than when this line was joined: a new line is needed."""
+        return self.orders.round not in (None, self.about["round"])
+
     def may_begin(self, margin_s: float) -> bool:
         """Whether an episode of at most `margin_s` may begin."""
-        return self.orders.do == "go" and not self._lost and self._clock() + margin_s < self._until_s
+        ready = self.orders.do == "go" and not self._lost and not self.round_over
+        return ready and self._clock() + margin_s < self._until_s
 
     def counts(self, scene: str) -> tuple[Mapping[str, int], Mapping[str, int]] | None:
         """Return attempts and judged successes by all robots; None when the coordinator cannot tell."""
@@ -246,7 +256,11 @@ class Link:
                 self._events.popleft()
         self._until_s = asked_s + float(self.about["lease_s"])
         self.orders = Orders(
-            do=str(answer.get("do", "pause")), policy=str(answer.get("policy", "")), released=int(answer.get("released", 0))
+            do=str(answer.get("do", "pause")),
+            policy=str(answer.get("policy", "")),
+            released=int(answer.get("released", 0)),
+            round=answer.get("round"),
+            off_limits=frozenset(map(str, answer.get("off_limits", ()))),
         )
 
     def _deliver_for_ever(self, spool: Spool) -> None:

@@ -3,6 +3,7 @@
     lock on this computer ─► lease ─► open the workcell ─► session, session, … ─► close, give the lease back
                                ▲                           (a new one for a new policy, after a pause, when a person said so)
                                └── the lease ended, since nobody was heard of: the arm is safe, and it waits for a new one
+                                   another round is collected (`soar improve --fleet`): it has a new one at once
 
 A session is the same as everywhere (`soar.fleet.session`). Its episodes go into a spool on this computer's disk, from which
 they are delivered; its choice of tasks asks for the attempts of all robots. Whatever happens, the workcell leaves the arm
@@ -85,8 +86,8 @@ def run_member(
             if not _join(link, lock, patience_s, stopping):
                 return
             try:
-                _Member(link, workcell or str(link.about["workcell"]), spool / robot, stopping).run()
-                return
+                if not _Member(link, workcell or str(link.about["workcell"]), spool / robot, stopping).run():
+                    return
             except LeaseOverError as over:
                 log.warning("%s. It goes on when the coordinator is back", over)
             finally:
@@ -129,12 +130,13 @@ class _Member:
         self._seen: Image | None = None
         self.fresh = True
 
-    def run(self) -> None:
+    def run(self) -> bool:
+        """Drive the robot; True when it is to join anew, since another round has begun."""
         link = self._link
         link.say("starting", scene=self._config.scene.name)
         link.deliver(self.storage)
         try:
-            while not link.lost and link.orders.do != "stop" and not self._stopping():
+            while not link.lost and not link.round_over and link.orders.do != "stop" and not self._stopping():
                 try:
                     self._step()
                 except LeaseOverError:
@@ -146,6 +148,7 @@ class _Member:
             link.say("stopped", instruction="")
         if link.lost:
             raise MotionStoppedError(link.lost)
+        return link.round_over and link.orders.do != "stop" and not self._stopping()
 
     def _step(self) -> None:
         """Do what there is to do now: a session, or a moment of waiting."""
@@ -257,6 +260,10 @@ class _Member:
     def counts(self) -> tuple[Mapping[str, int], Mapping[str, int]] | None:
         """See `soar.fleet.session.FleetLink`."""
         return self._link.counts(self._config.scene.name)
+
+    def off_limits(self) -> frozenset[str]:
+        """See `soar.fleet.session.FleetLink`."""
+        return self._link.orders.off_limits
 
     def _stored(self, episode: Episode) -> None:
         label = episode.labels[0]
