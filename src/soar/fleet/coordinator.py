@@ -49,7 +49,7 @@ _COMMIT = "/v1/commit/"
 _EPISODES = 8
 _STORING = 4
 """Deliveries that are looked at at a time: beats are answered meanwhile, however many robots deliver."""
-_SAID = ("fault", "person", "refused", "policy", "policy_refused")
+_SAID = ("fault", "person", "refused", "policy", "policy_refused", "asked")
 """Events of robots that are journaled under their own names."""
 
 

@@ -18,7 +18,7 @@ import dataclasses
 import logging
 import shutil
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,7 @@ class _Member:
         self._most_faults, self._last = budget.most, deque[bool](maxlen=budget.of)
         self._parked = ""
         self._seen: Image | None = None
+        self._asked = Counter[str]()
         self.fresh = True
 
     def run(self) -> bool:
@@ -276,14 +277,27 @@ class _Member:
             self._seen = event.fields["observation"].image_HWC
         elif event.kind == "episode_begins":
             self._link.say(instruction=str(event.fields["instruction"]))
+        elif event.kind == "proposal":
+            self._asked["feasible"] += len(event.fields["proposal"].answers)
+        elif event.kind == "look":
+            self._asked["looks"] += 1
+        elif event.kind == "spent":
+            self._asked.update({name: int(event.fields[name]) for name in ("calls", "tokens", "untold")})
         elif event.kind == "episode_ends":
             self._link.say(instruction="")
+            self._tell_asked()
         elif event.kind == "fault":
             detail = str(event.fields["detail"])[:300]
             self._link.event("fault", policy=self._running, fault=event.fields["fault"], detail=detail, picture=self._picture())
+            self._tell_asked()
             self._last.append(True)
             if sum(self._last) > self._most_faults:
                 self._parked = f"{sum(self._last)} of its last {len(self._last)} attempts ended with a fault: {detail}"
+
+    def _tell_asked(self) -> None:
+        """Say how much models were asked since the last time."""
+        self._link.event("asked", **self._asked)
+        self._asked.clear()
 
     def _picture(self) -> str:
         return "" if self._seen is None else small_picture(self._seen)
