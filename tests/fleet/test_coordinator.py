@@ -19,6 +19,7 @@ from soar.fleet.deploying import Deployments
 from soar.fleet.link import PROTOCOL, Coordinator, Link
 from soar.fleet.tokens import Bearer, Tokens, read_tokens
 from soar.remote.client import RemoteConfig
+from soar.tasks.off_limits import OffLimits
 from tests.fleet.test_ledger import ledger
 from tests.fleet.test_supervision import beat, supervisor
 from tests.fleet.tiny_policy import tiny_policy
@@ -150,3 +151,12 @@ def test_events_whose_beat_is_said_again_count_once(role: AsRole, tmp_path: Path
     status = next(one for one in role("viewer").request("GET", "/v1/status")["robots"] if one["name"] == "one")
     assert (status["episodes"], status["faults"]) == (1, {"motor": 2})
     assert len(read_journal(tmp_path / "events.jsonl", "fault")) == 2
+
+
+def test_robots_hear_with_every_beat_what_is_off_limits_and_which_round_is_collected(role: AsRole, tmp_path: Path) -> None:
+    robot = role("robot")
+    said = {"robot": "one", "epoch": acquire(robot)} | beat()
+    told = robot.request("POST", "/v1/beat", said)
+    assert (told["off_limits"], told["round"]) == ([], 0)
+    OffLimits(tmp_path).write(["open the drawer"])
+    assert robot.request("POST", "/v1/beat", said)["off_limits"] == ["open the drawer"]
