@@ -122,9 +122,7 @@ def test_an_operator_pauses_resumes_and_releases_robots_and_the_journal_says_who
     assert "by ada" in client.page("/s/run/run")
 
 
-def test_an_operator_sets_a_task_off_limits_and_back_without_a_fleet_and_the_journal_says_who(
-    run: Path, tmp_path: Path
-) -> None:
+def test_an_operator_sets_a_task_off_limits_and_back_and_the_journal_says_who(run: Path, tmp_path: Path) -> None:
     limits = OffLimits(run)
     EpisodeStore(tmp_path / "store", mode="create")
     with console(run, tmp_path / "store") as url:
@@ -165,8 +163,8 @@ def open_pages(url: str) -> Iterator[list[int]]:
             said = (await client.get(f"/s/run/live/next?{query}")).raise_for_status().json()
             query = "&".join(f"v{robot['key']}={robot['version']}" for robot in said["robots"])
             if number % 10 == 0:
-                for name in ("run", "episodes"):
-                    (await client.get(f"/s/run/{name}")).raise_for_status()
+                assert (await client.get("/s/run/run")).status_code == 200
+                assert (await client.get("/s/run/episodes")).status_code in (200, 409)  # there may be none yet
             answers[number] += 1
 
     async def all_pages() -> None:

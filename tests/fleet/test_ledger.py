@@ -147,10 +147,10 @@ def test_what_a_robot_kept_from_an_earlier_round_is_stored_once_and_counts_in_it
     assert (second.total(), second.counts("scene")[0]) == (0, {})
     assert ledger_of(0).total() == 1
     assert ledger_of(1).commit("one", epoch, [encoded(0)]) == [encoded(0).id]
+    first, ahead = ledger_of(0), episode(1, epoch=epoch)
+    ahead = replace(ahead, provenance=replace(ahead.provenance, round=1))
     with pytest.raises(LedgerRefusedError, match="round 1; expected 'one', 'run', at most 0"):
-        ahead = episode(1, epoch=epoch)
-        first = ledger_of(0)
-        first.commit("one", epoch, [encode(replace(ahead, provenance=replace(ahead.provenance, round=1)))])
+        first.commit("one", epoch, [encode(ahead)])
 
 
 def test_eight_writers_that_deliver_the_same_episodes_store_each_once(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_whoever_reads_the_file_sees_what_was_written_last_and_a_damaged_one_lif
 
 
 def test_a_forbidden_task_is_not_proposed_in_other_words_and_not_at_random(tmp_path: Path) -> None:
-    tasks, vlm = proposer(block="hm", fruit="hm")  # nothing is feasible: a random task
+    tasks, _ = proposer(block="hm", fruit="hm")  # nothing is feasible: a random task
     tasks.forbid(["place the green block into the wooden bowl", REMOVE_BLOCK.instruction, PUT_FRUIT.instruction])
     for _ in range(10):
         proposal = tasks.propose(IMAGE)
