@@ -8,8 +8,8 @@ first one of a console that has just begun; the others are medians. Episodes are
 matters to none of these pages.
 
 `open`: a robot in simulation collects with fakes of the models while so many clients ask as live pages do, and while none does,
-in turn; the figure is the ratio of its episodes a minute. The delay of a page is the time from when the robot wrote what it does
-until a client has it, with all of them open and with one.
+in turn; the figure is the ratio of its episodes a minute. The delay of a page is the time from when the robot wrote what it
+does until a client has it, with all of them open and with one.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/fleet.py ledger store robots day simulated improve paper
 
-A light robot's episode is one subgoal long (20 steps), so that two cores carry the pictures of 200 of them; what the coordinator
-does for an episode does not depend on that much. An accelerated day has 100,000 episodes with `--day-episodes 100000`.
+A light robot's episode is one subgoal long (20 steps), so that two cores carry the pictures of 200 of them; what the
+coordinator does for an episode does not depend on that much. An accelerated day has 100,000 episodes with
+`--day-episodes 100000`.
 
 The coordinator is a process of its own, `soar fleet up` as it is; its share of a core is its CPU time by the clock's.
 """
@@ -251,6 +252,8 @@ def improve(part: Path) -> list[Row]:
         robots: list[subprocess.Popen[bytes]] = []
         try:
             until(lambda: (run / "fleet.json").exists() or loop.poll() is not None)
+            if loop.poll() is not None:
+                raise SystemExit(f"the loop ended with status {loop.returncode}")
             url = json.loads((run / "fleet.json").read_text())["url"]
             robots += [  # its own folder for what is temporary makes it another computer: its own locks
                 subprocess.Popen(
