@@ -231,7 +231,7 @@ def _hear(fleet: Fleet, robot: str, epoch: int, event: Mapping[str, Any]) -> Non
         return
     fleet.journal.append(kind if kind in _SAID else f"robot_{kind}", **_journaled(event), robot=robot, epoch=epoch)
     if kind == "fault":
-        fleet.deployments.count(str(event.get("policy", "")), faults=1)
+        fleet.deployments.count(str(event.get("policy", "")), str(event.get("scene", ""))[:300], faults=1)
     elif kind == "policy_refused":
         fleet.deployments.refused(robot, str(event.get("version")), str(event.get("detail"))[:300])
 
@@ -249,13 +249,14 @@ def _commit(fleet: Fleet, robot: str, epoch: int, data: bytes) -> list[str]:
                 "episode",
                 id=episode.id,
                 robot=robot,
+                scene=episode.scene,
                 policy=episode.provenance.policy,
                 instruction=episode.instruction,
                 success=label.success if label else None,
                 probability=label.probability if label else None,
             )
             judged = int(label is not None and label.success is True)
-            fleet.deployments.count(episode.provenance.policy, episodes=1, successes=judged)
+            fleet.deployments.count(episode.provenance.policy, episode.scene, episodes=1, successes=judged)
     return there
 
 

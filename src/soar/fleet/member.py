@@ -288,7 +288,8 @@ class _Member:
             self._tell_asked()
         elif event.kind == "fault":
             detail = str(event.fields["detail"])[:300]
-            self._link.event("fault", policy=self._running, fault=event.fields["fault"], detail=detail, picture=self._picture())
+            about = {"policy": self._running, "scene": self._config.scene.name, "fault": event.fields["fault"]}
+            self._link.event("fault", **about, detail=detail, picture=self._picture())
             self._tell_asked()
             self._last.append(True)
             if sum(self._last) > self._most_faults:
