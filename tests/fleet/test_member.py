@@ -51,6 +51,9 @@ class Alone(Link):
     def deliver(self, spool: Spool) -> None:
         """Nobody takes anything."""
 
+    def show(self, live: Path) -> None:
+        """Nobody looks."""
+
     def counts(self, scene: str) -> None:
         """Nobody knows."""
 

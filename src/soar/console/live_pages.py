@@ -60,7 +60,7 @@ def live_routes(console: Console) -> APIRouter:
         if not is_fleet(source):
             return {"state": None}
         try:
-            return {"state": await run_in_threadpool(ask, str(source.run), "GET", "/v1/status", timeout_s=_WAIT_S)}
+            return {"state": await run_in_threadpool(ask, str(source.run), "GET", "/v1/status?watching=1", timeout_s=_WAIT_S)}
         except (ConfigError, ModelServerError) as error:
             return {"state": None, "away": str(error)}
 

@@ -165,6 +165,15 @@ class Ledger:
             lease.renewed_s = -float("inf")
             self._doing.pop(robot, None)
 
+    def check(self, robot: str, epoch: int) -> None:
+        """Refuse whoever does not drive a robot.
+
+        Raises:
+            LedgerRefusedError: There is a newer epoch, or none.
+        """
+        with self._lock:
+            self._current(robot, epoch)
+
     def epoch(self, robot: str) -> int:
         """Return the newest epoch of a robot, 0 when there was none."""
         with self._lock:

@@ -26,6 +26,7 @@ from typing import Any
 from soar.base_models import named
 from soar.collect.config import CollectionConfig
 from soar.collect.listeners import Event
+from soar.collect.live import FOLDER, file_name
 from soar.collect.models import ORACLE, Models, check_models
 from soar.configuration import validate
 from soar.errors import RobotFault, SoarError
@@ -136,6 +137,7 @@ class _Member:
         link = self._link
         link.say("starting", scene=self._config.scene.name)
         link.deliver(self.storage)
+        link.show(self.storage.folder / FOLDER / file_name(link.robot))
         try:
             while not link.lost and not link.round_over and link.orders.do != "stop" and not self._stopping():
                 try:
