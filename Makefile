@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTHON_FILES := src tests benchmarks scripts examples
 export PYTHON TORCH_INDEX
 
-.PHONY: help setup demo test test-interop soak lint types tables format clean
+.PHONY: help setup demo test test-interop soak lint types tables docs format clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ types: .venv/ready ## check the types, strictly
 
 tables: .venv/ready ## regenerate the tables of README and docs from results/
 	$(BIN)/python -m soar.reports.docs_tables README.md $(wildcard docs/*.md)
+
+docs: .venv/ready ## build the documentation site into build/docs/site; a link that leads nowhere is an error
+	$(BIN)/python scripts/site_pages.py build/docs
+	cd build/docs && $(CURDIR)/$(BIN)/zensical build --strict --clean
 
 format: .venv/ready ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix $(PYTHON_FILES)

@@ -20,7 +20,8 @@ from tests.absent import without
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "soar"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS += ROOT.glob("examples/*/README.md")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 # The table of docs/design.md, from the top down. A room imports from itself, from rooms after it, and from the vocabulary: the

@@ -1,4 +1,4 @@
-"""A picture of all scenes with their names and objects, for the README.
+"""A picture of all scenes with their names and objects, for docs/scenes.md.
 
 python -m soar.sim.pages.gallery docs/images/scenes.png
 """

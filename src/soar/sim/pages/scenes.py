@@ -88,6 +88,7 @@ def page(scenes: Sequence[SceneConfig]) -> str:
 
     parts = [
         "# The ten scenes\n",
+        "![The ten scenes and their objects](images/scenes.png)\n",
         f"The scenes and the {sum(len(scene.tasks) for scene in scenes)} tasks of the paper's Table 5, with its wording. "
         "The policy's demonstrations show the first column of this table and none of the second; the pictures from which the "
         "subgoal model and the VQA model learn show all tables and objects, in other layouts "
