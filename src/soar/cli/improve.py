@@ -121,6 +121,8 @@ class Improve:
         from soar.improve.run_report import round_rows
         from soar.robots.workcell import SIMULATED
 
+        if self.fleet is None and (self.host, self.port, self.tokens) != ("127.0.0.1", 0, None):
+            raise ConfigError("--host, --port and --tokens are about the coordinator of a fleet: use them with --fleet")
         if self.results is not None and self.evaluate == "off":
             raise ConfigError("--results is a curve of evaluations, and with --evaluate off there are none: leave it out")
         place = Path(workcell.removeprefix(SIMULATED)).stem
