@@ -139,7 +139,8 @@ def test_what_a_robot_kept_from_an_earlier_round_is_stored_once_and_counts_in_it
     def ledger_of(round: int) -> Ledger:
         return Ledger(tmp_path / "ledger.json", tmp_path / "episodes", ["one"], run="run", round=round, clock=Clock())
 
-    ledger_of(0).release("one", ledger_of(0).acquire("one", HERE))
+    before = ledger_of(0)
+    before.release("one", before.acquire("one", HERE))
     second = ledger_of(1)
     epoch = second.acquire("one", HERE)
     assert second.commit("one", epoch, [encoded(0)]) == []
