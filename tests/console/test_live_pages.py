@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
+import numpy as np
 import pytest
 
 from soar.collect.live import LiveView
@@ -15,16 +21,20 @@ from soar.collect.models import Models
 from soar.collect.preset import load_collection
 from soar.console.live import FORGOTTEN_S, STALE_S, Live
 from soar.console.sources import open_sources
+from soar.episodes import EpisodeStore
 from soar.evaluation.canary import canary_verdict
 from soar.event_log import Journal, read_journal
 from soar.files import write_json
 from soar.fleet.config import FleetConfig, FleetRobot
 from soar.fleet.coordinator import Fleet, Tokens, coordinator_application
 from soar.fleet.deploying import Deployments
+from soar.tasks.off_limits import OffLimits
 from tests.collect.test_live import step
-from tests.console.building import Client, console, make_run
+from tests.console.building import TOKENS, Client, console, make_run
 from tests.fleet.test_ledger import ledger
+from tests.fleet.test_same_run import SHORT, collected
 from tests.fleet.test_supervision import supervisor
+from tests.improve.tiny import write
 from tests.serving.running import running
 
 FLEET_TOKEN = "the-token-of-the-fleet"
@@ -110,6 +120,99 @@ def test_an_operator_pauses_resumes_and_releases_robots_and_the_journal_says_who
     events: list[Any] = [(e["do"], e["robots"], e["by"]) for e in read_journal(run / "events.jsonl", "ordered")]
     assert events == [("pause", ["one"], "ada"), ("resume", ["one"], "bob"), ("resume", ["two"], "bob"), ("stop", "all", "ada")]
     assert "by ada" in client.page("/s/run/run")
+
+
+def test_an_operator_sets_a_task_off_limits_and_back_and_the_journal_says_who(run: Path, tmp_path: Path) -> None:
+    limits = OffLimits(run)
+    EpisodeStore(tmp_path / "store", mode="create")
+    with console(run, tmp_path / "store") as url:
+        client = Client(url)
+        off = {"do": "set off limits", "who": "ada", "task": " open the drawer "}
+        assert Client(url, "labeller").post("/s/run/orders", **off).status_code == 403
+        for _ in range(2):  # what is off limits already is no news
+            assert client.post("/s/run/orders", **off).json() == {"off_limits": ["open the drawer"]}
+        assert limits.now() == {"open the drawer"}
+        page = client.page("/s/run/run")
+        assert 'data-allow="open the drawer"' in page
+        assert "set off limits open the drawer" in page
+        assert "data-allow" not in Client(url, "viewer").page("/s/run/run")
+        assert client.post("/s/run/orders", **off | {"task": " "}).status_code == 422
+        assert client.post("/s/store/orders", **off).status_code == 409
+        assert client.post("/s/run/orders", **off | {"do": "allow", "who": "bob"}).json() == {"off_limits": []}
+        assert limits.now() == frozenset()
+    events = [(event["do"], event["task"], event["by"]) for event in read_journal(run / "events.jsonl", "ordered")]
+    assert events == [("set off limits", "open the drawer", "ada"), ("allow", "open the drawer", "bob")]
+
+
+LIGHT = """
+robot: {driver: "soar.testing.light:LightRobot", options: {step_s: 0.005}}
+workspace: {low: [0.15, -0.2, 0.02], high: [0.4, 0.2, 0.2]}
+scene: {tasks: [put the carrot on the plate, put the carrot in the pot]}
+"""
+PAGES = 100
+
+
+@contextmanager
+def open_pages(url: str) -> Iterator[list[int]]:
+    """A hundred live pages, some of which look at the run and its episodes, too; yields how often each was answered."""
+    answers, ended = [0] * PAGES, threading.Event()
+
+    async def page(client: httpx2.AsyncClient, number: int) -> None:
+        query = ""
+        while True:
+            said = (await client.get(f"/s/run/live/next?{query}")).raise_for_status().json()
+            query = "&".join(f"v{robot['key']}={robot['version']}" for robot in said["robots"])
+            if number % 10 == 0:
+                assert (await client.get("/s/run/run")).status_code == 200
+                assert (await client.get("/s/run/episodes")).status_code in (200, 409)  # there may be none yet
+            answers[number] += 1
+
+    async def all_pages() -> None:
+        headers, limits = {"Authorization": f"Bearer {TOKENS['viewer']}"}, httpx2.Limits(max_connections=PAGES)
+        async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=60, limits=limits) as client:
+            tasks = [asyncio.create_task(page(client, number)) for number in range(PAGES)]
+            while not ended.is_set():
+                await asyncio.sleep(0.05)
+                for task in tasks:
+                    if task.done():
+                        task.result()
+            for task in tasks:
+                task.cancel()
+
+    thread = threading.Thread(target=asyncio.run, args=(all_pages(),))
+    thread.start()
+    try:
+        yield answers
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_a_hundred_open_pages_change_nothing_in_what_a_robot_does(tmp_path: Path) -> None:
+    cell = write(tmp_path, "bench.yaml", LIGHT)
+    models = Models(policy="soar.testing:FakePolicy", subgoals="soar.testing:FakeSubgoals", vlm="soar.testing:FakeVLM")
+    config = replace(SHORT, episodes=8, robots=1)
+    alone, watched = tmp_path / "alone", tmp_path / "watched" / "run"
+    collected(alone, models, cell, config=config)
+    LiveView(watched / "live", "a robot of before")(step(1))
+    with console(watched) as url, open_pages(url) as answers:
+        while min(answers) < 1:  # all are open
+            time.sleep(0.02)
+        collected(watched, models, cell, config=config)
+        while min(answers) < 2:  # and all saw the robot
+            time.sleep(0.02)
+    stores = [EpisodeStore(run / "episodes") for run in (alone, watched)]
+    ids = [sorted(record.id for record in store.episodes()) for store in stores]
+    assert ids[0] == ids[1]
+    assert len(ids[0]) == 8
+    for id in ids[0]:
+        mine, theirs = (store.read_encoded(id) for store in stores)
+        assert (mine.instruction, mine.provenance) == (theirs.instruction, theirs.provenance)
+        assert [bytes(frame) for frame in mine.frames] == [bytes(frame) for frame in theirs.frames]
+        np.testing.assert_array_equal(mine.actions_TD, theirs.actions_TD)
+        np.testing.assert_array_equal(mine.states_TD, theirs.states_TD)
+    events = [Counter(event["event"] for event in read_journal(run / "events.jsonl")) for run in (alone, watched)]
+    assert events[0] == events[1]
 
 
 def test_orders_that_cannot_be_given_are_explained(fleet: tuple[str, Fleet], run: Path) -> None:
