@@ -116,8 +116,10 @@ class DoorServer(uvicorn.Server):
         loop = asyncio.get_running_loop()
 
         def protocol() -> asyncio.Protocol:
-            kind = self.config.http_protocol_class
-            return kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state, _loop=loop)  # type: ignore[call-arg, operator, return-value]
+            config = self.config
+            return config.http_protocol_class(  # type: ignore[call-arg]
+                config=config, server_state=self.server_state, app_state=self.lifespan.state, _loop=loop
+            )
 
         with contextlib.suppress(OSError):  # it is gone again
             await loop.connect_accepted_socket(protocol, visitor)
