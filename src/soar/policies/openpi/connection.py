@@ -51,7 +51,7 @@ class Connection:
         self.said: Any = None
         """What the server said that it is, when it was connected to last."""
 
-    def open(self, end_s: float) -> None:
+    def connect(self, end_s: float) -> None:
         """Connect, unless it is connected.
 
         Raises:
@@ -78,7 +78,7 @@ class Connection:
         """
         data = packed(message)
         kept = self._socket is not None
-        self.open(end_s)
+        self.connect(end_s)
         try:
             try:
                 return self._asked(data, end_s)
@@ -87,7 +87,7 @@ class Connection:
                     raise
             # It was closed while nobody looked: another connection, once.
             self.close()
-            self.open(end_s)
+            self.connect(end_s)
             return self._asked(data, end_s)
         except (_ClosedError, *_NETWORK) as error:
             raise self._away(error) from error

@@ -66,7 +66,7 @@ class OpenPIPolicy:
         self.image_size: int | None = max([picture.size or 0 for picture in config.images.values()], default=0) or None
         self._planner = ActionChunker(self._plan, config.execute // config.added)
         try:
-            self._server.open(self._end_s(config.timeout_s))
+            self._server.connect(self._end_s(config.timeout_s))
         except ModelAwayError as error:
             raise ModelAwayError(f"{error}. Start the policy's server, or correct `url`.") from error
         self.id = self._identified()
