@@ -25,22 +25,21 @@ from pathlib import Path
 from typing import Any
 
 from soar.episodes import EpisodeStore
-from soar.errors import ConfigError, LearnerError, NothingToLearnError, SoarError
+from soar.errors import ConfigError, LearnerError, NothingToLearnError
 from soar.evaluation import Evaluation, not_worse, read_evaluation
-from soar.evaluation.person import evaluate_by_person
 from soar.evaluation.promotion import Practice, Verdict, practised_not_worse
 from soar.evaluation.runner import evaluate
 from soar.fleet.collection import collect
 from soar.improve.config import CHANGEABLE, ImproveConfig, check, plain
 from soar.improve.fleet_rounds import FleetRounds
 from soar.improve.learners import checked_base, checked_learner, learner_of
+from soar.improve.person import judged_by_person
 from soar.improve.practice import practice
 from soar.improve.run_folder import RunFolder, keep_policy
 from soar.improve.run_report import write_run_report
 from soar.progress import Progress, ProgressFile
 from soar.robots.workcell import load_workcell
 from soar.run_claim import RunClaim
-from soar.seeding import derive_seed
 from soar.training.cotraining import AutonomousData
 from soar.training.learner import LearningData
 from soar.training.served import served
@@ -69,12 +68,17 @@ class Improvement:
     dataset: Path
 
 
-def improve(config: ImproveConfig, on_progress: Progress = lambda phase, done, total, note="": None) -> Improvement:
+def improve(
+    config: ImproveConfig,
+    on_progress: Progress = lambda phase, done, total, note="": None,
+    on_fleet: Callable[[str], None] = lambda url: None,
+) -> Improvement:
     """Run the loop, or what is left of it.
 
     Args:
         config: The run.
         on_progress: Called as the work goes on.
+        on_fleet: Called with the address at which robots of a fleet join, once it is known.
 
     Raises:
         ConfigError: The folder holds another run, or something in the configuration is invalid.
@@ -96,15 +100,15 @@ def improve(config: ImproveConfig, on_progress: Progress = lambda phase, done, t
         what = plain(config) | {"base": base, "learner": learner}
         claim.check(what)
         with claim.hold(what):
-            return _improve(config, on_progress)
+            return _improve(config, on_progress, on_fleet)
 
 
-def _improve(config: ImproveConfig, on_progress: Progress) -> Improvement:
+def _improve(config: ImproveConfig, on_progress: Progress, on_fleet: Callable[[str], None]) -> Improvement:
     folder = RunFolder(config.run)
     for source, target in ((config.models.policy, folder.policy(0)), (config.learner, folder.learner)):
         if source is not None and not (target / "config.json").exists():
             keep_policy(source, target)
-    loop = _Loop(config, folder, ProgressFile(folder.path, on_progress))
+    loop = _Loop(config, folder, ProgressFile(folder.path, on_progress), on_fleet)
     folder.point_at(folder.in_use())
     if config.evaluate in ("truth", "vlm"):
         loop.evaluate(0, "pretrained")
@@ -133,12 +137,14 @@ def _improve(config: ImproveConfig, on_progress: Progress) -> Improvement:
 class _Loop:
     """The phases of one run; each does what is left of it."""
 
-    def __init__(self, config: ImproveConfig, folder: RunFolder, on_progress: Progress) -> None:
+    def __init__(
+        self, config: ImproveConfig, folder: RunFolder, on_progress: Progress, on_fleet: Callable[[str], None]
+    ) -> None:
         self._config, self._folder, self._on_progress = config, folder, on_progress
         self._preset, self._improvement = config.preset, config.preset.improvement
         questions = self._improvement.collection.proposal.questions
         self._questions = Path(questions) if questions else None
-        self._fleet = None if config.fleet is None else FleetRounds(config, folder, on_progress)
+        self._fleet = None if config.fleet is None else FleetRounds(config, folder, on_progress, on_fleet)
 
     def close(self) -> None:
         """Let nobody work any more."""
@@ -165,35 +171,6 @@ class _Loop:
                 rollout=self._improvement.collection.rollout,
                 on_trial=lambda done, total, rate: self._on_progress(phase, done, total, f"success {rate:.2f}"),
             )
-
-    def judged_by_person(self, round: int, candidate: int, deployed: int) -> tuple[Evaluation, Evaluation]:
-        """Let the person judge a candidate and the deployed policy in turn, without knowing which of them acts."""
-        config, numbers = self._config, (deployed, candidate)
-        both = [self._folder.policy(number) for number in numbers]
-        with self._folder.timed(f"judge, round {round}"), served(both[0]), served(both[1]):
-            judged = evaluate_by_person(
-                both,
-                name=config.judge_name,
-                workcell=config.workcell,
-                subgoals=config.models.subgoals,
-                trials=self._improvement.trials,
-                outs=[self._folder.evaluation_beside(deployed, candidate), self._folder.evaluation(candidate)],
-                variants=[f"round {number}" if number else "pretrained" for number in numbers],
-                out=self._folder.evaluation(candidate),
-                seed=derive_seed(config.seed, "person", round),
-                stop_early=False,  # promotion's test holds for a number of trials that nobody chose while looking
-                questions=self._questions,
-                rollout=self._improvement.collection.rollout,
-                vlm=config.models.vlm,
-                threshold=self._improvement.collection.threshold,
-            )
-        if not judged.finished:
-            raise SoarError(
-                f"stopped: {judged.made} of the {judged.planned} trials of round {round} were judged and are kept. Run the "
-                "same command again to go on."
-            )
-        before, after = judged.evaluations
-        return after, before
 
     def record_demonstrations(self) -> None:
         """Record again some of the demonstrations that the base learned from, the same episodes, unless a store is named."""
@@ -280,7 +257,7 @@ class _Loop:
     def _tried(self, round: int, candidate: int, deployed: int) -> tuple[Evaluation, Evaluation]:
         """Return the trials of a candidate and of the deployed policy."""
         if self._config.evaluate == "person":
-            return self.judged_by_person(round, candidate, deployed)
+            return judged_by_person(self._config, self._folder, round, candidate=candidate, deployed=deployed)
         return self.evaluate(candidate, f"round {candidate}"), read_evaluation(self._folder.evaluation(deployed))
 
     def _trained(self, candidate: int) -> bool:
@@ -329,7 +306,7 @@ class _Loop:
         phase = f"train, round {round}"
         pretraining = self._config.pretraining or self._folder.pretraining / "episodes"
         try:
-            with self._folder.timed(phase):
+            with self._folder.timed(phase, self._config.device):
                 learner_of(self._config).learn(
                     initial,
                     LearningData(pretraining=pretraining, autonomous=data),
