@@ -178,7 +178,7 @@ def _ranges(policy: Policy, actions_ND: NDArray[np.float32]) -> Iterator[Finding
     yield Finding(
         check="exploration",
         ok=well,
-        detail=f"its unit (action_std) is {np.array2string(std_D, precision=3, separator=', ')}",
+        detail=f"its unit (action_std) is {', '.join(f'{value:.3g}' for value in std_D.ravel())}",
         advice=f"`action_std` is {ACTION_DIM} positive numbers, the standard deviation of what it learned from",
     )
 
