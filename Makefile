@@ -29,6 +29,7 @@ test-interop: .venv/ready ## try other people's software: file formats and robot
 	scripts/peer.sh d3rlpy
 	scripts/peer.sh libero
 	scripts/peer.sh light
+	scripts/peer.sh openpi
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m interop tests/interop tests/examples
 
 soak: .venv/ready ## attack store, servers, clients and shell for hours; an interrupted call goes on where it was
