@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soar.collect.early_success import EarlySuccess, EarlySuccessConfig
+from soar.collect.early_success import EarlySuccess, EarlySuccessConfig, holds_something
 from soar.collect.listeners import Event, Listeners
 from soar.collect.reflex import ReflexConfig
 from soar.collect.rollout import RolloutConfig, rollout
@@ -16,12 +16,22 @@ from soar.event_log import read_journal
 from soar.robots import SafeRobot
 from soar.testing import FakePolicy, FakeRobot, FakeSubgoals
 from soar.testing.fakes import FAKE_WORKSPACE, HOME_STATE
-from soar.types import Image, Label
+from soar.types import Image, Label, Observation
 
 from .collecting import collector
 
 CONFIG = EarlySuccessConfig(every=5, first=10)
-FRAME = np.zeros((2, 2, 3), np.uint8)
+
+
+def seen(*openings: float) -> list[Observation]:
+    """Observations of a gripper that is as open as this."""
+    return [
+        Observation(image_HWC=np.zeros((2, 2, 3), np.uint8), state=np.array([0, 0, 0, 0, 0, 0, o], np.float32))
+        for o in openings
+    ]
+
+
+FRAME = seen(1.0)
 
 
 def judging(*said: float | bool | None, config: EarlySuccessConfig = CONFIG) -> EarlySuccess:
@@ -82,6 +92,27 @@ def test_an_attempt_that_ran_to_its_end_has_a_last_look_there() -> None:
     assert run(judge, steps=18) is None
     assert judge.label(18, FRAME).probability == 0.3
     assert [look.step for look in judge.looks] == [0, 10, 15, 18]
+
+
+@pytest.mark.parametrize("before", [[0.1, 0.9, 0.95, 0.97, 0.98], [False, True, True, True, True]])
+def test_nothing_is_done_while_the_hand_holds_something(before: list[float | bool]) -> None:
+    judge = judging(*before, config=replace(CONFIG, let_go=True))
+    assert not judge.look(0, seen(1.0))
+    assert not judge.look(10, seen(1.0, 0.5, 0.52))
+    assert not judge.look(15, seen(0.52, 0.9))
+    assert not judge.look(20, seen(0.9, 0.5, 0.5))
+    held = judge.looks[-1].label
+    assert (held.success, held.probability) == (False, 0.0 if isinstance(before[1], float) else None)
+    assert not judge.look(25, seen(0.5, 0.6, 1.0))
+
+
+def test_a_hand_that_opens_or_has_closed_on_nothing_holds_nothing() -> None:
+    assert holds_something(seen(1.0, 0.2, 0.21))
+    for openings in ((0.0, 0.23), (0.85, 0.54), (0.0, 0.0), (1.0, 1.0), (0.5,)):
+        assert not holds_something(seen(*openings))
+    label = judging(0.9, config=EarlySuccessConfig(let_go=True)).label(100, seen(0.5, 0.5))
+    assert (label.success, label.probability) == (False, 0.0)
+    assert judging(0.9).label(100, seen(0.5, 0.5)).success, "unless that is asked for, the picture alone decides"
 
 
 def test_the_robot_then_lets_go_goes_up_and_stops() -> None:

@@ -101,6 +101,21 @@ def test_final_frames_are_judged_and_compared_with_the_simulator(store: EpisodeS
     assert (tmp_path / "out" / "mistakes.webp").read_bytes() == sheet
 
 
+def test_what_the_hand_still_holds_is_not_done_if_that_is_asked_for(tmp_path: Path) -> None:
+    store = EpisodeStore(tmp_path / "episodes", mode="create")
+    for number, opening in enumerate((1.0, 0.5, 0.0)):
+        true = Label(success=opening != 0.5, probability=None, source="simulator")
+        episode = make_episode(f"e{number}", steps=3, size=32, instruction=PUT, labels=(true,))
+        episode.images_THWC[-1] = 230
+        episode.states_TD[-2:, 6] = opening
+        store.append(episode)
+    detector = SuccessDetector(Bright())
+    for let_go, said in ((False, [True, True, True]), (True, [True, False, True])):
+        judgements = judge(store, "simulator", detector, task_of=task_from_instruction, let_go=let_go)
+        assert [judgement.success for judgement in judgements] == said
+    assert judgements[1].probability == 0.0
+
+
 def test_what_a_model_said_at_the_time_can_be_measured_against_a_person(store: EpisodeStore) -> None:
     with pytest.raises(SoarError, match=r"none is labelled by a person and a model.*soar data label"):
         judge(store, "person", task_of=task_from_instruction)

@@ -62,6 +62,8 @@ class EvaluateVLM:
     """Whose labels are the truth; `soar data label` makes a person's."""
     threshold: float = 0.5
     """Least probability that counts as success."""
+    let_go: bool = False
+    """What the model sees done is not done while the hand holds something, as `early_success.let_go` has it."""
     questions: Path | None = None
     """YAML file of reviewed questions."""
     where: str = ""
@@ -114,6 +116,7 @@ class EvaluateVLM:
                 task_of=task_finder(self.questions),
                 where=self.where or None,
                 limit=self.limit,
+                let_go=self.let_go,
                 on_progress=lambda done, total: report("episodes", done, total),
             )
         name = "as stored" if vlm is None else vlm.id

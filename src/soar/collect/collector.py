@@ -231,7 +231,7 @@ class Collector:
         health = self._robot.health()
         if not health.ok:
             raise RobotFault(health.fault, health.detail)
-        labels = [judge.label(len(result.actions_TD), result.images_THWC[-1])]
+        labels = [judge.label(len(result.actions_TD), result.last(2))]
         self._journal_course(index, result, judge)
         verdict = labels[0]
         about = {"success": verdict.success, "probability": verdict.probability, "label": verdict}

@@ -13,7 +13,7 @@ actions are part of the episode, and marked.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,7 +27,7 @@ from soar.policies.base import Instructed, Policy
 from soar.robots.safety import SafeRobot
 from soar.seeding import derive_seed
 from soar.subgoals.base import SubgoalModel
-from soar.types import SUBGOAL_STEPS, SUBGOALS_PER_EPISODE, Action, Goal, Image, Observation, Subgoal
+from soar.types import SUBGOAL_STEPS, SUBGOALS_PER_EPISODE, Action, Goal, Observation, Subgoal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +73,11 @@ class Rollout:
     reflex_steps: tuple[int, ...] = ()
     ended_early: bool = False
 
+    def last(self, count: int) -> list[Observation]:
+        """Return the last so many observations, oldest first."""
+        pairs = zip(self.images_THWC[-count:], self.states_TD[-count:], strict=True)
+        return [Observation(image_HWC=image, state=state) for image, state in pairs]
+
 
 def rollout(
     robot: SafeRobot,
@@ -82,7 +87,7 @@ def rollout(
     *,
     seed: int,
     config: RolloutConfig,
-    succeeded: Callable[[int, Image], bool] | None = None,
+    succeeded: Callable[[int, Sequence[Observation]], bool] | None = None,
     listeners: Listeners | None = None,
 ) -> Rollout:
     """Pursue an instruction from wherever the robot is now.
@@ -94,7 +99,7 @@ def rollout(
         policy: Reaches them; it is reset first, and after each reflex.
         seed: Of the subgoals, each of which gets its own.
         config: How long, and whether a robot that stands still backs off.
-        succeeded: Asked about each frame and its number; True lets go, goes up and ends the episode.
+        succeeded: Told of each step and what was seen until then; True lets go, goes up and ends the episode.
         listeners: Told of each subgoal, step and reflex.
 
     Raises:
@@ -123,7 +128,7 @@ def rollout(
         tell("step", step=len(actions), observation=observations[-1], action=actions[-1])
 
     def done() -> bool:
-        return succeeded is not None and succeeded(len(actions), observations[-1].image_HWC)
+        return succeeded is not None and succeeded(len(actions), observations)
 
     ended = done()
     while len(actions) < total and not ended:

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
+from soar.collect.early_success import holds_something, no_success
 from soar.episodes.schema import PERSON, EpisodeRecord, is_verdict
 from soar.episodes.store import EpisodeStore
 from soar.errors import SoarError
 from soar.evaluation.statistics import Z_95, Rate
 from soar.files import replacing, write_json
 from soar.tasks.detection import SuccessDetector
-from soar.types import Image, Label, Task
+from soar.types import Image, Label, Observation, Task
 
 Judge = Literal["simulator", "person"]
 _BATCH = 16
@@ -65,6 +66,7 @@ def judge(
     task_of: Callable[[str], Task],
     where: str | None = None,
     limit: int | None = None,
+    let_go: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Judgement]:
     """Compare a detector with the labels in a store.
@@ -76,6 +78,7 @@ def judge(
         task_of: From an instruction to its task.
         where: SQL that selects some of the episodes.
         limit: At most so many, the newest.
+        let_go: Whether what the detector sees done is not while the hand holds something (`soar.collect.early_success`).
         on_progress: Called with episodes done and in all.
 
     Raises:
@@ -100,6 +103,8 @@ def judge(
         else:
             frames = store.rows([record.first_row + record.length for record, _ in part]).images_NHWC
             labels = detector.detect_all(list(frames), [task_of(record.instruction) for record, _ in part])
+            if let_go:
+                labels = [_unless_held(store, record, label) for (record, _), label in zip(part, labels, strict=True)]
         for (record, truth), label in zip(part, labels, strict=True):
             judgements.append(
                 Judgement(
@@ -121,6 +126,12 @@ def _truth(record: EpisodeRecord, by: Judge) -> bool | None:
         return record.simulator_success
     said = [label.success for label in record.labels if label.source.startswith(PERSON) and label.success is not None]
     return said[-1] if said else None
+
+
+def _unless_held(store: EpisodeStore, record: EpisodeRecord, label: Label) -> Label:
+    last = store.rows([record.first_row + record.length - 1, record.first_row + record.length])
+    pairs = zip(last.images_NHWC, last.states_ND, strict=True)
+    return no_success(label) if holds_something([Observation(image_HWC=i, state=s) for i, s in pairs]) else label
 
 
 def _by_model(record: EpisodeRecord) -> Label | None:
