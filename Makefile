@@ -15,8 +15,8 @@ setup: .venv/ready ## make .venv with everything in it
 .venv/ready: pyproject.toml constraints.txt scripts/setup.sh scripts/check_rendering.py
 	@bash scripts/setup.sh
 
-demo: .venv/ready ## a simulated robot improves itself on scene 1; run it again to resume
-	$(BIN)/soar improve --scene scene1 --preset laptop --run runs/demo
+demo: .venv/ready ## simulated robots improve themselves on scene 6; run it again to resume
+	$(BIN)/soar improve --scene scene6 --preset laptop --episodes 400 --trials 40 --run runs/demo
 
 test: .venv/ready ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
@@ -29,6 +29,7 @@ test-interop: .venv/ready ## try other people's software: file formats and robot
 	scripts/peer.sh d3rlpy
 	scripts/peer.sh libero
 	scripts/peer.sh light
+	scripts/peer.sh openpi
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m interop tests/interop tests/examples
 
 soak: .venv/ready ## attack store, servers, clients and shell for hours; an interrupted call goes on where it was

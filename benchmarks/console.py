@@ -8,7 +8,8 @@ first one of a console that has just begun; the others are medians. Episodes are
 matters to none of these pages.
 
 `open`: a robot in simulation collects with fakes of the models while so many clients ask as live pages do, and while none does,
-in turn; the figure is the ratio of its episodes a minute.
+in turn; the figure is the ratio of its episodes a minute. The delay of a page is the time from when the robot wrote what it
+does until a client has it, with all of them open and with one.
 """
 
 from __future__ import annotations
@@ -144,13 +145,15 @@ def pages(count: int, folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def looking(address: str, pages_open: int, ended: Any) -> None:
-    """Ask as so many live pages do, until it is enough."""
+def looking(address: str, pages_open: int, ended: Any, delays: Any) -> None:
+    """Ask as so many live pages do, until it is enough; then say how old what they got was [s]."""
+    ages: list[float] = []
 
     async def page(client: httpx2.AsyncClient) -> None:
         query = ""
         while not ended.is_set():
             said = (await client.get(f"{address}/live/next?{query}")).json()
+            ages.extend(time.time() - robot["time_s"] for robot in said["robots"] if query)
             query = "&".join(f"v{robot['key']}={robot['version']}" for robot in said["robots"])
 
     async def all_pages() -> None:
@@ -160,11 +163,13 @@ def looking(address: str, pages_open: int, ended: Any) -> None:
 
     os.nice(10)
     asyncio.run(all_pages())
+    delays.put(ages)
 
 
 def beside_pages(pages_open: int, episodes: int, turns: int) -> list[dict[str, Any]]:
     """Measure a robot's episodes a minute with and without open pages."""
-    rates: dict[bool, list[float]] = {True: [], False: []}
+    rates: dict[int, list[float]] = {0: [], 1: [], pages_open: []}
+    ages: dict[int, list[float]] = {1: [], pages_open: []}
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder, open_workcell("sim:scene1", image_size=128) as cell:
         run = Path(folder) / "run"
@@ -181,23 +186,30 @@ def beside_pages(pages_open: int, episodes: int, turns: int) -> list[dict[str, A
         collect(2)
         done = 2
         with console(run) as url:
-            for turn in range(2 * turns):
-                watched, ended = turn % 2 == 1, context.Event()
-                clients = context.Process(target=looking, args=(f"{url}/s/run", pages_open, ended))
-                if watched:
+            for watching in [*[0, pages_open] * turns, 1]:
+                ended, said = context.Event(), context.Queue()
+                clients = context.Process(target=looking, args=(f"{url}/s/run", watching, ended, said))
+                if watching:
                     clients.start()
                     time.sleep(5)
                 passed_s = seconds(collect, done + episodes)
                 done += episodes
                 ended.set()
-                if watched:
+                if watching:
+                    ages[watching] += said.get()
                     clients.join()
-                rates[watched].append(60 * episodes / passed_s)
-    alone, beside = statistics.median(rates[False]), statistics.median(rates[True])
+                rates[watching].append(60 * episodes / passed_s)
+    alone, beside = statistics.median(rates[0]), statistics.median(rates[pages_open])
+    delays = [
+        _row(f"delay of a live page, {count} open, p{percent} [s]", float(np.percentile(ages[count], percent)), limit)
+        for count in (1, pages_open)
+        for percent, limit in ((50, 1.0), (95, None))
+    ]
     return [
         _row("episodes a minute of one robot, no page open", alone, None),
         _row(f"episodes a minute of one robot, {pages_open} live pages open", beside, None),
         _row("ratio of the two", beside / alone, 0.97),
+        *delays,
     ]
 
 
@@ -214,6 +226,7 @@ def main() -> None:
     parser.add_argument("--pages", type=int, default=100)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--beside", default="", help="what else the computer did meanwhile, for the table")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     rows = read_results(options.out)["rows"] if options.out.exists() else []
@@ -222,6 +235,7 @@ def main() -> None:
         new += pages(options.episodes, options.folder)
     if "open" in options.parts:
         new += beside_pages(options.pages, 10, options.turns)
+    new = [row | {"beside": "" if row["metric"].startswith("ratio") else options.beside} for row in new]
     kept = [row for row in rows if row["metric"] not in {one["metric"] for one in new}]
     write_results(options.out, f"python benchmarks/console.py {' '.join(options.parts)}", [*kept, *new])
 

@@ -4,11 +4,16 @@
     store       episodes a second, through the coordinator, from 16 writers
     robots      200 light robots (`soar.testing.light`), each the code of `soar fleet join` in a thread: how long a robot waits
                 for the coordinator, and what of a core that takes; then a policy for all of them
-    day         an accelerated day: 200 robots without arms deliver 100,000 episodes; memory of the coordinator
+    day         an accelerated day: 200 robots without arms deliver episodes; memory of the coordinator
     simulated   5 simulated WidowX collect for real
+    improve     five of them at five scenes, on two nodes (127.0.0.1 and 127.0.0.2), improve in one run (five_scenes.yaml)
     paper       what the figures say of 2,000 robots
 
-    OMP_NUM_THREADS=1 python benchmarks/fleet.py ledger store robots day simulated paper
+    OMP_NUM_THREADS=1 python benchmarks/fleet.py ledger store robots day simulated improve paper
+
+A light robot's episode is one subgoal long (20 steps), so that two cores carry the pictures of 200 of them; what the
+coordinator does for an episode does not depend on that much. An accelerated day has 100,000 episodes with
+`--day-episodes 100000`.
 
 The coordinator is a process of its own, `soar fleet up` as it is; its share of a core is its CPU time by the clock's.
 """
@@ -57,8 +62,11 @@ name: benchmark
 robots: {%s}
 episodes: %d
 models: {policy: "soar.testing:FakePolicy", subgoals: "soar.testing:FakeSubgoals", vlm: "soar.testing:FakeVLM"}
-set: [improvement.collection.rollout.early_success.every=0]
+set: [improvement.collection.rollout.early_success.every=0, improvement.collection.rollout.subgoals=1]
 """
+EPISODE_STEPS = 30
+"""Of a light robot, the way home and what it waits for included."""
+SCENES = (1, 2, 4, 6, 9)
 WORKERS = 2
 Row = dict[str, Any]
 
@@ -142,7 +150,7 @@ def robots(count: int, seconds: float, step_s: float) -> list[Row]:
             ask(url, "POST", "/v1/deploy", {"policy": str(policy), "canary": "", "episodes": 1}, timeout_s=60.0)
             until(lambda: all(robot["policy"] == "new" for robot in ask(url, "GET", "/v1/status")["robots"]))
             took = time.perf_counter() - deployed
-            time.sleep(1.5 * 100 * step_s)
+            time.sleep(1.5 * EPISODE_STEPS * step_s)
             ask(url, "POST", "/v1/orders", {"do": "pause"})
             until(lambda: phases(url).get("collecting", 0) == 0)
             after = ask(url, "GET", "/v1/status")["episodes"]
@@ -201,7 +209,7 @@ def simulated(count: int, episodes: int) -> list[Row]:
     """Let simulated WidowX collect with SOAR's own models."""
     with tempfile.TemporaryDirectory() as folder:
         file, run = Path(folder) / "lab.yaml", Path(folder) / "run"
-        named = ", ".join(f'bench-{number}: {{workcell: "sim:scene{number + 1}"}}' for number in range(count))
+        named = ", ".join(f'bench-{number}: {{workcell: "sim:scene{SCENES[number]}"}}' for number in range(count))
         file.write_text(f"robots: {{{named}}}\nepisodes: {episodes}\n")
         begins = time.perf_counter()
         subprocess.run([*SOAR, "up", str(file), "--run", str(run)], check=True, stdout=subprocess.DEVNULL)
@@ -219,6 +227,69 @@ def simulated(count: int, episodes: int) -> list[Row]:
         {"metric": "the same: of each robot, fewest and most", "ours": f"{min(each)}, {max(each)}", "limit": None},
         {"metric": "the same: episodes an hour, processes' start included", "ours": round(len(records) / hours), "limit": None},
     ]
+
+
+def improve(part: Path) -> list[Row]:
+    """Let five simulated robots at five scenes improve in one run, three at one node and two at another.
+
+    Args:
+        part: Folder of the fleet's file and the preset.
+    """
+    from soar.episodes.store import EpisodeStore
+    from soar.event_log import read_journal
+    from soar.fleet.config import load_fleet
+
+    file, preset = part / "five_scenes.yaml", part / "five_scenes_preset.yaml"
+    joining = [name for name, robot in load_fleet(file).robots.items() if robot.at == "join"]
+    os.environ["SOAR_TOKEN"] = secrets.token_urlsafe(32)
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        run, there = folder / "run", folder / "node"
+        there.mkdir()
+        words = ["--fleet", str(file), "--preset", str(preset), "--evaluate", "off", "--host", "127.0.0.2", "--run", str(run)]
+        begins = time.perf_counter()
+        loop = subprocess.Popen([sys.executable, "-m", "soar.cli", "improve", *words], stdout=subprocess.DEVNULL)
+        robots: list[subprocess.Popen[bytes]] = []
+        try:
+            until(lambda: (run / "fleet.json").exists() or loop.poll() is not None)
+            if loop.poll() is not None:
+                raise SystemExit(f"the loop ended with status {loop.returncode}")
+            url = json.loads((run / "fleet.json").read_text())["url"]
+            robots += [  # its own folder for what is temporary makes it another computer: its own locks
+                subprocess.Popen(
+                    [*SOAR, "join", url, "--robot", name, "--spool", str(there / "spool")],
+                    env=os.environ | {"TMPDIR": str(there)},
+                )
+                for name in joining
+            ]
+            if loop.wait():
+                raise SystemExit(f"the loop ended with status {loop.returncode}")
+            minutes = (time.perf_counter() - begins) / 60
+            for robot in robots:
+                robot.wait(60)
+        finally:
+            for process in (loop, *robots):
+                process.kill()
+        records = EpisodeStore(run / "episodes").episodes()
+        tried = read_journal(run / "events.jsonl", "deploy")
+        decided = read_journal(run / "events.jsonl", "deployed")
+    rows: list[Row] = [
+        {"metric": "five scenes, two nodes: minutes of the whole run", "ours": round(minutes, 1), "limit": None},
+        {"metric": "the same: scenes at which a promotion was tried", "ours": len({event["canary"] for event in tried}),
+         "limit": len(SCENES)},
+        {"metric": "the same: candidates tried, promoted", "limit": None,
+         "ours": f"{len(tried)}, {sum(event['done'] == 'promoted' for event in decided)}"},
+    ]  # fmt: skip
+    first = records[0].provenance.policy
+    for scene in sorted({record.scene for record in records}):
+        mine = [record for record in records if record.scene == scene]
+        parts = [[r for r in mine if (r.provenance.policy == first) is base] for base in (True, False)]
+        said = [f"{sum(r.simulator_success is True for r in part)}/{len(part)}" for part in parts]
+        rows.append(
+            {"metric": f"the same, {scene}: true successes with the first policy, with candidates", "ours": ", ".join(said),
+             "limit": None}
+        )  # fmt: skip
+    return rows
 
 
 def paper(path: Path) -> list[Row]:
@@ -396,14 +467,15 @@ def main() -> None:
         work(part, url, Path(folder), names)
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = ["ledger", "store", "robots", "day", "simulated", "paper"]
+    parts = ["ledger", "store", "robots", "day", "simulated", "improve", "paper"]
     parser.add_argument("parts", nargs="+", choices=parts)
     parser.add_argument("--robots", type=int, default=200, help="light ones")
     parser.add_argument("--seconds", type=float, default=60.0, help="of measuring")
-    parser.add_argument("--step", type=float, default=0.2, help="of a light robot [s]")
+    parser.add_argument("--step", type=float, default=1.0, help="of a light robot [s]")
     parser.add_argument("--episodes", type=int, default=1600, help="of the store's part")
-    parser.add_argument("--day-episodes", type=int, default=100_000)
+    parser.add_argument("--day-episodes", type=int, default=20_000)
     parser.add_argument("--simulated-episodes", type=int, default=20)
+    parser.add_argument("--beside", default="", help="what else the computer did meanwhile, for the table")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -417,10 +489,11 @@ def main() -> None:
         "robots": lambda: robots(options.robots, options.seconds, options.step),
         "day": lambda: day(options.robots, options.day_episodes),
         "simulated": lambda: simulated(5, options.simulated_episodes),
+        "improve": lambda: improve(Path(__file__).parent),
         "paper": lambda: paper(options.out),
     }
     for part in options.parts:
-        write(options.out, command, run[part]())
+        write(options.out, command, [row | {"beside": options.beside} for row in run[part]()])
 
 
 def write(path: Path, command: str, rows: list[Row]) -> None:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from soar.cli import main
-from soar.evaluation import read_evaluation
+from soar.evaluation import Evaluation, read_evaluation
 from soar.evaluation.dialogue import PageDialogue
 from soar.evaluation.person import Judged, evaluate_by_person
+from soar.improve.config import check
+from soar.improve.person import judged_by_person
+from soar.improve.run_folder import RunFolder
 from tests.console.building import Client, console
 from tests.evaluation.test_person import POLICIES
+from tests.improve.test_without_truth import configured
+from tests.improve.tiny import random_policy
 from tests.robots.test_workcell import cell
 
 
@@ -99,6 +105,34 @@ def test_an_answer_to_another_question_is_none(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_round_of_improvement_is_judged_on_a_page_and_nothing_is_asked_before_it(tmp_path: Path) -> None:
+    config = replace(configured(tmp_path, evaluate="person"), judge_name="ada", ask="page")
+    check(config)  # no terminal is needed, and nothing is made
+    assert not config.run.exists()
+    folder, done = RunFolder(config.run), list[tuple[Evaluation, Evaluation]]()
+    for number in (0, 1):
+        random_policy(folder.policy(number), seed=number)
+    thread = threading.Thread(
+        target=lambda: done.append(judged_by_person(config, folder, 1, candidate=1, deployed=0)), daemon=True
+    )
+    thread.start()
+    config.run.joinpath("events.jsonl").touch()
+    with console(config.run) as url:
+        client = Client(url, "labeller")
+        while thread.is_alive():
+            for one in client.get("/s/run/dialogue/now").json()["asked"]:
+                said = next((choice for choice in ("y", "g") if choice in one["choices"]), None)
+                if one["number"] and said:
+                    client.post("/s/run/dialogue", which=one["which"], number=one["number"], said=said)
+            time.sleep(0.02)
+        assert client.get("/s/run/dialogue/now").json() == {"asked": []}
+    ((after, before),) = done
+    assert [trial.success for trial in after.trials] == [trial.success for trial in before.trials] == [True] * len(after.trials)
+    assert after.judge == "person:ada"
+
+
 def test_a_page_asks_people_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--scene", "scene1", "--out", str(tmp_path / "a.json"), "--ask", "page"]) == 2
     assert "use it with --judge person" in capsys.readouterr().err
+    assert main(["improve", "--scene", "scene1", "--run", str(tmp_path / "run"), "--ask", "page"]) == 2
+    assert "use it with --evaluate person" in capsys.readouterr().err

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
+import numpy as np
 import pytest
 
 from soar.collect.live import LiveView
@@ -15,16 +21,20 @@ from soar.collect.models import Models
 from soar.collect.preset import load_collection
 from soar.console.live import FORGOTTEN_S, STALE_S, Live
 from soar.console.sources import open_sources
+from soar.episodes import EpisodeStore
 from soar.evaluation.canary import canary_verdict
 from soar.event_log import Journal, read_journal
 from soar.files import write_json
 from soar.fleet.config import FleetConfig, FleetRobot
 from soar.fleet.coordinator import Fleet, Tokens, coordinator_application
 from soar.fleet.deploying import Deployments
+from soar.tasks.off_limits import OffLimits
 from tests.collect.test_live import step
-from tests.console.building import Client, console, make_run
+from tests.console.building import TOKENS, Client, console, make_run
 from tests.fleet.test_ledger import ledger
+from tests.fleet.test_same_run import SHORT, collected
 from tests.fleet.test_supervision import supervisor
+from tests.improve.tiny import write
 from tests.serving.running import running
 
 FLEET_TOKEN = "the-token-of-the-fleet"
@@ -110,6 +120,108 @@ def test_an_operator_pauses_resumes_and_releases_robots_and_the_journal_says_who
     events: list[Any] = [(e["do"], e["robots"], e["by"]) for e in read_journal(run / "events.jsonl", "ordered")]
     assert events == [("pause", ["one"], "ada"), ("resume", ["one"], "bob"), ("resume", ["two"], "bob"), ("stop", "all", "ada")]
     assert "by ada" in client.page("/s/run/run")
+
+
+def test_an_operator_sets_a_task_off_limits_and_back_and_the_journal_says_who(run: Path, tmp_path: Path) -> None:
+    limits = OffLimits(run)
+    EpisodeStore(tmp_path / "store", mode="create")
+    with console(run, tmp_path / "store") as url:
+        client = Client(url)
+        off = {"do": "set off limits", "who": "ada", "task": " open the drawer "}
+        assert Client(url, "labeller").post("/s/run/orders", **off).status_code == 403
+        for _ in range(2):  # what is off limits already is no news
+            assert client.post("/s/run/orders", **off).json() == {"off_limits": ["open the drawer"]}
+        assert limits.now() == {"open the drawer"}
+        page = client.page("/s/run/run")
+        assert 'data-allow="open the drawer"' in page
+        assert "set off limits open the drawer" in page
+        assert "data-allow" not in Client(url, "viewer").page("/s/run/run")
+        assert client.post("/s/run/orders", **off | {"task": " "}).status_code == 422
+        assert client.post("/s/store/orders", **off).status_code == 409
+        assert client.post("/s/run/orders", **off | {"do": "allow", "who": "bob"}).json() == {"off_limits": []}
+        assert limits.now() == frozenset()
+    events = [(event["do"], event["task"], event["by"]) for event in read_journal(run / "events.jsonl", "ordered")]
+    assert events == [("set off limits", "open the drawer", "ada"), ("allow", "open the drawer", "bob")]
+
+
+LIGHT = """
+robot: {driver: "soar.testing.light:LightRobot", options: {step_s: 0.005}}
+workspace: {low: [0.15, -0.2, 0.02], high: [0.4, 0.2, 0.2]}
+scene: {tasks: [put the carrot on the plate, put the carrot in the pot]}
+"""
+PAGES = 100
+
+
+class OpenPages:
+    """Many live pages, a few of which look at the run and its episodes, too; a context manager."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._ended, self._answers = url, threading.Event(), [0] * PAGES
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._all()), daemon=True)
+
+    def __enter__(self) -> OpenPages:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def until_each_was_answered(self, times: int) -> None:
+        while min(self._answers) < times:
+            assert self._thread.is_alive()
+            time.sleep(0.02)
+
+    async def _page(self, client: httpx2.AsyncClient, number: int) -> None:
+        query = ""
+        while True:
+            try:
+                said = (await client.get(f"/s/run/live/next?{query}")).raise_for_status().json()
+            except httpx2.TransportError:  # as a page does
+                await asyncio.sleep(0.5)
+                continue
+            query = "&".join(f"v{robot['key']}={robot['version']}" for robot in said["robots"])
+            if number % 50 == 0:
+                with contextlib.suppress(httpx2.TransportError):
+                    assert (await client.get("/s/run/run")).status_code == 200
+                    assert (await client.get("/s/run/episodes")).status_code in (200, 400)  # there may be none yet
+            self._answers[number] += 1
+
+    async def _all(self) -> None:
+        headers, limits = {"Authorization": f"Bearer {TOKENS['viewer']}"}, httpx2.Limits(max_connections=PAGES)
+        async with httpx2.AsyncClient(base_url=self._url, headers=headers, timeout=60, limits=limits) as client:
+            tasks = [asyncio.create_task(self._page(client, number)) for number in range(PAGES)]
+            while not self._ended.is_set() and not any(task.done() for task in tasks):
+                await asyncio.sleep(0.05)
+            for task in tasks:
+                if task.done():
+                    task.result()  # raises what went wrong
+                task.cancel()
+
+
+def test_a_hundred_open_pages_change_nothing_in_what_a_robot_does(tmp_path: Path) -> None:
+    cell = write(tmp_path, "bench.yaml", LIGHT)
+    models = Models(policy="soar.testing:FakePolicy", subgoals="soar.testing:FakeSubgoals", vlm="soar.testing:FakeVLM")
+    config = replace(SHORT, episodes=5, robots=1)
+    alone, watched = tmp_path / "alone", tmp_path / "watched" / "run"
+    collected(alone, models, cell, config=config)
+    LiveView(watched / "live", "a robot of before")(step(1))
+    with console(watched) as url, OpenPages(url) as pages:
+        pages.until_each_was_answered(1)  # all are open
+        collected(watched, models, cell, config=config)
+        pages.until_each_was_answered(2)  # and all saw the robot
+    stores = [EpisodeStore(run / "episodes") for run in (alone, watched)]
+    ids = [sorted(record.id for record in store.episodes()) for store in stores]
+    assert ids[0] == ids[1]
+    assert len(ids[0]) == 5
+    for id in ids[0]:
+        mine, theirs = (store.read_encoded(id) for store in stores)
+        assert (mine.instruction, mine.provenance) == (theirs.instruction, theirs.provenance)
+        assert [bytes(frame) for frame in mine.frames] == [bytes(frame) for frame in theirs.frames]
+        np.testing.assert_array_equal(mine.actions_TD, theirs.actions_TD)
+        np.testing.assert_array_equal(mine.states_TD, theirs.states_TD)
+    events = [Counter(event["event"] for event in read_journal(run / "events.jsonl")) for run in (alone, watched)]
+    assert events[0] == events[1]
 
 
 def test_orders_that_cannot_be_given_are_explained(fleet: tuple[str, Fleet], run: Path) -> None:

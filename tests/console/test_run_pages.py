@@ -123,6 +123,23 @@ def test_the_page_says_what_the_run_came_to(tmp_path: Path) -> None:
         assert "There are no episodes yet" in Client(url).page("/s/nothing-yet/run")
 
 
+def test_what_models_and_computers_cost_is_added_up_and_what_nobody_told_is_said_to_be_unknown(tmp_path: Path) -> None:
+    run = make_run(tmp_path, 2)
+    journal = Journal(run / "events.jsonl")
+    journal.append("spent", robot="arm-0", index=0, calls=3, tokens=1200, untold=0)
+    journal.append("asked", robot="there", feasible=4, looks=2, calls=2, tokens=800, untold=1)  # of a fleet's robot
+    journal.append("phase", name="train, round 1", seconds=7200.0, cpu_seconds=1800.0, device="cuda")
+    with console(run) as url:
+        text = Client(url).page("/s/run/run")
+    for part in (
+        "2,000 in 4 calls; 1 more told none, prompts included",
+        "14 (10 what is feasible, 2 on the way, 2 at the end)",
+        "<dt>CPU-hours</dt><dd>0.50, of phases that have ended",
+        "<dt>GPU-hours (cuda)</dt><dd>2.00, of phases that have ended",
+    ):
+        assert part in text
+
+
 def test_a_frozen_report_is_one_file_without_scripts_that_loads_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from soar import __version__
+from soar.collect.live import LiveView
 from soar.collect.models import Models
 from soar.collect.preset import load_collection
+from soar.console.live import Live
+from soar.console.sources import Source
 from soar.errors import CheckpointError, ConfigError, ModelServerError
 from soar.evaluation.canary import canary_verdict
 from soar.event_log import Journal, read_journal
@@ -19,6 +22,8 @@ from soar.fleet.deploying import Deployments
 from soar.fleet.link import PROTOCOL, Coordinator, Link
 from soar.fleet.tokens import Bearer, Tokens, read_tokens
 from soar.remote.client import RemoteConfig
+from soar.tasks.off_limits import OffLimits
+from tests.collect.test_live import step
 from tests.fleet.test_ledger import ledger
 from tests.fleet.test_supervision import beat, supervisor
 from tests.fleet.tiny_policy import tiny_policy
@@ -150,3 +155,33 @@ def test_events_whose_beat_is_said_again_count_once(role: AsRole, tmp_path: Path
     status = next(one for one in role("viewer").request("GET", "/v1/status")["robots"] if one["name"] == "one")
     assert (status["episodes"], status["faults"]) == (1, {"motor": 2})
     assert len(read_journal(tmp_path / "events.jsonl", "fault")) == 2
+
+
+def test_robots_hear_with_every_beat_what_is_off_limits_and_which_round_is_collected(role: AsRole, tmp_path: Path) -> None:
+    robot = role("robot")
+    said = {"robot": "one", "epoch": acquire(robot)} | beat()
+    told = robot.request("POST", "/v1/beat", said)
+    assert (told["off_limits"], told["round"]) == ([], 0)
+    OffLimits(tmp_path).write(["open the drawer"])
+    assert robot.request("POST", "/v1/beat", said)["off_limits"] == ["open the drawer"]
+
+
+def test_a_robot_on_another_computer_shows_itself_while_somebody_looks(role: AsRole, served: str, tmp_path: Path) -> None:
+    LiveView(tmp_path / "there", "one", clock=lambda: 1.0)(step(3))  # its clock is wrong
+    robot, epoch = role("robot"), acquire(role("robot"))
+    said = {"robot": "one", "epoch": epoch} | beat()
+    assert robot.request("POST", "/v1/beat", said)["watched"] is False
+    assert "robots" in role("viewer").request("GET", "/v1/status?watching=1")
+    assert robot.request("POST", "/v1/beat", said)["watched"] is True
+    shown = (tmp_path / "there" / "one.json").read_bytes()
+    robot.request("POST", f"/v1/live/one/{epoch}", shown)
+    source = Source(name="run", title="run", run=tmp_path, uri=str(tmp_path / "episodes"))
+    (seen,) = Live(source).robots()
+    assert (seen["robot"], seen["step"], seen["gone"], bool(seen["camera"])) == ("one", 3, False, True)
+    with pytest.raises(ModelServerError, match="epoch 9 is over"):
+        robot.request("POST", "/v1/live/one/9", shown)
+    for wrong in (b"[]", b"{", b'{"camera": "' + b"x" * 2**20 + b'"}'):
+        with pytest.raises(ModelServerError, match="JSON of at most 1024 KB"):
+            robot.request("POST", f"/v1/live/one/{epoch}", wrong)
+    with pytest.raises(ModelServerError, match="the token of 'viewer' may look"):
+        role("viewer").request("POST", f"/v1/live/one/{epoch}", shown)

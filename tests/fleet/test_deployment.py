@@ -26,11 +26,11 @@ def deployments(folder: Path, round: int = 0) -> Deployments:
     return Deployments(folder / "deployed", journal, ROBOTS, round=round, first="old", decide=canary_verdict)
 
 
-def episodes(there: Deployments, policy: str, successes: int, failures: int) -> None:
+def episodes(there: Deployments, policy: str, successes: int, failures: int, scene: str = "") -> None:
     """Let a policy make episodes, as a coordinator that stores them says."""
     for success in [True] * successes + [False] * failures:
-        there._journal.append("episode", policy=policy, success=success)
-        there.count(policy, episodes=1, successes=int(success))
+        there._journal.append("episode", policy=policy, success=success, scene=scene)
+        there.count(policy, scene, episodes=1, successes=int(success))
 
 
 def faults(there: Deployments, policy: str, count: int) -> None:
@@ -62,6 +62,22 @@ def test_a_policy_that_a_canary_does_not_find_worse_is_for_all_and_a_new_coordin
     assert "deployed 11/42" in event["sentence"]
     assert versions(deployments(tmp_path)) == [version] * 3
     assert versions(deployments(tmp_path, round=1)) == [""] * 3
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_canary_at_a_hard_scene_is_compared_with_robots_at_that_scene_alone(tmp_path: Path, again: bool) -> None:
+    there = deployments(tmp_path)
+    episodes(there, "old", 60, 0, "easy")
+    episodes(there, "old", 1, 19, "hard")
+    there.begin(tiny_policy(tmp_path / "new.onnx", "new"), "two", 20)
+    episodes(there, "new", 1, 18, "hard")
+    if again:
+        there = deployments(tmp_path)
+    episodes(there, "new", 0, 1, "hard")
+    assert there.now is not None
+    assert there.now.done == "promoted"
+    assert "candidate 1/20" in there.now.sentence
+    assert "deployed 1/20" in there.now.sentence
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,25 @@ def test_what_an_earlier_epoch_kept_is_delivered_by_the_next_one(tmp_path: Path)
         shared.commit("one", 2, [encoded(0, robot="two")])
 
 
+def test_what_a_robot_kept_from_an_earlier_round_is_stored_once_and_counts_in_its_own_round_alone(tmp_path: Path) -> None:
+    def ledger_of(round: int) -> Ledger:
+        return Ledger(tmp_path / "ledger.json", tmp_path / "episodes", ["one"], run="run", round=round, clock=Clock())
+
+    before = ledger_of(0)
+    before.release("one", before.acquire("one", HERE))
+    second = ledger_of(1)
+    epoch = second.acquire("one", HERE)
+    assert second.commit("one", epoch, [encoded(0)]) == []
+    assert second.commit("one", epoch, [encoded(0)]) == [encoded(0).id]
+    assert (second.total(), second.counts("scene")[0]) == (0, {})
+    assert ledger_of(0).total() == 1
+    assert ledger_of(1).commit("one", epoch, [encoded(0)]) == [encoded(0).id]
+    first, ahead = ledger_of(0), episode(1, epoch=epoch)
+    ahead = replace(ahead, provenance=replace(ahead.provenance, round=1))
+    with pytest.raises(LedgerRefusedError, match="round 1; expected 'one', 'run', at most 0"):
+        first.commit("one", epoch, [encode(ahead)])
+
+
 def test_eight_writers_that_deliver_the_same_episodes_store_each_once(tmp_path: Path) -> None:
     shared = ledger(tmp_path)
     shared.acquire("one", HERE)

@@ -51,6 +51,9 @@ class Alone(Link):
     def deliver(self, spool: Spool) -> None:
         """Nobody takes anything."""
 
+    def show(self, live: Path) -> None:
+        """Nobody looks."""
+
     def counts(self, scene: str) -> None:
         """Nobody knows."""
 
@@ -62,8 +65,8 @@ class Alone(Link):
         """Nobody hears it."""
 
     def kinds(self) -> list[str]:
-        """What happened, in order."""
-        return [str(event["kind"]) for event in self.said]
+        """What happened, in order, but for what models were asked."""
+        return [str(event["kind"]) for event in self.said if event["kind"] != "asked"]
 
 
 class Running:
@@ -103,6 +106,7 @@ def test_a_robot_that_fails_too_often_stops_and_calls_a_person_by_itself_and_goe
     assert link.kinds() == ["fault", "fault", "fault", "person"]
     assert link.said[-1]["detail"].startswith("3 of its last 3 attempts ended with a fault: ")
     assert robot.moves.read_text().count("moved") == 3
+    assert [event["feasible"] > 0 for event in link.said if event["kind"] == "asked"] == [True] * 3
     link.orders = Orders(do="go", released=1)
     robot.until(lambda: link.kinds().count("person") == 2)
     assert robot.moves.read_text().count("moved") == 6

@@ -39,7 +39,7 @@ def test_the_papers_numbers_are_in_its_preset() -> None:
 
 
 def test_an_unknown_preset_lists_those_that_exist() -> None:
-    with pytest.raises(UnknownNameError, match="Valid choices: flow, laptop, paper, upstream"):
+    with pytest.raises(UnknownNameError, match="Valid choices: flow, laptop, paper, smoke, upstream"):
         load_preset("desktop")
 
 

@@ -24,6 +24,7 @@ from soar.testing import check_vlm
 from soar.vlm.loading import check_vlm as open_and_check
 from soar.vlm.loading import load_language_model, load_vlm
 from soar.vlm.openai_client import OpenAIConfig, OpenAIModel, data_url
+from soar.vlm.spending import counted
 from tests.scripted import Scripted, scripted
 
 IMAGES = [np.full((16, 24, 3), 30 * i, np.uint8) for i in range(6)]
@@ -57,7 +58,10 @@ def test_image_question_and_answer_travel_whole(server: str) -> None:
     vlm = opened(server, "whole", extra_yes_no={"structured_outputs": {"choice": ["yes", "no"]}})
     rng = np.random.default_rng(0)
     image = np.repeat(np.repeat(rng.integers(0, 256, (4, 6, 3), dtype=np.uint8), 8, 0), 8, 1)
-    (answer,) = vlm.answer([image], [QUESTION])
+    with counted() as spent:
+        (answer,) = vlm.answer([image], [QUESTION])
+        vlm.answer([image], [QUESTION])  # from memory: it costs nothing
+    assert (spent.calls, spent.tokens, spent.untold) == (1, 10, 0)
     (body,) = seen(server, "whole")
     picture, text = body["messages"][0]["content"]
     jpeg = base64.b64decode(picture["image_url"]["url"].removeprefix("data:image/jpeg;base64,"))

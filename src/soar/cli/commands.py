@@ -48,6 +48,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     "Models": {
         "tasks": Command("tasks:Tasks", "write the questions of tasks, or let a model propose tasks"),
         "vlm": Command("vlm:VLM", "ask a vision-language model, or measure one as a success detector"),
+        "policy": Command("policy:Policy", "probe a policy before a robot moves, publish it, fetch one"),
         "subgoal": Command("subgoals:Subgoal", "look at what a subgoal model imagines"),
         "serve": Command("serve:Serve", "put a model behind HTTP, for robots on other machines"),
         "import-checkpoint": Command("checkpoints:ImportCheckpoint", "take over a released JAX policy"),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from soar.cli.fleet_rehearse import Rehearse
+
+if TYPE_CHECKING:
+    from soar.fleet.config import FleetConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,34 +40,24 @@ class Up:
 
     def run(self) -> None:
         """Run it."""
-        import os
         import sys
 
         from soar.cli.flags import changed, opening
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
-        from soar.errors import ConfigError
         from soar.evaluation.canary import canary_verdict
         from soar.fleet.config import load_fleet
-        from soar.fleet.running import run_fleet
+        from soar.fleet.running import check_reachable, run_fleet
         from soar.fleet.supervision import phases_said
         from soar.fleet.tokens import read_tokens
-        from soar.serving.listening import LOOPBACK
 
         config = changed(load_fleet(self.file), episodes=self.episodes)
-        if self.host != LOOPBACK and not os.environ.get("SOAR_TOKEN"):
-            raise ConfigError(
-                f"--host {self.host} lets other machines in, and a fleet without a token does not: put one of at least 16 "
-                "characters into SOAR_TOKEN here and on the robots' computers"
-            )
+        check_reachable(self.host)
         others = {} if self.tokens is None else read_tokens(self.tokens)
         opening(f"{len(config.robots)} robots", config.models.policy or "the base policy")
 
         def on_ready(url: str) -> None:
-            joining = [name for name, robot in config.robots.items() if robot.at == "join"]
-            sys.stderr.write(f"The coordinator listens at {url}; `soar fleet status {self.run_folder}` asks it.\n")
-            for name in joining:
-                sys.stderr.write(f"  on the computer of {name}: SOAR_TOKEN=… soar fleet join {url} --robot {name}\n")
+            sys.stderr.write(how_to_join(config, url, self.run_folder))
 
         with progress_bars() as report:
             count = run_fleet(
@@ -302,6 +295,14 @@ class Fleet:
     def run(self) -> None:
         """Run it."""
         self.command.run()
+
+
+def how_to_join(config: FleetConfig, url: str, run: Path) -> str:
+    """Return what somebody who starts a fleet reads: where it is, and how robots of other computers join."""
+    joining = [name for name, robot in config.robots.items() if robot.at == "join"]
+    lines = [f"The coordinator listens at {url}; `soar fleet status {run}` asks it."]
+    lines += [f"  on the computer of {name}: SOAR_TOKEN=… soar fleet join {url} --robot {name}" for name in joining]
+    return "\n".join(lines) + "\n"
 
 
 def _print(state: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,11 +30,18 @@ class Improve:
     """The simulated workcell of a scene: its name, or path of its YAML file. scene1, when no workcell is named."""
     fleet: Path | None = None
     """YAML file of a fleet whose robots collect instead (docs/fleet.md). Evaluations are those of --workcell or --scene; by
-    default of the fleet's first robot."""
+    default of the fleet's first robot that stands here."""
+    host: str = "127.0.0.1"
+    """Address at which the fleet's coordinator listens; see `soar fleet up`."""
+    port: int = 0
+    """Its port; 0 for any that is free."""
+    tokens: Path | None = None
+    """YAML file of the fleet's further tokens (docs/fleet.md)."""
     run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """Folder of the run; runs/ and the name of the workcell or scene by default."""
-    policy: Path | None = None
-    """Folder of the policy to improve; the base policy that comes with SOAR by default."""
+    policy: str | None = None
+    """Folder of the policy to improve; the base policy that comes with SOAR by default. Any other that `soar collect` takes
+    needs --learner, or a preset with a learner of its own (docs/how-to/your-policy.md)."""
     learner: str | None = None
     """Another policy that learns from what the deployed one collects, until it is deployed itself: `language` for the one that
     comes with SOAR and follows instructions without subgoals, or a folder. The deployed policy learns itself by default."""
@@ -67,6 +75,9 @@ class Improve:
     evaluations; a candidate practises, and stays if it is not judged to do worse than its predecessor."""
     judge_name: str = ""
     """Who you are, with --evaluate person."""
+    ask: Literal["terminal", "page"] = "terminal"
+    """Where the person is asked, with --evaluate person: at this terminal, or on the page *Trials* of `soar console RUN`
+    (--console opens one)."""
     device: str = "cpu"
     """Of torch, for training."""
     set: tuple[str, ...] = ()
@@ -82,10 +93,14 @@ class Improve:
     def run(self) -> None:
         """Run it."""
         workcell = workcell_name(self.workcell, self.scene)
-        if self.fleet is not None and self.workcell is None and self.scene is None:
+        fleet = None
+        if self.fleet is not None:
             from soar.fleet.config import load_fleet
 
-            workcell = next(iter(load_fleet(self.fleet).robots.values())).workcell
+            fleet = load_fleet(self.fleet)
+            if self.workcell is None and self.scene is None:
+                robots = list(fleet.robots.values())
+                workcell = next((robot for robot in robots if robot.at == "here"), robots[0]).workcell
         opening(
             workcell,
             self.policy or "the base policy",
@@ -95,11 +110,13 @@ class Improve:
 
         from soar.base_models import default_weights
         from soar.cli.console import console_beside
+        from soar.cli.fleet import how_to_join
         from soar.cli.progress import progress_bars
         from soar.cli.tables import print_practice, print_rates, say
         from soar.collect.models import Models
         from soar.errors import ConfigError
         from soar.evaluation.results import write_results
+        from soar.fleet.tokens import read_tokens
         from soar.improve.config import ImproveConfig, check
         from soar.improve.estimate import estimate
         from soar.improve.loop import improve
@@ -108,6 +125,8 @@ class Improve:
         from soar.improve.run_report import round_rows
         from soar.robots.workcell import SIMULATED
 
+        if self.fleet is None and (self.host, self.port, self.tokens) != ("127.0.0.1", 0, None):
+            raise ConfigError("--host, --port and --tokens are about the coordinator of a fleet: use them with --fleet")
         if self.results is not None and self.evaluate == "off":
             raise ConfigError("--results is a curve of evaluations, and with --evaluate off there are none: leave it out")
         place = Path(workcell.removeprefix(SIMULATED)).stem
@@ -133,18 +152,28 @@ class Improve:
             pretraining=self.pretraining,
             evaluate=self.evaluate,
             judge_name=self.judge_name,
+            ask=self.ask,
             device=self.device,
             fleet=None if self.fleet is None else self.fleet.absolute(),
+            host=self.host,
+            port=self.port,
+            tokens={} if self.tokens is None else read_tokens(self.tokens),
         )
         if self.dry_run:
             check(config)
             for name, value in estimate(config):
                 say(f"{name}: {value}")
             return
-        talking = self.evaluate == "person" or self.vlm == "human"
+
+        def on_fleet(url: str) -> None:
+            assert fleet is not None
+            if any(robot.at == "join" for robot in fleet.robots.values()):
+                sys.stderr.write(how_to_join(fleet, url, config.run))
+
+        talking = (self.evaluate == "person" and self.ask == "terminal") or self.vlm == "human"
         beside = console_beside(config.run) if self.console else contextlib.nullcontext()
         with beside, progress_bars(talking=talking) as report:
-            result = improve(config, report)
+            result = improve(config, report, on_fleet)
         if self.results is not None:
             from soar.reports.plots import round_curve, save
 

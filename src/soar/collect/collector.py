@@ -16,20 +16,19 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from soar.collect.config import CollectConfig
 from soar.collect.early_success import EarlySuccess, Look
 from soar.collect.listeners import Listeners
+from soar.collect.model_events import journaled_models
 from soar.collect.rollout import Rollout, rollout
 from soar.episodes.filters import quoted
 from soar.episodes.schema import INSTRUCTION, SIMULATOR
 from soar.errors import RobotFault
 from soar.event_log import Journal
 from soar.policies.base import Policy
-from soar.remote import fallbacks
 from soar.robots.safety import SafeRobot, SafetyError
 from soar.seeding import derive_seed
 from soar.subgoals.base import SubgoalModel
@@ -189,7 +188,7 @@ class Collector:
         seed = derive_seed(self._provenance.seed, f"{who}/{attempt}", index)
         faults = faults if faults is not None else []
         try:
-            with self._journaled_fallbacks(index):
+            with journaled_models(self._journal, self._provenance.robot, index, self._listeners):
                 episode = self._attempt(index, seed, tuple(faults))
         except SafetyError as error:
             self._drop("unsafe", index, str(error), faults)
@@ -278,26 +277,6 @@ class Collector:
                 ended=result.ended_early,
             )
 
-    @contextmanager
-    def _journaled_fallbacks(self, index: int) -> Iterator[None]:
-        """Write into the journal what was done within instead of asking models that were away, however it ends."""
-        with fallbacks.heard() as heard:
-            try:
-                yield
-            finally:
-                first = {(fallback.model, fallback.instead): fallback.detail for fallback in reversed(heard)}
-                for (model, instead), detail in first.items():
-                    times = sum((fallback.model, fallback.instead) == (model, instead) for fallback in heard)
-                    self._journal.append(
-                        "fallback",
-                        robot=self._provenance.robot,
-                        index=index,
-                        model=model,
-                        instead=instead,
-                        times=times,
-                        detail=detail,
-                    )
-
     def _propose(self, index: int) -> Task:
         image: Image = self._robot.observe().image_HWC
         off_limits: frozenset[str] = frozenset()
@@ -319,6 +298,7 @@ class Collector:
             asked=len(proposal.answers),
             undecidable=sum(decide(answer) is None for answer in proposal.answers.values()),
             listed=list(proposal.listed),
+            off_limits=list(proposal.off_limits),
         )
         self._listeners.tell("proposal", proposal=proposal)
         return proposal.task

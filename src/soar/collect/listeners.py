@@ -14,6 +14,7 @@ more. Neither changes what the robot does. What is told is not copied: a listene
     judged           index, instruction, success, probability, label
     episode_ends     episode
     fault            index, fault, detail
+    spent            index, calls, tokens, untold: what the episode's questions to models cost (soar.vlm.spending)
 """
 
 from __future__ import annotations

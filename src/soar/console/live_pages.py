@@ -16,22 +16,25 @@ from soar.console.sources import Source, chosen
 from soar.errors import ConfigError, ModelServerError
 from soar.fleet.asking import ADDRESS, ask
 from soar.robots.stopping import stop
+from soar.tasks.off_limits import OffLimits
 
 ORDERED = "ordered"
 """Name of the journal's event about an order that a person gave on a page."""
 _WAIT_S = 5.0
 _WAYS = 40
+_MOST_TASKS = 200
 
 
 class OrdersBody(BaseModel):
-    """An operator's orders: to robots of a fleet, or a stop of every arm that this computer drives."""
+    """An operator's orders: to robots of a fleet, a stop of every arm that this computer drives, or what may be attempted."""
 
     model_config = ConfigDict(extra="forbid")
-    do: Literal["pause", "resume", "stop", "deploy", "stop arms"]
+    do: Literal["pause", "resume", "stop", "deploy", "stop arms", "set off limits", "allow"]
     who: str = Field(min_length=1, max_length=80, pattern=r"\S")
     robots: list[str] = Field(default=[], max_length=10_000)
     policy: str = Field(default="", max_length=2000)
     canary: str = Field(default="", max_length=80)
+    task: str = Field(default="", max_length=500)
 
 
 def live_routes(console: Console) -> APIRouter:
@@ -57,7 +60,7 @@ def live_routes(console: Console) -> APIRouter:
         if not is_fleet(source):
             return {"state": None}
         try:
-            return {"state": await run_in_threadpool(ask, str(source.run), "GET", "/v1/status", timeout_s=_WAIT_S)}
+            return {"state": await run_in_threadpool(ask, str(source.run), "GET", "/v1/status?watching=1", timeout_s=_WAIT_S)}
         except (ConfigError, ModelServerError) as error:
             return {"state": None, "away": str(error)}
 
@@ -66,6 +69,8 @@ def live_routes(console: Console) -> APIRouter:
         source = chosen(console.sources, name)
         if body.do == "stop arms":
             return _stop_arms(source, body)
+        if body.do in ("set off limits", "allow"):
+            return _set_off_limits(source, body)
         if not is_fleet(source):
             raise HTTPException(409, f"{source.title} is no fleet that runs: a person who stops its command stops it")
         if body.do == "deploy" and not body.policy:
@@ -104,10 +109,29 @@ def _stop_arms(source: Source, body: OrdersBody) -> dict[str, Any]:
     return {"stopped": [{"name": one.name, "still": one.still} for one in stopped]}
 
 
+def _set_off_limits(source: Source, body: OrdersBody) -> dict[str, Any]:
+    """Set a task off limits for all robots of a run, or back; sessions and coordinators read the run's file."""
+    if source.run is None:
+        raise HTTPException(409, f"{source.title} is a store: tasks are off limits in a run")
+    if not (task := body.task.strip()):
+        raise HTTPException(422, "name the task, as robots are told it")
+    off_limits = OffLimits(source.run)
+    with source.ordering:
+        before = off_limits.now()
+        after = before | {task} if body.do == "set off limits" else before - {task}
+        if len(after) > _MOST_TASKS:
+            raise HTTPException(409, f"{_MOST_TASKS} tasks are off limits already: stop the robots instead")
+        if after != before:
+            off_limits.write(after)
+            _journal(source, body, [])
+    return {"off_limits": sorted(after)}
+
+
 def _journal(source: Source, body: OrdersBody, robots: list[str]) -> None:
     """Write down who gave an order that was obeyed: the fleet's own journal entry names a token, and not a person."""
     if source.journal is not None:
         more = {"policy": body.policy, "canary": body.canary} if body.do == "deploy" else {}
+        more |= {"task": body.task.strip()} if body.task else {}
         source.journal.append(ORDERED, do=body.do, robots=robots or "all", by=body.who.strip(), **more)
 
 

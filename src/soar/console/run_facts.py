@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from soar.configuration import read_yaml
-from soar.console.run_journal import RunJournal
+from soar.console.run_journal import SPENT, RunJournal
 from soar.console.sources import Source
 from soar.errors import SoarError
 from soar.evaluation.statistics import Rate
@@ -157,12 +157,22 @@ def cost_of(table: pa.Table | None, journal: RunJournal | None) -> list[tuple[st
             f"{asked + looks + judged} ({asked} what is feasible, {looks} on the way, {judged} at the end)",
         )
     )
-    rows.append(("tokens", "unknown: models do not report them to a run"))
+    rows.append(("tokens", _tokens(*(journal.sums[name] for name in SPENT))))
     if journal.sums["fallbacks"]:
         rows.append(("answers of models that were away", f"{journal.sums['fallbacks']}, replaced as their files say"))
     if journal.phases_s:
         rows.append(("computer", f"{sum(journal.phases_s.values()) / 3600:.2f} h by the clock, in all phases"))
+    for device, seconds in sorted(journal.devices_s.items()):
+        name = "CPU-hours" if device == "cpu" else f"GPU-hours ({device})"
+        rows.append((name, f"{seconds / 3600:.2f}, of phases that have ended"))
     return rows
+
+
+def _tokens(calls: int, tokens: int, untold: int) -> str:
+    if calls == untold:
+        return "unknown: none of the models reports them"
+    unknown = f"; {untold:,} more told none" if untold else ""
+    return f"{tokens:,} in {calls - untold:,} calls{unknown}, prompts included, as the models say"
 
 
 def changes_of(table: pa.Table | None, journal: RunJournal | None, now_s: float) -> list[tuple[str, str, str]]:

@@ -26,9 +26,11 @@ _RARE: tuple[str, ...] = (
     "training",
     "round_finished",
     "nothing_to_learn",
+    "not_learned",
     "person_needed",
 )
 _RARE += ("orders", "ordered", "recovered", "unrecoverable", "missing", "policy_refused", "refused", "phase")
+SPENT = ("calls", "tokens", "untold")
 _LOOKS = 20_000
 _LAST = 400
 _BLOCK = 2**22
@@ -44,11 +46,13 @@ class RunJournal:
         rare: Events that do not come with every episode, oldest first; of each kind the last `_LAST`.
         faults: The last faults.
         counts: Events by name.
-        sums: `asked`: questions about what is feasible; `looks`: at frames in between; `fallbacks`: answers of nobody.
+        sums: `asked`: questions about what is feasible; `looks`: at frames in between; `fallbacks`: answers of nobody; `calls`,
+            `tokens` and `untold`: what calls to models cost (`soar.vlm.spending`).
         hours: Seconds of a fleet's robots by robot and phase.
         times: When the last events were, and their names.
         fault_kinds: Faults by kind.
         phases_s: Seconds of each phase of `soar improve`.
+        devices_s: Of phases that have ended: of processors, `cpu`, their own seconds; of another device the clock's.
         looks: Of the last episodes, by robot and number.
         read: Bytes that were read.
         file: Device and inode of the file.
@@ -62,6 +66,7 @@ class RunJournal:
     times: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=_LOOKS))
     fault_kinds: Counter[str] = field(default_factory=Counter)
     phases_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    devices_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     looks: OrderedDict[tuple[str, int], dict[str, Any]] = field(default_factory=OrderedDict)
     read: int = 0
     file: tuple[int, int] = (0, 0)
@@ -130,20 +135,34 @@ def _hear(journal: RunJournal, line: bytes) -> None:
         if name == "fault":
             journal.faults.append(event)
             journal.fault_kinds[str(event.get("fault") or event.get("kind"))] += 1
-        elif name == "proposal":
-            journal.sums["asked"] += int(event.get("asked", 0))
-        elif name == "fallback":
-            journal.sums["fallbacks"] += int(event.get("times", 0))
-        elif name == "phase":
-            journal.phases_s[str(event["name"])] += float(event["seconds"])
-        elif name == "phases":
-            for robot, phases in event["robots"].items():
-                for phase, seconds in phases.items():
-                    journal.hours[str(robot), str(phase)] += float(seconds)
-        elif name == "looks":
-            journal.sums["looks"] += len(event["steps"])
-            journal.looks[str(event["robot"]), int(event["index"])] = event
-            if len(journal.looks) > _LOOKS:
-                journal.looks.popitem(last=False)
+        else:
+            _count(journal, name, event)
     except (ValueError, KeyError, TypeError, AttributeError):
         return  # somebody else wrote into this journal
+
+
+def _count(journal: RunJournal, name: str, event: dict[str, Any]) -> None:
+    """Add up what was asked, and how long things took."""
+    if name == "proposal":
+        journal.sums["asked"] += int(event.get("asked", 0))
+    elif name == "fallback":
+        journal.sums["fallbacks"] += int(event.get("times", 0))
+    elif name in ("asked", "spent"):
+        journal.sums["asked"] += int(event.get("feasible", 0))
+        for what in ("looks", *SPENT):
+            journal.sums[what] += int(event.get(what, 0))
+    elif name == "phase":
+        journal.phases_s[str(event["name"])] += float(event["seconds"])
+        if "cpu_seconds" in event:
+            journal.devices_s["cpu"] += float(event["cpu_seconds"])
+        if (device := str(event.get("device", "cpu"))) != "cpu":
+            journal.devices_s[device] += float(event["seconds"])
+    elif name == "phases":
+        for robot, phases in event["robots"].items():
+            for phase, seconds in phases.items():
+                journal.hours[str(robot), str(phase)] += float(seconds)
+    elif name == "looks":
+        journal.sums["looks"] += len(event["steps"])
+        journal.looks[str(event["robot"]), int(event["index"])] = event
+        if len(journal.looks) > _LOOKS:
+            journal.looks.popitem(last=False)

@@ -24,6 +24,7 @@ from soar.console.run_facts import (
 )
 from soar.console.run_journal import RunJournals
 from soar.console.sources import Source, chosen
+from soar.tasks.off_limits import OffLimits
 
 _FAULTS = 12
 
@@ -66,4 +67,5 @@ def run_values(source: Source, journals: RunJournals) -> dict[str, Any]:
         "fault_kinds": [] if journal is None else journal.fault_kinds.most_common(),
         "orders": [] if journal is None else journal.events(ORDERED)[-_FAULTS:][::-1],
         "fleet": is_fleet(source),
+        "off_limits": [] if source.run is None else sorted(OffLimits(source.run).now()),
     }

@@ -29,12 +29,14 @@ class Source:
         title: As it was named.
         run: Folder of the run; None for a store.
         uri: Of the store.
+        ordering: Held while an order is given that reads what was ordered before.
     """
 
     name: str
     title: str
     run: Path | None
     uri: str
+    ordering: threading.Lock = field(default_factory=threading.Lock)
     _browser: Browser | None = None
     _store: EpisodeStore | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -19,7 +19,7 @@ def canary_verdict(tried: Deployment, before: Tally, canary: Tally, old: str) ->
 
     Args:
         tried: The deployment.
-        before: What all robots did with the policy before it.
+        before: What all robots did with the policy before it, in the canary's scene.
         canary: What its canary did with the new one.
         old: Id of the policy before it.
     """

@@ -121,9 +121,19 @@ def check_person(name: str, terminal: Terminal | None = None) -> str:
     Raises:
         ConfigError: Nobody is named, or there is no terminal.
     """
+    who = check_named(name)
+    (terminal or Terminal(otherwise="let the workcell's truth or a model judge")).check()
+    return who
+
+
+def check_named(name: str) -> str:
+    """Return who judges, as evaluations name them.
+
+    Raises:
+        ConfigError: Nobody is named.
+    """
     if not name:
         raise ConfigError("a person judges, and evaluations say who: name yourself with --judge-name")
-    (terminal or Terminal(otherwise="let the workcell's truth or a model judge")).check()
     return f"{PERSON}{name}"
 
 

@@ -1,6 +1,6 @@
 """The coordinator of a fleet behind HTTP: JSON and Arrow in, JSON out; rights for each token (`soar.fleet.tokens`).
 
-    drive      POST /v1/acquire │ beat │ counts │ release, /v1/commit/ROBOT/EPOCH
+    drive      POST /v1/acquire │ beat │ counts │ release, /v1/commit/ROBOT/EPOCH, /v1/live/ROBOT/EPOCH
                GET  /v1/policies/VERSION (its files), /v1/policies/VERSION/NUMBER?offset=… (bytes of one)
     stop       POST /v1/orders {do: pause │ resume │ stop, robots: […]}
     promote    POST /v1/deploy
@@ -13,6 +13,7 @@ A request that is too long is refused before it is read, one that says nonsense 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,9 +26,11 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from soar import __version__
 from soar.collect.config import CollectionConfig
+from soar.collect.live import FOLDER, file_name
 from soar.collect.models import Models
 from soar.errors import CheckpointError, ConfigError, SoarError, StoreError, UnknownNameError
 from soar.event_log import Journal, read_journal
+from soar.files import refresh_json
 from soar.fleet.calling import keep_picture
 from soar.fleet.config import FleetConfig
 from soar.fleet.deploying import Deployments
@@ -41,14 +44,18 @@ from soar.fleet.telemetry import CONTENT_TYPE, metrics
 from soar.fleet.tokens import BY, TokenAuth, Tokens
 from soar.serving.application import problem
 from soar.serving.auth import HEALTH, App
+from soar.tasks.off_limits import OffLimits
+from soar.untrusted import parse_json
 
 REQUEST_MB = 64
 """Longest request: an episode of many large pictures [MB]."""
 _COMMIT = "/v1/commit/"
+_LIVE_BYTES = 2**20
+_WATCHED_S = 10.0
 _EPISODES = 8
 _STORING = 4
 """Deliveries that are looked at at a time: beats are answered meanwhile, however many robots deliver."""
-_SAID = ("fault", "person", "refused", "policy", "policy_refused")
+_SAID = ("fault", "person", "refused", "policy", "policy_refused", "asked")
 """Events of robots that are journaled under their own names."""
 
 
@@ -66,6 +73,8 @@ class Fleet:
         deployments: Which policy each robot runs.
         processes: Of the robots that stand here; None before the address is known.
         heard: Epoch and number of the last event of each robot.
+        off_limits: What no robot may attempt.
+        watched_s: When somebody looked last at what robots do [s, monotonic].
     """
 
     config: FleetConfig
@@ -77,9 +86,12 @@ class Fleet:
     deployments: Deployments
     processes: RobotProcesses | None = None
     heard: dict[str, tuple[int, int]] = field(default_factory=dict)
+    off_limits: OffLimits = field(init=False)
+    watched_s: float = -float("inf")
 
     def __post_init__(self) -> None:
         """Take up what the journal says that a coordinator before this one heard."""
+        self.off_limits = OffLimits(self.journal.path.parent)
         for event in read_journal(self.journal.path):
             robot, epoch, number = event.get("robot"), event.get("epoch"), event.get("number")
             if isinstance(robot, str) and isinstance(epoch, int) and isinstance(number, int):
@@ -97,6 +109,10 @@ class Fleet:
             elif (epoch, number) > self.heard.get(robot, (0, 0)):
                 yield event
                 self.heard[robot] = epoch, number
+
+    def watched(self, robot: str) -> bool:
+        """Whether somebody looks at a robot whose file is on another computer."""
+        return self.config.robots[robot].at == "join" and time.monotonic() - self.watched_s < _WATCHED_S
 
     def state(self) -> dict[str, Any]:
         """Return how the fleet is, JSON-able."""
@@ -162,7 +178,9 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
                 heard.append(event)
         finally:  # what cannot be written down now comes again, and only that
             told = fleet.supervisor.hear(body.robot, body.model_dump() | {"events": heard})
-        return told | {"policy": fleet.deployments.for_robot(body.robot)}
+        policy, off_limits = fleet.deployments.for_robot(body.robot), sorted(fleet.off_limits.now())
+        more = {"round": fleet.ledger.round, "off_limits": off_limits, "watched": fleet.watched(body.robot)}
+        return told | {"policy": policy} | more
 
     @app.post("/v1/counts")
     def counts(body: CountsBody) -> dict[str, Any]:
@@ -181,8 +199,15 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
             there = await run_in_threadpool(_commit, fleet, robot, epoch, data)
         return {"there_already": there}
 
+    @app.post("/v1/live/{robot}/{epoch}")
+    async def live(robot: str, epoch: int, request: Request) -> dict[str, Any]:
+        await run_in_threadpool(_show, fleet, robot, epoch, await request.body())
+        return {}
+
     @app.get("/v1/status")
-    def status() -> dict[str, Any]:
+    def status(watching: bool = False) -> dict[str, Any]:
+        if watching:
+            fleet.watched_s = time.monotonic()
         return fleet.state()
 
     @app.get("/metrics")
@@ -226,7 +251,7 @@ def _hear(fleet: Fleet, robot: str, epoch: int, event: Mapping[str, Any]) -> Non
         return
     fleet.journal.append(kind if kind in _SAID else f"robot_{kind}", **_journaled(event), robot=robot, epoch=epoch)
     if kind == "fault":
-        fleet.deployments.count(str(event.get("policy", "")), faults=1)
+        fleet.deployments.count(str(event.get("policy", "")), str(event.get("scene", ""))[:300], faults=1)
     elif kind == "policy_refused":
         fleet.deployments.refused(robot, str(event.get("version")), str(event.get("detail"))[:300])
 
@@ -244,14 +269,31 @@ def _commit(fleet: Fleet, robot: str, epoch: int, data: bytes) -> list[str]:
                 "episode",
                 id=episode.id,
                 robot=robot,
+                scene=episode.scene,
                 policy=episode.provenance.policy,
                 instruction=episode.instruction,
                 success=label.success if label else None,
                 probability=label.probability if label else None,
             )
             judged = int(label is not None and label.success is True)
-            fleet.deployments.count(episode.provenance.policy, episodes=1, successes=judged)
+            fleet.deployments.count(episode.provenance.policy, episode.scene, episodes=1, successes=judged)
     return there
+
+
+def _show(fleet: Fleet, robot: str, epoch: int, data: bytes) -> None:
+    """Keep what a robot on another computer does now where consoles look for it, with this computer's time."""
+    fleet.ledger.check(robot, epoch)
+    try:
+        said = parse_json(data) if len(data) <= _LIVE_BYTES else None
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        raise HTTPException(422, f"what robot {robot!r} does is said as JSON of at most {_LIVE_BYTES >> 10} KB")
+    path = fleet.journal.path.parent / FOLDER / file_name(robot)
+    try:
+        refresh_json(path, said | {"robot": robot, "time_s": time.time()})
+    except OSError as error:
+        raise SoarError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _journaled(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -51,10 +51,10 @@ class Deployments:
     ) -> None:
         self._folder, self._journal, self._robots, self._round, self._decide = folder, journal, robots, round, decide
         self._lock, self._beginning = threading.RLock(), threading.Lock()
-        self._tallies: defaultdict[str, Tally] = defaultdict(Tally)
+        self._tallies: defaultdict[tuple[str, str], Tally] = defaultdict(Tally)  # by policy and scene
         self._ids, self._first = {"": first}, ""
         self._manifests: dict[str, Manifest] = {}
-        self._before = Tally()
+        self._before: dict[str, Tally] = {}
         self.now: Deployment | None = None
         if begin_with is not None:
             self._first, id = self._copied(begin_with)
@@ -91,19 +91,21 @@ class Deployments:
                 assert self.now is not None
                 return self.now
 
-    def count(self, policy: str, *, episodes: int = 0, successes: int = 0, faults: int = 0) -> None:
-        """Take note of what was done with a policy, by its id; that may decide about it.
+    def count(self, policy: str, scene: str = "", *, episodes: int = 0, successes: int = 0, faults: int = 0) -> None:
+        """Take note of what was done with a policy, by its id, in a scene; that may decide about it.
+
+        A canary is compared with what robots did before in its own scene: another one may be easier.
 
         Raises:
             SoarError: The journal cannot be written.
         """
         with self._lock:
-            self._tallies[policy] += Tally(episodes=episodes, successes=successes, faults=faults)
+            self._tallies[policy, scene] += Tally(episodes=episodes, successes=successes, faults=faults)
             now = self.now
             if now is None or now.done or policy != now.policy:
                 return
-            old = self._ids[now.previous]
-            before, tried = self._tallies[old], self._tallies[policy].since(self._before)
+            old, each = self._ids[now.previous], self._tried()
+            before, tried = _sum(self._tallies[old, where] for where in each), _sum(each.values())
         verdict = self._decide(now, before, tried, old)  # may take a while, and robots ask meanwhile
         if verdict is not None:
             promote, sentence = verdict
@@ -168,8 +170,14 @@ class Deployments:
         with self._lock:
             if self.now is None:
                 return None
-            tried = self._tallies[self.now.policy].since(self._before)
-            return asdict(self.now) | {"tried": asdict(tried)}
+            return asdict(self.now) | {"tried": asdict(_sum(self._tried().values()))}
+
+    def _tried(self) -> dict[str, Tally]:
+        """Return what was done with the policy that is tried since it is, by scene."""
+        assert self.now is not None
+        mine = {where: tally for (policy, where), tally in self._tallies.items() if policy == self.now.policy}
+        since = {where: tally.since(self._before.get(where, Tally())) for where, tally in mine.items()}
+        return {where: tally for where, tally in since.items() if tally != Tally()}
 
     def _copied(self, policy: Path) -> tuple[str, str]:
         """Copy a policy, let the copy act once, and return its version and its id."""
@@ -203,14 +211,19 @@ class Deployments:
 
     def _apply(self, event: Mapping[str, Any]) -> None:
         """Take note of an event of the journal."""
-        kind, policy = event["event"], str(event.get("policy", ""))
+        kind, policy, scene = event["event"], str(event.get("policy", "")), str(event.get("scene", ""))
         if kind == "episode" and policy:
-            self._tallies[policy] += Tally(episodes=1, successes=int(event.get("success") is True))
+            self._tallies[policy, scene] += Tally(episodes=1, successes=int(event.get("success") is True))
         elif kind == "fault" and policy:
-            self._tallies[policy] += Tally(faults=1)
+            self._tallies[policy, scene] += Tally(faults=1)
         elif kind == "deploy" and event["round"] == self._round:
             names = ("version", "policy", "previous", "canary", "wanted")
             self.now = Deployment(**{name: event[name] for name in names})
-            self._ids[self.now.version], self._before = policy, self._tallies[policy]
+            self._ids[self.now.version] = policy
+            self._before = {where: tally for (name, where), tally in self._tallies.items() if name == policy}
         elif kind == "deployed" and event["round"] == self._round and self.now is not None:
             self.now.done, self.now.sentence = event["done"], event["sentence"]
+
+
+def _sum(tallies: Iterable[Tally]) -> Tally:
+    return sum(tallies, Tally())

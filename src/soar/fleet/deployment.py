@@ -231,8 +231,9 @@ class Deployment:
 
 
 Decide = Callable[[Deployment, Tally, Tally, str], tuple[bool, str] | None]
-"""Given a deployment that is tried, what all robots did with the policy before it, what the canary did with the new one, and
-the id of the policy before: whether all shall have it, and why; None while it is too early (`soar.evaluation.canary`)."""
+"""Given a deployment that is tried, what robots did in the canary's scene with the policy before it, what the canary did with
+the new one, and the id of the policy before: whether all shall have it, and why; None while it is too early
+(`soar.evaluation.canary`)."""
 
 
 def _digest(path: Path) -> str:

@@ -70,7 +70,7 @@ class Ledger:
         store: Where episodes go; made when it does not exist.
         robots: That there are.
         run: Name of the run.
-        round: Whose attempts count.
+        round: Whose attempts count; episodes of earlier rounds, which a robot kept on its way, are still stored.
         lease_s: How long a lease lasts [s].
         clock: Seconds, never going back.
     """
@@ -97,9 +97,13 @@ class Ledger:
         self._successes: Counter[tuple[str, str]] = Counter()
         self._doing: dict[str, tuple[str, str]] = {}
         self.stored: Counter[str] = Counter()
-        for record in self._store.episodes(f"run = {quoted(run)} AND round = {round}"):
-            self._stored[record.id] = record.length, record.provenance.seed
-            self._count(record.provenance.robot, (record.scene, record.instruction), record.success)
+        self._newest: dict[str, int] = {}
+        for record in self._store.episodes(f"run = {quoted(run)} AND round <= {round}"):
+            key = record.provenance
+            self._stored[record.id] = record.length, key.seed
+            self._newest[key.robot] = max(self._newest.get(key.robot, 0), self._epoch_of(record.id, key.robot, key.round))
+            if key.round == round:
+                self._count(key.robot, (record.scene, record.instruction), record.success)
 
     def acquire(self, robot: str, holder: Holder) -> int:
         """Return a new epoch, in which the holder alone drives the robot.
@@ -123,7 +127,8 @@ class Ledger:
                         f"robot {robot!r} is driven by {lease.holder}, epoch {lease.epoch}. Unless it is heard of, its "
                         f"lease ends in {left_s:.0f} s"
                     )
-            before = max(0 if lease is None else lease.epoch, self._newest_stored(robot))
+            # The store knows of epochs, too: their file may have been deleted.
+            before = max(0 if lease is None else lease.epoch, self._newest.get(robot, 0))
             new = _Lease(before + 1, holder, now_s)
             self._write(self._leases | {robot: new})
             self._leases[robot] = new
@@ -159,6 +164,15 @@ class Ledger:
             lease = self._current(robot, epoch)
             lease.renewed_s = -float("inf")
             self._doing.pop(robot, None)
+
+    def check(self, robot: str, epoch: int) -> None:
+        """Refuse whoever does not drive a robot.
+
+        Raises:
+            LedgerRefusedError: There is a newer epoch, or none.
+        """
+        with self._lock:
+            self._current(robot, epoch)
 
     def epoch(self, robot: str) -> int:
         """Return the newest epoch of a robot, 0 when there was none."""
@@ -214,7 +228,8 @@ class Ledger:
                 label = resolve(episode.labels)
                 with self._lock:
                     self._stored[episode.id] = _what(episode)
-                    self._count(robot, (episode.scene, episode.instruction), label.success if label else None)
+                    if episode.provenance.round == self.round:
+                        self._count(robot, (episode.scene, episode.instruction), label.success if label else None)
         fresh = {episode.id for episode in new}
         return [episode.id for episode in episodes if episode.id not in fresh]
 
@@ -246,23 +261,19 @@ class Ledger:
 
     def _check_episode(self, robot: str, epoch: int, episode: EncodedEpisode) -> None:
         key = episode.provenance
-        if (key.robot, key.run, key.round) != (robot, self.run, self.round):
+        if (key.robot, key.run) != (robot, self.run) or not 0 <= key.round <= self.round:
             raise LedgerRefusedError(
                 f"episode {episode.id[:80]!r} is of robot {key.robot[:40]!r}, run {key.run[:40]!r}, round {key.round}; "
-                f"expected {robot!r}, {self.run!r}, {self.round}"
+                f"expected {robot!r}, {self.run!r}, at most {self.round}"
             )
-        if not 1 <= self._epoch_of(episode.id, robot) <= epoch:
+        if not 1 <= self._epoch_of(episode.id, robot, key.round) <= epoch:
             raise LedgerRefusedError(f"episode {episode.id[:80]!r} names no epoch up to {epoch}")
 
-    def _epoch_of(self, id: str, robot: str) -> int:
+    def _epoch_of(self, id: str, robot: str, round: int) -> int:
         """Return the epoch that an episode's id names, 0 when it names none."""
-        prefix = episode_prefix(self.run, self.round, robot, 0).removesuffix("0-")
+        prefix = episode_prefix(self.run, round, robot, 0).removesuffix("0-")
         epoch, _, number = id.removeprefix(prefix).partition("-")
         return int(epoch) if id.startswith(prefix) and epoch.isdecimal() and number.isdecimal() else 0
-
-    def _newest_stored(self, robot: str) -> int:
-        """Return the newest epoch that the store knows of: the file of epochs may have been deleted."""
-        return max((self._epoch_of(id, robot) for id in self._stored), default=0)
 
     def _is_new(self, episode: EncodedEpisode) -> bool:
         there = self._stored.get(episode.id)

@@ -2,6 +2,7 @@
 
     every BEAT_S   beat ─►  epoch, phase, what it attempts, events        ◄─ what to do, and which policy
     aside          commit ─► the oldest episodes of the spool             ◄─ stored: the files are removed
+                   live   ─► camera and subgoal, while somebody looks
 
 What is said is JSON, episodes are Arrow; nothing is pickled. Nothing here raises because the coordinator is away: the robot
 goes on with what it last knew until its lease ends, and holds still then. `gate` is asked before every motion.
@@ -9,6 +10,7 @@ goes on with what it last knew until its lease ends, and holds still then. `gate
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -32,10 +34,10 @@ from soar.remote.client import ModelAwayError, ModelServer, RemoteConfig
 from soar.remote.wire import TOKEN
 
 log = logging.getLogger(__name__)
-PROTOCOL = 2
+PROTOCOL = 3
 BEAT_S = 1.0
 """How often a robot says how it is [s]."""
-_CALL_S = 5.0
+_CALL_S, _LIVE_S = 5.0, 0.3
 _DELIVERY_S = 60.0
 _BATCH = 8
 """Episodes that are delivered before the folder is looked at again."""
@@ -59,11 +61,17 @@ class Orders:
             `stop` (now, and for good).
         policy: Version of the policy to collect with (`soar.fleet.deployment`); empty: the one that it began with.
         released: How often a person said that it may go on.
+        round: That is collected now; None while nobody said so.
+        off_limits: Instructions that no robot may attempt.
+        watched: Whether somebody looks, who has no other way to see the robot.
     """
 
     do: str = "pause"
     policy: str = ""
     released: int = 0
+    round: int | None = None
+    off_limits: frozenset[str] = frozenset()
+    watched: bool = False
 
 
 class Coordinator(ModelServer):
@@ -109,6 +117,7 @@ class Link:
         config = RemoteConfig(url=url, token_env=token_env, retries=0, probe_every_s=0.0)
         self._beats, self._calls = Coordinator(config, _CALL_S), Coordinator(config, _CALL_S)
         self._deliveries, self._policies = Coordinator(config, _DELIVERY_S), Coordinator(config, _DELIVERY_S)
+        self._lives = Coordinator(config, _CALL_S)
         self.about: dict[str, Any] = {}
         self.orders = Orders()
         self.epoch = 0
@@ -143,6 +152,10 @@ class Link:
         """Begin to bring a spool's episodes to the store, in order."""
         self._start("deliveries", lambda: self._deliver_for_ever(spool))
 
+    def show(self, live: Path) -> None:
+        """Begin to show what the robot does while somebody looks, from the file that it leaves (`soar.collect.live`)."""
+        self._start("live", lambda: self._show_for_ever(live))
+
     def say(self, phase: str | None = None, **fields: str) -> None:
         """Say how the robot is with the next beat: `phase`, `scene`, `instruction`, `detail`, `policy`."""
         with self._lock:
@@ -176,9 +189,15 @@ class Link:
         """Why this process drives the robot no longer; empty while it does."""
         return self._lost
 
+    @property
+    def round_over(self) -> bool:
+        """Whether another round is collected than when this line was joined: a new line is needed."""
+        return self.orders.round not in (None, self.about["round"])
+
     def may_begin(self, margin_s: float) -> bool:
         """Whether an episode of at most `margin_s` may begin."""
-        return self.orders.do == "go" and not self._lost and self._clock() + margin_s < self._until_s
+        ready = self.orders.do == "go" and not self._lost and not self.round_over
+        return ready and self._clock() + margin_s < self._until_s
 
     def counts(self, scene: str) -> tuple[Mapping[str, int], Mapping[str, int]] | None:
         """Return attempts and judged successes by all robots; None when the coordinator cannot tell."""
@@ -246,8 +265,21 @@ class Link:
                 self._events.popleft()
         self._until_s = asked_s + float(self.about["lease_s"])
         self.orders = Orders(
-            do=str(answer.get("do", "pause")), policy=str(answer.get("policy", "")), released=int(answer.get("released", 0))
+            do=str(answer.get("do", "pause")),
+            policy=str(answer.get("policy", "")),
+            released=int(answer.get("released", 0)),
+            round=answer.get("round"),
+            off_limits=frozenset(map(str, answer.get("off_limits", ()))),
+            watched=answer.get("watched") is True,
         )
+
+    def _show_for_ever(self, live: Path) -> None:
+        shown = 0
+        while not self._ended.wait(_LIVE_S):
+            with contextlib.suppress(OSError, ModelServerError):  # nobody waits for it
+                if self.orders.watched and (written := live.stat().st_mtime_ns) != shown:
+                    self._lives.request("POST", f"/v1/live/{self.robot}/{self.epoch}", live.read_bytes())
+                    shown = written
 
     def _deliver_for_ever(self, spool: Spool) -> None:
         while True:

@@ -3,6 +3,7 @@
     lock on this computer ─► lease ─► open the workcell ─► session, session, … ─► close, give the lease back
                                ▲                           (a new one for a new policy, after a pause, when a person said so)
                                └── the lease ended, since nobody was heard of: the arm is safe, and it waits for a new one
+                                   another round is collected (`soar improve --fleet`): it has a new one at once
 
 A session is the same as everywhere (`soar.fleet.session`). Its episodes go into a spool on this computer's disk, from which
 they are delivered; its choice of tasks asks for the attempts of all robots. Whatever happens, the workcell leaves the arm
@@ -17,7 +18,7 @@ import dataclasses
 import logging
 import shutil
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from typing import Any
 from soar.base_models import named
 from soar.collect.config import CollectionConfig
 from soar.collect.listeners import Event
+from soar.collect.live import FOLDER, file_name
 from soar.collect.models import ORACLE, Models, check_models
 from soar.configuration import validate
 from soar.errors import RobotFault, SoarError
@@ -85,8 +87,8 @@ def run_member(
             if not _join(link, lock, patience_s, stopping):
                 return
             try:
-                _Member(link, workcell or str(link.about["workcell"]), spool / robot, stopping).run()
-                return
+                if not _Member(link, workcell or str(link.about["workcell"]), spool / robot, stopping).run():
+                    return
             except LeaseOverError as over:
                 log.warning("%s. It goes on when the coordinator is back", over)
             finally:
@@ -127,14 +129,17 @@ class _Member:
         self._most_faults, self._last = budget.most, deque[bool](maxlen=budget.of)
         self._parked = ""
         self._seen: Image | None = None
+        self._asked = Counter[str]()
         self.fresh = True
 
-    def run(self) -> None:
+    def run(self) -> bool:
+        """Drive the robot; True when it is to join anew, since another round has begun."""
         link = self._link
         link.say("starting", scene=self._config.scene.name)
         link.deliver(self.storage)
+        link.show(self.storage.folder / FOLDER / file_name(link.robot))
         try:
-            while not link.lost and link.orders.do != "stop" and not self._stopping():
+            while not link.lost and not link.round_over and link.orders.do != "stop" and not self._stopping():
                 try:
                     self._step()
                 except LeaseOverError:
@@ -146,6 +151,7 @@ class _Member:
             link.say("stopped", instruction="")
         if link.lost:
             raise MotionStoppedError(link.lost)
+        return link.round_over and link.orders.do != "stop" and not self._stopping()
 
     def _step(self) -> None:
         """Do what there is to do now: a session, or a moment of waiting."""
@@ -258,6 +264,10 @@ class _Member:
         """See `soar.fleet.session.FleetLink`."""
         return self._link.counts(self._config.scene.name)
 
+    def off_limits(self) -> frozenset[str]:
+        """See `soar.fleet.session.FleetLink`."""
+        return self._link.orders.off_limits
+
     def _stored(self, episode: Episode) -> None:
         label = episode.labels[0]
         self._last.append(False)
@@ -269,14 +279,28 @@ class _Member:
             self._seen = event.fields["observation"].image_HWC
         elif event.kind == "episode_begins":
             self._link.say(instruction=str(event.fields["instruction"]))
+        elif event.kind == "proposal":
+            self._asked["feasible"] += len(event.fields["proposal"].answers)
+        elif event.kind == "look":
+            self._asked["looks"] += 1
+        elif event.kind == "spent":
+            self._asked.update({name: int(event.fields[name]) for name in ("calls", "tokens", "untold")})
         elif event.kind == "episode_ends":
             self._link.say(instruction="")
+            self._tell_asked()
         elif event.kind == "fault":
             detail = str(event.fields["detail"])[:300]
-            self._link.event("fault", policy=self._running, fault=event.fields["fault"], detail=detail, picture=self._picture())
+            about = {"policy": self._running, "scene": self._config.scene.name, "fault": event.fields["fault"]}
+            self._link.event("fault", **about, detail=detail, picture=self._picture())
+            self._tell_asked()
             self._last.append(True)
             if sum(self._last) > self._most_faults:
                 self._parked = f"{sum(self._last)} of its last {len(self._last)} attempts ended with a fault: {detail}"
+
+    def _tell_asked(self) -> None:
+        """Say how much models were asked since the last time."""
+        self._link.event("asked", **self._asked)
+        self._asked.clear()
 
     def _picture(self) -> str:
         return "" if self._seen is None else small_picture(self._seen)

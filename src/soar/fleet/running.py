@@ -41,7 +41,7 @@ from soar.fleet.deploying import Deployments
 from soar.fleet.deployment import Decide
 from soar.fleet.launching import RobotProcesses, Starter
 from soar.fleet.ledger import GRACE_S, Ledger
-from soar.fleet.supervision import RobotStatus, Supervisor
+from soar.fleet.supervision import NOT_STARTED, SILENT, STOPPED, RobotStatus, Supervisor
 from soar.fleet.telemetry import PhaseTimes
 from soar.fleet.tokens import Bearer, Tokens
 from soar.remote.wire import TOKEN
@@ -55,6 +55,7 @@ log = logging.getLogger(__name__)
 _TICK_S = 0.5
 _COMPACT_EVERY = 200
 _LAST_EPISODE_S = 120.0
+_HEAR_S = 5.0
 _LINES = 4
 """Connections that a robot keeps."""
 OnTick = Callable[[int, int, list[RobotStatus]], None]
@@ -76,6 +77,7 @@ def run_fleet(
     held: bool = False,
     stopping: Callable[[], bool] = lambda: False,
     idle: Callable[[], bool] = lambda: False,
+    followed: bool = False,
 ) -> int:
     """Let all robots of a fleet practise until the store holds `config.episodes` episodes of this run and round.
 
@@ -94,6 +96,8 @@ def run_fleet(
         held: Whether the caller holds the run's folder.
         stopping: Asked now and then; True lets robots end the episodes that they are at, and ends.
         idle: Asked when all episodes are there; True lets robots pause, and the coordinator go on.
+        followed: Whether another round follows at the same address: robots that joined pause until then, and have a new lease
+            for it.
 
     Returns:
         How many episodes of this run and round are stored.
@@ -167,7 +171,7 @@ def run_fleet(
             write_json(run / ADDRESS, {"url": url, "pid": os.getpid()})
             try:
                 on_ready(url)
-                return _watch(fleet, on_tick, stopping, idle)
+                return _watch(fleet, on_tick, stopping, idle, followed)
             finally:
                 server.should_exit = True
                 thread.join(10.0)
@@ -185,14 +189,14 @@ def _listen(host: str, port: int, run: Path) -> socket.socket:
     return listen(host, port)
 
 
-def _watch(fleet: Fleet, on_tick: OnTick, stopping: Callable[[], bool], idle: Callable[[], bool]) -> int:
+def _watch(fleet: Fleet, on_tick: OnTick, stopping: Callable[[], bool], idle: Callable[[], bool], followed: bool) -> int:
     """Keep processes running until there is enough, or somebody stopped all; then let all end.
 
     While a policy is tried there is never enough.
     """
     processes, wanted, compacted = fleet.processes, fleet.config.episodes, fleet.ledger.total()
     assert processes is not None
-    times = PhaseTimes(fleet.supervisor, fleet.journal)
+    times, over = PhaseTimes(fleet.supervisor, fleet.journal), True
     try:
         while not fleet.supervisor.all_stopped and not stopping():
             enough = fleet.ledger.total() >= wanted and not fleet.deployments.trying
@@ -210,13 +214,19 @@ def _watch(fleet: Fleet, on_tick: OnTick, stopping: Callable[[], bool], idle: Ca
                 log.warning("%s", error)
             time.sleep(_TICK_S)
         _finish(fleet, on_tick)
+        over = not followed or stopping() or fleet.supervisor.all_stopped
     except KeyboardInterrupt:
         log.warning("robots end the episodes that they are at; press Ctrl-C again to stop them now")
         _finish(fleet, on_tick)
         raise
     finally:
-        fleet.supervisor.stop()
+        if over:
+            fleet.supervisor.stop()
+        elif processes.robots:
+            fleet.supervisor.stop(processes.robots)
         processes.end()
+        if over:
+            _let_hear(fleet)
         with contextlib.suppress(SoarError):
             times.write()
     return fleet.ledger.total()
@@ -234,6 +244,17 @@ def _finish(fleet: Fleet, on_tick: OnTick) -> None:
         time.sleep(_TICK_S)
 
 
+def _let_hear(fleet: Fleet) -> None:
+    """Give robots on other computers the time to hear that they are to stop."""
+    joined = {name for name, robot in fleet.config.robots.items() if robot.at == "join"}
+    deadline_s = time.monotonic() + _HEAR_S
+    while time.monotonic() < deadline_s:
+        phases = {status.name: status.phase for status in fleet.supervisor.status() if status.name in joined}
+        if all(phase in (NOT_STARTED, SILENT, STOPPED) for phase in phases.values()):
+            return
+        time.sleep(_TICK_S / 5)
+
+
 def _travelling(config: FleetConfig, policy: str) -> Path | None:
     """Return the policy's files where robots join, whose computers need not have them; the base policy they have."""
     path, joins = Path(policy), any(robot.at == "join" for robot in config.robots.values())
@@ -247,6 +268,19 @@ def _remember(supervisor: Supervisor, caller: PersonCaller, journal: Journal) ->
         caller.tell(robot, why)
     if still := supervisor.standing():
         log.warning("these robots do not move until `soar fleet resume`: %s", ", ".join(still))
+
+
+def check_reachable(host: str) -> None:
+    """Refuse to let other machines in without a token that they can know.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if host != LOOPBACK and not os.environ.get(TOKEN):
+        raise ConfigError(
+            f"--host {host} lets other machines in, and a fleet without a token does not: put one of at least 16 characters "
+            f"into {TOKEN} here and on the robots' computers"
+        )
 
 
 def fleet_token(run: Path) -> str:

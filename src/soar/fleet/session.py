@@ -10,6 +10,8 @@ robot is faster, changes nothing.
 from __future__ import annotations
 
 import functools
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +38,12 @@ from soar.tasks import PresenceChecker, SuccessDetector
 from soar.tasks.detection import log_missing
 from soar.tasks.loading import open_proposer
 from soar.tasks.notification import MissingObjectWebhook, call_person
+from soar.tasks.off_limits import OffLimits
 from soar.tasks.open_vocabulary import read_constitution
 from soar.types import Episode, Provenance, Task
+
+log = logging.getLogger(__name__)
+_LOOKS_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +101,10 @@ class FleetLink(Protocol):
         """Return attempts and judged successes of each task by all robots; None while nobody can tell."""
         ...
 
+    def off_limits(self) -> frozenset[str]:
+        """Return the instructions that no robot may attempt, as last heard."""
+        ...
+
 
 def run_session(
     workcell: Workcell,
@@ -110,10 +120,10 @@ def run_session(
     Args:
         workcell: Open.
         session: What to do.
-        stopping: Asked before each episode; True ends the session early.
+        stopping: Asked before each episode, and while no task may be attempted; True ends the session early.
         on_episode: Called with each episode once it is stored.
         listeners: Told what happens, see `soar.collect.listeners`; beside them a file is (`soar.collect.live`).
-        fleet: What the robot shares with others: attempts, and the way to the store.
+        fleet: What the robot shares with others: attempts, what is off limits, and the way to the store.
 
     Raises:
         RobotFault: `unrecoverable`.
@@ -154,6 +164,18 @@ def run_session(
             proposer.recount(*counts)
         if config.set_table_every and index > begun and index % config.set_table_every == 0:
             set_table(index)
+
+    forbidden = OffLimits(Path(session.journal).parent).now if fleet is None else fleet.off_limits
+
+    def over() -> bool:
+        """Whether the session ends; waits before an episode for which no task is left."""
+        proposer.forbid(forbidden())
+        if proposer.all_forbidden:
+            log.warning("%s waits: a person has set all tasks of %s off limits", session.robot, workcell.scene.name)
+        while proposer.all_forbidden and not stopping():
+            time.sleep(_LOOKS_S)
+            proposer.forbid(forbidden())
+        return stopping()
 
     def set_table(index: int) -> None:
         if workcell.set_table is not None:
@@ -197,7 +219,7 @@ def run_session(
     if fleet is None or fleet.fresh:
         set_table(begun)
     try:
-        collector.run(session.episodes, stopping=stopping, on_episode=on_episode)
+        collector.run(session.episodes, stopping=over, on_episode=on_episode)
     except RobotFault as fault:
         if proposal.notify and fleet is None:  # a fleet's coordinator calls somebody itself
 

@@ -14,9 +14,11 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from soar.errors import SoarError
 from soar.evaluation.canary import canary_verdict
@@ -40,9 +42,16 @@ class FleetRounds:
         config: Of the run; its fleet is this one.
         folder: Of the run.
         on_progress: Called while somebody waits for a round.
+        on_ready: Called with the coordinator's address, once.
     """
 
-    def __init__(self, config: ImproveConfig, folder: RunFolder, on_progress: Progress) -> None:
+    def __init__(
+        self,
+        config: ImproveConfig,
+        folder: RunFolder,
+        on_progress: Progress,
+        on_ready: Callable[[str], None] = lambda url: None,
+    ) -> None:
         assert config.fleet is not None
         fleet = load_fleet(config.fleet)
         self._collection = config.preset.improvement.collection
@@ -50,7 +59,8 @@ class FleetRounds:
         self._config, self._folder, self._on_progress = config, folder, on_progress
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fleet")
         self._collecting: Future[int] | None = None
-        self._round = 0
+        self._round, self._port = 0, config.port
+        self._on_ready, self._ready = on_ready, False
         self._tick: tuple[int, int, list[RobotStatus]] | None = None
         self._ended, self._awaited = threading.Event(), threading.Event()
 
@@ -93,7 +103,8 @@ class FleetRounds:
         state = self._state()
         if (state["deployment"] or {}).get("version") != version:
             working = [robot["name"] for robot in state["robots"] if robot["phase"] in ("collecting", "paused")]
-            canary = (working or list(self._fleet.robots))[0] if self._fleet.canary else ""
+            able = working or list(self._fleet.robots)
+            canary = able[(self._round - 2) % len(able)] if self._fleet.canary else ""  # another one in each round
             body = {"policy": str(candidate.absolute()), "canary": canary, "episodes": max(1, self._fleet.canary)}
             state = ask(str(self._folder.path), "POST", "/v1/deploy", body, timeout_s=_DEPLOYING_S)
         with self._folder.timed(f"canary, round {self._round}"):
@@ -130,6 +141,12 @@ class FleetRounds:
     def _collect(self, round: int, policy: Path) -> int:
         from soar.fleet.running import run_fleet  # needs what servers need; a loop without a fleet does not
 
+        def on_ready(url: str) -> None:
+            first, self._ready = not self._ready, True
+            self._port = urlsplit(url).port or 0  # robots that joined ask there for the next round
+            if first:
+                self._on_ready(url)
+
         def on_tick(done: int, total: int, robots: list[RobotStatus]) -> None:
             self._tick = done, total, robots
 
@@ -140,8 +157,13 @@ class FleetRounds:
             round=round,
             models=dataclasses.replace(self._config.models, policy=str(policy.absolute())),
             collection=self._collection,
+            host=self._config.host,
+            port=self._port,
+            others=self._config.tokens,
+            on_ready=on_ready,
             on_tick=on_tick,
             held=True,
             stopping=self._ended.is_set,
             idle=lambda: not self._awaited.is_set(),
+            followed=round < self._config.preset.improvement.rounds,
         )

@@ -25,24 +25,24 @@ from pathlib import Path
 from typing import Any
 
 from soar.episodes import EpisodeStore
-from soar.errors import ConfigError, NothingToLearnError, SoarError
+from soar.errors import ConfigError, LearnerError, NothingToLearnError
 from soar.evaluation import Evaluation, not_worse, read_evaluation
-from soar.evaluation.person import evaluate_by_person
 from soar.evaluation.promotion import Practice, Verdict, practised_not_worse
 from soar.evaluation.runner import evaluate
 from soar.fleet.collection import collect
-from soar.improve.config import CHANGEABLE, ImproveConfig, check, checked_policy, plain
+from soar.improve.config import CHANGEABLE, ImproveConfig, check, plain
 from soar.improve.fleet_rounds import FleetRounds
+from soar.improve.learners import checked_base, checked_learner, learner_of
+from soar.improve.person import judged_by_person
 from soar.improve.practice import practice
-from soar.improve.run_folder import RunFolder
+from soar.improve.run_folder import RunFolder, keep_policy
 from soar.improve.run_report import write_run_report
-from soar.nn.model_files import copy_model
 from soar.progress import Progress, ProgressFile
 from soar.robots.workcell import load_workcell
 from soar.run_claim import RunClaim
-from soar.seeding import derive_seed
 from soar.training.cotraining import AutonomousData
-from soar.training.learner import ImitationLearner, LearningData
+from soar.training.learner import LearningData
+from soar.training.served import served
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +68,17 @@ class Improvement:
     dataset: Path
 
 
-def improve(config: ImproveConfig, on_progress: Progress = lambda phase, done, total, note="": None) -> Improvement:
+def improve(
+    config: ImproveConfig,
+    on_progress: Progress = lambda phase, done, total, note="": None,
+    on_fleet: Callable[[str], None] = lambda url: None,
+) -> Improvement:
     """Run the loop, or what is left of it.
 
     Args:
         config: The run.
         on_progress: Called as the work goes on.
+        on_fleet: Called with the address at which robots of a fleet join, once it is known.
 
     Raises:
         ConfigError: The folder holds another run, or something in the configuration is invalid.
@@ -83,26 +88,27 @@ def improve(config: ImproveConfig, on_progress: Progress = lambda phase, done, t
     # What is wrong with the models, the scene or the folder must not leave anything behind.
     claim = RunClaim(folder=config.run, command="soar improve", changeable=CHANGEABLE)
     claim.check()
-    check(config)
-    base, learner = (checked_policy(folder, config) for folder in (config.models.policy, config.learner))
-    if config.pretraining is not None:
-        EpisodeStore(config.pretraining)
-    if any(event["round"] == 0 for event in RunFolder(config.run).events("round_finished")):
-        raise ConfigError(
-            f"{config.run} holds a run of an earlier version, whose rounds began with 0: name another folder with --run"
-        )
-    what = plain(config) | {"base": base, "learner": learner}
-    claim.check(what)
-    with claim.hold(what):
-        return _improve(config, on_progress)
+    with served(Path(config.models.policy)):
+        check(config)
+        base, learner = checked_base(config), checked_learner(config)
+        if config.pretraining is not None:
+            EpisodeStore(config.pretraining)
+        if any(event["round"] == 0 for event in RunFolder(config.run).events("round_finished")):
+            raise ConfigError(
+                f"{config.run} holds a run of an earlier version, whose rounds began with 0: name another folder with --run"
+            )
+        what = plain(config) | {"base": base, "learner": learner}
+        claim.check(what)
+        with claim.hold(what):
+            return _improve(config, on_progress, on_fleet)
 
 
-def _improve(config: ImproveConfig, on_progress: Progress) -> Improvement:
+def _improve(config: ImproveConfig, on_progress: Progress, on_fleet: Callable[[str], None]) -> Improvement:
     folder = RunFolder(config.run)
     for source, target in ((config.models.policy, folder.policy(0)), (config.learner, folder.learner)):
         if source is not None and not (target / "config.json").exists():
-            copy_model(Path(source), target)
-    loop = _Loop(config, folder, ProgressFile(folder.path, on_progress))
+            keep_policy(source, target)
+    loop = _Loop(config, folder, ProgressFile(folder.path, on_progress), on_fleet)
     folder.point_at(folder.in_use())
     if config.evaluate in ("truth", "vlm"):
         loop.evaluate(0, "pretrained")
@@ -131,12 +137,14 @@ def _improve(config: ImproveConfig, on_progress: Progress) -> Improvement:
 class _Loop:
     """The phases of one run; each does what is left of it."""
 
-    def __init__(self, config: ImproveConfig, folder: RunFolder, on_progress: Progress) -> None:
+    def __init__(
+        self, config: ImproveConfig, folder: RunFolder, on_progress: Progress, on_fleet: Callable[[str], None]
+    ) -> None:
         self._config, self._folder, self._on_progress = config, folder, on_progress
         self._preset, self._improvement = config.preset, config.preset.improvement
         questions = self._improvement.collection.proposal.questions
         self._questions = Path(questions) if questions else None
-        self._fleet = None if config.fleet is None else FleetRounds(config, folder, on_progress)
+        self._fleet = None if config.fleet is None else FleetRounds(config, folder, on_progress, on_fleet)
 
     def close(self) -> None:
         """Let nobody work any more."""
@@ -147,7 +155,7 @@ class _Loop:
         """Run the trials of policy `number`."""
         phase, config = f"evaluate policy {number}", self._config
         policy, out = self._folder.policy(number), self._folder.evaluation(number)
-        with self._folder.timed(phase):
+        with self._folder.timed(phase), served(policy):
             return evaluate(
                 policy,
                 workcell=config.workcell,
@@ -164,37 +172,9 @@ class _Loop:
                 on_trial=lambda done, total, rate: self._on_progress(phase, done, total, f"success {rate:.2f}"),
             )
 
-    def judged_by_person(self, round: int, candidate: int, deployed: int) -> tuple[Evaluation, Evaluation]:
-        """Let the person judge a candidate and the deployed policy in turn, without knowing which of them acts."""
-        config, numbers = self._config, (deployed, candidate)
-        with self._folder.timed(f"judge, round {round}"):
-            judged = evaluate_by_person(
-                [self._folder.policy(number) for number in numbers],
-                name=config.judge_name,
-                workcell=config.workcell,
-                subgoals=config.models.subgoals,
-                trials=self._improvement.trials,
-                outs=[self._folder.evaluation_beside(deployed, candidate), self._folder.evaluation(candidate)],
-                variants=[f"round {number}" if number else "pretrained" for number in numbers],
-                out=self._folder.evaluation(candidate),
-                seed=derive_seed(config.seed, "person", round),
-                stop_early=False,  # promotion's test holds for a number of trials that nobody chose while looking
-                questions=self._questions,
-                rollout=self._improvement.collection.rollout,
-                vlm=config.models.vlm,
-                threshold=self._improvement.collection.threshold,
-            )
-        if not judged.finished:
-            raise SoarError(
-                f"stopped: {judged.made} of the {judged.planned} trials of round {round} were judged and are kept. Run the "
-                "same command again to go on."
-            )
-        before, after = judged.evaluations
-        return after, before
-
     def record_demonstrations(self) -> None:
         """Record again some of the demonstrations that the base learned from, the same episodes, unless a store is named."""
-        if self._config.pretraining is not None:
+        if self._config.pretraining is not None or not self._config.learns_from_demonstrations:
             return
         from soar.pretraining.recording import record  # only the tabletop needs what simulates it
 
@@ -277,7 +257,7 @@ class _Loop:
     def _tried(self, round: int, candidate: int, deployed: int) -> tuple[Evaluation, Evaluation]:
         """Return the trials of a candidate and of the deployed policy."""
         if self._config.evaluate == "person":
-            return self.judged_by_person(round, candidate, deployed)
+            return judged_by_person(self._config, self._folder, round, candidate=candidate, deployed=deployed)
         return self.evaluate(candidate, f"round {candidate}"), read_evaluation(self._folder.evaluation(deployed))
 
     def _trained(self, candidate: int) -> bool:
@@ -291,7 +271,7 @@ class _Loop:
             judged += last.get("success") is True
             self._on_progress(phase, done, total, f"{judged} judged successes" if last else "")
 
-        with self._folder.timed(phase):
+        with self._folder.timed(phase), served(policy):
             collect(
                 dataclasses.replace(self._config.models, policy=str(policy)),
                 workcell=self._config.workcell,
@@ -309,6 +289,8 @@ class _Loop:
         """Train the candidate of a round; False when there is nothing to learn from."""
         if self._trained(round):
             return True
+        if any(event["round"] == round for event in self._folder.events("not_learned")):
+            return False
         # The data are those of the moment when training began, however often it is interrupted.
         begun = [event["data"] for event in self._folder.events("training") if event["round"] == round]
         version = begun[0] if begun else EpisodeStore(self._folder.episodes).version
@@ -324,18 +306,21 @@ class _Loop:
         phase = f"train, round {round}"
         pretraining = self._config.pretraining or self._folder.pretraining / "episodes"
         try:
-            with self._folder.timed(phase):
-                ImitationLearner(learned.policy).learn(
+            with self._folder.timed(phase, self._config.device):
+                learner_of(self._config).learn(
                     initial,
                     LearningData(pretraining=pretraining, autonomous=data),
                     self._folder.policy(round),
                     seed=self._config.seed,
                     device=self._config.device,
                     on_step=lambda done, total, metrics: self._on_progress(
-                        phase, done, total, f"loss {metrics.get('loss', 0.0):.2f}"
+                        phase, done, total, f"loss {metrics['loss']:.2f}" if "loss" in metrics else "seconds at most"
                     ),
                 )
         except NothingToLearnError as error:  # the recipe keeps no step of what was collected; the next round collects more
             self._folder.journal.append("nothing_to_learn", round=round, detail=str(error))
+            return False
+        except LearnerError as error:  # a round without a candidate; the next one collects more, and tries again
+            self._folder.journal.append("not_learned", round=round, detail=str(error))
             return False
         return True

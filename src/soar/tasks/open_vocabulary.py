@@ -154,13 +154,14 @@ class OpenVocabularyProposer(TaskProposer):
         reproposals: int = 4,
     ) -> None:
         super().__init__(vlm, tasks, selector, past, past_successes, detector=detector, reproposals=reproposals)
-        self._lister, self._constitution, self._scene = lister, constitution, dict(self._tasks)
+        self._lister, self._constitution = lister, constitution
 
     def propose(self, image_HWC: Image, off_limits: Collection[str] = (), missing: Collection[str] = ()) -> Proposal:
         """Return the next task for what the camera sees; one call lists tasks, one batch of calls asks which are feasible."""
         (reply,) = self._lister.reply([prompt(self._constitution)], [image_HWC])
         listed, _ = read_tasks(reply, self._constitution, [*self._scene, *self._past])
         # In the scene's words where it means one of the scene's tasks, so that a reviewed question is the one that is asked.
-        self._tasks = {task.instruction: self._scene.get(task.instruction, task) for task in listed} or dict(self._scene)
+        found = {task.instruction: self._scene.get(task.instruction, task) for task in listed}
+        self._tasks = found if self._permitted(found) else dict(self._scene)
         proposal = super().propose(image_HWC, off_limits, missing)
         return dataclasses.replace(proposal, listed=tuple(task.instruction for task in listed))

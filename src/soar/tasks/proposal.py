@@ -7,10 +7,11 @@ that restarts passes those in and goes on as if it had never stopped.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from soar.errors import ConfigError, UnknownNameError
+from soar.instruction_grammar import parse_instruction
 from soar.tasks.detection import SuccessDetector
 from soar.tasks.selection import (
     CyclingSelector,
@@ -92,6 +93,7 @@ class Proposal:
         random: No task was feasible, so that a random one was taken.
         vetoed: Instructions that were chosen before, and that the success detector calls done already.
         listed: Instructions that a model listed itself, see `soar.tasks.open_vocabulary`.
+        off_limits: Instructions that a person has set off limits, and that were there to choose from otherwise.
     """
 
     task: Task
@@ -100,6 +102,7 @@ class Proposal:
     random: bool
     vetoed: tuple[str, ...] = ()
     listed: tuple[str, ...] = ()
+    off_limits: tuple[str, ...] = ()
 
 
 class TaskProposer:
@@ -129,6 +132,7 @@ class TaskProposer:
         if not tasks:
             raise ConfigError("the scene has no tasks: list at least one instruction under `tasks` in its YAML file")
         self._vlm, self._tasks, self._selector = vlm, {task.instruction: task for task in tasks}, selector
+        self._scene, self._forbidden = dict(self._tasks), frozenset[Hashable]()
         self._past, self._past_successes = Counter(past), Counter(past_successes)
         self._detector, self._reproposals = detector, reproposals
 
@@ -151,18 +155,35 @@ class TaskProposer:
                 trusted less than the robot is kept moving: a random task is attempted.
             missing: Objects that are not there; tasks that name one are off limits as well.
         """
-        gone = frozenset(missing)
+        gone, permitted = frozenset(missing), self._permitted(self._tasks)
         allowed = {
-            name: task for name, task in self._tasks.items() if name not in off_limits and not gone.intersection(task.objects)
+            name: task for name, task in permitted.items() if name not in off_limits and not gone.intersection(task.objects)
         }
         questions = list(dict.fromkeys(task.question for task in allowed.values()))
         replies = self._vlm.answer([image_HWC] * len(questions), questions) if questions else []
         answers = dict(zip(questions, replies, strict=True))
         feasible = tuple(name for name, task in allowed.items() if decide(answers[task.question]) is task.feasible_answer)
-        chosen, vetoed = self._choose(image_HWC, feasible, {name: self._past[name] for name in allowed or self._tasks})
+        chosen, vetoed = self._choose(image_HWC, feasible, {name: self._past[name] for name in allowed or permitted})
         return Proposal(
-            task=self._tasks[chosen], feasible=feasible, answers=answers, random=chosen not in feasible, vetoed=vetoed
+            task=self._tasks[chosen],
+            feasible=feasible,
+            answers=answers,
+            random=chosen not in feasible,
+            vetoed=vetoed,
+            off_limits=tuple(name for name in self._tasks if name not in permitted),
         )
+
+    def forbid(self, instructions: Iterable[str]) -> None:
+        """Attempt none of these tasks, in whatever words and not at random either, until this is said anew."""
+        self._forbidden = frozenset(_meaning(instruction) for instruction in instructions)
+
+    @property
+    def all_forbidden(self) -> bool:
+        """Whether nothing is left to propose."""
+        return not self._permitted(self._scene)
+
+    def _permitted(self, tasks: Mapping[str, Task]) -> dict[str, Task]:
+        return {name: task for name, task in tasks.items() if _meaning(name) not in self._forbidden}
 
     def _choose(self, image_HWC: Image, feasible: tuple[str, ...], counts: dict[str, int]) -> tuple[str, tuple[str, ...]]:
         """Return the chosen task, and those that were chosen before it and are done already."""
@@ -190,3 +211,11 @@ class TaskProposer:
             raise UnknownNameError("task", task.instruction, self._tasks)
         self._past[task.instruction] += 1
         self._past_successes[task.instruction] += success is True
+
+
+def _meaning(instruction: str) -> Hashable:
+    """Return what an instruction means; its words, when the grammar does not know them."""
+    try:
+        return parse_instruction(instruction)
+    except ConfigError:
+        return instruction

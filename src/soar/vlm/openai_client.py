@@ -46,6 +46,7 @@ from soar.vlm.base import Answer
 from soar.vlm.chat_dialect import Dialect, hint, hopeless, quoted, short
 from soar.vlm.completions import Said, ServerSaidError, error_in, read_completion
 from soar.vlm.response_cache import ResponseCache, digest
+from soar.vlm.spending import spend
 from soar.vlm.thoughts import Marks, split_thought
 
 log = logging.getLogger(__name__)
@@ -238,6 +239,7 @@ class OpenAIModel:
             log.warning("%s refuses a field (%s); from now on it is asked with %s", self.id, short(refused), dialect)
             self._dialect = dialect
         self.cache.add_tokens(said.spent)
+        spend(said.spent)
         return self._read(said, yes_no=yes_no)
 
     def _send(self, request: dict[str, Any], *, yes_no: bool) -> Said:

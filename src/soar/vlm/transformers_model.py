@@ -24,6 +24,7 @@ from soar.remote.fallbacks import fell_back
 from soar.types import Image
 from soar.vlm.answer_parsing import SHOWN_NOTHING, Reading, read
 from soar.vlm.base import Answer
+from soar.vlm.spending import spend
 from soar.vlm.thoughts import THOUGHT_MARKS, Marks, split_thought
 from soar.vlm.token_probability import Token, side
 
@@ -180,7 +181,10 @@ class TransformersModel:
             # Models with an encoder return the answer alone, the others prompt and answer.
             new_BN = made.sequences[:, -steps:].cpu()
             chances_BNS = torch.stack(recorder.steps, 1).cpu()
-            results += [self._made(ids, chances, answer_tokens) for ids, chances in zip(new_BN, chances_BNS, strict=True)]
+            batch = [self._made(ids, chances, answer_tokens) for ids, chances in zip(new_BN, chances_BNS, strict=True)]
+            read = int(inputs["attention_mask"].sum()) if "attention_mask" in inputs else 0
+            spend(read + sum(len(one.tokens) for one in batch), calls=len(batch))
+            results += batch
         return results
 
     def _made(self, ids_N: torch.Tensor, chances_NS: torch.Tensor, answer_tokens: int) -> _Made:

@@ -1,0 +1,34 @@
+// What an operator sets off limits, and allows again.
+"use strict";
+
+const limits = document.querySelector("#limits");
+
+async function setLimits(what, task) {
+  const said = document.querySelector("#limits-said");
+  if (!soar.who()) { said.textContent = "Say who you are first: orders are kept with a name."; soar.find("input[data-who]", limits).focus(); return; }
+  try {
+    const now = await soar.ask(`${soar.base}/orders`, { do: what, who: soar.who(), task });
+    document.querySelector("#forbidden").replaceChildren(...now.off_limits.map(line));
+    said.textContent = `${what}: ${task}, said by ${soar.who()}, and journaled`;
+    limits.elements.task.value = "";
+  } catch (error) { said.textContent = error.message; }
+}
+
+function line(task) {
+  const element = soar.el("li", "", `${task} `);
+  const button = soar.el("button", "", "allow");
+  button.type = "button";
+  button.addEventListener("click", () => setLimits("allow", task));
+  element.append(button);
+  return element;
+}
+
+if (limits) {
+  limits.addEventListener("submit", (event) => {
+    event.preventDefault();
+    setLimits("set off limits", limits.elements.task.value.trim());
+  });
+  document.querySelectorAll("button[data-allow]").forEach((button) => {
+    button.addEventListener("click", () => setLimits("allow", button.dataset.allow));
+  });
+}
