@@ -15,7 +15,7 @@ from soar.policies.learned import LearnedPolicy
 from soar.serving.application import ServiceConfig
 from soar.serving.auth import App, Auth, AuthConfig
 from soar.serving.chat import chat_application
-from soar.serving.listening import BACKLOG, LOOPBACK, listen, protected
+from soar.serving.listening import LOOPBACK, listen, protected
 from soar.serving.policies import policy_application
 from soar.serving.subgoals import subgoal_application
 from soar.serving.visitors import DoorServer
@@ -23,6 +23,8 @@ from soar.subgoals.loading import load_subgoal_model
 from soar.vlm.loading import load_vlm
 
 Kind = Literal["subgoal", "vlm", "policy"]
+_QUEUE = 1024
+"""Connections that the door has not taken yet: one for which there is no place comes again after a second, by itself."""
 _SWITCH_S = 5e-4
 """Threads that decode pictures hold Python's lock for so long while others wait; each connection waits for it many times."""
 
@@ -94,6 +96,6 @@ def serve(config: ServerConfig, on_ready: Callable[[str, str], None]) -> None:
     sys.setswitchinterval(_SWITCH_S)
     app, name = build(config)
     listener = listen(config.host, config.port)
-    listener.listen(BACKLOG)  # who asks from now on waits, and is not refused
+    listener.listen(_QUEUE)  # who asks from now on waits, and is not refused
     on_ready(f"http://{config.host}:{listener.getsockname()[1]}", name)
     DoorServer(protected(app), listener).run()
