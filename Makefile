@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTHON_FILES := src tests benchmarks scripts examples
 export PYTHON TORCH_INDEX
 
-.PHONY: help setup demo test test-interop soak lint types tables docs format clean
+.PHONY: help setup demo test test-interop soak lint types tables docs dist format clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,8 +15,8 @@ setup: .venv/ready ## make .venv with everything in it
 .venv/ready: pyproject.toml constraints.txt scripts/setup.sh scripts/check_rendering.py
 	@bash scripts/setup.sh
 
-demo: .venv/ready ## a simulated robot improves itself on scene 1; run it again to resume
-	$(BIN)/soar improve --scene scene1 --preset laptop --run runs/demo
+demo: .venv/ready ## simulated robots improve themselves on scene 6; run it again to resume
+	$(BIN)/soar improve --scene scene6 --preset laptop --episodes 400 --trials 40 --run runs/demo
 
 test: .venv/ready ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
@@ -29,6 +29,7 @@ test-interop: .venv/ready ## try other people's software: file formats and robot
 	scripts/peer.sh d3rlpy
 	scripts/peer.sh libero
 	scripts/peer.sh light
+	scripts/peer.sh openpi
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m interop tests/interop tests/examples
 
 soak: .venv/ready ## attack store, servers, clients and shell for hours; an interrupted call goes on where it was
@@ -47,6 +48,10 @@ tables: .venv/ready ## regenerate the tables of README and docs from results/
 docs: .venv/ready ## build the documentation site into build/docs/site; a link that leads nowhere is an error
 	$(BIN)/python scripts/site_pages.py build/docs
 	cd build/docs && $(CURDIR)/$(BIN)/zensical build --strict --clean
+
+dist: .venv/ready ## build wheel and sdist into dist/, from a tree in which everything is committed
+	@test -z "$$(git status --porcelain)" || { echo "dist: commit or remove these first:"; git status --short; exit 1; }
+	$(BIN)/python -m hatchling build --clean
 
 format: .venv/ready ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix $(PYTHON_FILES)

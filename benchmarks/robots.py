@@ -5,9 +5,10 @@ Faults: SOAR's own models practise through real ZeroMQ, LZ4 and pickles, in each
 arm was told: episodes lost, actions executed twice or not at all, and how far the gripper was outside of its box.
 
 Speed: the server is a process of its own. The period is that of observe, 30 ms of thinking, act, with a server that takes 0.1
-s for an action; our share of a step is the CPU time of this process for an observation and an action, all of it. Kinematics: an
-SO-101 goes from place to place in its box; a solution is that of one tick, and an action is all of its ticks. Two minutes on a
-quiet machine.
+s for an action; our share of a step is the CPU time of this process for an observation and an action, all of it: of a WidowX
+over that wire, of an SO-101 with joints that go where they are told at once, and pictures of 640 x 480. Kinematics: an SO-101
+goes from place to place in its box; a solution is that of one tick, and an action is all of its ticks. Two minutes on a quiet
+machine.
 
     OMP_NUM_THREADS=1 python benchmarks/robots.py speed
     OMP_NUM_THREADS=1 python benchmarks/robots.py faults
@@ -35,9 +36,10 @@ from soar.episodes.store import EpisodeStore
 from soar.evaluation.results import read_results, write_results
 from soar.event_log import read_journal
 from soar.fleet.session import SessionConfig, run_session
-from soar.robots.lerobot.arms import load_arm
+from soar.robots.lerobot.arms import ArmConfig, load_arm
 from soar.robots.lerobot.kinematics import Kinematics
 from soar.robots.lerobot.reach import check_reach
+from soar.robots.lerobot.robot import LeRobotArm
 from soar.robots.lerobot.steering import Steering
 from soar.robots.registry import load_robot
 from soar.robots.widowx.driver import open_widowx
@@ -183,6 +185,52 @@ def kinematics(places: int) -> list[Row]:
     ]
 
 
+class Joints:
+    """As much of a robot of LeRobot as a step asks for: joints that are where they were told to be, and one picture."""
+
+    is_connected = True
+
+    def __init__(self, arm: ArmConfig, angles: Any) -> None:
+        self._seen: dict[str, Any] = {f"{motor}.pos": value for motor, value in arm.values(angles).items()}
+        self._seen |= {
+            f"{arm.gripper}.pos": arm.gripped(1.0),
+            "front": np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8),
+        }
+
+    def get_observation(self) -> dict[str, Any]:
+        """Return where the joints are, and the picture."""
+        return dict(self._seen)
+
+    def send_action(self, told: dict[str, Any]) -> dict[str, Any]:
+        """Go there."""
+        self._seen |= told
+        return told
+
+
+def lerobot_share(steps: int) -> Row:
+    """Return our share of a step of an SO-101, between random places in its box; time passes when somebody sleeps."""
+    arm, box = load_arm("so101", "so101_follower"), load_robot("so101").workspace
+    assert box is not None
+    model = Kinematics(arm.model_path(), arm.frame, list(arm.joints.values()))
+    steering = Steering(arm, model, workspace=box, lag_m=0.05, lag_rad=0.5)
+    angles, now_s = check_reach(steering, np.array(arm.home), box), [0.0]
+
+    def sleep(seconds: float) -> None:
+        now_s[0] += seconds
+
+    home = np.array(arm.home), angles
+    robot = LeRobotArm(
+        Joints(arm, angles), arm, steering, camera="front", home=home, move_s=MOVE_S, clock=lambda: now_s[0], sleep=sleep
+    )
+    places = np.random.default_rng(0).uniform(box.low, box.high, (steps // 8 + 1, 3))
+    cpu = time.process_time()
+    for step in range(steps):
+        way = places[step // 8] - robot.observe().state[:3]
+        robot.act(np.array([*way * min(1.0, 0.03 / float(np.linalg.norm(way))), 0, 0, 0, 1], np.float32))
+    share_ms = 1000 * (time.process_time() - cpu) / steps
+    return {"metric": "our share of a step of an SO-101, CPU [ms]", "ours": round(share_ms, 2), "limit": 5}
+
+
 def _percentile(values: list[float], quantile: int) -> float:
     return round(float(np.percentile(values, quantile)), 2)
 
@@ -206,7 +254,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             write(options.out, flags, night(dialect, options.episodes, options.chance, seed, Path(folder)))
     if "speed" in options.parts:
-        write(options.out, f"speed --steps {options.steps}", [*speed(options.steps), *kinematics(100)])
+        write(
+            options.out,
+            f"speed --steps {options.steps}",
+            [*speed(options.steps), lerobot_share(options.steps), *kinematics(100)],
+        )
 
 
 def write(path: Path, flags: str, rows: list[Row]) -> None:

@@ -73,7 +73,7 @@ pip=(.venv/bin/python -m pip --disable-pip-version-check install --quiet --const
 [ -z "${TORCH_INDEX:-}" ] || pip+=(--extra-index-url "$TORCH_INDEX")
 # The build tools come first and from the same pins, so that no build environment of unpinned ones is made.
 "${pip[@]}" hatchling editables
-extras=dev,train,sim,foundation,language,onnx,wandb,hub,view,serve,console,replicas,widowx,lerobot
+extras=dev,train,sim,foundation,language,onnx,wandb,hub,view,serve,console,replicas,widowx,openpi,lerobot
 "${pip[@]}" --no-build-isolation --editable ".[$extras]"
 
 if ! .venv/bin/python scripts/check_rendering.py; then

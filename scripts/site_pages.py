@@ -11,20 +11,17 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
-from soar.cli.commands import COMMANDS
-from soar.improve.preset import explained
+import error_messages
+import reference_pages
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docker/README.md"]
 PAGES += sorted(str(page.relative_to(ROOT)) for page in ROOT.glob("examples/*/README.md"))
-PRESETS = sorted(path.stem for path in (ROOT / "src" / "soar" / "configs" / "presets").glob("*.yaml"))
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 
 
@@ -64,56 +61,13 @@ def needed() -> Iterator[Path]:
                 yield file
 
 
-def commands_page() -> str:
-    """Return the help of every command and subcommand, as the terminal shows it."""
-    parts = ["# Commands", "", "What `soar COMMAND --help` says, for every command."]
-    names = [(name,) for name in COMMANDS]
-    helps = dict(zip(names, in_turn(names), strict=True))
-    deeper = [(*name, part) for name in names for part in subcommands(helps[name])]
-    helps |= dict(zip(deeper, in_turn(deeper), strict=True))
-    for name in sorted(helps, key=lambda name: (list(COMMANDS).index(name[0]), len(name))):
-        parts += ["", f"{'#' * (1 + len(name))} soar {' '.join(name)}", "", "```text", helps[name].strip(), "```"]
-    return "\n".join(parts) + "\n"
-
-
-def presets_page() -> str:
-    """Return every value of the presets that come with SOAR, as `soar config show` prints it."""
-    parts = [
-        "# Presets",
-        "",
-        "What `soar config show NAME` says: every value, and where it comes from. Any of them can be set for one run, or in a",
-    ]
-    parts.append("YAML file that begins with `extends: laptop`.")
-    for name in PRESETS:
-        parts += ["", f"## {name}", "", "```yaml", explained(name, ()).strip(), "```"]
-    return "\n".join(parts) + "\n"
-
-
-def in_turn(names: list[tuple[str, ...]]) -> list[str]:
-    """Return the help of each command."""
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(help_of, names))
-
-
-def help_of(name: tuple[str, ...]) -> str:
-    """Return what one command says about itself."""
-    command = [sys.executable, "-m", "soar.cli", *name, "--help"]
-    environment = os.environ | {"NO_COLOR": "1", "TERM": "dumb"}
-    return subprocess.run(command, check=True, capture_output=True, encoding="utf-8", env=environment).stdout
-
-
-def subcommands(text: str) -> list[str]:
-    """Return the subcommands that a help lists."""
-    found = re.search(r"\{([a-z0-9-]+(?:,[a-z0-9-]+)*)\}", text.partition("\n\n")[0])
-    return found[1].split(",") if found else []
-
-
 def lay_out(folder: Path) -> None:
     """Write all pages and pictures of the site to `folder`/pages, and its configuration beside them."""
     shutil.rmtree(folder, ignore_errors=True)
     pages = folder / "pages"
     texts = {on_site(page): rewritten(page.read_text(encoding="utf-8"), page) for page in documents()}
-    texts |= {"reference/commands.md": commands_page(), "reference/presets.md": presets_page()}
+    texts |= reference_pages.pages()
+    texts["reference/errors.md"] = error_messages.page()
     for place, text in texts.items():
         (pages / place).parent.mkdir(parents=True, exist_ok=True)
         (pages / place).write_text(text, encoding="utf-8")

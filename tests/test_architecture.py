@@ -144,6 +144,8 @@ def test_a_robots_computer_needs_the_core_alone() -> None:
     # An environment of Gymnasium needs Gymnasium, a WidowX what its server speaks, a fleet's coordinator what servers need.
     apart = {"soar.robots.gymnasium", "soar.robots.gymnasium_maps", "soar.cli.__main__"}
     apart |= {"soar.robots.widowx.wire", "soar.robots.widowx.driver", "soar.testing.widowx_server"}
+    # A server of openpi's protocol needs what speaks websockets.
+    apart |= {"soar.testing.openpi_server"}
     # The kinematics of an arm of LeRobot need mink, and what steers it the kinematics.
     apart |= {f"soar.robots.lerobot.{name}" for name in ("kinematics", "steering", "reach", "robot", "driver")}
     apart |= {"soar.fleet.coordinator", "soar.fleet.running"}

@@ -145,6 +145,29 @@ def test_what_refers_to_itself_or_grows_without_end_takes_no_time() -> None:
         loads(grows)
 
 
+def test_the_numbers_of_a_large_array_stay_where_they_are_in_the_message() -> None:
+    message = dumps({"image": np.arange(20_000, dtype=np.float32), "name": "x"})
+    array = loads(message)["image"]
+    assert np.array_equal(array, np.arange(20_000, dtype=np.float32))
+    assert np.shares_memory(array, np.frombuffer(message, np.uint8))
+    assert not array.flags.writeable
+
+
+@pytest.mark.parametrize(
+    "around", [lambda x: x, lambda x: [x], lambda x: {"a": x}, lambda x: (x,), lambda x: ((x, 1, 2, 3, 4),)]
+)
+def test_long_bytes_that_are_no_array_are_bytes(around: Any) -> None:
+    value = around(b"x" * 10_000)
+    found = loads(pickle.dumps(value, protocol=4))
+    assert found == value
+    assert "memory" not in repr(found)
+
+
+def test_long_bytes_that_are_referred_to_again_and_again_are_there_once() -> None:
+    found = loads(pickle.dumps([(one,) for one in [b"x" * 10_000] * 1000], protocol=4))
+    assert len({id(one) for (one,) in found}) <= 2
+
+
 def test_what_cannot_be_sent_is_an_error() -> None:
     for value in (object(), np.array([object()]), np.float64(1), 2**3000):
         with pytest.raises(TypeError, match="cannot be sent"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from soar.errors import ConfigError, SoarError
-from soar.run_claim import RunClaim
+from soar.run_claim import RunClaim, who_works_in
 
 
 def claim(folder: Path, command: str = "soar collect", changeable: tuple[str, ...] = ()) -> RunClaim:
@@ -72,6 +72,9 @@ def test_a_second_command_is_told_who_works_there_until_that_one_is_dead(tmp_pat
             claim(tmp_path).check()
         with pytest.raises(ConfigError, match=who), claim(tmp_path).hold({"seed": 1}):
             pass
+        assert who_works_in(tmp_path) == f"process {holder.pid} on {socket.gethostname()} (-c {tmp_path})"
         holder.kill()
+    assert who_works_in(tmp_path) == ""
+    assert who_works_in(tmp_path / "nowhere") == ""
     with claim(tmp_path).hold({"seed": 1}):
         assert str(os.getpid()) in (tmp_path / ".lock").read_text()

@@ -46,6 +46,10 @@ class NothingToLearnError(StoreError):
     """A store has episodes, and none of their steps is left to train on."""
 
 
+class LearnerError(SoarError):
+    """A learner of somebody else's left no policy that can be used; the message says why, and where its words are."""
+
+
 class FormatError(SoarError):
     """A dataset of another format is damaged, incomplete, or not what it was said to be; the message names file and place."""
 

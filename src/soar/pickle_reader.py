@@ -13,6 +13,7 @@ message and cannot be written to.
 
 from __future__ import annotations
 
+import io
 import pickletools
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,8 @@ LONGEST = 64 * 2**20
 """Bytes of the longest message that is read."""
 INSTRUCTIONS = 20_000
 """Most instructions of a message: one picture and some numbers take two hundred."""
+_LONG = 4096
+"""Bytes from which on a part of a message is not copied."""
 _MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
 _NAMES = (
@@ -36,6 +39,9 @@ _ATOMS = ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT")
 _TEXTS = ("BINUNICODE", "SHORT_BINUNICODE", "BINBYTES", "SHORT_BINBYTES", "BYTEARRAY8")
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+
+
+_Bytes = bytes | bytearray | memoryview
 
 
 class PickleError(SoarError):
@@ -69,13 +75,29 @@ def loads(data: bytes) -> Any:
         raise PickleError(f"a pickle of {len(data)} bytes; {LONGEST} are allowed")
     machine = _Machine(len(data))
     try:
-        for count, (instruction, argument, _) in enumerate(pickletools.genops(data)):
+        for count, (instruction, argument, _) in enumerate(pickletools.genops(_Message(data))):
             if count >= INSTRUCTIONS:
                 raise PickleError(f"a pickle of more than {INSTRUCTIONS} instructions")
             machine.step(instruction.name, argument)
     except (ValueError, TypeError, IndexError, KeyError, OverflowError, AttributeError, UnicodeError, MemoryError) as error:
         raise PickleError(f"a damaged pickle ({' '.join(str(error).split())[:100]})") from error
     return machine.result()
+
+
+class _Message(io.BytesIO):
+    """A pickle as a file, of which long parts are read without a copy: most of a message is the numbers of one array."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._all = memoryview(data)
+
+    def read(self, count: int | None = -1, /) -> Any:
+        """Return bytes; a view of the message when they are many."""
+        if count is None or count < _LONG:
+            return super().read(count)
+        start = self.tell()
+        self.seek(start + count)
+        return self._all[start : start + count]
 
 
 class _Machine:
@@ -95,7 +117,7 @@ class _Machine:
         value = self._stack[0]
         if isinstance(value, _Name | _Unfinished):
             raise PickleError("a pickle of something that is no data")
-        return value
+        return _owned(value)
 
     def step(self, name: str, argument: Any) -> None:  # noqa: PLR0912 - one branch an instruction
         """Execute one instruction."""
@@ -106,11 +128,11 @@ class _Machine:
             stack.append(_CONSTANTS[name])
         elif name in _TUPLES:
             count = _TUPLES[name]
-            stack.append(tuple(self._pop() for _ in range(count))[::-1])
+            stack.append(_row([self._pop() for _ in range(count)][::-1]))
         elif name == "MARK":
             self._marks.append(len(stack))
         elif name == "TUPLE":
-            stack.append(tuple(self._since_mark()))
+            stack.append(_row(self._since_mark()))
         elif name in ("EMPTY_DICT", "EMPTY_LIST", "EMPTY_SET"):
             stack.append({"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": set}[name]())
         elif name in ("SETITEM", "SETITEMS", "APPEND", "APPENDS", "ADDITEMS"):
@@ -118,6 +140,7 @@ class _Machine:
         elif name in ("MEMOIZE", "BINPUT", "LONG_BINPUT"):
             self._remember(len(self._memo) if name == "MEMOIZE" else argument)
         elif name in ("BINGET", "LONG_BINGET"):
+            self._memo[argument] = _owned(self._memo[argument])  # once, however often it is referred to
             stack.append(self._memo[argument])
         elif name in ("GLOBAL", "STACK_GLOBAL"):
             found = argument.split(" ") if name == "GLOBAL" else [self._pop(), self._pop()][::-1]
@@ -155,6 +178,7 @@ class _Machine:
         kind = {"SETITEM": dict, "SETITEMS": dict, "ADDITEMS": set}.get(name, list)
         if type(target) is not kind:
             raise ValueError(f"{name} into a {type(target).__name__}")
+        items = [_owned(item) for item in items]
         if kind is dict:
             target.update(zip(items[::2], items[1::2], strict=True))
         elif kind is set:
@@ -181,7 +205,12 @@ class _Machine:
                 return _Unfinished(code=code)
             case "scalar", (np.dtype() as dtype, bytes(raw)):
                 return _numbers(raw, dtype, (1,), "C")[0].item()
-            case "_frombuffer", ((bytes() | bytearray()) as raw, np.dtype() as dtype, tuple(shape), ("C" | "F") as order):
+            case "_frombuffer", (
+                (bytes() | bytearray() | memoryview()) as raw,
+                np.dtype() as dtype,
+                tuple(shape),
+                ("C" | "F") as order,
+            ):
                 return _numbers(raw, dtype, shape, order)
             case "encode", (str(text), "latin1" | "latin-1"):
                 self._encoded -= len(text)
@@ -196,7 +225,7 @@ class _Machine:
             raise ValueError(f"a state for a {type(target).__name__}")
         made: Any
         match target.is_array, state:
-            case True, (int(), tuple(shape), np.dtype() as dtype, bool(fortran), (bytes() | bytearray()) as raw):
+            case True, (int(), tuple(shape), np.dtype() as dtype, bool(fortran), (bytes() | bytearray() | memoryview()) as raw):
                 made = _numbers(raw, dtype, shape, "F" if fortran else "C")
             case False, (3, ("<" | ">" | "|" | "=") as order, None, None, None, -1, -1, 0):
                 made = _dtype(target.code, order)
@@ -213,7 +242,18 @@ def _dtype(code: str, order: str) -> np.dtype[Any]:
     return np.dtype(f">{code}" if order == ">" else code)
 
 
-def _numbers(raw: bytes | bytearray, dtype: np.dtype[Any], shape: tuple[Any, ...], order: Any) -> np.ndarray[Any, Any]:
+def _owned(value: Any) -> Any:
+    """Return a value as it is handed out: bytes, where it is a part of the message."""
+    return bytes(value) if type(value) is memoryview else value
+
+
+def _row(items: list[Any]) -> tuple[Any, ...]:
+    """Return a tuple; the numbers of an array stay a part of the message until the array is made."""
+    describes = any(isinstance(item, np.dtype) for item in items)
+    return tuple(items if describes else map(_owned, items))
+
+
+def _numbers(raw: _Bytes, dtype: np.dtype[Any], shape: tuple[Any, ...], order: Any) -> np.ndarray[Any, Any]:
     if len(shape) > 4 or any(type(side) is not int or side < 0 for side in shape):
         raise ValueError("the shape of an array")
-    return np.frombuffer(bytes(raw), dtype).reshape(shape, order=order)
+    return np.frombuffer(bytes(raw) if isinstance(raw, bytearray) else raw, dtype).reshape(shape, order=order)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from soar.episodes import EpisodeStore
+from soar.episodes import EpisodeStore, tables
 from soar.event_log import read_journal
 from soar.remote.wire import pack
 from soar.seeding import generator
@@ -150,9 +150,11 @@ def fuzz_replies(folder: Path, count: int, seed: int = 0) -> Tally:
             done = collect(folder, episodes)
             tally.unclear += done.returncode != 0 or "Traceback" in done.stderr or "\x1b" in done.stdout + done.stderr
             if done.returncode:
+                print(done.stderr[-1000:], file=sys.stderr)  # noqa: T201
                 break
         tally.count = len(server.requests)
-    check_store(folder / "run", episodes, tally)
+    if tables.exist(str(folder / "run" / "episodes")):  # else the command did not begin, which is unclear
+        check_store(folder / "run", episodes, tally)
     return tally
 
 

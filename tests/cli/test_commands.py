@@ -25,7 +25,7 @@ from tests.interrupts import heard
 
 COMMANDS = ("improve", "pretrain", "collect", "train", "evaluate", "data", "vlm", "tasks", "subgoal", "import-susie",
             "import-checkpoint", "export-policy", "reproduce", "benchmark", "serve", "config", "robot",
-            "fleet", "console")  # fmt: skip
+            "fleet", "console", "status", "policy", "completion")  # fmt: skip
 FLEET = ("up", "join", "status", "pause", "resume", "stop", "deploy", "report", "rehearse", "logs")
 INNER = ("vlm ask", "tasks questions", "train robofume", "train robofume-online", "train dial-labeller",
          *(f"fleet {word}" for word in FLEET))  # fmt: skip

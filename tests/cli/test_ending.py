@@ -171,7 +171,7 @@ def test_what_a_library_says_of_an_interrupt_is_not_shown(
             except KeyboardInterrupt:
                 raise RenderingError("MUJOCO_GL does not work here: apt-get install …") from None
 
-    monkeypatch.setattr("soar.cli.run._parse", lambda _name, _words: Drawing())
+    monkeypatch.setattr("soar.cli.run.parse", lambda _name, _words: Drawing())
     assert ending(lambda: run(["collect"]), own_process=False) == 130
     assert capsys.readouterr().err.strip() == RESUME
 

@@ -1,4 +1,4 @@
-"""A server that speaks as much of the Hugging Face Hub's API as datasets need: `python hub_server.py` prints its port.
+"""A server that speaks as much of the Hub's API as datasets and models need: `python hub_server.py` prints its port.
 
 Repositories are in memory. Large files travel by LFS's basic transfer, as on the Hub; the owner `nobody` may not be written to,
 and a commit to a repository of the owner `flaky` fails once with 503.
@@ -86,7 +86,9 @@ class Handler(BaseHTTPRequestHandler):
             modes = [
                 {
                     "path": file["path"],
-                    "uploadMode": "lfs" if re.search(r"\.(parquet|mp4|lance|bin|tfrecord.*)$", file["path"]) else "regular",
+                    "uploadMode": "lfs"
+                    if re.search(r"\.(parquet|mp4|lance|bin|safetensors|tfrecord.*)$", file["path"])
+                    else "regular",
                     "shouldIgnore": False,
                     "oid": repo["files"].get(file["path"], {}).get("oid"),
                 }
@@ -188,18 +190,18 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("POST", r"/api/repos/create", Handler.create),
     ("POST", r"/api/validate-yaml", Handler.accept),
     ("GET", r"/api/whoami-v2", Handler.accept),
-    ("POST", rf"/api/datasets/{_REPO}/preupload/([^/]+)", Handler.preupload),
-    ("POST", rf"/datasets/{_REPO}\.git/info/lfs/objects/batch", Handler.lfs_batch),
+    ("POST", rf"/api/(?:datasets|models)/{_REPO}/preupload/([^/]+)", Handler.preupload),
+    ("POST", rf"(?:/datasets)?/{_REPO}\.git/info/lfs/objects/batch", Handler.lfs_batch),
     ("PUT", r"/objects/(\w+)", Handler.put_object),
-    ("POST", rf"/api/datasets/{_REPO}/commit/([^/]+)", Handler.commit),
-    ("GET", rf"/api/datasets/{_REPO}/refs", Handler.refs),
-    ("ANY", rf"/api/datasets/{_REPO}/tag/(.+)", Handler.tag),
-    ("GET", rf"/api/datasets/{_REPO}/tree/([^/]+)/?", Handler.tree),
-    ("GET", rf"/api/datasets/{_REPO}/revision/([^/]+)", Handler.info),
-    ("GET", rf"/api/datasets/{_REPO}", Handler.info),
+    ("POST", rf"/api/(?:datasets|models)/{_REPO}/commit/([^/]+)", Handler.commit),
+    ("GET", rf"/api/(?:datasets|models)/{_REPO}/refs", Handler.refs),
+    ("ANY", rf"/api/(?:datasets|models)/{_REPO}/tag/(.+)", Handler.tag),
+    ("GET", rf"/api/(?:datasets|models)/{_REPO}/tree/([^/]+)/?", Handler.tree),
+    ("GET", rf"/api/(?:datasets|models)/{_REPO}/revision/([^/]+)", Handler.info),
+    ("GET", rf"/api/(?:datasets|models)/{_REPO}", Handler.info),
     ("POST", rf"/damage/{_REPO}/(.+)", Handler.damage),
     ("POST", rf"/lie/{_REPO}", Handler.lie),
-    ("ANY", rf"/datasets/{_REPO}/resolve/([^/]+)/(.+)", Handler.resolve),
+    ("ANY", rf"(?:/datasets)?/{_REPO}/resolve/([^/]+)/(.+)", Handler.resolve),
 ]
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from soar.collect.preset import load_collection
 from soar.configuration import names
 from soar.errors import ConfigError, UnknownNameError
 from soar.improve.preset import explained, load_preset
-from soar.tasks.proposal import ProposalConfig
 
 
 @pytest.mark.parametrize("name", names("presets"))
@@ -40,7 +39,7 @@ def test_the_papers_numbers_are_in_its_preset() -> None:
 
 
 def test_an_unknown_preset_lists_those_that_exist() -> None:
-    with pytest.raises(UnknownNameError, match="Valid choices: flow, laptop, paper, upstream"):
+    with pytest.raises(UnknownNameError, match="Valid choices: flow, laptop, paper, smoke, upstream"):
         load_preset("desktop")
 
 
@@ -54,13 +53,6 @@ def test_amounts_of_nothing_are_refused(change: dict[str, int], message: str) ->
         CollectionConfig(episodes=0)
     with pytest.raises(ConfigError, match=r"collection\.threshold must be between 0 and 1, both excluded; got 0"):
         CollectionConfig(threshold=0)
-
-
-def test_a_message_about_missing_objects_needs_somebody_who_looks_for_them() -> None:
-    proposal = ProposalConfig(notify="https://example.org/hook")
-    assert CollectionConfig(proposal=proposal).watch_objects
-    with pytest.raises(ConfigError, match="set watch_objects: true"):
-        CollectionConfig(proposal=proposal, watch_objects=False)
 
 
 def test_a_preset_extends_another_one_and_says_only_what_is_different(tmp_path: Path) -> None:

@@ -410,11 +410,12 @@ def test_the_simulated_tabletop_is_driven_through_the_wire() -> None:
         robot.close()
 
 
-def test_the_command_simulates_a_server_until_it_is_ended(tmp_path: Path) -> None:
+def test_the_command_simulates_a_server_until_it_is_ended_and_ends_without_a_word(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "soar.cli", "robot", "simulate-widowx", "--port", "0", "--speed", "0"]
     command += ["--dialect", "bridge-motors", "--image-size", "64"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [*sys.path]))}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", env=environment) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, encoding="utf-8", env=environment) as process:
         assert process.stdout is not None
         found = re.search(r"a simulated WidowX \(bridge-motors\) is served at 127.0.0.1, port (\d+)", process.stdout.readline())
         assert found
@@ -422,7 +423,8 @@ def test_the_command_simulates_a_server_until_it_is_ended(tmp_path: Path) -> Non
             workcell.robot.home()
             practise(workcell, 5)
         process.send_signal(signal.SIGTERM)
-        assert process.wait() == 0
+        assert process.communicate() == ("", "")
+        assert process.returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,7 @@ class Collect:
         from soar.fleet.collection import collect
         from soar.progress import ProgressFile
         from soar.run_claim import RunClaim
+        from soar.training.served import served
 
         claim = RunClaim(folder=self.run_folder, command="soar collect", changeable=("settings",))
         claim.check()
@@ -119,7 +120,7 @@ class Collect:
         store, run = self.store or str(self.run_folder / "episodes"), self.run_folder.name
         judged = 0
 
-        with progress_bars() as bars:
+        with progress_bars() as bars, served(Path(self.policy or "")):
             report = ProgressFile(self.run_folder, bars)
 
             def on_episode(done: int, total: int, last: dict[str, Any]) -> None:

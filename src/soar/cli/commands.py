@@ -35,6 +35,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "collect": Command("collect:Collect", "let robots practise on their own, without resets"),
         "train": Command("train:TrainModel", "train a policy, a subgoal model, or a vision-language model"),
         "evaluate": Command("evaluate:Evaluate", "measure a policy in seeded trials"),
+        "status": Command("status:Status", "say how far a run is, how well it goes, and what was decided"),
         "console": Command("console:Console", "show robots, runs and episodes in a browser; judge episodes by keys"),
     },
     "Robots": {
@@ -47,6 +48,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     "Models": {
         "tasks": Command("tasks:Tasks", "write the questions of tasks, or let a model propose tasks"),
         "vlm": Command("vlm:VLM", "ask a vision-language model, or measure one as a success detector"),
+        "policy": Command("policy:Policy", "probe a policy before a robot moves, publish it, fetch one"),
         "subgoal": Command("subgoals:Subgoal", "look at what a subgoal model imagines"),
         "serve": Command("serve:Serve", "put a model behind HTTP, for robots on other machines"),
         "import-checkpoint": Command("checkpoints:ImportCheckpoint", "take over a released JAX policy"),
@@ -58,6 +60,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "reproduce": Command("reproduce:Reproduce", "run the experiments behind the results"),
         "benchmark": Command("benchmark:Benchmark", "measure a learner or policy of your own as ours are"),
         "config": Command("config:Config", "show what a preset says"),
+        "completion": Command("completion:Completion", "let a shell complete commands, flags and names"),
     },
 }
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}

@@ -120,9 +120,15 @@ class Evaluate:
         from soar.cli.progress import progress_bars
         from soar.collect.rollout import RolloutConfig
         from soar.evaluation.runner import evaluate
+        from soar.policies.loading import load_policy
+        from soar.training.served import served
 
         evaluations = []
-        with progress_bars() as report:
+        with progress_bars() as report, contextlib.ExitStack() as serving:
+            for policy in self._policies():
+                serving.enter_context(served(Path(policy)))
+            for policy in self._policies()[1:]:
+                load_policy(policy)  # one that is not there is said before the first is tried for an hour
             for number, (policy, out) in enumerate(zip(self._policies(), outs, strict=True), start=1):
                 phase = "trials" if len(outs) == 1 else f"trials of policy {number}"
                 evaluations.append(

@@ -39,8 +39,9 @@ class Improve:
     """YAML file of the fleet's further tokens (docs/fleet.md)."""
     run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """Folder of the run; runs/ and the name of the workcell or scene by default."""
-    policy: Path | None = None
-    """Folder of the policy to improve; the base policy that comes with SOAR by default."""
+    policy: str | None = None
+    """Folder of the policy to improve; the base policy that comes with SOAR by default. Any other that `soar collect` takes
+    needs --learner, or a preset with a learner of its own (docs/how-to/your-policy.md)."""
     learner: str | None = None
     """Another policy that learns from what the deployed one collects, until it is deployed itself: `language` for the one that
     comes with SOAR and follows instructions without subgoals, or a folder. The deployed policy learns itself by default."""
@@ -84,6 +85,8 @@ class Improve:
     too."""
     console: bool = False
     """Show the run in a browser meanwhile (`soar console`); the address is written to standard error."""
+    dry_run: bool = False
+    """Check everything (models load, the workcell opens, nothing moves), say what the run would take at most, and end."""
     results: Path | None = None
     """Results file for the curve over rounds, such as results/rounds.json, and a picture of it beside; none by default."""
 
@@ -114,7 +117,8 @@ class Improve:
         from soar.errors import ConfigError
         from soar.evaluation.results import write_results
         from soar.fleet.tokens import read_tokens
-        from soar.improve.config import ImproveConfig
+        from soar.improve.config import ImproveConfig, check
+        from soar.improve.estimate import estimate
         from soar.improve.loop import improve
         from soar.improve.preset import load_preset
         from soar.improve.run_folder import RunFolder
@@ -155,6 +159,11 @@ class Improve:
             port=self.port,
             tokens={} if self.tokens is None else read_tokens(self.tokens),
         )
+        if self.dry_run:
+            check(config)
+            for name, value in estimate(config):
+                say(f"{name}: {value}")
+            return
 
         def on_fleet(url: str) -> None:
             assert fleet is not None

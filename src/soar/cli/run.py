@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
         if first not in COMMANDS:
             kind = "flag" if first.startswith("-") else "command"
             raise UnknownNameError(kind, first, COMMANDS, "`soar --help` says what they do.")
-        _parse(first, arguments[1:]).run()
+        parse(first, arguments[1:]).run()
     except SoarError as error:
         if interrupted():
             raise
@@ -65,7 +65,7 @@ def _refused(why: str) -> int:
     return 2
 
 
-def _parse(name: str, arguments: Sequence[str]) -> Any:
+def parse(name: str, arguments: Sequence[str]) -> Any:
     """Return the command with its flags; what is wrong with them ends the process with status 2."""
     import tyro
 

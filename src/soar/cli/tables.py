@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from soar.console.run_facts import TaskFacts
 from soar.evaluation import Evaluation, Rate
 from soar.evaluation.detector_metrics import DetectorScore
 from soar.evaluation.promotion import Practice
@@ -38,6 +39,15 @@ def print_rates(evaluations: Sequence[Evaluation]) -> None:
         table.add_row(task, *(str(by_task.get(task, none)) for by_task in rates))
     table.add_section()
     table.add_row("all tasks", *(str(evaluation.rate()) for evaluation in evaluations))
+    _print(table)
+
+
+def print_tasks(tasks: Sequence[TaskFacts]) -> None:
+    """Print what is known of each task of a run: a row a task, most attempts first."""
+    table = Table("task", "judged successes [95 % interval]", "undecided", "true", title="episodes")
+    for one in tasks:
+        true = "-" if one.true is None else str(one.true)
+        table.add_row(one.task or "(none)", str(one.judged), str(one.undecided), true)
     _print(table)
 
 

@@ -67,7 +67,3 @@ class CollectionConfig:
             raise ConfigError(
                 f"collection.proposal.notify must be the http:// or https:// URL of a webhook, got {self.proposal.notify!r}"
             )
-        if self.proposal.notify and not self.watch_objects:
-            raise ConfigError(
-                "collection.proposal.notify tells of objects that are missing, and nobody looks: set watch_objects: true"
-            )

@@ -22,6 +22,7 @@ class _Improvement:
     threshold: Any = None
     rounds: Any = None
     trials: Any = None
+    learner: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

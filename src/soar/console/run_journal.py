@@ -26,6 +26,7 @@ _RARE: tuple[str, ...] = (
     "training",
     "round_finished",
     "nothing_to_learn",
+    "not_learned",
     "person_needed",
 )
 _RARE += ("orders", "ordered", "recovered", "unrecoverable", "missing", "policy_refused", "refused", "phase")

@@ -37,7 +37,7 @@ from soar.seeding import derive_seed
 from soar.tasks import PresenceChecker, SuccessDetector
 from soar.tasks.detection import log_missing
 from soar.tasks.loading import open_proposer
-from soar.tasks.notification import MissingObjectWebhook
+from soar.tasks.notification import MissingObjectWebhook, call_person
 from soar.tasks.off_limits import OffLimits
 from soar.tasks.open_vocabulary import read_constitution
 from soar.types import Episode, Provenance, Task
@@ -187,6 +187,7 @@ def run_session(
     def truth_of(task: Task) -> bool | None:
         return None if truth is None else truth(task.instruction)
 
+    journal = Journal(Path(session.journal))
     live = LiveView(Path(session.journal).parent / FOLDER, session.robot)
     told = Listeners(session.robot, [*listeners, live])
     collector = Collector(
@@ -197,7 +198,7 @@ def run_session(
         policy=exploring,
         detector=detector,
         store=store,
-        journal=Journal(Path(session.journal)),
+        journal=journal,
         provenance=Provenance(
             policy=policy.id,
             vlm=vlm.id,
@@ -219,6 +220,14 @@ def run_session(
         set_table(begun)
     try:
         collector.run(session.episodes, stopping=over, on_episode=on_episode)
+    except RobotFault as fault:
+        if proposal.notify and fleet is None:  # a fleet's coordinator calls somebody itself
+
+            def told_person() -> None:
+                journal.append("person_told", robot=session.robot)
+
+            call_person(proposal.notify, session.robot, fault.detail.removeprefix(f"{session.robot}: "), on_sent=told_person)
+        raise
     finally:
         told.close()
 

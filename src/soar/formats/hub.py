@@ -1,4 +1,4 @@
-"""Folders of datasets to and from the Hugging Face Hub. What was downloaded is compared with the Hub's checksums.
+"""Folders of datasets and models to and from the Hugging Face Hub. What was downloaded is compared with the Hub's checksums.
 
 Tokens, proxies, the address of another server (`HF_ENDPOINT`), retries and the resumption of large files are those of
 `huggingface_hub`. A call that was interrupted is repeated: files that are there already do not travel again. What a server
@@ -17,25 +17,35 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from soar.errors import ConfigError, HubError
 from soar.files import is_inside
 
+Kind = Literal["dataset", "model"]
 _BLOCK_BYTES = 2**20
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _WAITS_S = (1.0, 4.0)
 _log = logging.getLogger(__name__)
 
 
-def push(folder: Path, repo: str, *, private: bool = False, message: str = "Dataset", tag: str | None = None) -> str:
-    """Upload the files of a folder to a dataset repository, which is made when it is missing.
+def push(
+    folder: Path,
+    repo: str,
+    *,
+    kind: Kind = "dataset",
+    private: bool = False,
+    message: str = "Dataset",
+    tag: str | None = None,
+) -> str:
+    """Upload the files of a folder to a repository, which is made when it is missing.
 
     Files of an earlier upload that the folder does not have any more are deleted there; its history keeps them.
 
     Args:
-        folder: A complete dataset, see `soar.formats`.
+        folder: A complete dataset, see `soar.formats`, or a model.
         repo: `owner/name`.
+        kind: Of repository.
         private: Only for a repository that is made now.
         message: Of the commit.
         tag: A name for this state; moved when it exists.
@@ -49,20 +59,21 @@ def push(folder: Path, repo: str, *, private: bool = False, message: str = "Data
     """
     api = _api()
     with _explaining("push to", repo):
-        api.create_repo(repo, repo_type="dataset", private=private or None, exist_ok=True)
-        upload = partial(api.upload_folder, repo_id=repo, repo_type="dataset", folder_path=folder, delete_patterns="*")
+        api.create_repo(repo, repo_type=kind, private=private or None, exist_ok=True)
+        upload = partial(api.upload_folder, repo_id=repo, repo_type=kind, folder_path=folder, delete_patterns="*")
         done = _patiently(partial(upload, commit_message=message))
         if tag is not None:
-            _move_tag(api, repo, tag)
+            _move_tag(api, repo, tag, kind)
         return str(done.commit_url)
 
 
-def pull(repo: str, folder: Path, *, revision: str | None = None) -> str:
-    """Download a dataset repository into a folder, and verify every file.
+def pull(repo: str, folder: Path, *, kind: Kind = "dataset", revision: str | None = None) -> str:
+    """Download a repository into a folder, and verify every file.
 
     Args:
         repo: `owner/name`.
         folder: Gets the files; those that are there and the same stay.
+        kind: Of repository.
         revision: Branch, tag or commit; the newest state of `main` by default.
 
     Returns:
@@ -76,11 +87,11 @@ def pull(repo: str, folder: Path, *, revision: str | None = None) -> str:
     api = _api()
     with _explaining("pull", repo):
         # Asked first: when the Hub cannot be reached, the download would be content with what is in the folder.
-        info = api.dataset_info(repo, revision=revision)
+        info = api.repo_info(repo, repo_type=kind, revision=revision)
         commit = str(info.sha)
-        entries = list(api.list_repo_tree(repo, repo_type="dataset", revision=commit, recursive=True))
+        entries = list(api.list_repo_tree(repo, repo_type=kind, revision=commit, recursive=True))
         _check_names(repo, commit, [entry.path for entry in entries] + [file.rfilename for file in info.siblings or ()])
-        api.snapshot_download(repo, repo_type="dataset", revision=commit, local_dir=folder)
+        api.snapshot_download(repo, repo_type=kind, revision=commit, local_dir=folder)
     for entry in entries:
         if getattr(entry, "blob_id", None) is not None:
             _verify(folder / entry.path, entry)
@@ -112,14 +123,14 @@ def _patiently(call: Callable[[], Any]) -> Any:
     return call()
 
 
-def _move_tag(api: Any, repo: str, tag: str) -> None:
+def _move_tag(api: Any, repo: str, tag: str, kind: Kind) -> None:
     from huggingface_hub.errors import RevisionNotFoundError
 
     try:
-        api.delete_tag(repo, tag=tag, repo_type="dataset")
+        api.delete_tag(repo, tag=tag, repo_type=kind)
     except RevisionNotFoundError:
         _log.debug("%s has no tag %s yet", repo, tag)
-    api.create_tag(repo, tag=tag, repo_type="dataset")
+    api.create_tag(repo, tag=tag, repo_type=kind)
 
 
 def _check_names(repo: str, commit: str, names: Sequence[object]) -> None:

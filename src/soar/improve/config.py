@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,8 @@ from soar.fleet.collection import check_abilities
 from soar.fleet.config import load_fleet
 from soar.fleet.tokens import Bearer
 from soar.improve.preset import Preset
+from soar.policies.named import read_named
 from soar.robots.workcell import load_workcell
-from soar.training.learner import ImitationLearner
 
 EvaluateName = Literal["truth", "person", "vlm", "off"]
 CHANGEABLE = ("preset.improvement.rounds", "preset.workers")
@@ -73,6 +74,12 @@ class ImproveConfig:
         if self.ask == "page" and self.evaluate != "person":
             raise ConfigError("--ask page is how a person is asked: use it with --evaluate person")
 
+    @property
+    def learns_from_demonstrations(self) -> bool:
+        """Whether whoever learns wants the demonstrations of the base, too."""
+        learner = self.preset.improvement.learner
+        return learner is None or learner.wants_pretraining
+
 
 def check(config: ImproveConfig) -> None:
     """Open all that a run needs once, so that what is wrong shows before anything is made.
@@ -87,13 +94,26 @@ def check(config: ImproveConfig) -> None:
             f"improvement.threshold is {improvement.threshold}, the least probability of what is learned from, and "
             "improvement.success_only is false: everything is learned from. Set one of them back (threshold: 0)"
         )
+    if improvement.learner is not None:
+        if config.learner is not None:
+            raise ConfigError(
+                f"--learner {config.learner} is a policy that learns here, and improvement.learner of the preset a command: "
+                "use one of them"
+            )
+        improvement.learner.check_programs()
     if config.fleet is not None:
         from soar.fleet.running import check_reachable  # needs what servers need; a loop without a fleet does not
 
+        base = config.models.policy
+        if improvement.learner is not None or (os.path.exists(base) and not holds_network(base)):
+            raise ConfigError(
+                "--fleet brings policies to robots as files of SOAR's networks, which a policy of somebody else's is not: "
+                "improve it on one workcell"
+            )
         load_fleet(config.fleet)
         check_reachable(config.host)
     cell, policy = load_workcell(config.workcell), check_models(config.models)
-    if config.pretraining is None and not cell.is_tabletop:
+    if config.pretraining is None and not cell.is_tabletop and config.learns_from_demonstrations:
         raise ConfigError(
             f"workcell {cell.name!r} is not the simulated tabletop, so that there are no demonstrations to co-train on: name "
             "the store of those that the policy was trained on with --pretraining (`soar data import` makes one)"
@@ -109,9 +129,10 @@ def check(config: ImproveConfig) -> None:
                 check_judge(workcell, judge=config.evaluate, vlm=config.models.vlm, name=config.judge_name)
 
 
-def checked_policy(folder: str | None, config: ImproveConfig) -> str | None:
-    """Return the name of a policy that the training can go on from, and whose lineage the report can tell."""
-    return None if folder is None else ImitationLearner(config.preset.improvement.policy).check(Path(folder))
+def holds_network(name: str) -> bool:
+    """Whether a policy's name is the folder of a network of SOAR's, which can be trained and copied."""
+    folder = Path(name)
+    return os.path.isdir(folder) and read_named(folder) is None
 
 
 def plain(config: ImproveConfig) -> dict[str, Any]:

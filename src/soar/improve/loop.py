@@ -25,23 +25,24 @@ from pathlib import Path
 from typing import Any
 
 from soar.episodes import EpisodeStore
-from soar.errors import ConfigError, NothingToLearnError
+from soar.errors import ConfigError, LearnerError, NothingToLearnError
 from soar.evaluation import Evaluation, not_worse, read_evaluation
 from soar.evaluation.promotion import Practice, Verdict, practised_not_worse
 from soar.evaluation.runner import evaluate
 from soar.fleet.collection import collect
-from soar.improve.config import CHANGEABLE, ImproveConfig, check, checked_policy, plain
+from soar.improve.config import CHANGEABLE, ImproveConfig, check, plain
 from soar.improve.fleet_rounds import FleetRounds
+from soar.improve.learners import checked_base, checked_learner, learner_of
 from soar.improve.person import judged_by_person
 from soar.improve.practice import practice
-from soar.improve.run_folder import RunFolder
+from soar.improve.run_folder import RunFolder, keep_policy
 from soar.improve.run_report import write_run_report
-from soar.nn.model_files import copy_model
 from soar.progress import Progress, ProgressFile
 from soar.robots.workcell import load_workcell
 from soar.run_claim import RunClaim
 from soar.training.cotraining import AutonomousData
-from soar.training.learner import ImitationLearner, LearningData
+from soar.training.learner import LearningData
+from soar.training.served import served
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,25 +88,26 @@ def improve(
     # What is wrong with the models, the scene or the folder must not leave anything behind.
     claim = RunClaim(folder=config.run, command="soar improve", changeable=CHANGEABLE)
     claim.check()
-    check(config)
-    base, learner = (checked_policy(folder, config) for folder in (config.models.policy, config.learner))
-    if config.pretraining is not None:
-        EpisodeStore(config.pretraining)
-    if any(event["round"] == 0 for event in RunFolder(config.run).events("round_finished")):
-        raise ConfigError(
-            f"{config.run} holds a run of an earlier version, whose rounds began with 0: name another folder with --run"
-        )
-    what = plain(config) | {"base": base, "learner": learner}
-    claim.check(what)
-    with claim.hold(what):
-        return _improve(config, on_progress, on_fleet)
+    with served(Path(config.models.policy)):
+        check(config)
+        base, learner = checked_base(config), checked_learner(config)
+        if config.pretraining is not None:
+            EpisodeStore(config.pretraining)
+        if any(event["round"] == 0 for event in RunFolder(config.run).events("round_finished")):
+            raise ConfigError(
+                f"{config.run} holds a run of an earlier version, whose rounds began with 0: name another folder with --run"
+            )
+        what = plain(config) | {"base": base, "learner": learner}
+        claim.check(what)
+        with claim.hold(what):
+            return _improve(config, on_progress, on_fleet)
 
 
 def _improve(config: ImproveConfig, on_progress: Progress, on_fleet: Callable[[str], None]) -> Improvement:
     folder = RunFolder(config.run)
     for source, target in ((config.models.policy, folder.policy(0)), (config.learner, folder.learner)):
         if source is not None and not (target / "config.json").exists():
-            copy_model(Path(source), target)
+            keep_policy(source, target)
     loop = _Loop(config, folder, ProgressFile(folder.path, on_progress), on_fleet)
     folder.point_at(folder.in_use())
     if config.evaluate in ("truth", "vlm"):
@@ -153,7 +155,7 @@ class _Loop:
         """Run the trials of policy `number`."""
         phase, config = f"evaluate policy {number}", self._config
         policy, out = self._folder.policy(number), self._folder.evaluation(number)
-        with self._folder.timed(phase):
+        with self._folder.timed(phase), served(policy):
             return evaluate(
                 policy,
                 workcell=config.workcell,
@@ -172,7 +174,7 @@ class _Loop:
 
     def record_demonstrations(self) -> None:
         """Record again some of the demonstrations that the base learned from, the same episodes, unless a store is named."""
-        if self._config.pretraining is not None:
+        if self._config.pretraining is not None or not self._config.learns_from_demonstrations:
             return
         from soar.pretraining.recording import record  # only the tabletop needs what simulates it
 
@@ -269,7 +271,7 @@ class _Loop:
             judged += last.get("success") is True
             self._on_progress(phase, done, total, f"{judged} judged successes" if last else "")
 
-        with self._folder.timed(phase):
+        with self._folder.timed(phase), served(policy):
             collect(
                 dataclasses.replace(self._config.models, policy=str(policy)),
                 workcell=self._config.workcell,
@@ -287,6 +289,8 @@ class _Loop:
         """Train the candidate of a round; False when there is nothing to learn from."""
         if self._trained(round):
             return True
+        if any(event["round"] == round for event in self._folder.events("not_learned")):
+            return False
         # The data are those of the moment when training began, however often it is interrupted.
         begun = [event["data"] for event in self._folder.events("training") if event["round"] == round]
         version = begun[0] if begun else EpisodeStore(self._folder.episodes).version
@@ -303,17 +307,20 @@ class _Loop:
         pretraining = self._config.pretraining or self._folder.pretraining / "episodes"
         try:
             with self._folder.timed(phase, self._config.device):
-                ImitationLearner(learned.policy).learn(
+                learner_of(self._config).learn(
                     initial,
                     LearningData(pretraining=pretraining, autonomous=data),
                     self._folder.policy(round),
                     seed=self._config.seed,
                     device=self._config.device,
                     on_step=lambda done, total, metrics: self._on_progress(
-                        phase, done, total, f"loss {metrics.get('loss', 0.0):.2f}"
+                        phase, done, total, f"loss {metrics['loss']:.2f}" if "loss" in metrics else "seconds at most"
                     ),
                 )
         except NothingToLearnError as error:  # the recipe keeps no step of what was collected; the next round collects more
             self._folder.journal.append("nothing_to_learn", round=round, detail=str(error))
+            return False
+        except LearnerError as error:  # a round without a candidate; the next one collects more, and tries again
+            self._folder.journal.append("not_learned", round=round, detail=str(error))
             return False
         return True

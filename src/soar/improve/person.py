@@ -12,6 +12,7 @@ from soar.evaluation.person import evaluate_by_person
 from soar.improve.config import ImproveConfig
 from soar.improve.run_folder import RunFolder
 from soar.seeding import derive_seed
+from soar.training.served import served
 
 
 def judged_by_person(
@@ -36,6 +37,8 @@ def judged_by_person(
     questions = improvement.collection.proposal.questions
     dialogue = PageDialogue(out) if config.ask == "page" else None
     with folder.timed(f"judge, round {round}"), contextlib.ExitStack() as asking:
+        for number in numbers:
+            asking.enter_context(served(folder.policy(number)))
         if dialogue is not None:
             asking.callback(dialogue.close)
         judged = evaluate_by_person(

@@ -8,12 +8,12 @@ from soar.episodes import EpisodeRecord, EpisodeStore
 from soar.evaluation.promotion import Practice
 from soar.evaluation.statistics import Rate
 from soar.improve.run_folder import RunFolder
-from soar.policies.learned import LearnedPolicy
+from soar.policies.named import id_in
 
 
 def practice(folder: RunFolder, number: int) -> Practice:
     """Return what policy `number` of a run did while it practised in it."""
-    policy = LearnedPolicy.load(folder.policy(number)).id
+    policy = id_in(folder.policy(number))
     records = EpisodeStore(folder.episodes).episodes() if folder.episodes.exists() else []
     mine = [record for record in records if record.provenance.policy == policy]
     judges = dict.fromkeys(record.provenance.vlm for record in mine if record.provenance.vlm)

@@ -20,6 +20,7 @@ from soar.configuration import layers, load, setting
 from soar.errors import ConfigError
 from soar.pretraining.config import PretrainingConfig
 from soar.training.config import PolicyTrainingConfig
+from soar.training.external import ExternalLearnerConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class ImprovementConfig:
             miss no success, and what is imitated should be one.
         rounds: Of collection and training.
         trials: Of each task, in each evaluation.
+        learner: A command that learns instead, see `soar.training.external`; None: `policy` says how our networks do.
     """
 
     policy: PolicyTrainingConfig
@@ -44,6 +46,7 @@ class ImprovementConfig:
     threshold: float = 0.0
     rounds: int = 1
     trials: int = 25
+    learner: ExternalLearnerConfig | None = None
 
     def __post_init__(self) -> None:
         for name in ("cotraining_worlds", "rounds", "trials"):

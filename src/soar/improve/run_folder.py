@@ -16,6 +16,30 @@ from typing import Any
 
 from soar.errors import SoarError
 from soar.event_log import Journal, read_journal
+from soar.improve.config import holds_network
+from soar.nn.model_files import copy_model
+from soar.policies.lineage import Lineage
+from soar.policies.loading import load_policy
+from soar.policies.named import Named, write_named
+
+
+def keep_policy(name: str, folder: Path) -> None:
+    """Keep in a folder of a run what it begins with: a copy of a network, or the name of somebody else's policy and its id.
+
+    Args:
+        name: See `soar.policies.loading`.
+        folder: Of the run.
+
+    Raises:
+        SoarError: A file cannot be read or written.
+    """
+    source = Path(name)
+    if holds_network(name):
+        copy_model(source, folder)
+        return
+    whole = str(source.absolute()) if source.exists() else name
+    id = load_policy(name).id
+    write_named(Named(id=id, behind=id, name=whole, folder=folder), Lineage())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

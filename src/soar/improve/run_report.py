@@ -11,7 +11,8 @@ from soar.evaluation.promotion import Verdict
 from soar.evaluation.results import success_rows
 from soar.improve.practice import judged, practice, true
 from soar.improve.run_folder import RunFolder
-from soar.policies.learned import LearnedPolicy, read_lineage
+from soar.policies.learned import read_lineage
+from soar.policies.named import id_in
 from soar.reports.html import Ancestor, Collected, Proposals, Replacement, Report, write_report
 from soar.types import Episode
 
@@ -101,10 +102,15 @@ def _summary(folder: RunFolder, records: list[EpisodeRecord], compared: tuple[Ev
 
 
 def _verdicts(folder: RunFolder) -> tuple[Verdict, ...]:
-    verdicts = [Verdict(promote=event["promote"], sentence=event["sentence"]) for event in folder.events("promotion")]
+    decided = [(int(event["round"]), bool(event["promote"]), str(event["sentence"])) for event in folder.events("promotion")]
+    for event in folder.events("not_learned"):
+        kept = id_in(folder.policy(folder.deployed(before_round=event["round"])))
+        sentence = f"Kept {kept}: round {event['round']} has no candidate. {event['detail'][:1].upper()}{event['detail'][1:]}"
+        decided.append((int(event["round"]), False, sentence))
+    verdicts = [Verdict(promote=promote, sentence=sentence) for _, promote, sentence in sorted(decided)]
     on_trial = folder.on_trial()
     if on_trial is not None:
-        name = LearnedPolicy.load(folder.policy(on_trial)).id
+        name = id_in(folder.policy(on_trial))
         sentence = (
             f"Candidate {on_trial} ({name}) is deployed on trial: it was not evaluated and has not practised yet. Another "
             f"round (--rounds {on_trial + 1}) lets it practise, and decides by what the model says that judges."
@@ -191,7 +197,7 @@ def _lineage(folder: RunFolder) -> tuple[Ancestor, ...]:
         )
         ancestors.append(
             Ancestor(
-                policy=LearnedPolicy.load(folder.policy(number)).id,
+                policy=id_in(folder.policy(number)),
                 parent=lineage.parent,
                 data=data or "unknown",
                 promoted=number in promoted,

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+NAMED = "soar-named-policy"
+"""Kind of a folder that names a policy instead of holding one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
@@ -29,7 +32,12 @@ class Lineage:
 
 
 def policy_id(description: Mapping[str, Any]) -> str:
-    """Return the id of the policy that a `config.json` describes: its kind, and a hash of all that it says."""
+    """Return the id of the policy that a `config.json` describes: its kind, and a hash of all that it says.
+
+    A folder that names a policy of somebody else's (`soar.policies.named`) says the id itself.
+    """
+    if description["kind"] == NAMED:
+        return str(description["id"])
     identity = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
     return f"{str(description['kind']).removeprefix('soar-').removesuffix('-policy')}-{identity[:8]}"
 

@@ -92,10 +92,10 @@ class BoundedTransport(httpx2.BaseTransport):
     def __init__(self, limits: ReplyLimits, *, proxy: httpx2.Proxy | None = None, connections: int = 100) -> None:
         self._limits = limits
         self._pool = httpcore2.ConnectionPool(
-            ssl_context=_trust(),
-            proxy=None if proxy is None else httpcore2.Proxy(_core_url(proxy.url), proxy.raw_auth, ssl_context=_trust()),
+            ssl_context=trust(),
+            proxy=None if proxy is None else httpcore2.Proxy(_core_url(proxy.url), proxy.raw_auth, ssl_context=trust()),
             max_connections=connections,
-            network_backend=_Network(),
+            network_backend=DeadlineNetwork(),
         )
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -151,8 +151,8 @@ class _Body(httpx2.SyncByteStream):
             close()
 
 
-class _Network(httpcore2.NetworkBackend):
-    """Opens connections; every `timeout` is a time of `time.monotonic`."""
+class DeadlineNetwork(httpcore2.NetworkBackend):
+    """Opens connections whose every `timeout` is a time of `time.monotonic`: the one at which an exchange is over."""
 
     def connect_tcp(
         self,
@@ -238,7 +238,7 @@ def _core_url(url: httpx2.URL) -> httpcore2.URL:
 
 
 @functools.cache
-def _trust() -> ssl.SSLContext:
+def trust() -> ssl.SSLContext:
     """Return whom to trust behind https; reading the certificates takes longer than a request."""
     return httpx2.create_ssl_context()
 

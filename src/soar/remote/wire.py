@@ -162,17 +162,22 @@ def open_packed(value: Any, limits: Limits, size: tuple[int, int] | None = None)
     return picture
 
 
-def decode(data: bytes, limits: Limits) -> Image:
+def decode(data: bytes, limits: Limits, *, swapped: bool = False) -> Image:
     """Return the image in the bytes of a JPEG or PNG file.
+
+    Args:
+        data: Of the file.
+        limits: What it may have.
+        swapped: Whether whoever wrote it took red for blue.
 
     Raises:
         WireError: They are neither, damaged, or larger than is allowed.
     """
-    return open_file(data, limits)()
+    return open_file(data, limits, swapped=swapped)()
 
 
-def open_file(data: bytes, limits: Limits) -> Picture:
-    """Return the picture in the bytes of a JPEG or PNG file, still encoded; errors as of `decode`."""
+def open_file(data: bytes, limits: Limits, *, swapped: bool = False) -> Picture:
+    """Return the picture in the bytes of a JPEG or PNG file, still encoded; arguments and errors as of `decode`."""
     if data.startswith(b"\xff\xd8\xff"):
         try:
             height, width, *_ = simplejpeg.decode_jpeg_header(data)
@@ -181,7 +186,7 @@ def open_file(data: bytes, limits: Limits) -> Picture:
         _check_size(height, width, limits)
         if (scans := data.count(b"\xff\xda")) > _MOST_SCANS:
             raise WireError(f"a JPEG of {scans} scans; up to {_MOST_SCANS} are decoded")
-        return Picture(height, width, lambda: _decode_jpeg(data))
+        return Picture(height, width, lambda: _decode_jpeg(data, "BGR" if swapped else "RGB"))
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         try:
             with Pillow.open(io.BytesIO(data), formats=["PNG"]) as picture:
@@ -189,13 +194,13 @@ def open_file(data: bytes, limits: Limits) -> Picture:
         except _DAMAGED as error:
             raise WireError(f"the PNG cannot be decoded ({error})") from error
         _check_size(height, width, limits)
-        return Picture(height, width, lambda: _decode_png(data))
+        return Picture(height, width, lambda: np.ascontiguousarray(_decode_png(data)[..., :: -1 if swapped else 1]))
     raise WireError("an image must be a JPEG or PNG file")
 
 
-def _decode_jpeg(data: bytes) -> Image:
+def _decode_jpeg(data: bytes, colours: str) -> Image:
     try:
-        return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB"), np.uint8)
+        return np.asarray(simplejpeg.decode_jpeg(data, colorspace=colours), np.uint8)
     except (ValueError, TypeError) as error:
         raise WireError(f"the JPEG cannot be decoded ({error})") from error
 
@@ -250,7 +255,7 @@ def _bytes(text: Any, limits: Limits) -> bytes:
             f"an image of {len(text)} characters; one of {limits.side} x {limits.side} px has fewer than {most} bytes"
         )
     try:
-        if "=" in text[:-2]:
+        if text.find("=", 0, max(len(text) - 2, 0)) >= 0:  # a slice would be a copy
             raise ValueError("more follows its end")
         # By pieces, between which other threads of this process have their turn.
         pieces = (text[start : start + _PIECE] for start in range(0, len(text), _PIECE))

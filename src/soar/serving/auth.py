@@ -16,6 +16,7 @@ import hmac
 import json
 import os
 import secrets
+from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,7 @@ HEALTH = "/health"
 _SHORTEST_TOKEN = 16
 _COPIES = 4
 """Of a request's bytes that exist at a time: as they came, as text, as the bytes of pictures."""
+_PART_BYTES = 2**18
 _AGAIN = [(b"retry-after", b"1")]
 
 
@@ -107,25 +109,23 @@ class Auth:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self.memory.booking() as booking:
             try:
-                body = await self._body(scope, receive, booking)
+                parts = await self._body(scope, receive, booking)
             except NoRoomError as error:
                 await _refuse(send, RequestRefusedError(503 if error.ever else 413, str(error), _AGAIN if error.ever else []))
                 return
             except RequestRefusedError as refused:
                 await _refuse(send, refused)
                 return
-            await self._work(scope, body, receive, send)
+            await self._work(scope, parts, receive, send)
 
-    async def _work(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+    async def _work(self, scope: Scope, parts: deque[bytearray], receive: Receive, send: Send) -> None:
         """Let the application answer; give it up when nobody waits for that any more."""
-        sent = finished = False
+        finished = False
 
         async def replay() -> Message:
-            nonlocal sent
-            if sent:
+            if not parts:
                 return await asyncio.shield(gone)
-            sent = True
-            return {"type": "http.request", "body": body, "more_body": False}
+            return {"type": "http.request", "body": bytes(parts.popleft()), "more_body": bool(parts)}
 
         async def watched(message: Message) -> None:
             nonlocal finished
@@ -156,7 +156,8 @@ class Auth:
         """Return how many values a request may have."""
         return self._config.values
 
-    async def _body(self, scope: Scope, receive: Receive, booking: Booking) -> bytes:
+    async def _body(self, scope: Scope, receive: Receive, booking: Booking) -> deque[bytearray]:
+        """Return a request's body in parts, one at least: whoever needs it whole makes the only copy."""
         config = self._config
         too_long = RequestRefusedError(413, f"a request may have {config.bytes} bytes")
         booked = 0
@@ -166,7 +167,7 @@ class Auth:
                     raise too_long
                 booked = int(value)
         booking.add(booked * _COPIES)
-        body, values, plain, more = bytearray(), 0, True, True
+        parts, length, values, plain, more = deque([bytearray()]), 0, 0, True, True
         try:
             async with asyncio.timeout(config.slow_s):
                 while more:
@@ -174,20 +175,23 @@ class Auth:
                     if message["type"] != "http.request":
                         raise RequestRefusedError(400, "the request was not complete")
                     part, more = message.get("body", b""), message.get("more_body", False)
-                    if len(body) + len(part) > config.bytes:
+                    length += len(part)
+                    if length > config.bytes:
                         raise too_long
-                    if (missing := len(body) + len(part) - booked) > 0:  # it does not say how long it is
+                    if (missing := length - booked) > 0:  # it does not say how long it is
                         booking.add(missing * _COPIES)
                         booked += missing
-                    body += part
+                    if len(parts[-1]) >= _PART_BYTES:
+                        parts.append(bytearray())
+                    parts[-1] += part
                     values, plain = values + values_in(part), plain and part.isascii()
                     if values > self._values(scope):
                         raise RequestRefusedError(413, f"a request may have {self._values(scope)} values")
         except TimeoutError as error:
             raise RequestRefusedError(408, f"the request was not complete after {config.slow_s:g} s") from error
         if not plain:
-            booking.add(len(body) * _COPIES)  # one such character makes each of a text four bytes long
-        return bytes(body)
+            booking.add(length * _COPIES)  # one such character makes each of a text four bytes long
+        return parts
 
 
 async def _nothing() -> Message:

@@ -14,11 +14,11 @@ LOOPBACK = "127.0.0.1"
 BACKLOG = 128
 """Connections that are taken at a time: as many as there are files to open."""
 _LAST_S = 5
-_SLOW_S = 60.0
+SLOW_S = 60.0
 _HEADER_BYTES = 2**14
 
 
-def protected(app: App, slow_s: float = _SLOW_S, waiting: int = WAITING) -> uvicorn.Config:
+def protected(app: App, slow_s: float = SLOW_S, waiting: int = WAITING) -> uvicorn.Config:
     """Return how an application is served to strangers.
 
     Args:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -109,6 +109,12 @@ async def aside(work: Callable[[], T]) -> T:
         if not job.cancel():
             await asyncio.wait([done])
         raise
+
+
+async def each_aside(works: Iterable[Callable[[], T]]) -> list[T]:
+    """Do several pieces of work in threads, one after another. Others have their turn in between, and who is cancelled waits
+    for one piece at most."""
+    return [await aside(work) for work in works]
 
 
 @functools.cache

@@ -6,6 +6,7 @@ The server remembers nothing: a request says how often its robot was planned for
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from soar.policies.remote import KIND
 from soar.remote.wire import Picture, WireError, open_packed
 from soar.serving.application import MOST_ITEMS, ServiceConfig, check_count, new_application, parsed
 from soar.serving.batching import Batcher
-from soar.serving.memory import aside, book
+from soar.serving.memory import aside, book, each_aside
 from soar.types import STATE_DIM, Goal, Observation
 
 _LONGEST = 500
@@ -79,7 +80,7 @@ def policy_application(policy: PlanningPolicy, config: ServiceConfig) -> FastAPI
         body = await request.body()
         items = await aside(lambda: opened(body))
         book(sum(picture.bytes for item in items for picture in item[:2] if isinstance(picture, Picture)))
-        chunks = await batcher(await aside(lambda: [question(*item) for item in items]))
+        chunks = await batcher(await each_aside(partial(question, *item) for item in items))
         return {"model": policy.id, "chunks": [chunk_HD[: policy.execute].tolist() for chunk_HD in chunks]}
 
     return app

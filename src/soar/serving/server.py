@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-import uvicorn
 from fastapi import FastAPI
 
 from soar.errors import ConfigError
@@ -19,6 +18,7 @@ from soar.serving.chat import chat_application
 from soar.serving.listening import BACKLOG, LOOPBACK, listen, protected
 from soar.serving.policies import policy_application
 from soar.serving.subgoals import subgoal_application
+from soar.serving.visitors import DoorServer
 from soar.subgoals.loading import load_subgoal_model
 from soar.vlm.loading import load_vlm
 
@@ -89,11 +89,11 @@ def serve(config: ServerConfig, on_ready: Callable[[str, str], None]) -> None:
     Raises:
         CheckpointError: The model cannot be loaded.
         ConfigError: Its name or file is invalid, or the port is taken.
+        SoarError: The process at the door was ended by somebody.
     """
     sys.setswitchinterval(_SWITCH_S)
     app, name = build(config)
     listener = listen(config.host, config.port)
-    server = uvicorn.Server(protected(app))
     listener.listen(BACKLOG)  # who asks from now on waits, and is not refused
     on_ready(f"http://{config.host}:{listener.getsockname()[1]}", name)
-    server.run(sockets=[listener])
+    DoorServer(protected(app), listener).run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
@@ -11,7 +12,7 @@ from pydantic import BaseModel, Field
 from soar.remote.wire import Encoding, Picture, open_packed, pack
 from soar.serving.application import MOST_ITEMS, ServiceConfig, check_count, new_application, parsed
 from soar.serving.batching import Batcher
-from soar.serving.memory import aside, book
+from soar.serving.memory import aside, book, each_aside
 from soar.subgoals.base import SubgoalModel
 from soar.subgoals.remote import KIND
 from soar.types import Image
@@ -56,8 +57,9 @@ def subgoal_application(model: SubgoalModel, config: ServiceConfig) -> FastAPI:
         body = await request.body()
         items, encoding = await aside(lambda: opened(body))
         book(sum(picture.bytes for picture, _, _ in items) * _PICTURES)
-        goals = await batcher(await aside(lambda: [(picture(), text, seed) for picture, text, seed in items]))
-        images = await aside(lambda: [pack(goal, encoding) for goal in goals])
+        pictures = await each_aside(picture for picture, _, _ in items)
+        goals = await batcher([(image, text, seed) for image, (_, text, seed) in zip(pictures, items, strict=True)])
+        images = await each_aside(partial(pack, goal, encoding) for goal in goals)
         return {"model": model.id, "images": images}
 
     return app

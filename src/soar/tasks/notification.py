@@ -1,6 +1,7 @@
-"""Tells a person, far away, that an object fell off the table (§G): one message by webhook, Slack's or any other.
+"""Tells a person, far away, that somebody has to come (§G): one message by webhook, Slack's or any other.
 
-The message is sent aside: a robot does not wait for a messenger. One that cannot be delivered is logged.
+About an object that fell off the table it is sent aside: a robot does not wait for a messenger. One that cannot be recovered
+does: it stands still anyway, and its process is about to end. What cannot be delivered is logged.
 """
 
 from __future__ import annotations
@@ -45,6 +46,20 @@ class MissingObjectWebhook:
         """Wait until all messages are sent or given up."""
         for thread in self._sending:
             thread.join()
+
+
+def call_person(url: str, robot: str, why: str, *, wait_s: float = 5.0, on_sent: Callable[[], None] = lambda: None) -> None:
+    """Tell a person that a robot stands still until somebody comes; returns when that is said, or given up.
+
+    Args:
+        url: Of the webhook.
+        robot: Which.
+        why: What is wrong.
+        wait_s: Before the second try; doubled before each further one.
+        on_sent: Called once the message was taken.
+    """
+    log.warning("%s waits for a person: %s", robot, why)
+    tell_person(url, f"{robot} waits for a person and does not move: {why}", wait_s, on_sent=on_sent).join()
 
 
 def tell_person(

@@ -39,7 +39,8 @@ class ProposalConfig:
         reproposals: How often another task is chosen because the success detector says that the chosen one is done already;
             the released code has 4.
         questions: YAML file of reviewed questions, see `soar.tasks.questions`; the rules' questions by default.
-        notify: URL of a webhook (Slack's, or any that takes {"text": …}) that hears of objects that went missing.
+        notify: URL of a webhook (Slack's, or any that takes {"text": …}) that hears of objects that went missing, and of a
+            robot that cannot be recovered.
         constitution: YAML file of what may be done, see `soar.tasks.open_vocabulary`: with it, a model lists the tasks itself.
             Without it the scene's tasks are those that there are.
         lister: YAML file of the model that lists them; the one that answers questions by default.

@@ -80,7 +80,7 @@ class WidowXServer:
         """Actions (7,) that clients had executed, in order, a list for each time that the arm went home."""
         self._make, self._host, self._speed, self._late_s, self._told = make, host, speed, late_s, told
         self._dialect, self._keys = dialect, KEYS[dialect]
-        self._stopping, self._ready = threading.Event(), threading.Event()
+        self._stopping, self._ready, self._over = threading.Event(), threading.Event(), threading.Event()
         self._broken: Exception | None = None
         self._thread = threading.Thread(target=self._work, name=f"widowx server ({dialect})", daemon=True)
         self._context: zmq.Context[Any] = zmq.Context.instance()
@@ -99,12 +99,14 @@ class WidowXServer:
 
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
+        self.wait()
         self._thread.join()
 
     def wait(self) -> None:
         """Wait until it ends."""
-        while self._thread.is_alive():
-            self._thread.join(0.2)
+        # Not by `join`: a signal that raises within one makes Python (3.11) take the thread for finished. The process would end
+        # while the thread still draws, and nobody may free a renderer but the thread that it belongs to.
+        self._over.wait()
 
     def _work(self) -> None:
         robot: Any = None
@@ -123,8 +125,11 @@ class WidowXServer:
         finally:
             if self._socket is not None:
                 self._socket.close(linger=100)
-            if callable(close := getattr(robot, "close", None)):
-                close()
+            try:
+                if callable(close := getattr(robot, "close", None)):
+                    close()
+            finally:
+                self._over.set()
 
     def _listen(self) -> None:
         """Bind; after a restart the port may be taken for a moment."""

@@ -172,7 +172,7 @@ class WidowX:
         if complaint := seen.motors or self._follower.complaint(seen.state):
             raise self._failed("motor", complaint)
         image = seen.image if self._size is None else resized(seen.image, self._size[::-1])
-        return Observation(image_HWC=np.array(image), state=seen.state.astype(np.float32))
+        return Observation(image_HWC=image, state=seen.state.astype(np.float32))
 
     def act(self, action: Action) -> Action:
         """Execute one action (7,), `period_s` after the one before; returns what was sent."""

@@ -50,23 +50,23 @@ def opening(raw: float, scale: tuple[float, float]) -> float:
 
 
 def picture(value: Any, view: int) -> Image:
-    """Return a camera's whole picture: a JPEG whose encoder took red for blue, or pixels."""
+    """Return a camera's whole picture, of its own: a JPEG whose encoder took red for blue, or pixels."""
     if isinstance(value, list | tuple):
         if view >= len(value):
             raise RobotFault("camera", f"the server has {len(value)} cameras, and number {view} is wanted")
         value = value[view]
     if isinstance(value, bytes | bytearray):
         try:
-            image = decode(bytes(value), PICTURES)[..., ::-1]
+            image = decode(bytes(value), PICTURES, swapped=True)
         except WireError as error:
             raise RobotFault("camera", f"the server's picture cannot be read: {error}") from error
     elif isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3:
-        image = value
+        image = value.copy()  # it is part of the message, and cannot be written to
     else:
         raise RobotFault("camera", f"the server's picture is a {type(value).__name__}: is its camera there?")
     if min(image.shape[:2]) < SMALLEST_PX:
         raise RobotFault("camera", f"the server's picture is {image.shape[0]} x {image.shape[1]} px: its camera has not begun")
-    return np.ascontiguousarray(image)
+    return image
 
 
 def square(value: Any, view: int) -> Image:

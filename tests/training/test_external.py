@@ -1,0 +1,200 @@
+"""Somebody else's learner: real commands on real datasets, that go well, fail, hang, or leave something else."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from soar.configuration import validate
+from soar.episodes import EpisodeStore
+from soar.errors import CheckpointError, ConfigError, LearnerError
+from soar.policies.learned import read_lineage
+from soar.policies.loading import load_policy
+from soar.policies.named import id_in, read_named
+from soar.robots.safety import SafetyLimits
+from soar.testing import FakeRobot
+from soar.testing.contracts import check_learner
+from soar.testing.fakes import FAKE_WORKSPACE
+from soar.training.cotraining import AutonomousData
+from soar.training.external import ExternalLearner, ExternalLearnerConfig
+from soar.training.learner import LearningData
+from soar.training.served import served
+from tests.episodes.builders import make_episode
+
+PROGRAM = f"{sys.executable} {Path(__file__).with_name('commands.py')}"
+SERVED = {
+    "backend": "openpi",
+    "url": "ws://127.0.0.1:{port}",
+    "images": {"image": {"size": 32}},
+    "action": ["x", "y", "z", "roll", "pitch", "yaw", {"gripper": [0, 1]}],
+    "execute": 2,
+    "patience_s": 0,
+}
+
+
+def config(manner: str = "well", **changes: Any) -> ExternalLearnerConfig:
+    said = {
+        "command": f"{PROGRAM} learn {{dataset}} {{out}} '{manner}'",
+        "checkpoint": "last",
+        "policy": {"backend": "tests.training.commands:open_checkpoint", "path": "{checkpoint}"},
+    }
+    return validate(ExternalLearnerConfig, said | changes, "preset")
+
+
+def learner(manner: str = "well", **changes: Any) -> ExternalLearner:
+    return ExternalLearner(config(manner, **changes), SafetyLimits(), FAKE_WORKSPACE)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> LearningData:
+    store = EpisodeStore(tmp_path / "episodes", mode="open_or_create")
+    store.append([make_episode(f"e{i}", steps=4, size=32, seed=i) for i in range(2)])
+    autonomous = AutonomousData(store=tmp_path / "episodes", success_only=False)
+    return LearningData(pretraining=tmp_path / "episodes", autonomous=autonomous)
+
+
+def runs(folder: Path) -> int:
+    return len((folder / "training" / "runs").read_text())
+
+
+def test_it_keeps_the_contract_of_learners(data: LearningData, tmp_path: Path) -> None:
+    check_learner(learner(), data, tmp_path, lambda folder: load_policy(str(folder)))
+
+
+def test_the_command_gets_the_chosen_episodes_and_its_checkpoint_becomes_a_policy_with_a_lineage(
+    data: LearningData, tmp_path: Path
+) -> None:
+    first = learner().learn(None, data, tmp_path / "1", seed=0)
+    info = json.loads((first / "training" / "dataset" / "meta" / "info.json").read_text())
+    assert info["total_episodes"] == 2
+    assert (first / "training" / "command.log").read_text().endswith("2 episodes\n")
+    policy = load_policy(str(first))
+    assert policy.id == id_in(first)
+    assert policy.id.startswith("own@")
+    assert policy.conditioning == "language"
+    second = learner().learn(first, data, tmp_path / "2", seed=0)
+    lineage = read_lineage(second)
+    assert (lineage.parent, lineage.data["autonomous"]) == (policy.id, EpisodeStore(tmp_path / "episodes").version)
+    assert id_in(second) == policy.id, "equal weights have equal ids"
+
+
+def test_what_it_goes_on_from_is_the_checkpoint_of_the_base(data: LearningData, tmp_path: Path) -> None:
+    going_on = learner(command=f"{PROGRAM} learn {{dataset}} {{out}} {{base}}", base="the first weights")
+    first = going_on.learn(None, data, tmp_path / "1", seed=0)
+    second = going_on.learn(first, data, tmp_path / "2", seed=0)
+    said = [(folder / "training" / "command.log").read_text().partition("\n")[0] for folder in (first, second)]
+    assert said[0].endswith("'the first weights'")
+    assert said[1].endswith(str(first / "training" / "out" / "last"))
+
+
+@pytest.mark.parametrize(
+    ("manner", "words"),
+    [
+        ("fails", r"ended with status 1\. It said last: 2 episodes / out of memory; all of it is in .*command\.log"),
+        ("leaves nothing", r"left no last in .*out\. It said last: 2 episodes"),
+        ("nothing", "cannot be opened: .*there are no weights"),
+        ("other", r"cannot be used: answer: for one observation it gives float32 \(1, 3\)"),
+        ("units", r"cannot be used: translation of a step: up to 4 m; 4 of 4 exceed the limit of 0\.05 m"),
+        ("gripper", "cannot be used: gripper: its targets are 9 … 9"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_the_commands_words(data: LearningData, tmp_path: Path, manner: str, words: str) -> None:
+    with pytest.raises(LearnerError, match=words):
+        learner(manner).learn(None, data, tmp_path / "1", seed=0)
+    assert read_named(tmp_path / "1") is None
+
+
+def test_a_command_that_hangs_is_stopped(data: LearningData, tmp_path: Path) -> None:
+    with pytest.raises(LearnerError, match=r"did not end in 0\.5 s \(timeout_s\), and was stopped"):
+        learner("hangs", timeout_s=0.5).learn(None, data, tmp_path / "1", seed=0)
+
+
+def test_one_that_was_interrupted_begins_anew_and_what_was_finished_is_not_done_again(
+    data: LearningData, tmp_path: Path
+) -> None:
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(done: int, total: int, metrics: dict[str, float]) -> None:
+        if (tmp_path / "1" / "training" / "begun").exists():
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        learner("hangs").learn(None, data, tmp_path / "1", seed=0, on_step=interrupt)
+    exported = (tmp_path / "1" / "training" / "dataset").stat().st_mtime_ns
+    learner().learn(None, data, tmp_path / "1", seed=0)
+    assert (runs(tmp_path / "1"), (tmp_path / "1" / "training" / "dataset").stat().st_mtime_ns) == (2, exported)
+    (tmp_path / "1" / "config.json").unlink()  # as if it had been killed while it looked at the checkpoint
+    learner("fails").learn(None, data, tmp_path / "1", seed=0)
+    assert runs(tmp_path / "1") == 2
+
+
+def test_a_candidate_that_is_served_can_be_used_while_it_is(data: LearningData, tmp_path: Path) -> None:
+    serving = learner(serve=f"{PROGRAM} serve {{checkpoint}} {{port}}", policy=SERVED)
+    folder = serving.learn(None, data, tmp_path / "1", seed=0)
+    for _ in range(2):
+        with served(folder):
+            policy = load_policy(str(folder))
+            policy.reset()
+            assert policy.act([FakeRobot().observe()], ["open the drawer"])[0, 0] == pytest.approx(0.004)
+    assert id_in(folder).startswith("openpi-")
+    assert "openpi" in (folder / "policy.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("import sys; sys.exit('no weights in ' + sys.argv[1])", "server of a candidate ended. It said last: no weights in /"),
+        ("import time; time.sleep(3600)", r"did not serve it in 1 s \(serve_timeout_s\): ws://127"),
+    ],
+)
+def test_a_server_that_does_not_serve_is_no_candidate(data: LearningData, tmp_path: Path, program: str, words: str) -> None:
+    serve = f'{sys.executable} -c "{program}" {{checkpoint}} {{port}}'
+    with pytest.raises(LearnerError, match=words):
+        learner(serve=serve, policy=SERVED, serve_timeout_s=1).learn(None, data, tmp_path / "1", seed=0)
+
+
+def test_a_policy_that_is_another_one_than_when_it_was_taken_is_refused(data: LearningData, tmp_path: Path) -> None:
+    folder = learner().learn(None, data, tmp_path / "1", seed=0)
+    named = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(named | {"behind": "another"}))
+    load_policy.cache_clear()
+    with pytest.raises(CheckpointError, match="is own now, and was another when this folder was written"):
+        load_policy(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"command": "train {out}"}, r"improvement\.learner\.command: \{dataset\} is missing"),
+        ({"command": "train {dataset}"}, r"command: \{out\} is missing"),
+        ({"command": "train {dataset} {out} {lr}"}, r"there is no \{lr\}; there are: \{dataset\}, \{out\}, \{base\}"),
+        ({"command": "train '{dataset} {out}"}, "no words of a command"),
+        ({"command": "train {dataset} {out} {base}"}, "say with `base` what that is"),
+        ({"serve": "serve {port}"}, r"serve: \{checkpoint\} is missing"),
+        ({"policy": "http://127.0.0.1:{port}"}, r"policy: there is no \{port\}"),
+        ({"policy": SERVED}, r"asks at \{port\}, and nobody serves there"),
+        ({"timeout_s": 0}, "must be positive"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_at_once(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        config(**change)
+
+
+def test_a_program_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match="there is no program 'lerobot-training'"):
+        dataclasses.replace(config(), command="lerobot-training {dataset} {out}").check_programs()
+
+
+def test_rlds_is_the_other_format(data: LearningData, tmp_path: Path) -> None:
+    copying = learner(
+        format="rlds", command="cp -r {dataset} {out}", checkpoint="dataset_info.json", policy="soar.testing:FakePolicy"
+    )
+    folder = copying.learn(None, data, tmp_path / "1", seed=0)
+    assert json.loads((folder / "training" / "out" / "dataset_info.json").read_text())["name"] == "soar_dataset"
