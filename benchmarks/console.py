@@ -161,7 +161,7 @@ def looking(address: str, pages_open: int, ended: Any, delays: Any) -> None:
         async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60, limits=limits) as client:
             await asyncio.gather(*(page(client) for _ in range(pages_open)))
 
-    os.nice(10)
+    os.nice(19)  # a browser stands elsewhere
     asyncio.run(all_pages())
     delays.put(ages)
 
