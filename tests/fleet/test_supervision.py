@@ -169,3 +169,15 @@ def test_metrics_are_what_prometheus_reads() -> None:
     assert 'soar_fleet_faults_total{robot="one",kind="a \\"motor\\"\\n"} 1\n' in text
     assert 'soar_fleet_phase{robot="one",phase="collecting"} 1\n' in text
     assert all(line.startswith("#") or line.rpartition(" ")[2].replace(".", "").isdecimal() for line in text.splitlines())
+
+
+def test_episodes_on_the_disks_of_robots_that_are_heard_of_count() -> None:
+    clock = Clock()
+    boss = supervisor(clock=clock)
+    boss.hear("one", beat() | {"waiting": 3})
+    boss.hear("two", beat() | {"waiting": 2})
+    assert boss.waiting() == 5
+    clock.now_s += SILENT_S + 1
+    boss.hear("two", beat() | {"waiting": 1})
+    boss.status()
+    assert boss.waiting() == 1  # who knows when the other one comes back

@@ -116,6 +116,7 @@ class Link:
         self.holder = Holder(host=socket.gethostname(), pid=os.getpid(), nonce=secrets.token_hex(8))
         config = RemoteConfig(url=url, token_env=token_env, retries=0, probe_every_s=0.0)
         self._beats, self._calls = Coordinator(config, _CALL_S), Coordinator(config, _CALL_S)
+        self._spool: Spool | None = None
         self._deliveries, self._policies = Coordinator(config, _DELIVERY_S), Coordinator(config, _DELIVERY_S)
         self._lives = Coordinator(config, _CALL_S)
         self.about: dict[str, Any] = {}
@@ -150,6 +151,7 @@ class Link:
 
     def deliver(self, spool: Spool) -> None:
         """Begin to bring a spool's episodes to the store, in order."""
+        self._spool = spool
         self._start("deliveries", lambda: self._deliver_for_ever(spool))
 
     def show(self, live: Path) -> None:
@@ -256,6 +258,7 @@ class Link:
     def _beat(self) -> None:
         with self._lock:
             said, events = dict(self._said), list(self._events)
+        said["waiting"] = 0 if self._spool is None else len(self._spool.waiting())
         asked_s = self._clock()
         answer = self._beats.request("POST", "/v1/beat", {"robot": self.robot, "epoch": self.epoch, "events": events, **said})
         with self._lock:

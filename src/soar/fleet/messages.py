@@ -44,6 +44,7 @@ class BeatBody(Body):
     instruction: str = _Text
     detail: str = _Text
     policy: str = _Text
+    waiting: int = Field(default=0, ge=0, le=10_000_000)
     events: list[dict[str, Any]] = Field(default=[], max_length=1000)
 
 

@@ -199,9 +199,10 @@ def _watch(fleet: Fleet, on_tick: OnTick, stopping: Callable[[], bool], idle: Ca
     times, over = PhaseTimes(fleet.supervisor, fleet.journal), True
     try:
         while not fleet.supervisor.all_stopped and not stopping():
-            enough = fleet.ledger.total() >= wanted and not fleet.deployments.trying
-            fleet.supervisor.enough(enough)
-            if enough and not idle():
+            total, trying = fleet.ledger.total(), fleet.deployments.trying
+            # What robots still have on their disks counts, too: a slow coordinator must not let them make too many.
+            fleet.supervisor.enough(total + fleet.supervisor.waiting() >= wanted and not trying)
+            if total >= wanted and not trying and not idle():
                 break
             try:
                 processes.tick()

@@ -45,6 +45,7 @@ class RobotStatus:
         since_s: When the phase began [s, of the supervisor's clock].
         counted_s: Until when its seconds are counted [s].
         heard_s: When it was heard of last; None: never.
+        waiting: Episodes on its disk that the store does not have yet.
         episodes: Recorded since the coordinator began.
         successes: Of those, judged ones.
         faults: By kind.
@@ -62,6 +63,7 @@ class RobotStatus:
     since_s: float = 0.0
     counted_s: float = 0.0
     heard_s: float | None = None
+    waiting: int = 0
     episodes: int = 0
     successes: int = 0
     faults: dict[str, int] = field(default_factory=dict)
@@ -135,6 +137,7 @@ class Supervisor:
             status.heard_s, orders.lost = now_s, False
             for name in ("scene", "instruction", "policy", "detail"):
                 setattr(status, name, str(beat.get(name, ""))[:300])
+            status.waiting = int(beat.get("waiting", 0))
             for event in beat.get("events", ()):
                 self._note(status, orders, event)
             if orders.held and not orders.called:
@@ -241,6 +244,11 @@ class Supervisor:
     def enough(self, enough: bool) -> None:
         """Whether all that was to be collected is there: robots pause."""
         self._enough = enough
+
+    def waiting(self) -> int:
+        """Return how many episodes robots have on their disks, of those that are heard of."""
+        with self._lock:
+            return sum(status.waiting for status in self._robots.values() if status.phase not in (SILENT, STOPPED))
 
     def wanted(self, robot: str) -> bool:
         """Whether a robot's process is to run."""
