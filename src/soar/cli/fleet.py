@@ -37,6 +37,8 @@ class Up:
     """Port to listen on; 0 for any that is free."""
     tokens: Path | None = None
     """YAML file of further tokens, and what each may do: look, drive, stop, promote (docs/fleet.md)."""
+    dry_run: bool = False
+    """Check the fleet's file and the models, say what the run would take at most, and end; no robot is opened."""
 
     def run(self) -> None:
         """Run it."""
@@ -47,6 +49,7 @@ class Up:
         from soar.cli.tables import say
         from soar.evaluation.canary import canary_verdict
         from soar.fleet.config import load_fleet
+        from soar.fleet.estimate import estimate
         from soar.fleet.running import check_reachable, run_fleet
         from soar.fleet.supervision import phases_said
         from soar.fleet.tokens import read_tokens
@@ -55,6 +58,10 @@ class Up:
         check_reachable(self.host)
         others = {} if self.tokens is None else read_tokens(self.tokens)
         opening(f"{len(config.robots)} robots", config.models.policy or "the base policy")
+        if self.dry_run:
+            for name, value in estimate(config):
+                say(f"{name}: {value}")
+            return
 
         def on_ready(url: str) -> None:
             sys.stderr.write(how_to_join(config, url, self.run_folder))

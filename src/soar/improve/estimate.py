@@ -6,14 +6,13 @@ that the camera gives now. How long training takes nobody knows before it has be
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
+from soar.collect.estimate import attempt_cost
 from soar.episodes import jpeg
 from soar.fleet.config import load_fleet
 from soar.improve.config import ImproveConfig
 from soar.robots.workcell import load_workcell
-from soar.types import STEP_S
 
 
 def estimate(config: ImproveConfig) -> list[tuple[str, str]]:
@@ -27,35 +26,30 @@ def estimate(config: ImproveConfig) -> list[tuple[str, str]]:
     questions = Path(collection.proposal.questions) if collection.proposal.questions else None
     with cell.open(image_size=preset.image_size if cell.simulated else None, questions=questions) as workcell:
         picture_bytes = len(jpeg.encode(workcell.robot.observe().image_HWC))
-        tasks, objects = workcell.scene.tasks, len(workcell.scene.objects)
+        cost, tasks = attempt_cost(collection, workcell.scene), workcell.scene.tasks
     rollout = collection.rollout
-    steps = rollout.subgoals * rollout.steps_per_subgoal
     attempts = improvement.rounds * collection.episodes
     evaluations = {"off": 0, "person": 2 * improvement.rounds}.get(config.evaluate, improvement.rounds + 1)
     trials = evaluations * improvement.trials * len(tasks)
-    looks = math.ceil(max(0, steps - rollout.early_success.first) / every) + 1 if (every := rollout.early_success.every) else 0
-    asked = (
-        len({task.question for task in tasks}) + collection.proposal.reproposals + (objects if collection.watch_objects else 0)
-    )
     robots = collection.robots if cell.simulated else 1
     if config.fleet is not None:
         robots = len(load_fleet(config.fleet).robots)
-    hours = attempts * steps * STEP_S / 3600
-    judged = trials * (looks + (config.evaluate == "vlm"))
-    disk_mb = attempts * (steps + 1 + rollout.subgoals) * picture_bytes / 1e6
+    hours, trial_hours = attempts * cost.hours, trials * cost.hours
+    judged = trials * (cost.looks + (config.evaluate == "vlm"))
+    disk_mb = attempts * (cost.steps + 1 + rollout.subgoals) * picture_bytes / 1e6
     return [
         ("attempts", f"{attempts} ({improvement.rounds} x {collection.episodes}) by {robots} robot{'s' * (robots != 1)}"),
-        ("robots in motion", f"{hours:.1f} h of attempts, {trials * steps * STEP_S / 3600:.1f} h of {trials} trials"),
+        ("robots in motion", f"{hours:.1f} h of attempts, {trial_hours:.1f} h of {trials} trials"),
         (
             "by the clock",
             "a simulated robot is not bound to real time: the progress bars say it once the run has begun"
             if cell.simulated
-            else f"{(hours / robots + trials * steps * STEP_S / 3600):.1f} h, ways home and training not counted",
+            else f"{hours / robots + trial_hours:.1f} h, ways home and training not counted",
         ),
         (
             "questions to the VLM",
-            f"{attempts * (asked + looks + 1) + judged} ({asked} what is feasible, {looks} on the way and 1 at the end of each "
-            f"attempt{f'; {judged} in trials' if judged else ''})",
+            f"{attempts * cost.questions + judged} ({cost.asked} what is feasible, {cost.looks} on the way and 1 at the end of "
+            f"each attempt{f'; {judged} in trials' if judged else ''})",
         ),
         ("subgoal images", f"{attempts * rollout.subgoals + trials * rollout.subgoals}, more where a robot backs off"),
         ("disk", f"{disk_mb:.0f} MB of episodes ({picture_bytes / 1000:.1f} kB a picture), beside policies and films"),
