@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -58,18 +59,27 @@ def data(tmp_path: Path) -> LearningData:
     return LearningData(pretraining=tmp_path / "episodes", autonomous=autonomous)
 
 
+@pytest.fixture
+def policies(tmp_path: Path) -> Path:
+    """Where a run keeps its candidates; one that lies elsewhere runs nothing."""
+    folder = tmp_path / "run" / "policies"
+    folder.mkdir(parents=True)
+    (folder.parent / "config.yaml").touch()
+    return folder
+
+
 def runs(folder: Path) -> int:
     return len((folder / "training" / "runs").read_text())
 
 
-def test_it_keeps_the_contract_of_learners(data: LearningData, tmp_path: Path) -> None:
-    check_learner(learner(), data, tmp_path, lambda folder: load_policy(str(folder)))
+def test_it_keeps_the_contract_of_learners(data: LearningData, policies: Path) -> None:
+    check_learner(learner(), data, policies, lambda folder: load_policy(str(folder)))
 
 
 def test_the_command_gets_the_chosen_episodes_and_its_checkpoint_becomes_a_policy_with_a_lineage(
-    data: LearningData, tmp_path: Path
+    data: LearningData, tmp_path: Path, policies: Path
 ) -> None:
-    first = learner().learn(None, data, tmp_path / "1", seed=0)
+    first = learner().learn(None, data, policies / "1", seed=0)
     info = json.loads((first / "training" / "dataset" / "meta" / "info.json").read_text())
     assert info["total_episodes"] == 2
     assert (first / "training" / "command.log").read_text().endswith("2 episodes\n")
@@ -77,16 +87,16 @@ def test_the_command_gets_the_chosen_episodes_and_its_checkpoint_becomes_a_polic
     assert policy.id == id_in(first)
     assert policy.id.startswith("own@")
     assert policy.conditioning == "language"
-    second = learner().learn(first, data, tmp_path / "2", seed=0)
+    second = learner().learn(first, data, policies / "2", seed=0)
     lineage = read_lineage(second)
     assert (lineage.parent, lineage.data["autonomous"]) == (policy.id, EpisodeStore(tmp_path / "episodes").version)
     assert id_in(second) == policy.id, "equal weights have equal ids"
 
 
-def test_what_it_goes_on_from_is_the_checkpoint_of_the_base(data: LearningData, tmp_path: Path) -> None:
+def test_what_it_goes_on_from_is_the_checkpoint_of_the_base(data: LearningData, policies: Path) -> None:
     going_on = learner(command=f"{PROGRAM} learn {{dataset}} {{out}} {{base}}", base="the first weights")
-    first = going_on.learn(None, data, tmp_path / "1", seed=0)
-    second = going_on.learn(first, data, tmp_path / "2", seed=0)
+    first = going_on.learn(None, data, policies / "1", seed=0)
+    second = going_on.learn(first, data, policies / "2", seed=0)
     said = [(folder / "training" / "command.log").read_text().partition("\n")[0] for folder in (first, second)]
     assert said[0].endswith("'the first weights'")
     assert said[1].endswith(str(first / "training" / "out" / "last"))
@@ -103,40 +113,40 @@ def test_what_it_goes_on_from_is_the_checkpoint_of_the_base(data: LearningData, 
         ("gripper", "cannot be used: gripper: its targets are 9 … 9"),
     ],
 )
-def test_what_goes_wrong_is_said_in_the_commands_words(data: LearningData, tmp_path: Path, manner: str, words: str) -> None:
+def test_what_goes_wrong_is_said_in_the_commands_words(data: LearningData, policies: Path, manner: str, words: str) -> None:
     with pytest.raises(LearnerError, match=words):
-        learner(manner).learn(None, data, tmp_path / "1", seed=0)
-    assert read_named(tmp_path / "1") is None
+        learner(manner).learn(None, data, policies / "1", seed=0)
+    assert read_named(policies / "1") is None
 
 
-def test_a_command_that_hangs_is_stopped(data: LearningData, tmp_path: Path) -> None:
+def test_a_command_that_hangs_is_stopped(data: LearningData, policies: Path) -> None:
     with pytest.raises(LearnerError, match=r"did not end in 0\.5 s \(timeout_s\), and was stopped"):
-        learner("hangs", timeout_s=0.5).learn(None, data, tmp_path / "1", seed=0)
+        learner("hangs", timeout_s=0.5).learn(None, data, policies / "1", seed=0)
 
 
 def test_one_that_was_interrupted_begins_anew_and_what_was_finished_is_not_done_again(
-    data: LearningData, tmp_path: Path
+    data: LearningData, policies: Path
 ) -> None:
     class Interrupted(Exception):
         pass
 
     def interrupt(done: int, total: int, metrics: dict[str, float]) -> None:
-        if (tmp_path / "1" / "training" / "begun").exists():
+        if (policies / "1" / "training" / "begun").exists():
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        learner("hangs").learn(None, data, tmp_path / "1", seed=0, on_step=interrupt)
-    exported = (tmp_path / "1" / "training" / "dataset").stat().st_mtime_ns
-    learner().learn(None, data, tmp_path / "1", seed=0)
-    assert (runs(tmp_path / "1"), (tmp_path / "1" / "training" / "dataset").stat().st_mtime_ns) == (2, exported)
-    (tmp_path / "1" / "config.json").unlink()  # as if it had been killed while it looked at the checkpoint
-    learner("fails").learn(None, data, tmp_path / "1", seed=0)
-    assert runs(tmp_path / "1") == 2
+        learner("hangs").learn(None, data, policies / "1", seed=0, on_step=interrupt)
+    exported = (policies / "1" / "training" / "dataset").stat().st_mtime_ns
+    learner().learn(None, data, policies / "1", seed=0)
+    assert (runs(policies / "1"), (policies / "1" / "training" / "dataset").stat().st_mtime_ns) == (2, exported)
+    (policies / "1" / "config.json").unlink()  # as if it had been killed while it looked at the checkpoint
+    learner("fails").learn(None, data, policies / "1", seed=0)
+    assert runs(policies / "1") == 2
 
 
-def test_a_candidate_that_is_served_can_be_used_while_it_is(data: LearningData, tmp_path: Path) -> None:
+def test_a_candidate_that_is_served_can_be_used_while_it_is(data: LearningData, tmp_path: Path, policies: Path) -> None:
     serving = learner(serve=f"{PROGRAM} serve {{checkpoint}} {{port}}", policy=SERVED)
-    folder = serving.learn(None, data, tmp_path / "1", seed=0)
+    folder = serving.learn(None, data, policies / "1", seed=0)
     for _ in range(2):
         with served(folder):
             policy = load_policy(str(folder))
@@ -153,14 +163,14 @@ def test_a_candidate_that_is_served_can_be_used_while_it_is(data: LearningData, 
         ("import time; time.sleep(3600)", r"did not serve it in 1 s \(serve_timeout_s\): ws://127"),
     ],
 )
-def test_a_server_that_does_not_serve_is_no_candidate(data: LearningData, tmp_path: Path, program: str, words: str) -> None:
+def test_a_server_that_does_not_serve_is_no_candidate(data: LearningData, policies: Path, program: str, words: str) -> None:
     serve = f'{sys.executable} -c "{program}" {{checkpoint}} {{port}}'
     with pytest.raises(LearnerError, match=words):
-        learner(serve=serve, policy=SERVED, serve_timeout_s=1).learn(None, data, tmp_path / "1", seed=0)
+        learner(serve=serve, policy=SERVED, serve_timeout_s=1).learn(None, data, policies / "1", seed=0)
 
 
-def test_a_policy_that_is_another_one_than_when_it_was_taken_is_refused(data: LearningData, tmp_path: Path) -> None:
-    folder = learner().learn(None, data, tmp_path / "1", seed=0)
+def test_a_policy_that_is_another_one_than_when_it_was_taken_is_refused(data: LearningData, policies: Path) -> None:
+    folder = learner().learn(None, data, policies / "1", seed=0)
     named = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(named | {"behind": "another"}))
     load_policy.cache_clear()
@@ -192,9 +202,19 @@ def test_a_program_that_is_not_there_is_named() -> None:
         dataclasses.replace(config(), command="lerobot-training {dataset} {out}").check_programs()
 
 
-def test_rlds_is_the_other_format(data: LearningData, tmp_path: Path) -> None:
+def test_rlds_is_the_other_format(data: LearningData, policies: Path) -> None:
     copying = learner(
         format="rlds", command="cp -r {dataset} {out}", checkpoint="dataset_info.json", policy="soar.testing:FakePolicy"
     )
-    folder = copying.learn(None, data, tmp_path / "1", seed=0)
+    folder = copying.learn(None, data, policies / "1", seed=0)
     assert json.loads((folder / "training" / "out" / "dataset_info.json").read_text())["name"] == "soar_dataset"
+
+
+def test_a_folder_from_elsewhere_runs_nothing(data: LearningData, policies: Path, tmp_path: Path) -> None:
+    classes = learner().learn(None, data, policies / "1", seed=0)
+    server = learner(serve=f"{PROGRAM} serve {{checkpoint}} {{port}}", policy=SERVED).learn(None, data, policies / "2", seed=0)
+    for folder, use in ((classes, load_policy), (server, load_policy), (server, lambda name: served(Path(name)).__enter__())):
+        other = tmp_path / f"downloaded-{folder.name}"
+        shutil.copytree(folder, other, dirs_exist_ok=True)
+        with pytest.raises(CheckpointError, match=r"names what would be run for it .* lies in no run: nothing of it was run"):
+            use(str(other))

@@ -63,9 +63,16 @@ class Pull:
     def run(self) -> None:
         """Run it."""
         from soar.cli.tables import say
+        from soar.errors import HubError
         from soar.formats.hub import pull
         from soar.policies.learned import LearnedPolicy
+        from soar.policies.named import read_named
 
         commit = pull(self.repo, self.out, kind="model", revision=self.revision)
+        if read_named(self.out) is not None:
+            raise HubError(
+                f"{self.repo} holds no network: its config.json names a policy of somebody else's, and what is run for it. "
+                f"Nothing of it was run; do not use {self.out}"
+            )
         policy = LearnedPolicy.load(self.out)
         say(f"{self.out}: policy {policy.id}, commit {commit}")

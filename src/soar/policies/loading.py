@@ -19,7 +19,7 @@ from soar.configuration import read_yaml, validate
 from soar.errors import ConfigError, UnknownNameError
 from soar.extras import require
 from soar.policies.base import Policy
-from soar.policies.named import NamedPolicy, read_named
+from soar.policies.named import NamedPolicy, check_place, read_named
 from soar.references import is_reference, made
 from soar.remote.wire import is_url
 
@@ -50,6 +50,7 @@ def load_policy(name: str) -> Policy:
     if path.suffix in (".yaml", ".yml"):
         return _described(path)
     if (named := read_named(path)) is not None:
+        check_place(named)
         return NamedPolicy(load_policy(named.target), named)
     # What a robot's computer may lack is imported when it is needed: it runs an ONNX file, or asks a server.
     if path.suffix == ".onnx":

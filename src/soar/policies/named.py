@@ -19,10 +19,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from soar.configuration import read_yaml
 from soar.errors import CheckpointError
 from soar.files import write_json
 from soar.policies.base import Instructed, Policy
 from soar.policies.lineage import NAMED, Lineage, policy_id
+from soar.references import is_reference
 from soar.types import Goal, Observation
 from soar.untrusted import parse_json
 
@@ -101,6 +103,28 @@ def id_in(folder: Path) -> str:
         return policy_id(parse_json(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} describes no policy: {error!r}") from error
+
+
+def check_place(named: Named) -> None:
+    """Refuse a folder from elsewhere that names something which is run.
+
+    A class of a module and a server's command can do anything. A candidate in a run's folder was made here, by what the user
+    asked for; one that was downloaded may be a trap.
+
+    Raises:
+        CheckpointError: It would run something, and lies in no run; the message shows what.
+    """
+    place = named.folder.resolve().parent
+    if place.name == "policies" and (place.parent / "config.yaml").is_file():
+        return
+    backend = named.name
+    if (named.folder / OWN_FILE).is_file():
+        backend = str(read_yaml(named.folder / OWN_FILE).get("backend"))
+    if runs := str(named.more.get("serve") or (backend if is_reference(backend) else "")):
+        raise CheckpointError(
+            f"{named.folder} names what would be run for it ({runs[:200]}), and lies in no run: nothing of it was run. "
+            "If you trust it, serve or import it yourself, and name that (docs/how-to/your-policy.md)"
+        )
 
 
 class NamedPolicy:

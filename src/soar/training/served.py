@@ -4,6 +4,9 @@
 
 A server gets a port that is free, the same one as the last time if that is. Who uses it finds the port in FOLDER/policy.yaml.
 A server that was left behind by a process that was killed is stopped first.
+
+The folder says which command that is, and a command can do anything. So one is run for a candidate in a run's folder alone; a
+folder from elsewhere, such as one that was downloaded, is refused, and its command shown.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import yaml
 from soar.errors import LearnerError, SoarError
 from soar.files import write_text
 from soar.policies.loading import load_policy
-from soar.policies.named import OWN_FILE, Named, read_named
+from soar.policies.named import OWN_FILE, Named, check_place, read_named
 from soar.training.commands import Command, filled, words_of
 
 CHECKPOINT, PORT = "checkpoint", "port"
@@ -35,6 +38,7 @@ def served(folder: Path) -> Iterator[None]:
 
     Raises:
         LearnerError: It ends, or does not answer in time.
+        CheckpointError: It lies in no run.
     """
     named = read_named(folder)
     while named is not None and not named.more.get("serve"):
@@ -42,6 +46,7 @@ def served(folder: Path) -> Iterator[None]:
     if named is None or named.folder.resolve() in _served:
         yield
         return
+    check_place(named)
     with serving(named):
         yield
 
