@@ -139,6 +139,7 @@ class Collector:
         *,
         stopping: Callable[[], bool] = lambda: False,
         on_episode: Callable[[Episode], None] | None = None,
+        on_fault: Callable[[str], None] | None = None,
     ) -> int:
         """Collect until the store holds `episodes` episodes of this run, round and robot.
 
@@ -146,6 +147,7 @@ class Collector:
             episodes: How many in the end, those of earlier calls included.
             stopping: Asked before each episode; True ends the collection early.
             on_episode: Called with each episode once it is stored.
+            on_fault: Called with what went wrong in an attempt, before the next one begins.
 
         Returns:
             How many the store holds.
@@ -156,7 +158,10 @@ class Collector:
         count, index, drops = self.collected(), self.next_index(), 0
         faults: list[str] = []
         while count < episodes and not stopping():
+            known = len(faults)
             episode = self.run_episode(index, attempt=drops, faults=faults)
+            if on_fault is not None and episode is None and len(faults) > known:
+                on_fault(faults[-1])
             if episode is not None:
                 count, index, drops = count + 1, index + 1, 0
                 faults.clear()

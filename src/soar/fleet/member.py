@@ -212,7 +212,15 @@ class _Member:
             return other or self._stopping() or self.storage.full() or not link.may_begin(self._margin_s)
 
         try:
-            run_session(self._cell, session, stopping=over, on_episode=self._stored, listeners=[self._heard], fleet=self)
+            run_session(
+                self._cell,
+                session,
+                stopping=over,
+                on_episode=self._stored,
+                on_fault=self._faulted,
+                listeners=[self._heard],
+                fleet=self,
+            )
         except RobotFault as fault:
             self._parked = self._parked or fault.detail
         finally:
@@ -273,6 +281,13 @@ class _Member:
         self._last.append(False)
         self._link.event("episode", id=episode.id, success=label.success, steps=len(episode.actions_TD))
 
+    def _faulted(self, detail: str) -> None:
+        """Count a fault before the next attempt begins: whoever listens may hear of it later."""
+        self._last.append(True)
+        if sum(self._last) > self._most_faults:
+            detail = detail.partition(": ")[2][:300] or detail[:300]
+            self._parked = f"{sum(self._last)} of its last {len(self._last)} attempts ended with a fault: {detail}"
+
     def _heard(self, event: Event) -> None:
         """Tell the coordinator what a robot does; called by another thread."""
         if event.kind == "step":
@@ -293,9 +308,6 @@ class _Member:
             about = {"policy": self._running, "scene": self._config.scene.name, "fault": event.fields["fault"]}
             self._link.event("fault", **about, detail=detail, picture=self._picture())
             self._tell_asked()
-            self._last.append(True)
-            if sum(self._last) > self._most_faults:
-                self._parked = f"{sum(self._last)} of its last {len(self._last)} attempts ended with a fault: {detail}"
 
     def _tell_asked(self) -> None:
         """Say how much models were asked since the last time."""

@@ -112,6 +112,7 @@ def run_session(
     *,
     stopping: Callable[[], bool] = lambda: False,
     on_episode: Callable[[Episode], None] | None = None,
+    on_fault: Callable[[str], None] | None = None,
     listeners: Sequence[Listener] = (),
     fleet: FleetLink | None = None,
 ) -> None:
@@ -122,6 +123,7 @@ def run_session(
         session: What to do.
         stopping: Asked before each episode, and while no task may be attempted; True ends the session early.
         on_episode: Called with each episode once it is stored.
+        on_fault: Called with what went wrong in an attempt, before the next one begins.
         listeners: Told what happens, see `soar.collect.listeners`; beside them a file is (`soar.collect.live`).
         fleet: What the robot shares with others: attempts, what is off limits, and the way to the store.
 
@@ -219,7 +221,7 @@ def run_session(
     if fleet is None or fleet.fresh:
         set_table(begun)
     try:
-        collector.run(session.episodes, stopping=over, on_episode=on_episode)
+        collector.run(session.episodes, stopping=over, on_episode=on_episode, on_fault=on_fault)
     except RobotFault as fault:
         if proposal.notify and fleet is None:  # a fleet's coordinator calls somebody itself
 
