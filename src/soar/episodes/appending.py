@@ -48,8 +48,7 @@ def append(uri: str, episodes: Any, encoded: Sequence[EncodedEpisode]) -> None:
     if len(set(ids)) < len(ids):
         raise _taken(uri, next(id for id in ids if ids.count(id) > 1))
     with explaining("read", uri):
-        # A handle of its own: another thread may be reading with that one.
-        episodes = episodes.checkout_version(episodes.latest_version)
+        episodes = tables.newest(episodes)
         seen = episodes.version
         if there := _first_attempts(episodes, ids):
             raise _taken(uri, min(there))

@@ -15,7 +15,7 @@ from typing import Any
 import lance
 import pyarrow as pa
 
-from soar.episodes import schema
+from soar.episodes import schema, tables
 from soar.episodes.filters import quoted
 from soar.episodes.store_errors import explaining, similar
 from soar.errors import StoreError
@@ -54,8 +54,7 @@ def change_labels(episodes: lance.LanceDataset, uri: str, id: str, change: Calla
     """
     for attempt in range(_TRIES):
         with explaining("label in", uri):
-            # A handle of its own: another thread's look at the newest state must not move this one.
-            read = episodes.checkout_version(episodes.latest_version)
+            read = tables.newest(episodes)
         row, labels = row_of(read, uri, id)
         new = pa.Table.from_pylist([row | schema.label_columns(change(labels))], read.schema)
         with explaining("label in", uri):

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import lance
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -270,7 +269,7 @@ class EpisodeStore:
             which = f"attempt IN ({', '.join(map(str, attempts))})"
             # The row in `episodes` is what makes an episode; steps without one are seen by nobody.
             for dataset in (self._episodes, self._steps):
-                _newest(dataset).delete(which)
+                tables.newest(dataset).delete(which)
         self._refresh()
 
     def compact(self) -> None:
@@ -285,7 +284,7 @@ class EpisodeStore:
                 self._refresh()
                 try:
                     for dataset in (self._steps, self._episodes):
-                        _newest(dataset).optimize.compact_files()
+                        tables.newest(dataset).optimize.compact_files()
                     self._refresh()
                     return
                 except OSError as error:
@@ -298,8 +297,8 @@ class EpisodeStore:
             return
         with self._explain("read"):
             # New handles, since another thread may be reading with the old ones.
-            self._episodes = _newest(self._episodes)
-            self._steps = _newest(self._steps)
+            self._episodes = tables.newest(self._episodes)
+            self._steps = tables.newest(self._steps)
 
     def _matching(self, where: str | None) -> str | None:
         """Look at the newest state, and return the SQL for the episodes that match: not for rows whose id was taken."""
@@ -327,11 +326,6 @@ class EpisodeStore:
 
     def _explain(self, action: str) -> AbstractContextManager[None]:
         return explaining(action, self.uri)
-
-
-def _newest(dataset: lance.LanceDataset) -> lance.LanceDataset:
-    """Return a handle that looks at the newest state; `dataset` itself stays as it is."""
-    return dataset.checkout_version(dataset.latest_version)
 
 
 def _range(indices: NDArray[np.int64]) -> str:

@@ -142,3 +142,8 @@ def _exists(where: str) -> bool:
             return False
         raise
     return True
+
+
+def newest(dataset: lance.LanceDataset) -> lance.LanceDataset:
+    """Return a handle of its own that looks at the newest state; others may be reading with `dataset`, which stays as it is."""
+    return dataset.checkout_version(dataset.latest_version)
