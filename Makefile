@@ -42,8 +42,9 @@ lint: .venv/ready ## check style and formatting
 types: .venv/ready ## check the types, strictly
 	$(BIN)/mypy src
 
-tables: .venv/ready ## regenerate the tables of README and docs from results/
+tables: .venv/ready ## regenerate the tables of README and docs from results/, and the notebook of the tutorial
 	$(BIN)/python -m soar.reports.docs_tables README.md $(wildcard docs/*.md)
+	$(BIN)/python scripts/tutorial_notebook.py
 
 docs: .venv/ready ## build the documentation site into build/docs/site; a link that leads nowhere is an error
 	$(BIN)/python scripts/site_pages.py build/docs

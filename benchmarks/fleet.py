@@ -2,20 +2,28 @@
 
     ledger      decisions a second: leases that are renewed, attempts that are asked for
     store       episodes a second, through the coordinator, from 16 writers
-    robots      200 light robots (`soar.testing.light`), each the code of `soar fleet join` in a thread: how long a robot waits
-                for the coordinator, and what of a core that takes; then a policy for all of them
-    day         an accelerated day: 200 robots without arms deliver episodes; memory of the coordinator
+    robots      200 robots that sleep an episode's time (100 steps at 5 Hz) and deliver a recorded episode, with the leases,
+                beats and spools of `soar fleet join`: how long another one waits for the coordinator, and what of a core that
+                takes; then a policy for all of them
+    day         an accelerated day: 100,000 episodes from 200 robots that take no time for any; memory of the coordinator
+    kill        processes of robots are killed; how long until each robot collects again
     simulated   5 simulated WidowX collect for real
     improve     five of them at five scenes, on two nodes (127.0.0.1 and 127.0.0.2), improve in one run (five_scenes.yaml)
-    paper       what the figures say of 2,000 robots
+    paper       what the figures of `robots` and `store` say of 2,000 robots
 
-    OMP_NUM_THREADS=1 python benchmarks/fleet.py ledger store robots day simulated improve paper
+    OMP_NUM_THREADS=1 python benchmarks/fleet.py ledger store robots day kill simulated improve paper
 
-A light robot's episode is one subgoal long (20 steps), so that two cores carry the pictures of 200 of them; what the
-coordinator does for an episode does not depend on that much. An accelerated day has 100,000 episodes with
-`--day-episodes 100000`.
+Each part can be run alone: its rows take the place of its earlier ones, and the others stay. `--small` shows in a few minutes
+that all parts run; its figures say nothing, and go into a file of their own.
 
-The coordinator is a process of its own, `soar fleet up` as it is; its share of a core is its CPU time by the clock's.
+What is accelerated in `day`: a robot brings a small episode, of 3 steps of 16 pixels, as soon as the one before is stored, with
+the call for attempts before it and the events after it, one a delivery, as any robot does. The coordinator sees the episodes,
+events and attempts of a day in minutes; in fewer appends, since more of them come at a time, and with the beats of those
+minutes alone (a day has seventeen million; one takes the place of the one before). Its rows are written after each tenth, so
+that one that is interrupted says how far it came, and how memory grew until then.
+
+Robots have computers of their own; here their processes have what the coordinator leaves of two cores (`nice`). The
+coordinator is a process of its own, `soar fleet up` as it is; its share of a core is its CPU time by the clock's.
 """
 
 from __future__ import annotations
@@ -27,13 +35,17 @@ import logging
 import os
 import re
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -44,8 +56,9 @@ from soar.fleet.asking import ask
 from soar.fleet.episode_bytes import pack_episodes
 from soar.fleet.ledger import Holder, Ledger, episode_prefix
 from soar.fleet.link import Coordinator, Link
-from soar.fleet.member import run_member
 from soar.fleet.spool import Spool
+from soar.policies.loading import load_policy
+from soar.prometheus import Histogram
 from soar.remote.client import ModelAwayError, RemoteConfig
 from soar.types import Episode, Label, Provenance
 
@@ -53,7 +66,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "fleet.json"
 SCENE, TASK = "table", "put the carrot on the plate"
 CELL = """
-robot: {driver: "soar.testing.light:LightRobot", options: {step_s: %g}}
+robot: {driver: "soar.testing.light:LightRobot", options: {step_s: 0.2}}
 workspace: {low: [0.15, -0.2, 0.02], high: [0.4, 0.2, 0.2]}
 scene: {name: table, tasks: [put the carrot on the plate, put the carrot in the pot, put the pot on the plate]}
 """
@@ -64,16 +77,24 @@ episodes: %d
 models: {policy: "soar.testing:FakePolicy", subgoals: "soar.testing:FakeSubgoals", vlm: "soar.testing:FakeVLM"}
 set: [improvement.collection.rollout.early_success.every=0, improvement.collection.rollout.subgoals=1]
 """
-EPISODE_STEPS = 30
-"""Of a light robot, the way home and what it waits for included."""
+PARTS = ("ledger", "store", "robots", "day", "kill", "simulated", "improve", "paper")
+MANY, AN_HOUR = 2000, 120.0
+"""Robots on paper, and the episodes of each in an hour."""
+STEPS, STEP_S = 100, 0.2
+"""Of a robot that sleeps."""
 SCENES = (1, 2, 4, 6, 9)
-WORKERS = 2
+SHORTER = ["--improvement.rounds", "2", "--improvement.collection.episodes", "5", "--improvement.policy.fit.steps", "4"]
+WORKERS = 4
+"""Processes of robots."""
+ALONE = "alone"
 Row = dict[str, Any]
 
 
-def episode(run: str, robot: str, epoch: int, number: int, *, steps: int = 20, side: int = 64) -> EncodedEpisode:
-    """Return an episode of one grey picture."""
-    images = np.full((steps + 1, side, side, 3), number % 256, np.uint8)
+def episode(
+    run: str, robot: str, epoch: int, number: int, *, steps: int = 20, side: int = 64, policy: str = "fake-policy"
+) -> EncodedEpisode:
+    """Return an episode of one smooth picture."""
+    images = np.tile(np.linspace(number % 50, 255, side, dtype=np.uint8)[None, :, None, None], (steps + 1, 1, side, 3))
     return encode(
         Episode(
             id=f"{episode_prefix(run, 0, robot, epoch)}{number:05d}",
@@ -83,7 +104,7 @@ def episode(run: str, robot: str, epoch: int, number: int, *, steps: int = 20, s
             states_TD=np.zeros((steps + 1, 7), np.float32),
             actions_TD=np.zeros((steps, 7), np.float32),
             labels=(Label(success=number % 2 == 0, probability=0.5, source="vlm"),),
-            provenance=Provenance(policy="fake-policy", robot=robot, run=run, round=0, seed=number),
+            provenance=Provenance(policy=policy, robot=robot, run=run, round=0, seed=number),
         )
     )
 
@@ -133,75 +154,141 @@ def store(writers: int, episodes: int) -> list[Row]:
     ]
 
 
-def robots(count: int, seconds: float, step_s: float) -> list[Row]:
-    """Return what so many light robots see of their coordinator, and what a new policy for all of them costs."""
+def robots(count: int, seconds: float) -> list[Row]:
+    """Return what so many robots see of their coordinator, and what a new policy for all of them costs."""
     from tests.fleet.tiny_policy import tiny_policy
 
     names = [f"robot-{number}" for number in range(count)]
-    with coordinator(names, step_s=step_s) as (url, pid, run):
-        with workers("live", url, names, run.parent) as said:
-            until(lambda: phases(url).get("collecting", 0) == count)
+    with coordinator([*names, ALONE]) as (url, pid, run):
+        with workers("practise", url, names, run.parent):
+            until(lambda: ask(url, "GET", "/v1/status", timeout_s=60.0)["episodes"] >= count)  # the first of each, about
             cpu, begins = cpu_s(pid), time.perf_counter()
-            time.sleep(seconds)
-            share = (cpu_s(pid) - cpu) / (time.perf_counter() - begins)
             before = ask(url, "GET", "/v1/status")["episodes"]
+            alone_ms = ask_alone(url, seconds)
+            minutes = (time.perf_counter() - begins) / 60
+            share = (cpu_s(pid) - cpu) / (60 * minutes)
+            middle = ask(url, "GET", "/v1/status")["episodes"]
+            stored = middle - before
             policy = tiny_policy(run.parent / "new.onnx", "new")
             deployed = time.perf_counter()
             ask(url, "POST", "/v1/deploy", {"policy": str(policy), "canary": "", "episodes": 1}, timeout_s=60.0)
-            until(lambda: all(robot["policy"] == "new" for robot in ask(url, "GET", "/v1/status")["robots"]))
+            until(
+                lambda: (
+                    sum(robot["policy"] == "new" for robot in ask(url, "GET", "/v1/status", timeout_s=60.0)["robots"]) == count
+                )
+            )
             took = time.perf_counter() - deployed
-            time.sleep(1.5 * EPISODE_STEPS * step_s)
-            ask(url, "POST", "/v1/orders", {"do": "pause"})
-            until(lambda: phases(url).get("collecting", 0) == 0)
+            time.sleep(2 * STEPS * STEP_S)
             after = ask(url, "GET", "/v1/status")["episodes"]
-        waits_ms = np.array([1000 * wait for one in said for wait in one["waits_s"]])
         late = late_policies(run, names)
     return [
-        {"metric": f"{count} light robots: episodes stored", "ours": after, "limit": None},
-        {"metric": f"{count} light robots: a robot waits for the coordinator, once an episode, p50 [ms]",
-         "ours": round(float(np.percentile(waits_ms, 50)), 1), "limit": None},
-        {"metric": f"{count} light robots: the same, p99 [ms]",
-         "ours": round(float(np.percentile(waits_ms, 99)), 1), "limit": "below 20"},
-        {"metric": f"{count} light robots: the coordinator's share of a core", "ours": round(share, 2), "limit": "below 1"},
+        {"metric": f"{count} robots: episodes stored a minute", "ours": round(stored / minutes), "limit": None},
+        {"metric": f"{count} robots: another one waits for the coordinator, p50 [ms]",
+         "ours": round(float(np.percentile(alone_ms, 50)), 1), "limit": None},
+        {"metric": "the same, p99 [ms]", "ours": round(float(np.percentile(alone_ms, 99)), 1), "limit": "below 20"},
+        {"metric": f"{count} robots: the coordinator's share of a core", "ours": round(share, 2), "limit": "below 1"},
         {"metric": f"a policy for {count} robots: all of them run it after [s]", "ours": round(took, 1), "limit": None},
         {"metric": "the same: most episodes that a robot began with the old policy afterwards", "ours": late, "limit": 1},
-        {"metric": "the same: episodes stored meanwhile", "ours": after - before, "limit": None},
+        {"metric": "the same: episodes stored meanwhile", "ours": after - middle, "limit": None},
     ]  # fmt: skip
 
 
+def ask_alone(url: str, seconds: float) -> list[float]:
+    """Return what one more robot waits for answers before an episode [ms]; this process does nothing else."""
+    link, waits_ms, ends = Link(url, ALONE), [], time.perf_counter() + seconds
+    join(link)
+    while time.perf_counter() < ends:
+        begins = time.perf_counter()
+        link.counts(SCENE)
+        waits_ms.append(1000 * (time.perf_counter() - begins))
+        time.sleep(0.05)
+    link.end()
+    return waits_ms
+
+
 def late_policies(run: Path, names: list[str]) -> int:
-    """Return how many episodes with the old policy a robot stored at most after the new one was deployed."""
+    """Return how many episodes with the old policy a robot began at most after the new one was deployed.
+
+    One that is stored within an episode's time after it was under way then; later ones count.
+    """
     from soar.event_log import read_journal
 
     events, late = read_journal(run / "events.jsonl"), dict.fromkeys(names, 0)
-    deployed = next(number for number, event in enumerate(events) if event["event"] == "deploy")
-    for event in events[deployed:]:
-        if event["event"] == "episode" and event["policy"] != "new":
+    deployed_s = next(event["time_s"] for event in events if event["event"] == "deploy")
+    for event in events:
+        if event["event"] == "episode" and event["policy"] != "new" and event["time_s"] > deployed_s + STEPS * STEP_S:
             late[event["robot"]] += 1
     return max(late.values())
 
 
-def day(count: int, episodes: int) -> list[Row]:
-    """Return what of the coordinator's memory an accelerated day takes."""
+def day(count: int, episodes: int, land: Callable[[list[Row]], None]) -> list[Row]:
+    """Return what of the coordinator's memory an accelerated day takes; what is known after each tenth is handed to `land`."""
     names = [f"robot-{number}" for number in range(count)]
     marks: list[tuple[int, int]] = []
-    with coordinator(names, episodes=episodes) as (url, pid, run), workers("deliver", url, names, run.parent):
+    with coordinator(names) as (url, pid, run), workers("deliver", url, names, run.parent):
         begins, cpu = time.perf_counter(), cpu_s(pid)
-        while True:
-            with contextlib.suppress(Exception):  # it is busy, or has what it wanted and ends
-                marks.append((ask(url, "GET", "/v1/status")["episodes"], memory_mb(pid)))
+
+        def rows() -> list[Row]:
+            done, memory = marks[-1]
+            later = [mark for mark in marks if mark[0] >= min(done, episodes / 10)]
+            growth = round(float(10_000 * np.polyfit(*np.transpose(later), 1)[0]), 1) if len(later) > 2 else None
+            limit = round(1.2 * later[0][1])
+            return [
+                {"metric": f"{count} robots deliver {done} episodes: in [s]", "ours": round(time.perf_counter() - begins),
+                 "limit": None},
+                {"metric": "the same: in so many appends", "ours": appends(url), "limit": None},
+                {"metric": "the same: the coordinator's memory after a tenth of them [MB]", "ours": later[0][1], "limit": None},
+                {"metric": "the same: at the end [MB]", "ours": memory, "limit": f"at most {limit}"},
+                {"metric": "the same: growth in between, each 10,000 episodes [MB]", "ours": growth, "limit": None},
+                {"metric": "the same: CPU of the coordinator an episode, with its beats [ms]",
+                 "ours": round(1000 * (cpu_s(pid) - cpu) / max(done, 1), 2), "limit": None},
+            ]  # fmt: skip
+
+        landed = 0
+        while landed < 10:
+            time.sleep(min(10.0, episodes / 1000))
+            if not Path(f"/proc/{pid}").exists():
+                raise SystemExit((run.parent / "log").read_text())
+            with contextlib.suppress(ModelAwayError):  # it is busy
+                marks.append((ask(url, "GET", "/v1/status", timeout_s=60.0)["episodes"], memory_mb(pid)))
                 logging.info("%d episodes, %d MB", *marks[-1])
-            if (marks and marks[-1][0] >= episodes) or not Path(f"/proc/{pid}").exists():
-                break
-            time.sleep(10.0)
-        seconds, used = time.perf_counter() - begins, cpu_s(pid) - cpu
-    tenth = next(memory for done, memory in marks if done >= episodes / 10)
+                if (tenths := 10 * marks[-1][0] // episodes) > landed:
+                    landed = tenths
+                    land(rows())
+        return rows()
+
+
+def appends(url: str) -> int:
+    """Return in how many appends the coordinator has stored all deliveries."""
+    text = Coordinator(RemoteConfig(url=url), 60.0).read("/metrics").decode()
+    return int(float(re.findall(r"^soar_fleet_store_batches_total\S* (\S+)$", text, re.MULTILINE)[0]))
+
+
+def kill(robots: int, times: int) -> list[Row]:
+    """Return how long it takes until a robot whose process was killed collects again."""
+    from soar.fleet.robot_lock import robot_process
+
+    names = [f"robot-{os.getpid()}-{number}" for number in range(robots)]
+    took_s: list[float] = []
+    with coordinator(names, at="here") as (url, _, _):
+
+        def state(name: str) -> dict[str, Any]:
+            robots: list[dict[str, Any]] = ask(url, "GET", "/v1/status", timeout_s=60.0)["robots"]
+            return next(robot for robot in robots if robot["name"] == name)
+
+        until(lambda: all(state(name)["stored"] for name in names))
+        for name in names * times:
+            before, pid = state(name), robot_process(name)
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            begins = time.perf_counter()
+            until(lambda: state(name)["epoch"] > before["epoch"] and state(name)["phase"] == "collecting")  # noqa: B023
+            took_s.append(time.perf_counter() - begins)
+            logging.info("%s is back after %.1f s", name, took_s[-1])
     return [
-        {"metric": f"{count} robots deliver {marks[-1][0]} episodes: in [s]", "ours": round(seconds), "limit": None},
-        {"metric": "the same: the coordinator's memory after a tenth of them [MB]", "ours": tenth, "limit": None},
-        {"metric": "the same: at the end [MB]", "ours": marks[-1][1], "limit": f"at most {round(1.2 * tenth)}"},
-        {"metric": "the same: CPU of the coordinator an episode, with its beats [ms]",
-         "ours": round(1000 * used / marks[-1][0], 2), "limit": None},
+        {"metric": f"{len(took_s)} killed processes of robots: back after [s], median", "ours": round(median(took_s), 1),
+         "limit": None},
+        {"metric": "the same: longest [s]", "ours": round(max(took_s), 1), "limit": "at most 30"},
     ]  # fmt: skip
 
 
@@ -229,11 +316,12 @@ def simulated(count: int, episodes: int) -> list[Row]:
     ]
 
 
-def improve(part: Path) -> list[Row]:
+def improve(part: Path, more: list[str]) -> list[Row]:
     """Let five simulated robots at five scenes improve in one run, three at one node and two at another.
 
     Args:
         part: Folder of the fleet's file and the preset.
+        more: Words of the command.
     """
     from soar.episodes.store import EpisodeStore
     from soar.event_log import read_journal
@@ -247,6 +335,7 @@ def improve(part: Path) -> list[Row]:
         run, there = folder / "run", folder / "node"
         there.mkdir()
         words = ["--fleet", str(file), "--preset", str(preset), "--evaluate", "off", "--host", "127.0.0.2", "--run", str(run)]
+        words += more
         begins = time.perf_counter()
         loop = subprocess.Popen([sys.executable, "-m", "soar.cli", "improve", *words], stdout=subprocess.DEVNULL)
         robots: list[subprocess.Popen[bytes]] = []
@@ -293,22 +382,35 @@ def improve(part: Path) -> list[Row]:
 
 
 def paper(path: Path) -> list[Row]:
-    """Say what the measured figures mean for 2,000 robots: shares add up, since each beat and each episode costs the same."""
-    rows = {str(row["metric"]): row["ours"] for row in read_results(path)["rows"]}
+    """Say what the measured figures mean for many robots.
 
-    def find(pattern: str) -> float:
-        return next(float(value) for name, value in rows.items() if re.search(pattern, name) and value is not None)
+    The model: shares of a core and of the store add up, since each beat and each episode costs as much as any other.
+    """
+    rows = {str(row["metric"]): row["ours"] for row in read_results(path)["rows"]} if path.exists() else {}
 
-    share, stored = find("share of a core"), find("episodes a second")
-    cpu_ms = find("CPU of the coordinator an episode \\[ms\\]")
-    an_hour = 120.0
-    writing = 2000 * an_hour / 3600
+    def find(pattern: str) -> tuple[float, int]:
+        for name, value in rows.items():
+            if re.search(pattern, name) and value is not None:
+                return float(value), int((re.search(r"\d+", name) or ["1"])[0])
+        raise SystemExit(f"{path} has nothing like {pattern!r}: run the parts store and robots first")
+
+    share, some = find("robots: the coordinator's share of a core")
+    (stored, _), (cpu_ms, _) = find("writers: episodes a second"), find("the coordinator an episode \\[ms\\]")
+    writing = MANY * AN_HOUR / 3600
+    loads = {"the coordinator's core": share * MANY / some, "the store": writing / stored}
+    first = max(loads, key=loads.__getitem__)
+    change = {
+        "the coordinator's core": "a beat every few seconds instead of each, then a coordinator for each part of the robots",
+        "the store": "robots that deliver several episodes at once, then a store for each part of the robots",
+    }
+    each = f"{MANY} robots, {AN_HOUR:g} episodes an hour each"
     return [
-        {"metric": "2,000 robots: beats and episodes, in cores (ten times those of 200)", "ours": round(10 * share, 1),
-         "limit": None},
-        {"metric": f"2,000 robots, {an_hour:g} episodes an hour each: episodes a second; limit: what the store takes",
-         "ours": round(writing, 1), "limit": stored},
+        {"metric": f"{each}: episodes a second; limit: what the store takes", "ours": round(writing, 1), "limit": stored},
+        {"metric": "the same: beats and episodes, in cores", "ours": round(loads["the coordinator's core"], 2), "limit": 1},
         {"metric": "the same: storing alone, in cores", "ours": round(writing * cpu_ms / 1000, 2), "limit": None},
+        {"metric": "the same: what breaks first, and at how many robots", "ours": f"{first}, {round(MANY / loads[first])}",
+         "limit": None},
+        {"metric": "the same: what one would change", "ours": change[first], "limit": None},
     ]  # fmt: skip
 
 
@@ -316,13 +418,13 @@ SOAR = [sys.executable, "-m", "soar.cli", "fleet"]
 
 
 @contextlib.contextmanager
-def coordinator(names: list[str], *, episodes: int = 10**9, step_s: float = 0.2) -> Iterator[tuple[str, int, Path]]:
-    """Run `soar fleet up` for robots that join, within; yields its address, its process and its run's folder."""
+def coordinator(names: list[str], *, episodes: int = 10**9, at: str = "join") -> Iterator[tuple[str, int, Path]]:
+    """Run `soar fleet up`, for robots that join by default, within; yields its address, its process and its run's folder."""
     os.environ["SOAR_TOKEN"] = secrets.token_urlsafe(32)
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        (folder / "cell.yaml").write_text(CELL % step_s)
-        listed = ", ".join(f"{name}: {{workcell: cell.yaml, at: join}}" for name in names)
+        (folder / "cell.yaml").write_text(CELL)
+        listed = ", ".join(f"{name}: {{workcell: cell.yaml, at: {at}}}" for name in names)
         (folder / "lab.yaml").write_text(FLEET % (listed, episodes))
         with (folder / "log").open("w") as log:
             process = subprocess.Popen(
@@ -345,65 +447,61 @@ def coordinator(names: list[str], *, episodes: int = 10**9, step_s: float = 0.2)
 
 
 @contextlib.contextmanager
-def workers(part: str, url: str, names: list[str], folder: Path) -> Iterator[list[dict[str, Any]]]:
-    """Run robots in a few processes, within; the list that it yields holds what they say at their end."""
-    said: list[dict[str, Any]] = []
+def workers(part: str, url: str, names: list[str], folder: Path) -> Iterator[None]:
+    """Run robots in a few processes, within."""
     processes = [
         subprocess.Popen(
-            [sys.executable, __file__, "--worker", part, url, str(folder), *names[number::WORKERS]],
+            ["nice", "-n", "19", sys.executable, __file__, "--worker", part, url, str(folder), *names[number::WORKERS]],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | {"TMPDIR": str(folder)},
         )
         for number in range(WORKERS)
     ]
     try:
-        yield said
+        yield
     finally:
         for process in processes:
-            out, _ = process.communicate(b"\n")
-            said.append(json.loads(out.splitlines()[-1]) if out.strip() else {"waits_s": []})
-
-
-class TimedLink(Link):
-    """Notes how long a robot waits for an answer."""
-
-    waits_s: list[float]
-
-    def counts(self, scene: str) -> Any:
-        """Ask, and note it."""
-        begins = time.perf_counter()
-        answer = super().counts(scene)
-        self.waits_s.append(time.perf_counter() - begins)
-        return answer
+            process.communicate(b"\n")
 
 
 def work(part: str, url: str, folder: Path, names: list[str]) -> None:
     """Be robots until a line comes."""
-    ended = threading.Event()
-    waits_s: list[float] = []
+    ended, waited = threading.Event(), Histogram()
+    waited.add(0.1)
 
-    def live(name: str) -> None:
-        link = TimedLink(url, name)
-        link.waits_s = waits_s
-        run_member(url, name, workcell=str(folder / "cell.yaml"), spool=folder / "spool", stopping=ended.is_set, link=link)
+    def practise(name: str) -> None:
+        link, spool = Link(url, name), Spool(folder / "spool" / name, 100)
+        ended.wait(np.random.default_rng().uniform(0, STEPS * STEP_S))  # they are not at the same step
+        join(link)
+        link.deliver(spool)
+        running, number, version = "fake-policy", 0, ""
+        while not ended.is_set():
+            if link.orders.policy != version:
+                version = link.orders.policy
+                running = load_policy(str(link.fetch(version, spool.folder / "policies"))).id
+            link.say("collecting", scene=SCENE, policy=running)
+            link.counts(SCENE)
+            ended.wait(STEPS * STEP_S)
+            keep(spool, episode(link.about["run"], name, link.epoch, number, steps=STEPS, policy=running), number)
+            link.event("episode", success=number % 2 == 0)
+            number += 1
+        link.end()
 
     def deliver(name: str) -> None:
-        link, spool = Link(url, name), Spool(folder / "spool" / name, 100)
+        link, client = Link(url, name), Coordinator(RemoteConfig(url=url, retries=5), 60.0)
         join(link)
-        link.say("collecting", scene=SCENE)
-        link.deliver(spool)
-        number = 0
-        while not ended.is_set() and not link.lost and link.orders.do != "stop":
-            if len(spool.waiting()) < 4:  # as fast as the coordinator takes them
-                link.counts(SCENE)
-                data = pack_episodes([episode(link.about["run"], name, link.epoch, number, steps=3, side=16)])
-                (spool.folder / f".{number}").write_bytes(data)
-                (spool.folder / f".{number}").rename(spool.folder / f"{number + 1:012d}.episode")
-                link.event("episode", success=number % 2 == 0)
-                number += 1
-            else:
-                ended.wait(0.1)
+        link.say("collecting", scene=SCENE, instruction=TASK, policy="fake-policy")
+        first, number = episode(link.about["run"], name, link.epoch, 0, steps=3, side=16), 0
+        while not ended.is_set() and not link.lost:
+            link.counts(SCENE)
+            of = replace(first.provenance, seed=number)
+            one = replace(first, id=f"{first.id[:-5]}{number:05d}", provenance=of)
+            try:
+                client.request("POST", f"/v1/commit/{name}/{link.epoch}", pack_episodes([one]))
+            except ModelAwayError:  # it is brought again
+                continue
+            link.event("episode", id=one.id, success=True, steps=3)
+            link.event("asked", feasible=3, looks=1, calls=4, tokens=0, untold=4, waits={"subgoal": waited.plain()})
+            number += 1
         link.end()
 
     def wait() -> None:
@@ -411,8 +509,13 @@ def work(part: str, url: str, folder: Path, names: list[str]) -> None:
         ended.set()
 
     threading.Thread(target=wait, daemon=True).start()
-    together(live if part == "live" else deliver, names)
-    sys.stdout.write(json.dumps({"waits_s": waits_s}) + "\n")
+    together(practise if part == "practise" else deliver, names)
+
+
+def keep(spool: Spool, one: EncodedEpisode, number: int) -> None:
+    """Put an episode where those are that wait."""
+    (spool.folder / f".{number}").write_bytes(pack_episodes([one]))
+    (spool.folder / f".{number}").rename(spool.folder / f"{number + 1:012d}.episode")
 
 
 def join(link: Link) -> None:
@@ -439,12 +542,6 @@ def until(what: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
-def phases(url: str) -> dict[str, int]:
-    """Return how many robots are in which phase."""
-    robots = [robot["phase"] for robot in ask(url, "GET", "/v1/status", timeout_s=60.0)["robots"]]
-    return {phase: robots.count(phase) for phase in robots}
-
-
 def cpu_s(pid: int) -> float:
     """Return the CPU time of a process [s]."""
     with contextlib.suppress(OSError):
@@ -467,42 +564,50 @@ def main() -> None:
         work(part, url, Path(folder), names)
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = ["ledger", "store", "robots", "day", "simulated", "improve", "paper"]
-    parser.add_argument("parts", nargs="+", choices=parts)
-    parser.add_argument("--robots", type=int, default=200, help="light ones")
+    parser.add_argument("parts", nargs="+", choices=PARTS)
+    parser.add_argument("--robots", type=int, default=200, help="that sleep")
     parser.add_argument("--seconds", type=float, default=60.0, help="of measuring")
-    parser.add_argument("--step", type=float, default=1.0, help="of a light robot [s]")
     parser.add_argument("--episodes", type=int, default=1600, help="of the store's part")
-    parser.add_argument("--day-episodes", type=int, default=20_000)
+    parser.add_argument("--day-episodes", type=int, default=100_000)
     parser.add_argument("--simulated-episodes", type=int, default=20)
     parser.add_argument("--beside", default="", help="what else the computer did meanwhile, for the table")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--small", action="store_true", help="whether all parts run")
     options = parser.parse_args()
+    if options.small:
+        options.robots, options.seconds, options.episodes = 8, 5.0, 160
+        options.day_episodes, options.simulated_episodes = 400, 5
+    out = options.out or (Path(tempfile.gettempdir()) / "fleet-small.json" if options.small else RESULTS)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for name in ("soar", "httpx2"):
         logging.getLogger(name).setLevel(logging.WARNING)
     sys.path.insert(0, str(ROOT))
-    command = f"python benchmarks/fleet.py {' '.join(options.parts)}"
+
+    def land(part: str, rows: list[Row]) -> None:
+        write(out, part, [row | ({"beside": options.beside} if options.beside else {}) for row in rows])
+
     run = {
         "ledger": lambda: ledger(options.robots, min(options.seconds, 10.0)),
         "store": lambda: store(16, options.episodes),
-        "robots": lambda: robots(options.robots, options.seconds, options.step),
-        "day": lambda: day(options.robots, options.day_episodes),
+        "robots": lambda: robots(options.robots, options.seconds),
+        "day": lambda: day(options.robots, options.day_episodes, partial(land, "day")),
+        "kill": lambda: kill(3, 1 if options.small else 4),
         "simulated": lambda: simulated(5, options.simulated_episodes),
-        "improve": lambda: improve(Path(__file__).parent),
-        "paper": lambda: paper(options.out),
+        "improve": lambda: improve(Path(__file__).parent, SHORTER if options.small else []),
+        "paper": lambda: paper(out),
     }
     for part in options.parts:
-        write(options.out, command, [row | {"beside": options.beside} for row in run[part]()])
+        land(part, run[part]())
 
 
-def write(path: Path, command: str, rows: list[Row]) -> None:
-    """Write rows into the results, in the place of those of the same name."""
-    new = {row["metric"] for row in rows}
-    kept = [row for row in read_results(path)["rows"] if row["metric"] not in new] if path.exists() else []
+def write(path: Path, part: str, rows: list[Row]) -> None:
+    """Write the rows of a part into the results, in the place of its earlier ones."""
+    there = [row for row in read_results(path)["rows"] if row["part"] != part] if path.exists() else []
     for row in rows:
         logging.info("%s", row)
-    write_results(path, command, [*kept, *rows])
+    all = sorted([*there, *({"part": part} | row for row in rows)], key=lambda row: PARTS.index(row["part"]))
+    parts = " ".join(dict.fromkeys(row["part"] for row in all))
+    write_results(path, f"OMP_NUM_THREADS=1 python benchmarks/fleet.py {parts}", all)
 
 
 if __name__ == "__main__":

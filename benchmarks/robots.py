@@ -4,6 +4,8 @@ Faults: SOAR's own models practise through real ZeroMQ, LZ4 and pickles, in each
 `soar.testing.widowx_faults` lists is injected with a chance an observation or step. What is stored is compared with what the
 arm was told: episodes lost, actions executed twice or not at all, and how far the gripper was outside of its box.
 
+Improve: the same server and faults, and `soar improve` as a command: evaluation by the model, collection, training, evaluation.
+
 Speed: the server is a process of its own. The period is that of observe, 30 ms of thinking, act, with a server that takes 0.1
 s for an action; our share of a step is the CPU time of this process for an observation and an action, all of it: of a WidowX
 over that wire, of an SO-101 with joints that go where they are told at once, and pictures of 640 x 480. Kinematics: an SO-101
@@ -12,6 +14,7 @@ machine.
 
     OMP_NUM_THREADS=1 python benchmarks/robots.py speed
     OMP_NUM_THREADS=1 python benchmarks/robots.py faults
+    OMP_NUM_THREADS=1 python benchmarks/robots.py improve --dialects bridge-motors
 """
 
 from __future__ import annotations
@@ -29,13 +32,19 @@ from typing import Any
 
 import numpy as np
 
+import soar.sim.rendering  # noqa: F401  before anything imports MuJoCo
+
+# isort: split
 from soar.base_models import default_weights
 from soar.collect.config import CollectionConfig
 from soar.collect.models import Models
 from soar.episodes.store import EpisodeStore
+from soar.evaluation import read_evaluation
 from soar.evaluation.results import read_results, write_results
 from soar.event_log import read_journal
 from soar.fleet.session import SessionConfig, run_session
+from soar.improve.preset import load_preset
+from soar.pretraining.recording import record
 from soar.robots.lerobot.arms import ArmConfig, load_arm
 from soar.robots.lerobot.kinematics import Kinematics
 from soar.robots.lerobot.reach import check_reach
@@ -43,7 +52,8 @@ from soar.robots.lerobot.robot import LeRobotArm
 from soar.robots.lerobot.steering import Steering
 from soar.robots.registry import load_robot
 from soar.robots.widowx.driver import open_widowx
-from soar.robots.workcell import open_workcell
+from soar.robots.workcell import load_workcell, open_workcell
+from soar.run_folder import RunFolder
 from soar.sim.workcell import SimRobot, open_robot
 from soar.testing.widowx_faults import KINDS, FaultPlan
 from soar.testing.widowx_server import KEYS, WidowXServer
@@ -52,39 +62,80 @@ RESULTS = Path(__file__).resolve().parents[1] / "results" / "robots.json"
 LOW, HIGH = np.array([0.16, -0.16, 0.02]), np.array([0.38, 0.16, 0.19])
 HOME = (0.27, 0.0, 0.14, 0.0, 0.0, 0.0, 1.0)
 THINKING_S, MOVE_S = 0.03, 0.1
+_WARM_UP = 16
+"""Steps before the first that counts."""
 Row = dict[str, Any]
+
+
+class Wire:
+    """Scene 1 behind a failing WidowX server, and what the arm did; a context manager.
+
+    Args:
+        dialect: How the server speaks.
+        plan: What goes wrong.
+        folder: For the workcell's file.
+    """
+
+    def __init__(self, dialect: Any, plan: FaultPlan, folder: Path) -> None:
+        self._arm: list[SimRobot] = []
+        self.plan, self.cell, self.outside_m = plan, folder / "night.yaml", 0.0
+        self.server = WidowXServer(self._make, dialect=dialect, faults=plan, late_s=4.0, told=self._told)
+
+    def __enter__(self) -> Wire:
+        self.server.__enter__()
+        options = f"{{host: 127.0.0.1, port: {self.server.port}, home: {list(HOME)}, period_s: 0}}"
+        box = f"{{low: {LOW.tolist()}, high: {HIGH.tolist()}}}"
+        self.cell.write_text(f"robot: {{driver: widowx, options: {options}}}\nscene: scene1\nworkspace: {box}\n")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.__exit__()
+
+    def _make(self) -> SimRobot:
+        self._arm.append(open_robot("scene1", 128))
+        return self._arm[0]
+
+    def _told(self, by_client: bool) -> None:
+        if by_client:
+            place = self._arm[0].world.grip_position
+            self.outside_m = max(self.outside_m, float(np.maximum(LOW - place, place - HIGH).max()))
+
+    def rows(self, whose: str, store: Path, journal: Path, episodes: int) -> list[Row]:
+        """Return what became of a collection."""
+        happened = sorted(Counter(self.plan.happened).items())
+        records = EpisodeStore(str(store)).episodes()
+        actions = [EpisodeStore(str(store)).read(record.id).actions_TD for record in records]
+        differing = sum(not _executed(one, self.server.attempts) for one in actions)
+        twice = len(records) - len({record.id for record in records})
+        faults, recovered = len(read_journal(journal, "fault")), len(read_journal(journal, "recovered"))
+        kinds = ", ".join(f"{kind} {count}" for kind, count in happened)
+        rows: list[tuple[str, float, float | None]] = [
+            (f"faults injected ({kinds})", len(self.plan.happened), None),
+            ("attempts dropped, all of them recovered from", recovered, faults),
+            ("episodes stored", len(records), episodes),
+            ("episodes stored twice", twice, 0),
+            ("episodes whose actions are not, once, those that were executed", differing, 0),
+            ("furthest outside of the box [mm]", round(1000 * self.outside_m, 1), 5),
+        ]
+        return [{"metric": f"{whose}: {name}", "ours": ours, "limit": limit} for name, ours, limit in rows]
+
+
+def _plan(dialect: str, chance: float, seed: int) -> FaultPlan:
+    # A manipulator server always has a robot; and a bridge server without registers is silent about which are missing.
+    never = {"manipulator": ("uninitialised",), "bridge": ("few_motors",)}.get(dialect, ())
+    return FaultPlan(chance=chance, seed=seed, kinds=[kind for kind in KINDS if kind not in never])
 
 
 def night(dialect: Any, episodes: int, chance: float, seed: int, folder: Path) -> list[Row]:
     """Collect through a failing server, and return what became of it."""
-    arm: list[SimRobot] = []
-    outside = [0.0]
-
-    def make() -> SimRobot:
-        arm.append(open_robot("scene1", 128))
-        return arm[0]
-
-    def told(by_client: bool) -> None:
-        if by_client:
-            place = arm[0].world.grip_position
-            outside[0] = max(outside[0], float(np.maximum(LOW - place, place - HIGH).max()))
-
-    # A manipulator server always has a robot; and a bridge server without registers is silent about which are missing.
-    never = {"manipulator": ("uninitialised",), "bridge": ("few_motors",)}.get(dialect, ())
-    plan = FaultPlan(chance=chance, seed=seed, kinds=[kind for kind in KINDS if kind not in never])
-    with WidowXServer(make, dialect=dialect, faults=plan, late_s=4.0, told=told) as server:
-        path = folder / "night.yaml"
-        path.write_text(
-            f"robot:\n  driver: widowx\n  options: {{host: 127.0.0.1, port: {server.port}, home: {list(HOME)}, period_s: 0}}\n"
-            f"scene: scene1\nworkspace: {{low: {LOW.tolist()}, high: {HIGH.tolist()}}}\n"
-        )
+    with Wire(dialect, _plan(dialect, chance, seed), folder) as wire:
         journal, store = folder / "events.jsonl", folder / "episodes"
         models = Models(
             **{name: str(default_weights(kind)) for name, kind in (("policy",) * 2, ("subgoals", "subgoal"), ("vlm", "vqa"))}
         )
         session = SessionConfig(
             models=models,
-            workcell=str(path),
+            workcell=str(wire.cell),
             robot="night",
             image_size=None,
             store=str(store),
@@ -95,23 +146,37 @@ def night(dialect: Any, episodes: int, chance: float, seed: int, folder: Path) -
             seed=seed,
             config=CollectionConfig(episodes=episodes, watch_objects=False),
         )
-        with open_workcell(str(path)) as workcell:
+        with open_workcell(str(wire.cell)) as workcell:
             run_session(workcell, session)
-        attempts, happened = server.attempts, plan.happened
-    records = EpisodeStore(str(store)).episodes()
-    numbers = Counter(record.id for record in records)
-    differing = sum(not _executed(EpisodeStore(str(store)).read(record.id).actions_TD, attempts) for record in records)
-    faults, recovered = len(read_journal(journal, "fault")), len(read_journal(journal, "recovered"))
-    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(Counter(happened).items()))
-    rows: list[Row] = [
-        {"metric": f"{dialect}: faults injected ({kinds})", "ours": len(happened), "limit": None},
-        {"metric": f"{dialect}: attempts dropped, all of them recovered from", "ours": recovered, "limit": faults},
-        {"metric": f"{dialect}: episodes stored", "ours": len(records), "limit": episodes},
-        {"metric": f"{dialect}: episodes stored twice", "ours": len(records) - len(numbers), "limit": 0},
-        {"metric": f"{dialect}: episodes whose actions are not, once, those that were executed", "ours": differing, "limit": 0},
-        {"metric": f"{dialect}: furthest outside of the box [mm]", "ours": round(1000 * outside[0], 1), "limit": 5},
+    return wire.rows(dialect, store, journal, episodes)
+
+
+def loop(dialect: Any, plan: FaultPlan, episodes: int, trials: int, run: Path) -> list[Row]:
+    """Run `soar improve` through a failing server: evaluate, collect, train, evaluate, decide."""
+    run.parent.mkdir(parents=True, exist_ok=True)
+    preset = load_preset("smoke")
+    worlds, seed = preset.improvement.cotraining_worlds, preset.pretraining.demonstration_seed
+    demonstrations = record("demonstrations", run.parent / "demonstrations", worlds=worlds, seed=seed, workers=1)
+    with Wire(dialect, plan, run.parent) as wire:
+        command = [sys.executable, "-m", "soar", "improve", "--workcell", str(wire.cell), "--run", str(run)]
+        command += ["--preset", "smoke", "--episodes", str(episodes), "--trials", str(trials), "--evaluate", "vlm"]
+        # Few episodes may all have failed: all of them are learned from, so that there is a candidate.
+        command += ["--pretraining", str(demonstrations), "--set", "improvement.success_only=false", "improvement.threshold=0"]
+        began_s = time.monotonic()
+        done = subprocess.run([*command, "--seed", str(plan.seed)], stderr=subprocess.PIPE, encoding="utf-8", check=False)
+        minutes = (time.monotonic() - began_s) / 60
+    if done.returncode:
+        raise SystemExit(done.stderr[-3000:])
+    folder, tasks = RunFolder(run), len(load_workcell(str(wire.cell)).scene.tasks)
+    tried = [len(one.trials) + len(one.done_before) for one in map(read_evaluation, map(folder.evaluation, (0, 1)))]
+    again = done.stderr.count("a trial is begun again")
+    return [
+        {"metric": "improve: minutes", "ours": round(minutes, 1), "limit": None},
+        *wire.rows("improve", folder.episodes, folder.journal_file, episodes),
+        {"metric": "improve: trials of the evaluations before and after", "ours": sum(tried), "limit": 2 * trials * tasks},
+        {"metric": "improve: trials begun again after a fault", "ours": again, "limit": None},
+        {"metric": "improve: candidates that were decided upon", "ours": len(folder.events("promotion")), "limit": 1},
     ]
-    return rows
 
 
 def _executed(actions_TD: Any, attempts: list[list[Any]]) -> bool:
@@ -132,8 +197,10 @@ def speed(steps: int) -> list[Row]:
             robot = open_widowx("127.0.0.1", int(found[1]), home=HOME, move_s=MOVE_S, **({} if moving else {"period_s": 0.0}))
             try:
                 robot.home()
-                began, cpu = [], time.process_time()
-                for step in range(steps):
+                began, cpu = [], 0.0
+                for step in range(-_WARM_UP, steps):
+                    if step == 0:
+                        began, cpu = [], time.process_time()
                     robot.observe()
                     if moving:
                         time.sleep(THINKING_S)
@@ -238,9 +305,11 @@ def _percentile(values: list[float], quantile: int) -> float:
 def main() -> None:
     """Run the parts that are named; rows of the others stay as they are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="+", choices=["faults", "speed"])
-    parser.add_argument("--episodes", type=int, default=20, help="of each dialect")
-    parser.add_argument("--chance", type=float, default=0.01, help="of a fault an observation or step")
+    parser.add_argument("parts", nargs="+", choices=["faults", "improve", "speed"])
+    parser.add_argument("--episodes", type=int, default=20, help="of each dialect, or of the loop")
+    parser.add_argument("--trials", type=int, default=2, help="of each task, in each evaluation of the loop")
+    parser.add_argument("--run", type=Path, help="folder of the loop's run")
+    parser.add_argument("--chance", type=float, default=0.003, help="of a fault an observation or step")
     parser.add_argument("--dialects", nargs="+", choices=sorted(KEYS), default=sorted(KEYS))
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
@@ -253,6 +322,13 @@ def main() -> None:
         flags = f"faults --dialects {dialect} --episodes {options.episodes} --chance {options.chance:g} --seed {options.seed}"
         with tempfile.TemporaryDirectory() as folder:
             write(options.out, flags, night(dialect, options.episodes, options.chance, seed, Path(folder)))
+    if "improve" in options.parts:
+        flags = f"improve --dialects {options.dialects[0]} --episodes {options.episodes} --trials {options.trials}"
+        with tempfile.TemporaryDirectory() as folder:
+            run = options.run or Path(folder) / "run"
+            plan = _plan(options.dialects[0], options.chance, options.seed)
+            rows = loop(options.dialects[0], plan, options.episodes, options.trials, run)
+        write(options.out, f"{flags} --chance {options.chance:g} --seed {options.seed}", rows)
     if "speed" in options.parts:
         write(
             options.out,

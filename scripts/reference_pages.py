@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from soar.cli.commands import COMMANDS
+from soar.cli.completion import places
 from soar.configuration import names
 from soar.improve.preset import explained
 
@@ -73,12 +73,9 @@ def documented(thing: Any) -> str:
 def commands_page() -> str:
     """Return the help of every command and subcommand, as the terminal shows it."""
     parts = ["# Commands", "", "What `soar COMMAND --help` says, for every command."]
-    names = [(name,) for name in COMMANDS]
-    helps = dict(zip(names, in_turn(names), strict=True))
-    deeper = [(*name, part) for name in names for part in subcommands(helps[name])]
-    helps |= dict(zip(deeper, in_turn(deeper), strict=True))
-    for name in sorted(helps, key=lambda name: (list(COMMANDS).index(name[0]), len(name))):
-        parts += ["", f"{'#' * (1 + len(name))} soar {' '.join(name)}", "", "```text", helps[name].strip(), "```"]
+    names = [words for name, command in COMMANDS.items() for words, _ in places((name,), command.load())]
+    for name, said in zip(names, in_turn(names), strict=True):
+        parts += ["", f"{'#' * (1 + len(name))} soar {' '.join(name)}", "", "```text", said.strip(), "```"]
     return "\n".join(parts) + "\n"
 
 
@@ -106,9 +103,3 @@ def help_of(name: tuple[str, ...]) -> str:
     command = [sys.executable, "-m", "soar.cli", *name, "--help"]
     environment = os.environ | {"NO_COLOR": "1", "TERM": "dumb"}
     return subprocess.run(command, check=True, capture_output=True, encoding="utf-8", env=environment).stdout
-
-
-def subcommands(text: str) -> list[str]:
-    """Return the subcommands that a help lists."""
-    found = re.search(r"\{([a-z0-9-]+(?:,[a-z0-9-]+)*)\}", text.partition("\n\n")[0])
-    return found[1].split(",") if found else []

@@ -26,13 +26,13 @@ LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 
 
 def moved(target: str, page: Path) -> tuple[str, Path | None]:
-    """Return where a link of a page leads on the site, and the file outside docs/ that it needs, if it needs one."""
+    """Return where a link of a page leads on the site, and the file of the repository that it leads to, if it is one."""
     if re.match(r"[a-z]+:", target):
         return target, None
     file = (page.parent / target).resolve()
     place = on_site(file)
     here = PurePosixPath(on_site(page)).parent
-    return os.path.relpath(place, here), None if file.is_relative_to(DOCS) else file
+    return os.path.relpath(place, here), file
 
 
 def on_site(file: Path) -> str:
@@ -53,10 +53,11 @@ def documents() -> list[Path]:
 
 
 def needed() -> Iterator[Path]:
-    """Files outside docs/ to which a page links: pictures, examples."""
+    """Files to which a page links: pictures, notebooks, examples."""
+    yield from (DOCS / "images").iterdir()
     for page in documents():
         for _, target, _ in LINK.findall(page.read_text(encoding="utf-8")):
-            _, file = moved(target, page)
+            file = moved(target, page)[1]
             if file is not None and file.is_file() and file.suffix != ".md":
                 yield file
 
@@ -71,7 +72,7 @@ def lay_out(folder: Path) -> None:
     for place, text in texts.items():
         (pages / place).parent.mkdir(parents=True, exist_ok=True)
         (pages / place).write_text(text, encoding="utf-8")
-    for file in {*(DOCS / "images").iterdir(), *needed()}:
+    for file in set(needed()):
         (pages / on_site(file)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, pages / on_site(file))
     shutil.copyfile(DOCS / "zensical.toml", folder / "zensical.toml")

@@ -13,6 +13,10 @@ from soar.errors import ConfigError, UnknownNameError
 class Inner:
     steps: int = 1
 
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ConfigError(f"steps must be at least 1, got {self.steps}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outer:
@@ -45,6 +49,11 @@ def test_an_unknown_key_is_refused_however_deep_it_is(data: dict[str, object], w
 def test_a_value_of_the_wrong_kind_names_its_key() -> None:
     with pytest.raises(ConfigError, match=r"here: inner\.steps: .*integer"):
         validate(Outer, {"name": "a", "inner": {"steps": "many"}}, "here")
+
+
+def test_a_value_that_is_refused_is_said_with_the_file_once() -> None:
+    with pytest.raises(ConfigError, match=r"^lab\.yaml: steps must be at least 1, got 0$"):
+        validate(Outer, {"name": "a", "inner": {"steps": 0}}, "lab.yaml")
 
 
 def test_a_missing_key_is_named() -> None:

@@ -1,4 +1,7 @@
-"""Every command that a document shows is one that SOAR understands; those of the tutorial and the how-tos are run elsewhere."""
+"""Every command that a document shows is one that SOAR understands, and Python imports what there is.
+
+Which of them are run, and by what, is in `tests.documents`.
+"""
 
 from __future__ import annotations
 
@@ -6,40 +9,23 @@ import ast
 import importlib
 import re
 import shlex
-import textwrap
-from collections.abc import Iterator
-from pathlib import Path
+import tomllib
 
 import pytest
-import yaml
 
 from soar.cli.commands import COMMANDS
 from soar.cli.run import parse
+from tests.documents.blocks import DOCUMENTS, ROOT, blocks
 
-ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "docker" / "README.md", *ROOT.glob("examples/*/README.md"), *ROOT.glob("docs/**/*.md")]
 ELLIPSIS = "…"
-BLOCK = re.compile(r"^([ ]*)```(python|yaml)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
-
-
-def commands(text: str) -> Iterator[str]:
-    """Lines of code blocks, fenced or indented, that begin with `soar`, continued lines joined."""
-    fenced, kept = False, ""
-    for line in text.splitlines():
-        if line.lstrip().startswith("```"):
-            fenced = not fenced
-            continue
-        if not fenced and not line.startswith("    ") and not kept:
-            continue
-        words = kept + re.sub(r"\s+#\s.*$", "", line.strip())
-        kept = ""
-        if words.endswith("\\"):
-            kept = words[:-1]
-        elif re.match(r"(\w+=\S* )*soar [a-z]", words):
-            yield re.sub(r"^(\w+=\S* )*", "", words).removesuffix("&").strip()
-
-
-SHOWN = [(str(path.relative_to(ROOT)), command) for path in DOCUMENTS for command in commands(path.read_text(encoding="utf-8"))]
+BLOCKS = [block for path in DOCUMENTS for block in blocks(path)]
+SHOWN = [
+    (block.document, found[3].removesuffix("&").strip())
+    for block in BLOCKS
+    if block.language == "bash"
+    for command in block.commands(all=True)
+    if (found := re.match(r"(\w+=\S* )*(\S*/)?(soar [a-z].*)", command))
+]
 
 
 def test_there_are_commands_to_look_at() -> None:
@@ -60,31 +46,23 @@ def test_commands_in_documents_are_understood(document: str, capsys: pytest.Capt
                 pytest.fail(f"{command}\n{capsys.readouterr().err}")
 
 
-def blocks(kind: str) -> list[tuple[str, str]]:
-    """Fenced blocks of a language, by document."""
-    return [
-        (str(path.relative_to(ROOT)), textwrap.dedent(found[3]))
-        for path in DOCUMENTS
-        for found in BLOCK.finditer(path.read_text(encoding="utf-8"))
-        if found[2] == kind
-    ]
+def test_scripts_targets_of_make_and_extras_in_documents_exist() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        named = {extra for found in re.findall(r"soar-robot\[([\w,]+)\]", text) for extra in found.split(",")}
+        assert named <= set(extras), path
+        assert set(re.findall(r"[`\n] *make ([a-z-]+)", text)) <= targets, path
+        for script in re.findall(r"python ((?:benchmarks|scripts)/\w+\.py)", text):
+            assert (ROOT / script).exists(), f"{path}: {script}"
 
 
 def test_python_in_documents_imports_what_there_is() -> None:
-    shown = blocks("python")
+    shown = [block for block in BLOCKS if block.language == "python"]
     assert len(shown) >= 5
-    for document, text in shown:
-        for node in ast.walk(ast.parse(text, document)):
+    for block in shown:
+        for node in ast.walk(ast.parse(block.text, block.place)):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("soar"):
                 module = importlib.import_module(node.module or "")
-                assert all(hasattr(module, alias.name) for alias in node.names), f"{document}: {ast.unparse(node)}"
-
-
-def test_yaml_in_documents_is_yaml() -> None:
-    shown = blocks("yaml")
-    assert len(shown) >= 5
-    for document, text in shown:
-        try:
-            yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            pytest.fail(f"{document}: {error}\n{text}")
+                assert all(hasattr(module, alias.name) for alias in node.names), f"{block.place}: {ast.unparse(node)}"

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,24 @@ def test_a_newer_schema_is_refused(path: Path) -> None:
         file.write(json.dumps({"schema": 2, "event": "fault"}) + "\n")
     with pytest.raises(SoarError, match="line 2 is not an event of schema 1"):
         read_journal(path)
+
+
+_FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from soar.event_log import Journal
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+Journal(Path(sys.argv[1])).append_all("episode", [{"number": number, "text": "x" * 400} for number in range(9)])
+"""
+
+
+def test_an_append_that_a_full_disk_ends_leaves_none_of_its_events(path: Path) -> None:
+    Journal(path).append("before")
+    done = subprocess.run([sys.executable, "-c", _FULL_DISK, str(path)], capture_output=True, text=True, check=False)
+    assert "cannot write the journal" in done.stderr
+    Journal(path).append("after")
+    assert [event["event"] for event in read_journal(path)] == ["before", "after"]
+    assert path.read_bytes().count(b"\n") == 2
 
 
 def test_a_journal_that_cannot_be_written_says_where(tmp_path: Path) -> None:

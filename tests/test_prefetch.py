@@ -12,7 +12,7 @@ def test_results_come_in_the_order_of_the_steps() -> None:
 
     def make(step: int) -> int:
         if step == 0:
-            later.wait(60)  # until the second is made
+            later.wait(600)  # until the second is made
         if step == 1:
             later.set()
         return step * step

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from soar.subgoals.loading import load_subgoal_model
     from soar.vlm.loading import load_vlm
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["EpisodeStore", "__version__", "load_policy", "load_subgoal_model", "load_vlm", "open_workcell", "run_episode"]
 _MODULES = {
     "EpisodeStore": "soar.episodes.store",

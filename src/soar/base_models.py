@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
-from soar.errors import CheckpointError
+from soar.errors import CheckpointError, ConfigError
 
-Kind = Literal["policy", "language", "subgoal", "vqa"]
+Kind = Literal["policy", "language", "both", "subgoal", "vqa"]
 WEIGHTS = Path(__file__).parent / "weights"
 
 
@@ -25,6 +26,25 @@ def unnamed(name: str, kind: Kind) -> str:
     return "" if name == str(WEIGHTS / kind) else name
 
 
+def policy_named(name: str) -> str:
+    """Return a policy's name as `soar.policies.loading` takes it: no name and `base` mean the base policy that comes with SOAR,
+    `language` the one that follows instructions, `both` one that takes goal images and instructions.
+
+    Raises:
+        CheckpointError: That is not there.
+        ConfigError: Something of that name is in the current directory, too.
+    """
+    kinds: dict[str, Kind] = {"": "policy", "base": "policy", "language": "language", "both": "both"}
+    if name not in kinds:
+        return name
+    if name and os.path.exists(name):
+        raise ConfigError(
+            f"policy {name}: one of SOAR's own is called that, and {name} in this folder, too. Say ./{name} for the latter, or "
+            f"{WEIGHTS / kinds[name]} for SOAR's"
+        )
+    return str(default_weights(kinds[name]))
+
+
 def default_weights(kind: Kind) -> Path:
     """Return the folder of a base model.
 
@@ -33,8 +53,9 @@ def default_weights(kind: Kind) -> Path:
     """
     folder = WEIGHTS / kind
     if not (folder / "model.safetensors").is_file():
+        stages = " --stages demonstrations both" if kind == "both" else ""
         raise CheckpointError(
-            f"this installation has no base {kind} model ({folder}). Train one with `soar pretrain --weights {WEIGHTS}`, "
-            "or pass the folder of another one."
+            f"this installation has no base {kind} model ({folder}). Train one with `soar pretrain{stages} --weights "
+            f"{WEIGHTS}`, or pass the folder of another one."
         )
     return folder

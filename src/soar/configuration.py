@@ -59,7 +59,7 @@ def validate(cls: type[T], data: Mapping[str, Any], where: str) -> T:
     """Build the dataclass `cls` from a mapping.
 
     Raises:
-        ConfigError: A key is unknown, missing or of the wrong kind; the message names `where` and the key.
+        ConfigError: A key is unknown, missing, of the wrong kind, or refused; the message names `where` and the key.
     """
     _check_keys(cls, data, where)
     try:
@@ -67,6 +67,12 @@ def validate(cls: type[T], data: Mapping[str, Any], where: str) -> T:
     except ValidationError as error:
         lines = [f"{'.'.join(str(part) for part in e['loc']) or '(top)'}: {e['msg']}" for e in error.errors()]
         raise ConfigError(f"{where}: " + "; ".join(lines)) from error
+    except UnknownNameError:
+        raise
+    except ConfigError as error:  # a value that the dataclass itself refuses
+        if where in str(error):
+            raise
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def differences(

@@ -2,8 +2,8 @@
 
     {"schema": 1, "time_s": 1718000000.0, "event": "fault", "kind": "motor", …}
 
-Several processes may append to one file: each line is written whole, under a lock, and fsynced. A crash can leave a torn last
-line; the next append ends it, and readers skip it with a warning.
+Several processes may append to one file: lines are written whole, under a lock, and fsynced. A crash can leave a torn last
+line; the next append ends it, and readers skip it with a warning. An append that fails leaves nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +42,33 @@ class Journal:
         Raises:
             SoarError: The file cannot be written.
         """
-        line = json.dumps({"schema": SCHEMA, "time_s": self._clock(), "event": event, **fields}).encode() + b"\n"
+        self.append_all(event, [fields])
+
+    def append_all(self, event: str, each: Iterable[Mapping[str, Any]]) -> None:
+        """Append events of one kind, whose fields are given, and wait for the disk once.
+
+        Raises:
+            SoarError: The file cannot be written.
+        """
+        head = {"schema": SCHEMA, "time_s": self._clock(), "event": event}
+        lines = b"".join(json.dumps({**head, **fields}).encode() + b"\n" for fields in each)
+        if not lines:
+            return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab+") as file:
+            with self.path.open("ab+", buffering=0) as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 size = file.seek(0, os.SEEK_END)
                 if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
-                    line = b"\n" + line
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
+                    lines = b"\n" + lines
+                try:
+                    left = memoryview(lines)
+                    while left:
+                        left = left[os.write(file.fileno(), left) :]
+                    os.fsync(file.fileno())
+                except OSError:
+                    file.truncate(size)
+                    raise
         except OSError as error:
             raise SoarError(
                 f"cannot write the journal {self.path}: {error.strerror or error}. Free some space or choose a run folder that "
@@ -75,7 +91,9 @@ def read_journal(path: Path, event: str | None = None) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise SoarError(f"cannot read the journal {path}: {error.strerror or error}") from error
+        raise SoarError(
+            f"cannot read the journal {path}: {error.strerror or error}. Restore the file, or name another run"
+        ) from error
     events = []
     for number, line in enumerate(lines, start=1):
         try:

@@ -193,11 +193,7 @@ def load_scene(name: str, questions: Path | None = None) -> Scene:
 
 
 def _question(entry: Mapping[str, Any], where: str) -> Question:
-    try:
-        return validate(Question, entry, where)
-    except ConfigError as error:
-        message = str(error)
-        raise ConfigError(message if where in message else f"{where}: {message}") from error
+    return validate(Question, entry, where)
 
 
 def _sentence(text: str) -> str:

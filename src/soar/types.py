@@ -9,11 +9,15 @@ Images are uint8, HWC, RGB everywhere outside the networks. Shape suffixes: H he
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from soar.cameras import MAIN
+from soar.errors import UnknownNameError
 
 STEP_S = 0.2
 """Duration of one action in seconds (5 Hz, paper §C)."""
@@ -26,8 +30,23 @@ ACTION_DIM = 7
 
 Image: TypeAlias = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
-Goal: TypeAlias = Image | str
-"""What a policy is asked for: an image to reach, or an instruction to follow. Each policy takes one kind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ImageAndInstruction:
+    """A goal of both kinds.
+
+    Attributes:
+        image_HWC: What is to be reached, uint8 RGB.
+        instruction: What for.
+    """
+
+    image_HWC: Image
+    instruction: str
+
+
+Goal: TypeAlias = Image | str | ImageAndInstruction
+"""What a policy is asked for: an image to reach, an instruction to follow, or both; its `conditioning` says what it takes."""
 Action: TypeAlias = NDArray[np.float32]
 """(7,) float32: dx dy dz [m], droll dpitch dyaw [rad] in the base frame, gripper target (1 open, 0 closed)."""
 
@@ -37,12 +56,26 @@ class Observation:
     """What the robot perceives at one instant.
 
     Attributes:
-        image_HWC: Third-person camera image, uint8 RGB.
+        image_HWC: Third-person camera image, uint8 RGB: that of the main camera.
         state: (7,) float32: gripper x y z [m], roll pitch yaw [rad] in the base frame, opening 0..1.
+        extra_images: Of further cameras by their names (`soar.cameras`), uint8 RGB, each of a size of its own.
     """
 
     image_HWC: Image
     state: NDArray[np.float32]
+    extra_images: Mapping[str, Image] = field(default_factory=dict)
+
+    def picture(self, camera: str = MAIN) -> Image:
+        """Return the picture (H, W, 3) of a camera.
+
+        Raises:
+            UnknownNameError: There is no such camera.
+        """
+        if camera == MAIN:
+            return self.image_HWC
+        if camera not in self.extra_images:
+            raise UnknownNameError("camera", camera, [MAIN, *self.extra_images], "The workcell's file names further ones.")
+        return self.extra_images[camera]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +193,9 @@ class Episode:
         provenance: Who made it.
         reflex_steps: Steps, increasing, whose action was not the policy's but a reflex's (`soar.collect.reflex`); nobody
             imitates them.
+        limited_steps: Steps, increasing, whose action the safety shell had to change (`soar.robots.safety`): `actions_TD` has
+            what was executed instead. None: nobody counted them.
+        extra_images: (T + 1, H, W, 3) uint8 RGB of further cameras by their names, see `Observation`.
     """
 
     id: str
@@ -172,6 +208,8 @@ class Episode:
     labels: tuple[Label, ...] = ()
     provenance: Provenance = field(default_factory=lambda: Provenance(policy=""))
     reflex_steps: tuple[int, ...] = ()
+    limited_steps: tuple[int, ...] | None = None
+    extra_images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         steps = len(self.actions_TD)
@@ -180,3 +218,8 @@ class Episode:
                 f"episode {self.id}: {steps} actions need {steps + 1} images and states, "
                 f"got {len(self.images_THWC)} and {len(self.states_TD)}"
             )
+        for name, images_THWC in self.extra_images.items():
+            if len(images_THWC) != steps + 1:
+                raise ValueError(
+                    f"episode {self.id}: {steps} actions need {steps + 1} images of camera {name}, got {len(images_THWC)}"
+                )

@@ -40,7 +40,7 @@ WAYS: tuple[tuple[How, int], ...] = (("group", 0), ("stopped", 0), ("group", 0),
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_robot"
 PRELOAD = ["soar.cli.run", "soar.fleet.collection", "soar.episodes", "soar.fleet.session"]
 LEARNING = [*PRELOAD, "soar.improve.loop", "soar.policies.learned", "soar.base_models"]
-GONE_S = 60.0
+GONE_S = 600.0
 """So long the processes of a command that was killed may take to leave, on a machine that is busy with other things."""
 _SPREAD_S = 0.01
 """A kill comes at most so long after the file that it waited for."""

@@ -1,4 +1,4 @@
-"""Attacks on servers and clients, as rows of docs/reliability.md: `soak(folder, scale)` does them all."""
+"""Hostile requests to servers, and hostile replies to clients, as rows of docs/reliability.md: `soak(folder, scale)`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from soar.seeding import generator
 
 from .hostile_server import Bytes, hostile, says
 from .lying import IMAGE, policy_request, reply, request
-from .requests import ATTACKS, Address, complete, elsewhere, post, status
+from .requests import Address, complete, post, status
 from .server_process import TOKEN, Watched, server_process
 from .tally import Tally
 
-_WAIT_S, _MOMENT_S, _HEALTHY_S = 60.0, 0.3, 0.1
+_WAIT_S, _MOMENT_S = 600.0, 0.3
+_LATE = ("no complete answer in", "timed out")
 _THREADS = 4
 _REPLIES = 100
 """That an episode takes, about."""
@@ -64,19 +65,6 @@ from soar.testing import FakeRobot
 class Arm(FakeRobot):
     def __init__(self): super().__init__(16)
 """
-
-
-def attack_servers(server: Watched, attacks: Any = ATTACKS, *, times: int = 1) -> Tally:
-    """Attack a server from another process; unclear is each time that its memory doubled or that it was not well in 0.1 s."""
-    tally = Tally(what="floods of a model server: bodies, values, pixels, connections, clients that leave")
-    for attack in attacks:
-        for _ in range(times):
-            with server.watched():
-                elsewhere(attack, server.address)
-                server.look()
-            tally.count += 1
-            tally.unclear += server.most_bytes >= 2 * server.idle_bytes or server.unwell > 0 or server.slowest_s > _HEALTHY_S
-    return tally
 
 
 def fuzz_requests(server: Watched, count: int, seed: int = 0) -> Tally:
@@ -134,12 +122,14 @@ def fuzz_replies(folder: Path, count: int, seed: int = 0) -> Tally:
     tally = Tally(what="hostile replies to policy, subgoal model and VLM through a whole `soar collect`")
     folder.mkdir(parents=True, exist_ok=True)
     with hostile() as server:
+        lied = 0
 
         def play() -> Bytes:
+            nonlocal lied
             first = server.requests[-1][0]
-            if "/model " in first:  # who cannot begin does not collect
-                return says(honest(first))()
-            lies = len(server.requests)
+            if first.split(" ")[1:2] and first.split(" ")[1].endswith(("/model", "/models")):
+                return says(honest(first))()  # who cannot begin does not collect
+            lied = lies = len(server.requests)
             return reply(generator(seed, "hostile reply", lies), honest(first), server.url)
 
         server.play = play
@@ -147,8 +137,16 @@ def fuzz_replies(folder: Path, count: int, seed: int = 0) -> Tally:
         episodes = 0
         while len(server.requests) < count:
             episodes += 1 + (count - len(server.requests)) // _REPLIES
+            told, before = lied, stored(folder)
             done = collect(folder, episodes)
-            tally.unclear += done.returncode != 0 or "Traceback" in done.stderr or "\x1b" in done.stdout + done.stderr
+            while done.returncode == 2 and lied == told and any(words in done.stderr for words in _LATE):
+                done = collect(folder, episodes)  # a machine that is busy with other things was too slow to begin
+            while done.returncode == 2 and "\nerror: " in done.stderr and stored(folder) == before:
+                tally.unclear += strange(done)
+                done = collect(
+                    folder, episodes
+                )  # it was refused before its first answer, and said so: somebody looks, and begins
+            tally.unclear += done.returncode != 0 or strange(done)
             if done.returncode:
                 print(done.stderr[-1000:], file=sys.stderr)  # noqa: T201
                 break
@@ -156,6 +154,17 @@ def fuzz_replies(folder: Path, count: int, seed: int = 0) -> Tally:
     if tables.exist(str(folder / "run" / "episodes")):  # else the command did not begin, which is unclear
         check_store(folder / "run", episodes, tally)
     return tally
+
+
+def strange(done: subprocess.CompletedProcess[str]) -> bool:
+    """Whether a command said what no person should see."""
+    return "Traceback" in done.stderr or "\x1b" in done.stdout + done.stderr
+
+
+def stored(folder: Path) -> int:
+    """How many episodes there are."""
+    store = str(folder / "run" / "episodes")
+    return len(list(EpisodeStore(store).episodes())) if tables.complete(store) else 0
 
 
 def write_models(folder: Path, url: str) -> None:
@@ -209,7 +218,6 @@ def soak(folder: Path, scale: float = 1.0, seed: int = 0) -> list[Tally]:
     """Do all of it, at a scale of 1 for 10,000 requests and 5,000 replies."""
     rows = []
     with server_process("policy") as server:
-        rows.append(attack_servers(server, times=max(1, round(5 * scale))))
         rows.append(fuzz_requests(server, round(10_000 * scale), seed))
     rows.append(fuzz_replies(folder, round(5_000 * scale), seed))
     return rows

@@ -34,7 +34,7 @@ def head(path: str, length: int | None, *, token: str = TOKEN, method: str = "PO
     return f"{method} {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n{size}\r\n\r\n".encode()
 
 
-def send(address: Address, *parts: bytes, wait_s: float = 60.0) -> bytes:
+def send(address: Address, *parts: bytes, wait_s: float = 600.0) -> bytes:
     """Send bytes on a connection of its own, and return what comes back; empty when it is closed."""
     answer = b""
     with suppress(OSError), socket.create_connection(address, timeout=wait_s) as connection:
@@ -134,7 +134,7 @@ def idle_connections(address: Address, count: int = 600) -> list[Any]:
     held = []
     for i in range(count):
         with suppress(OSError):
-            held.append(socket.create_connection(address, timeout=10))
+            held.append(socket.create_connection(address, timeout=300))
             held[-1].sendall(b"GET /health HTTP/1.1\r\nX: " if i % 2 else b"")
     for connection in held:
         connection.close()
@@ -147,7 +147,7 @@ def gone_clients(address: Address, count: int = 60) -> list[Any]:
     data = json.dumps({"items": [{"image": image, "state": STATE, "goal": image, "plan_index": 0}] * 8}).encode()
 
     def one() -> int:
-        with suppress(OSError), socket.create_connection(address, timeout=30) as connection:
+        with suppress(OSError), socket.create_connection(address, timeout=300) as connection:
             connection.sendall(head("/v1/actions", len(data)) + data)
         return 0
 

@@ -45,7 +45,7 @@ class Watched:
         self.most_bytes = max(self.most_bytes, self.resident())
         began_s = time.monotonic()
         answer = b""
-        with suppress(OSError), socket.create_connection(self.address, timeout=30) as connection:
+        with suppress(OSError), socket.create_connection(self.address, timeout=300) as connection:
             connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
             while part := connection.recv(65536):
                 answer += part

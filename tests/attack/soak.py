@@ -10,6 +10,7 @@ whether it is.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -29,7 +30,7 @@ from soar.files import write_json
 from .killing import make_lab, start
 from .tally import Tally
 
-PARTS = ("killing", "writers", "network", "fuzzing", "shell")
+PARTS = ("killing", "writers", "floods", "network", "fuzzing", "shell")
 """Modules with a function `soak(folder, scale, seed)` that returns rows; a scale of 1 is all of it."""
 COMMAND = "make soak"
 _EVERY_S = 10.0
@@ -55,13 +56,20 @@ class Collection(threading.Thread):
                 return
             self.samples.append(_memory_and_threads(self._process.pid or 0))
 
+    def kill(self) -> None:
+        """End it, when the soak is interrupted."""
+        self._over.set()
+        self._process.kill()
+        self._process.join()
+
     def row(self) -> Tally:
         """Stop it with Ctrl-C, and return what was seen."""
         self._over.set()
         self.join()
         tally = Tally(what="minutes of collection with flat memory", count=round(len(self.samples) * _EVERY_S / 60))
         tally.unclear += self._process.exitcode is not None
-        os.kill(self._process.pid or 0, signal.SIGINT)
+        with contextlib.suppress(ProcessLookupError):  # it has ended, which is unclear
+            os.kill(self._process.pid or 0, signal.SIGINT)
         self._process.join()
         tally.unclear += self._process.exitcode != 130
         third = len(self.samples) // 3
@@ -97,18 +105,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         beside = None if done["collection"] or not flags.minutes else Collection(Path(name), flags.minutes)
+        interrupted = contextlib.ExitStack()
         if beside is not None:
             beside.start()
-        for piece in range(flags.pieces):
-            for part in flags.only:
-                if done[part] > piece:
-                    continue
-                folder = Path(name) / f"{part}-{piece}"
-                folder.mkdir()
-                for tally in importlib.import_module(f"tests.attack.{part}").soak(folder, flags.scale / flags.pieces, piece):
-                    add(tally)
-                done[part] += 1
-                write()
+            interrupted.callback(beside.kill)
+        with interrupted:
+            for piece in range(flags.pieces):
+                for part in flags.only:
+                    if done[part] > piece:
+                        continue
+                    folder = Path(name) / f"{part}-{piece}"
+                    folder.mkdir()
+                    module = importlib.import_module(f"tests.attack.{part}")
+                    for tally in module.soak(folder, flags.scale / flags.pieces, piece):
+                        add(tally)
+                    done[part] += 1
+                    write()
+            interrupted.pop_all()
         if beside is not None:
             beside.join()
             add(beside.row())

@@ -10,8 +10,6 @@ from .killing import How, fill_the_disk, kills, make_lab, small_disk
 from .shell import shell_actions
 from .writers import writers_of_one_id
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.mark.parametrize("ways", [[("group", 0), ("stopped", 0)], [("parent", 2)]], ids=["alone", "with workers"])
 def test_a_collection_that_is_killed_while_it_stores_loses_nothing(tmp_path: Path, ways: list[tuple[How, int]]) -> None:

@@ -101,7 +101,7 @@ def test_a_file_makes_it_a_policy_by_name(tmp_path: Path, critic: str) -> None:
     assert "+random4x0.3-" in policy.id
     file2 = tmp_path / "other.yaml"
     file2.write_text("backend: nothing\n")
-    with pytest.raises(UnknownNameError, match="MODULE:NAME, openpi, remote"):
+    with pytest.raises(UnknownNameError, match="MODULE:NAME, by-task, openpi, remote"):
         load_policy(str(file2))
 
 

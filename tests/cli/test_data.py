@@ -77,6 +77,26 @@ def test_curation_with_commands(
     assert "two episodes at least" in fails("data", "split", store.uri, "--first", tmp_path / "x", "--second", tmp_path / "y")
 
 
+def test_scores_are_made_exported_and_named_with_commands(
+    tmp_path: Path, store: EpisodeStore, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]
+) -> None:
+    store.append(make_episode("d", size=32))
+    assert "has a score by 'mine'; there are some by nobody" in fails(
+        "data", "export", "lerobot", store.uri, "--out", tmp_path / "none", "--scores", "mine"
+    )
+    assert main(["data", "score", store.uri, "--name", "mine"]) == 0
+    said = capsys.readouterr().out
+    assert "3 episodes scored by mine: 0 by a person's verdict, 0 by a judge's probability, 3 by its bare verdict" in said
+    assert "1 left out: no verdict" in said
+    for format, flags in (("lerobot", ["--codec", "h264"]), ("rlds", [])):
+        out = str(tmp_path / format)
+        assert main(["data", "export", format, store.uri, "--out", out, "--scores", "mine", *flags]) == 0
+    assert (tmp_path / "lerobot" / "soar" / "weights.parquet").exists()
+    assert main(["data", "label", store.uri, "--episode", "a", "--verdict", "failure", "--name", "kim"]) == 0
+    capsys.readouterr()
+    assert "never overwritten: choose another --name" in fails("data", "score", store.uri, "--name", "mine")
+
+
 def test_a_named_state_is_listed_exported_and_not_written(
     tmp_path: Path, store: EpisodeStore, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]
 ) -> None:

@@ -91,20 +91,27 @@ def test_a_server_that_is_stopped_while_it_starts_says_one_line(
                 break
         os.killpg(process.pid, number)
         rest = [line for line in process.stderr if not line.startswith("import time:")]
+        served = process.stdout is not None and " is served at " in process.stdout.read()
     assert process.returncode == status
-    assert [line.strip() for line in rest if line.strip()] == [RESUME]
+    # On a busy machine the signal comes late: a server that is ready ends without a word.
+    assert [line.strip() for line in rest if line.strip()] == ([] if served else [RESUME])
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_a_collection_with_its_status(
-    collecting: list[str], tmp_path: Path, number: signal.Signals, status: int
+@pytest.mark.parametrize(
+    ("send", "number", "status"),
+    [(os.killpg, signal.SIGINT, 130), (os.kill, signal.SIGTERM, 143)],  # as a terminal does, and a supervisor
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_a_signal_ends_a_collection_with_its_status_and_it_says_how_to_go_on(
+    collecting: list[str], tmp_path: Path, send: Callable[[int, int], None], number: signal.Signals, status: int
 ) -> None:
     with start(*SOAR, *collecting) as process:
         assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("episodes: 0/1000"):
-                break
-        os.kill(process.pid, number)
+        assert process.stderr.readline().startswith(
+            f"Opening sim:{tmp_path / 'one.yaml'}, {tmp_path / 'policy'}, oracle, oracle"
+        )
+        assert process.stderr.readline().startswith("episodes: 0/1000")
+        send(process.pid, number)
         rest = process.stderr.read()
     assert process.returncode == status
     assert "run the same command again to resume" in rest

@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from soar.evaluation import read_evaluation
 from tests.person import words
 from tests.robots.test_workcell import cell
@@ -23,7 +21,6 @@ def command(folder: Path) -> list[str]:
     return [sys.executable, "-m", "soar.cli", "evaluate", *flags, "--policy", *POLICIES, "--trials", "1", "--judge", "person"]
 
 
-@pytest.mark.timeout(600)
 def test_a_person_at_a_terminal_compares_two_policies(tmp_path: Path) -> None:
     process, terminal = pty.fork()
     if not process:
@@ -52,7 +49,6 @@ def test_a_person_at_a_terminal_compares_two_policies(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.timeout(600)
 def test_without_a_terminal_the_command_says_so_and_makes_nothing(tmp_path: Path) -> None:
     run = subprocess.run(
         [*command(tmp_path), "--judge-name", "ada"],

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from PIL import Image as Pillow
 
+from soar.base_models import default_weights
 from soar.cli import main
 from soar.cli.pictures import read_picture, write_picture
 from soar.episodes import EpisodeStore
@@ -63,6 +64,27 @@ def test_the_judgements_in_a_store_are_measured(
     report = json.loads((out / "report.json").read_text())
     assert report["vlm"] == "as stored"
     assert (out / "mistakes.webp").exists()
+
+
+def test_several_judges_are_compared_by_one_command(
+    store: EpisodeStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], fails: Fails
+) -> None:
+    out, results, vlm = tmp_path / "judges", tmp_path / "results.json", str(default_weights("vqa"))
+    sees = ["last", "looks:3", "last+changed"]
+    flags = ["--vlm", vlm, "--sees", *sees, "--out", str(out), "--results", str(results)]
+    assert main(["vlm", "evaluate", store.uri, *flags]) == 0
+    rows = json.loads(results.read_text())["rows"]
+    assert [row["judge"] for row in rows] == sees
+    assert rows == json.loads((out / "judges.json").read_text())["rows"]
+    said = capsys.readouterr().out
+    assert "| looks:3 |" in said
+    assert "--sees last looks:3 last+changed" in said
+    report = json.loads((out / "02" / "report.json").read_text())
+    assert report["vlm"].endswith(" sees looks:3")
+    assert {judgement["questions"] for judgement in report["judgements"]} == {3}
+    assert "takes one picture a question" in fails("vlm", "evaluate", store.uri, "--vlm", vlm, "--sees", "film:4", "--out", out)
+    assert "name one to use --sees" in fails("vlm", "evaluate", store.uri, "--sees", "changed", "--out", out)
+    assert "names a judge twice" in fails("vlm", "evaluate", store.uri, "--vlm", vlm, "--sees", "last", "last", "--out", out)
 
 
 def test_labels_by_a_person_outrank_the_models_and_are_not_asked_for_again(store: EpisodeStore) -> None:

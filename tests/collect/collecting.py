@@ -63,6 +63,7 @@ def collector(
     rollout: RolloutConfig = ROLLOUT,
     listeners: Listeners | None = None,
     vlm: VisionLanguageModel | None = None,
+    sees: str = "last",
 ) -> Collector:
     vlm = vlm or FakeVLM(script)
     store = EpisodeStore(folder / "episodes", mode="open_or_create")
@@ -73,7 +74,7 @@ def collector(
         proposer=TaskProposer(vlm, SCENE.tasks, UCBSelector(), past),
         subgoal_model=subgoal_model or FakeSubgoals(),
         policy=policy,
-        detector=SuccessDetector(vlm, clock=lambda: 0.0),
+        detector=SuccessDetector(vlm, clock=lambda: 0.0, sees=sees),
         store=store,
         journal=Journal(folder / "events.jsonl"),
         provenance=provenance,

@@ -38,6 +38,14 @@ def test_actions_are_recorded_as_executed() -> None:
     assert result.states_TD[-1, 0] == pytest.approx(FAKE_WORKSPACE.high[0])
 
 
+def test_the_steps_that_the_limits_changed_are_known() -> None:
+    assert roll(action=(0.001, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)).limited_steps == ()
+    assert roll(action=(0.4, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)).limited_steps == tuple(range(12))
+    met = roll(action=(0.03, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0))  # the way to the wall is free
+    assert met.limited_steps == tuple(np.flatnonzero(met.actions_TD[:, 0] < 0.0299))
+    assert 0 < len(met.limited_steps) < 12
+
+
 def test_equal_seeds_give_equal_rollouts_and_others_other_subgoals() -> None:
     first, second, other = roll(1), roll(1), roll(2)
     np.testing.assert_array_equal(first.subgoals[2].image_HWC, second.subgoals[2].image_HWC)

@@ -41,7 +41,7 @@ def test_a_policy_server_that_is_restarted_in_the_middle_of_an_episode_is_picked
         policy, asked = RemotePolicy(remote(script)), 0
 
         class Restarting:
-            id = policy.id
+            id, conditioning = policy.id, policy.conditioning
 
             def act(self, observations, goals):  # type: ignore[no-untyped-def]
                 nonlocal asked

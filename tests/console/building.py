@@ -12,18 +12,22 @@ from typing import Any
 import httpx2
 import numpy as np
 
-from soar.console.access import ConsoleTokens
 from soar.console.application import console_application
 from soar.console.sources import open_sources
 from soar.episodes import EpisodeStore
 from soar.episodes.encoded import encode
 from soar.event_log import Journal
+from soar.fleet.tokens import Bearer, Tokens
 from soar.seeding import generator
 from soar.types import Episode, Label, Provenance, Subgoal
 from tests.episodes.builders import make_episode
 from tests.serving.running import running
 
 TOKENS = {role: f"the-token-of-the-{role}" for role in ("operator", "labeller", "viewer")}
+OTHERS = {
+    "labeller": Bearer(token=TOKENS["labeller"], may=("look", "label")),
+    "viewer": Bearer(token=TOKENS["viewer"], may=("look",)),
+}
 TASKS = ("put the carrot on the plate", "open the drawer", "fold the cloth")
 NOW_S = time.time()
 
@@ -102,10 +106,10 @@ def make_run(folder: Path, count: int = 30, *, audited: bool = False, **how: Any
 
 
 @contextmanager
-def console(*names: Path | str, tokens: ConsoleTokens | None = None, wait: bool = False) -> Iterator[str]:
+def console(*names: Path | str, tokens: Tokens | None = None, wait: bool = False) -> Iterator[str]:
     """The console of some runs or stores, served as `soar console` does; yields its address."""
     sources = open_sources([str(name) for name in names], wait=wait)
-    with running(console_application(sources, tokens or ConsoleTokens(**TOKENS))) as url:
+    with running(console_application(sources, tokens or Tokens(operator=TOKENS["operator"], others=OTHERS))) as url:
         yield url
 
 
@@ -114,7 +118,7 @@ class Client:
 
     def __init__(self, url: str, role: str = "operator", **headers: str) -> None:
         authorization = {"Authorization": f"Bearer {TOKENS[role]}"} if role else {}
-        self.http = httpx2.Client(base_url=url, headers=authorization | headers, timeout=60)
+        self.http = httpx2.Client(base_url=url, headers=authorization | headers, timeout=600)
 
     def get(self, path: str, **query: Any) -> httpx2.Response:
         return self.http.get(path, params=query or None)

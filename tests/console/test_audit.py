@@ -12,9 +12,13 @@ import pytest
 from soar.console.audit import CLAIM_S, EVERY, Queue
 from soar.console.calibration import calibrate
 from soar.console.judgements import judgements, sample
+from soar.console.run_journal import RunJournals
+from soar.console.sources import open_sources
+from soar.console.values import episode_values
 from soar.episodes import EpisodeStore
 from soar.episodes.browsing import Browser
 from soar.episodes.encoded import encode
+from soar.episodes.scores import Score, score_label
 from soar.evaluation.detector_metrics import judge, score
 from soar.instruction_grammar import task_from_instruction
 from soar.types import Label
@@ -57,13 +61,17 @@ def test_everybodys_words_are_read_as_the_store_resolves_them(tmp_path: Path) ->
         1: (undecided(), by("ada", True, 5), by("bob", False, 4)),
         2: (Label(success=None, probability=None, source="instruction:dial", answer="x"),),
         3: (),
+        4: (sure(1, 0.9), score_label("plain", Score(weight=0.7, advantage=0.1, by="vqa-1"), time_s=3.0)),
+        5: (score_label("plain", Score(weight=0.7, advantage=0.1, by="vqa-1"), time_s=3.0),),
     }
-    judged = judgements(store_of(tmp_path, 4, labels))
-    assert judged.person_E.tolist() == [-1, 1, -1, -1]
-    assert judged.model_E.tolist() == [0, 2, -1, -1]
-    assert judged.disagree_E.tolist() == [True, True, False, False]
-    assert judged.probability_E[0] == 0.1
-    assert np.isnan(judged.probability_E[1:]).all()
+    judged = judgements(store_of(tmp_path, 6, labels))
+    assert judged.person_E.tolist() == [-1, 1, -1, -1, -1, -1]
+    assert judged.model_E.tolist() == [0, 2, -1, -1, 1, -1]
+    assert judged.disagree_E.tolist() == [True, True, False, False, False, False]
+    assert judged.probability_E[[0, 4]].tolist() == [0.1, 0.9]
+    assert np.isnan(judged.probability_E[[1, 2, 3, 5]]).all()
+    page = episode_values(open_sources([str(tmp_path / "s")])["s"], "e4", RunJournals())
+    assert page["labels"] == ["vqa-1: success (0.90)", "plain gives it the weight 0.70"]
 
 
 def test_the_episodes_whose_judgement_is_worth_most_come_first(tmp_path: Path) -> None:
@@ -79,7 +87,7 @@ def test_the_episodes_whose_judgement_is_worth_most_come_first(tmp_path: Path) -
     assert offered == [
         (first, "the model could not decide"),
         (second, "judges disagree"),
-        (third, "0.48 is near the threshold 0.50"),
+        (third, "0.48, and the threshold is 0.50"),
     ]
 
 
@@ -125,6 +133,16 @@ def test_two_people_never_look_at_the_same_episode_until_one_of_them_is_long_awa
     later = queue.next(judged, "bob", 0.5)
     assert later is not None
     assert later.index == given[0]
+
+
+def test_two_people_of_one_name_are_two_and_a_page_that_is_loaded_again_goes_on_with_its_episode(tmp_path: Path) -> None:
+    judged = judgements(store_of(tmp_path, 12))
+    queue, given = Queue(), list[int]()
+    for page in ("left", "right", "left"):
+        offer = queue.next(judged, "ada", 0.5, page=page)
+        assert offer is not None
+        given.append(offer.index)
+    assert given[0] == given[2] != given[1]
 
 
 @pytest.fixture
@@ -174,6 +192,8 @@ def test_who_comes_second_hears_of_it_and_may_still_say_something_else(served: t
     late = client.post("/s/run/labels", who="ada", id=id, verdict="n", labels=1)
     assert late.status_code == 409
     assert "bob said success while you looked at it" in late.text
+    namesake = client.post("/s/run/labels", who="bob", id=id, verdict="n", labels=1)
+    assert "bob said success while you looked at it" in namesake.text
     assert client.post("/s/run/labels", who="ada", id=id, verdict="n").status_code == 200
     record = EpisodeStore(run / "episodes").episodes(f"id = '{id}'")[0]
     assert [label.source for label in record.labels] == ["vqa-1", "person:bob", "person:ada"]

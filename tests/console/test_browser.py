@@ -1,78 +1,39 @@
-"""The console in a real browser: Debian's chromium, driven by Playwright. Skipped where there is no browser.
-
-`CONSOLE_PICTURES=FOLDER` keeps a picture of each page there, of the run in `CONSOLE_RUN` if that is set: those of the docs.
-"""
+"""What people do in the console, in a real browser. Skipped where there is none."""
 
 from __future__ import annotations
 
-import io
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from PIL import Image as Pillow
 
 from soar.collect.live import LiveView
 from soar.episodes import EpisodeStore
+from soar.evaluation.dialogue import PageDialogue
 from soar.event_log import read_journal
 from soar.fleet.robot_lock import robot_process
+from soar.tasks.off_limits import OffLimits
 from soar.types import Label
 from tests.collect.test_live import step
+from tests.console.browsing import in_browser, until
 from tests.console.building import TOKENS, console, episode, make_run
 from tests.fleet.test_fleet import Lab
+from tests.fleet.test_orders import begun, bench
+from tests.fleet.test_orders import until as until_there
 from tests.interrupts import heard
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
-pytestmark = pytest.mark.skipif(not BROWSER, reason="no browser is installed: apt-get install chromium")
+pytestmark = in_browser
 SCRIPT = "<img src=x onerror=alert(1)><script>alert(1)</script>"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make setup")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=BROWSER, chromium_sandbox=os.getuid() != 0)
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def wrong() -> list[str]:
-    """What pages complained about: scripts that failed, and what the content policy kept away."""
-    return []
-
-
-@pytest.fixture
-def enter(browser: Browser, wrong: list[str]) -> Iterator[Callable[..., Page]]:
-    """Open a console as somebody who follows the address that `soar console` shows."""
-    contexts = []
-
-    def open_console(url: str, to: str = "", role: str = "operator", token: str = "", **how: Any) -> Page:
-        context = browser.new_context(**how)
-        context.set_default_timeout(120_000)  # a machine that is shared may be slow
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None)
-        page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.accept()))
-        page.goto(f"{url}/enter?to={to or '/'}#{token or TOKENS[role]}")
-        page.wait_for_url(lambda address: "/enter" not in address)
-        return page
-
-    yield open_console
-    for context in contexts:
-        context.close()
 
 
 @pytest.fixture
@@ -129,12 +90,47 @@ def test_a_live_run_of_two_robots_is_watched_paused_and_resumed(lab: Lab, enter:
         page.fill("#fleet input[data-who]", "ada")
         page.click("text=Pause all")
         until(page, "[...document.querySelectorAll('#fleet td.does')].every(cell => cell.textContent === 'paused')")
-        page.locator("#fleet button", has_text="resume").first.click()
+        page.locator("#fleet button", has_text="resume").first.focus()
+        for _ in range(2):  # what is drawn anew leaves somebody who came by keyboard where they are
+            with page.expect_response(lambda answer: answer.url.endswith("/fleet")):
+                pass
+        assert page.evaluate("document.activeElement.textContent") == "resume"
+        page.keyboard.press("Enter")
         until(page, "[...document.querySelectorAll('#fleet td.does')].some(cell => cell.textContent === 'collecting')")
     orders = [(event["do"], event["by"]) for event in read_journal(lab.run / "events.jsonl", "ordered")]
     assert orders == [("pause", "ada"), ("resume", "ada")]
-    assert lab.soar("stop", "run").wait(60) == 0
+    assert lab.soar("stop", "run").wait() == 0
     assert wrong == []
+
+
+def test_one_robots_run_is_paused_and_resumed(tmp_path: Path, enter: Callable[..., Page], wrong: list[str]) -> None:
+    bench(tmp_path)
+    run, process = tmp_path / "run", begun(tmp_path, 100_000)
+    try:
+        with console(run, wait=True) as url:
+            until_there(lambda: read_journal(run / "events.jsonl", "episode"), lambda: process.poll() is None)
+            page = enter(url, "/s/run/live")
+            page.wait_for_selector("#fleet .words:has-text('At work.')")
+            page.fill("#fleet input[data-who]", "ada")
+            page.click("text=Pause all")
+            page.wait_for_selector("#fleet .words:has-text('Paused by ada since')")
+            until(page, "document.querySelector('#robots .does').textContent === 'paused by ada'")
+            until(page, "document.querySelector('#phase .words').textContent.includes('paused by ada')")
+            episodes = len(read_journal(run / "events.jsonl", "proposal"))
+            page.get_by_role("button", name="Resume all").press("Enter")  # by keyboard
+            until(page, "['acts', 'judged', 'goes home'].includes(document.querySelector('#robots .does').textContent)")
+            page.wait_for_selector("#fleet .words:has-text('At work.')")
+            assert len(read_journal(run / "events.jsonl", "proposal")) > episodes
+            page.click("text=Stop all")
+            process.wait(120)
+    finally:
+        process.kill()
+        _, said = process.communicate()
+    assert "error: stopped by ada:" in said
+    assert process.returncode == 2
+    orders = [(event["do"], event["by"]) for event in read_journal(run / "events.jsonl", "ordered")]
+    assert orders == [("pause", "ada"), ("resume", "ada"), ("stop", "ada")]
+    assert wrong == ["dialog: End the command after what is under way? It goes on when it is run again."]
 
 
 def test_a_console_that_is_killed_and_started_again_has_its_pages_back(
@@ -168,7 +164,7 @@ def test_a_console_that_is_killed_and_started_again_has_its_pages_back(
         until(page, "/step 2/.test(document.querySelector('#robots .step').textContent)")
         assert page.locator("#state").inner_text() == ""
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait() == 130
     finally:
         process.kill()
         process.wait()
@@ -199,71 +195,6 @@ def test_nothing_in_the_data_runs_in_a_page(tmp_path: Path, enter: Callable[...,
     assert wrong == []
 
 
-def until(page: Page, script: str, arg: object = None, most_s: float = 120.0) -> None:
-    """Wait until a script says so; pages themselves may evaluate nothing, as their content policy says."""
-    deadline_s = time.monotonic() + most_s
-    while not page.evaluate(script, arg):
-        assert time.monotonic() < deadline_s, script
-        page.wait_for_timeout(40)
-
-
-def film(page: Page, path: Path, frames: int = 24) -> None:
-    """Keep what a page shows for some seconds, smaller."""
-    shots = []
-    for _ in range(frames):
-        shot = Pillow.open(io.BytesIO(page.screenshot())).convert("RGB")
-        shots.append(shot.resize((shot.width * 3 // 5, shot.height * 3 // 5), Pillow.Resampling.LANCZOS))
-        page.wait_for_timeout(200)
-    shots[0].save(path, save_all=True, append_images=shots[1:], duration=250, loop=0, quality=55, method=4)
-
-
-PAGES = {"live": "live", "run": "run", "episodes": "episodes", "audit": "audit", "judge": "calibration", "trials": "dialogue"}
-
-
-@pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that somebody has audited."""
-    run = make_run(tmp_path_factory.mktemp("audited"), 200, audited=True, size=16, steps=2)
-    return run.rename(run.with_name("audited"))
-
-
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (400, "light")])
-def test_every_page_fits_has_no_complaint_and_is_kept_as_a_picture(
-    tmp_path: Path, judged: Path, enter: Callable[..., Page], wrong: list[str], width: int, scheme: str
-) -> None:
-    run = Path(os.environ["CONSOLE_RUN"]) if os.environ.get("CONSOLE_RUN") else make_run(tmp_path, 40, size=128)
-    pictures = Path(os.environ["CONSOLE_PICTURES"]) if os.environ.get("CONSOLE_PICTURES") else None
-    if not os.environ.get("CONSOLE_RUN"):
-        for robot in ("bench-1", "bench-2"):
-            LiveView(run / "live", robot)(step(7, 128))
-    name = run.name
-    with console(run, judged) as url:
-        page = enter(url, role="labeller", viewport={"width": width, "height": 800}, color_scheme=scheme)
-        page.evaluate("localStorage.setItem('soar-who', 'ada')")
-        first = page.goto(f"{url}/s/{name}/episodes")
-        assert first is not None
-        addresses = PAGES | {"episode": str(page.locator(".grid a").first.get_attribute("href")).rpartition("/")[2]}
-        for title, address in addresses.items():
-            page.goto(f"{url}/s/{judged.name if title == 'judge' else name}/{address}", wait_until="load")
-            if title == "audit":
-                until(page, "document.querySelector('#after').complete && document.querySelector('#audit').dataset.id")
-            if title == "live":
-                page.wait_for_selector("#robots .robot")
-            overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            assert overflow <= 0, f"{title} is wider than {width} px"
-            unnamed = page.evaluate(
-                "[...document.querySelectorAll('img:not([alt]), button:empty, input:not([type=hidden])')]"
-                ".filter(e => e.tagName !== 'INPUT' || !(e.labels && e.labels.length) && !e.getAttribute('aria-label')).length"
-            )
-            assert unnamed == 0, f"{title} has something without a name"
-            if pictures is not None:
-                pictures.mkdir(parents=True, exist_ok=True)
-                page.screenshot(path=pictures / f"console-{title}-{width}-{scheme}.png")
-                if (title, width, scheme) == ("live", 1280, "light"):
-                    film(page, pictures / "console-live.webp")
-    assert wrong == []
-
-
 def test_a_frozen_report_opens_from_a_file_and_loads_nothing(tmp_path: Path, browser: Browser) -> None:
     from soar.console.freezing import freeze
     from soar.console.sources import open_sources
@@ -271,6 +202,7 @@ def test_a_frozen_report_opens_from_a_file_and_loads_nothing(tmp_path: Path, bro
     run = make_run(tmp_path, 8)
     freeze(open_sources([str(run)])["run"], tmp_path / "report.html")
     page = browser.new_page()
+    page.set_default_timeout(600_000)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"file://{tmp_path / 'report.html'}")
@@ -294,8 +226,111 @@ def test_the_player_plays_and_shows_two_episodes_on_one_time_line(
         assert str(page.locator("img.camera").first.get_attribute("src")).endswith("/7")
         assert "/subgoal/1?" in str(page.locator("img.goal").first.get_attribute("src"))
         assert page.locator("line.cursor").first.get_attribute("x1") == "350"
+        until(page, "location.search.endsWith('&step=7')")  # the address is that of what is seen
+        page.reload()
+        assert page.locator(".at").all_inner_texts() == ["step 7 of 12, 1.4 s"] * 2
         page.select_option("#speed", "5")
         page.keyboard.press("Escape")
         page.click("#play")
         until(page, "document.querySelector('.at').textContent.startsWith('step 12')")
+    assert wrong == []
+
+
+def test_a_task_is_set_off_limits_and_allowed_again(tmp_path: Path, enter: Callable[..., Page], wrong: list[str]) -> None:
+    run = make_run(tmp_path, 3)
+    limits = OffLimits(run)
+    with console(run) as url:
+        assert enter(url, "/s/run/run", role="labeller").locator("#limits").count() == 0
+        page = enter(url, "/s/run/run")
+        page.fill("#limits input[name=task]", "open the drawer")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=Say who you are first")
+        assert limits.now() == frozenset()
+        page.keyboard.type("ada")  # that is where it put whoever writes
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#forbidden li")
+        assert limits.now() == {"open the drawer"}
+        page.fill("#limits input[name=task]", SCRIPT)
+        page.click("text=Set off limits")
+        until(page, "document.querySelectorAll('#forbidden li').length === 2")
+        page.reload()
+        assert page.locator("b", has_text="off limits").count() == 1  # in the table, too
+        page.locator("#forbidden li", has_text="open the drawer").get_by_role("button").press("Enter")
+        until(page, "document.querySelectorAll('#forbidden li').length === 1")
+        page.locator("#forbidden button").click()
+        until(page, "document.querySelectorAll('#forbidden li').length === 0")
+    assert limits.now() == frozenset()
+    orders = [(event["do"], event["task"], event["by"]) for event in read_journal(run / "events.jsonl", "ordered")]
+    assert orders == [(what, task, "ada") for what in ("set off limits", "allow") for task in ("open the drawer", SCRIPT)]
+    assert wrong == []
+
+
+def test_the_page_about_a_run_goes_on_with_it_and_leaves_alone_who_reads(
+    tmp_path: Path, enter: Callable[..., Page], wrong: list[str]
+) -> None:
+    run = make_run(tmp_path, 3)
+    with console(run) as url:
+        page = enter(url)
+        page.clock.install()
+        page.goto(f"{url}/s/run/run")
+        assert page.locator("h3", has_text="over 3 episodes").count() == 1
+        EpisodeStore(run / "episodes").append(episode(7))
+        page.locator("summary", has_text="In words").first.click()
+        page.clock.run_for(61_000)
+        assert page.locator("h3", has_text="over 3 episodes").count() == 1
+        page.locator("summary", has_text="In words").first.click()
+        page.evaluate("document.activeElement.blur()")
+        page.clock.run_for(61_000)
+        page.wait_for_selector("h3:has-text('over 4 episodes')")
+    assert wrong == []
+
+
+def test_two_people_who_label_at_once_get_different_episodes(
+    tmp_path: Path, enter: Callable[..., Page], wrong: list[str]
+) -> None:
+    run = make_run(tmp_path, 8)
+    with console(run) as url:
+        people = {name: enter(url, "/s/run/audit", role="labeller") for name in ("ada", "bob")}
+        said: dict[str, list[str]] = {name: [] for name in people}
+        for name, page in people.items():
+            page.fill("input[data-who]", name)
+            page.click("text=Begin")
+        for _ in range(3):
+            for name, page in people.items():
+                until(page, OTHER, arg=said[name][-1] if said[name] else "")
+                said[name].append(str(page.get_attribute("#audit", "data-id")))
+            for page in people.values():
+                page.keyboard.press("y")
+        for page in people.values():
+            until(page, "/^3 judged/.test(document.querySelector('#count').textContent)")
+    assert not set(said["ada"]) & set(said["bob"])
+    for name, ids in said.items():
+        for record in EpisodeStore(run / "episodes").episodes():
+            if record.id in ids:
+                assert [label.source for label in record.labels] == ["vqa-1", f"person:{name}"]
+    assert wrong == []
+
+
+def test_a_trial_is_judged_on_its_page_by_keys_with_a_remark(
+    tmp_path: Path, enter: Callable[..., Page], wrong: list[str]
+) -> None:
+    run = make_run(tmp_path, 1)
+    (run / "evaluations").mkdir()
+    dialogue, said = PageDialogue(run / "evaluations" / "mine.json"), list[tuple[str, str]]()
+    image = episode(0).images_THWC[0]
+    asking = threading.Thread(
+        target=lambda: said.append(dialogue.ask_and_hear(image, "Did it work?", ["y", "n", "u"])), daemon=True
+    )
+    asking.start()
+    with console(run) as url:
+        assert enter(url, "/s/run/dialogue", role="viewer").locator("#asked section").count() == 0
+        page = enter(url, "/s/run/dialogue", role="labeller")
+        page.wait_for_selector("text=Did it work?")
+        assert page.evaluate("document.querySelector('#asked img').naturalWidth") == 48
+        page.fill("input.remark", "only just: no yes")  # keys that are typed judge nothing
+        page.evaluate("document.activeElement.blur()")
+        page.keyboard.press("y")
+        asking.join()
+        page.wait_for_selector("text=it worked, only just")
+    assert said == [("y", "only just: no yes")]
     assert wrong == []

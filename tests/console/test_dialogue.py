@@ -17,7 +17,7 @@ from soar.evaluation.dialogue import PageDialogue
 from soar.evaluation.person import Judged, evaluate_by_person
 from soar.improve.config import check
 from soar.improve.person import judged_by_person
-from soar.improve.run_folder import RunFolder
+from soar.run_folder import RunFolder
 from tests.console.building import Client, console
 from tests.evaluation.test_person import POLICIES
 from tests.improve.test_without_truth import configured
@@ -31,7 +31,7 @@ def asked(client: Client, name: str = "run") -> dict[str, Any]:
         for one in client.get(f"/s/{name}/dialogue/now").json()["asked"]:
             if one["number"]:
                 return dict(one)
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def test_two_policies_are_judged_on_a_page_without_being_named(tmp_path: Path) -> None:
@@ -76,8 +76,8 @@ def test_two_policies_are_judged_on_a_page_without_being_named(tmp_path: Path) -
             assert client.post("/s/run/dialogue", **body).status_code == 200
             verdicts += said == "y"
             while any(one["number"] == now["number"] for now in client.get("/s/run/dialogue/now").json()["asked"]):
-                time.sleep(0.02)
-        thread.join(30)
+                time.sleep(0.1)
+        thread.join()
         assert client.get("/s/run/dialogue/now").json() == {"asked": []}
     assert done[0].finished
     for path in outs:
@@ -87,7 +87,15 @@ def test_two_policies_are_judged_on_a_page_without_being_named(tmp_path: Path) -
 
 
 def test_an_answer_to_another_question_is_none(tmp_path: Path) -> None:
-    dialogue = PageDialogue(tmp_path / "mine.json")
+    looked = threading.Semaphore(0)
+
+    class Watched(PageDialogue):
+        def _answered(self, asked: dict[str, Any]) -> tuple[str, str] | None:
+            said = super()._answered(asked)
+            looked.release()
+            return said
+
+    dialogue = Watched(tmp_path / "mine.json")
     dialogue.check()
     heard = list[str]()
     thread = threading.Thread(target=lambda: heard.append(dialogue.ask(None, "Which?", ["a", "b"])), daemon=True)
@@ -96,10 +104,13 @@ def test_an_answer_to_another_question_is_none(tmp_path: Path) -> None:
         time.sleep(0.01)
     for wrong in ("nonsense", json.dumps({"number": "other", "said": "a", "remark": ""}), json.dumps([1])):
         dialogue.answer.write_text(wrong)
-        time.sleep(0.25)
+        while looked.acquire(blocking=False):
+            pass
+        for _ in range(2):  # the first of them may have begun before
+            looked.acquire()
         assert thread.is_alive()
     dialogue.answer.write_text(json.dumps({"number": number, "said": "b", "remark": "x"}))
-    thread.join(10)
+    thread.join()
     assert heard == ["b"]
     dialogue.close()
     assert list(tmp_path.iterdir()) == []
@@ -124,7 +135,7 @@ def test_a_round_of_improvement_is_judged_on_a_page_and_nothing_is_asked_before_
                 said = next((choice for choice in ("y", "g") if choice in one["choices"]), None)
                 if one["number"] and said:
                     client.post("/s/run/dialogue", which=one["which"], number=one["number"], said=said)
-            time.sleep(0.02)
+            time.sleep(0.1)
         assert client.get("/s/run/dialogue/now").json() == {"asked": []}
     ((after, before),) = done
     assert [trial.success for trial in after.trials] == [trial.success for trial in before.trials] == [True] * len(after.trials)

@@ -78,6 +78,57 @@ def test_a_filter_that_is_none_is_explained(client: Client) -> None:
     assert client.get("/s/run/episodes", page="-1", unknown="x").status_code == 200
 
 
+def test_sql_from_a_page_takes_no_memory_that_nobody_has(client: Client) -> None:
+    for where in (
+        "length(repeat(instruction, 1000000000)) > 0",
+        "'x' = \"repeat\"('x', 1000000000)",
+        "`repeat`('x', 9) = 'x'",
+        "re/**/peat('x', 9) = 'x'",
+        "repeat -- \n('x', 9) = 'x'",
+        "E'\\'' = repeat('x', 9) OR 'a' = 'a'",
+        "$$'$$ = repeat('x', 9) OR 'a' = 'a'",
+        "lpad('x', 1000000000) = 'x'",
+    ):
+        answer = client.get("/s/run/episodes", where=where)
+        assert answer.status_code == 400, where
+        assert "has no place in a filter here" in answer.text
+        assert client.get("/s/run/download/rlds", where=where).status_code == 409
+    for where in (
+        "lower(instruction) LIKE '%drawer%'",
+        "instruction <> 'repeat(x, 9)' AND (robot IN ('arm-0') OR NOT (length > 3))",
+    ):
+        assert client.get("/s/run/episodes", where=where).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"frame/{10**30}/0/0",
+        f"frame/1/{10**30}/0",
+        f"frame/1/-{10**30}/{10**30}",
+        f"thumb/{10**30}/{10**30}/{10**30}",
+        "thumb/-1/-1/-1",
+        "subgoal/-1?id=x",
+        f"subgoal/{10**30}?id=x",
+        "episode?id=%00",
+        "episode?id='; drop table episodes",
+        "compare?a=&b=",
+        f"episodes?page={10**30}",
+        "episodes?least=nan&most=inf",
+        "episodes?since=9999999999-01-01",
+        "episodes?where=%00",
+        "episodes?task=%F0%28%8C%28",
+        "calibration?threshold=nan",
+        "episodes?since=0001-01-01&until=9999-12-31",
+        "download/rerun?id=../../etc/passwd",
+    ],
+)
+def test_no_address_breaks_the_console(client: Client, address: str) -> None:
+    for accept in ("text/html", "application/json"):
+        assert client.http.get(f"/s/run/{address}", headers={"Accept": accept}).status_code < 500
+    assert client.get("/health").status_code == 200
+
+
 def test_the_player_shows_frames_subgoals_curves_and_who_said_what(client: Client, run: Path) -> None:
     id = "run-000-arm-1-00001"
     store = EpisodeStore(run / "episodes")
@@ -97,6 +148,16 @@ def test_the_player_shows_frames_subgoals_curves_and_who_said_what(client: Clien
     assert client.get("/s/run/episode", id="nobody").status_code == 404
     both = client.page("/s/run/compare", a=id, b="run-000-arm-0-00000")
     assert both.count('class="card player"') == 2
+
+
+def test_an_episode_is_laid_beside_another_one_of_its_task(client: Client, run: Path) -> None:
+    records = EpisodeStore(run / "episodes").episodes()
+    mine = records[0]
+    page = client.page("/s/run/episode", id=mine.id)
+    for name, verdict in (("success", True), ("failure", False), ("undecided", None)):
+        same = [one for one in records[1:] if one.instruction == mine.instruction and one.success is verdict]
+        assert f'href="/s/run/compare?a={mine.id}&amp;b={same[-1].id}">{name}</a>' in page
+    assert client.page("/s/run/compare", a=mine.id, b=same[-1].id).count("<h1>") == 2
 
 
 def test_episodes_can_be_taken_along(client: Client) -> None:

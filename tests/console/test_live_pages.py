@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import json
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,10 @@ from soar.files import write_json
 from soar.fleet.config import FleetConfig, FleetRobot
 from soar.fleet.coordinator import Fleet, Tokens, coordinator_application
 from soar.fleet.deploying import Deployments
+from soar.policies.lineage import Lineage
+from soar.policies.named import Named, write_named
+from soar.run_folder import RunFolder
+from soar.run_orders import Orders
 from soar.tasks.off_limits import OffLimits
 from tests.collect.test_live import step
 from tests.console.building import TOKENS, Client, console, make_run
@@ -57,6 +64,30 @@ def test_robots_of_a_run_and_of_a_fleets_spools_are_shown(run: Path) -> None:
     assert all(robot["camera"] for robot in said["robots"])
 
 
+def test_what_a_hostile_robot_leaves_is_no_more_than_text_and_small_pictures(run: Path) -> None:
+    LiveView(run / "live", "../..")(step(1))
+    (path,) = (run / "live").glob("*.json")
+    assert path.name == "%2E%2E%2F%2E%2E.json"
+    said = json.loads(path.read_text())
+    jpeg = base64.b64decode(said["camera"])
+    at = jpeg.index(b"\xff\xc0") + 5
+    giant = jpeg[:at] + (60_000).to_bytes(2) * 2 + jpeg[at + 4 :]
+    said |= {"camera": base64.b64encode(giant).decode(), "subgoal": "<svg onload=alert(1)>"}
+    said |= {
+        "attempts": [None, 3, {"id": {"a": []}, "success": "yes", "probability": 0.5}],
+        "answers": [["x"]],
+        "faults": ["y"],
+    }
+    path.write_text(json.dumps(said))
+    (robot,) = Live(open_sources([str(run)])["run"]).robots()
+    assert (robot["robot"], robot["camera"], robot["subgoal"]) == ("../..", "", "")
+    assert robot["attempts"] == [{"id": "{'a': []}", "success": "yes", "probability": 0.5}]
+    assert robot["answers"] == robot["faults"] == []
+    with console(run) as url:
+        for version in ("9" * 5000, "²", "-1"):
+            assert len(Client(url).get("/s/run/live/next", **{f"v{robot['key']}": version}).json()["robots"]) == 1
+
+
 def test_a_page_is_answered_when_there_is_something_new(run: Path) -> None:
     view = LiveView(run / "live", "bench")
     view(step(1))
@@ -64,10 +95,8 @@ def test_a_page_is_answered_when_there_is_something_new(run: Path) -> None:
         client = Client(url)
         first = client.get("/s/run/live/next").json()["robots"][0]
         threading.Timer(0.5, lambda: LiveView(run / "live", "bench")(step(2))).start()
-        begun_s = time.monotonic()
         second = client.get(f"/s/run/live/next?vbench={first['version']}").json()["robots"][0]
-        assert second["step"] == 2
-        assert time.monotonic() - begun_s > 0.4
+        assert second["step"] == 2, "who asks before there is anything new is answered once there is"
         assert client.get("/s/run/live/next", vbench="x" * 1000).status_code == 200
 
 
@@ -140,8 +169,24 @@ def test_an_operator_sets_a_task_off_limits_and_back_and_the_journal_says_who(ru
         assert client.post("/s/store/orders", **off).status_code == 409
         assert client.post("/s/run/orders", **off | {"do": "allow", "who": "bob"}).json() == {"off_limits": []}
         assert limits.now() == frozenset()
-    events = [(event["do"], event["task"], event["by"]) for event in read_journal(run / "events.jsonl", "ordered")]
-    assert events == [("set off limits", "open the drawer", "ada"), ("allow", "open the drawer", "bob")]
+    events = [
+        tuple(event[key] for key in ("do", "task", "by", "token")) for event in read_journal(run / "events.jsonl", "ordered")
+    ]
+    set_off = ("set off limits", "open the drawer", "ada", "operator")
+    assert events == [set_off, ("allow", "open the drawer", "bob", "operator")]
+
+
+def test_two_consoles_that_set_tasks_off_limits_at_once_lose_none(run: Path) -> None:
+    tasks = [f"task {number}" for number in range(24)]
+    with console(run) as one, console(run) as other, ThreadPoolExecutor(8) as people:
+        clients = [Client(one), Client(other)]
+
+        def forbid(number: int) -> int:
+            said = clients[number % 2].post("/s/run/orders", do="set off limits", who="ada", task=tasks[number])
+            return said.status_code
+
+        assert set(people.map(forbid, range(len(tasks)))) == {200}
+    assert OffLimits(run).now() == set(tasks)
 
 
 LIGHT = """
@@ -189,7 +234,7 @@ class OpenPages:
 
     async def _all(self) -> None:
         headers, limits = {"Authorization": f"Bearer {TOKENS['viewer']}"}, httpx2.Limits(max_connections=PAGES)
-        async with httpx2.AsyncClient(base_url=self._url, headers=headers, timeout=60, limits=limits) as client:
+        async with httpx2.AsyncClient(base_url=self._url, headers=headers, timeout=600, limits=limits) as client:
             tasks = [asyncio.create_task(self._page(client, number)) for number in range(PAGES)]
             while not self._ended.is_set() and not any(task.done() for task in tasks):
                 await asyncio.sleep(0.05)
@@ -234,19 +279,54 @@ def test_orders_that_cannot_be_given_are_explained(fleet: tuple[str, Fleet], run
     assert client.post("/s/run/orders", do="dance", who="ada").status_code == 422
     assert client.post("/s/run/orders", do="deploy", who="ada", policy="/nowhere").status_code == 502
     (run / "fleet.json").unlink()
+    (run / "config.yaml").write_text("command: soar fleet up\n")  # its coordinator has ended
     none = client.post("/s/run/orders", do="pause", who="ada")
     assert none.status_code == 409
     assert "is no fleet that runs" in none.text
     assert client.get("/s/run/fleet").json() == {"state": None}
 
 
+def test_an_operator_pauses_resumes_stops_and_gives_another_policy_to_a_run_without_a_fleet(run: Path) -> None:
+    for number in (0, 1):
+        write_named(Named(id=f"gcbc-{number}", behind="x", name="x", folder=RunFolder(run).policy(number)), Lineage())
+    RunFolder(run).policy(2).mkdir()  # which is being trained
+    RunFolder(run).point_at(1)
+    orders = Orders(run)
+    with console(run) as url:
+        client = Client(url)
+        page = client.page("/s/run/live")
+        for part in ("Pause all", "Resume all", "1: gcbc-1 (in use)", "0: gcbc-0<"):
+            assert part in page
+        assert "Pause all" not in Client(url, "viewer").page("/s/run/live")
+        assert Client(url, "labeller").post("/s/run/orders", do="pause", who="ada").status_code == 403
+        assert client.get("/s/run/fleet").json() == {"state": {"words": "", "works": False}}
+        said = client.post("/s/run/orders", do="pause", who=" ada ").json()["state"]["words"]
+        assert said.startswith("Paused by ada since ")
+        assert client.post("/s/run/orders", do="deploy", who="ada", policy="0").status_code == 200
+        wrong = client.post("/s/run/orders", do="deploy", who="ada", policy="2")
+        assert (wrong.status_code, "its robots may use 1, 0" in wrong.text) == (422, True)
+        assert client.post("/s/run/orders", do="stop", who="bob").status_code == 200
+        standing = orders.now()
+        assert [order and order.by for order in (standing.paused, standing.deploy, standing.stopped)] == ["ada", "ada", "bob"]
+        assert standing.deploy is not None
+        assert standing.deploy.policy == 0
+        client.post("/s/run/orders", do="resume", who="bob")
+        assert orders.now().paused is None
+        assert "deploy all: policy 0" in client.page("/s/run/run")
+        (run / "config.yaml").write_text("command: soar collect\n")
+        assert "which has one policy" in client.post("/s/run/orders", do="deploy", who="ada", policy="0").text
+        assert "Deploy" not in client.page("/s/run/live")
+    events = [(event["do"], event["by"], event["robots"]) for event in read_journal(run / "events.jsonl", "ordered")]
+    assert events == [(do, by, "all") for do, by in (("pause", "ada"), ("deploy", "ada"), ("stop", "bob"), ("resume", "bob"))]
+
+
 def test_a_stop_of_the_arms_is_done_as_without_the_console_and_journaled(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from soar.robots.stopping import StopSwitch
+    from soar.robots import stopping
 
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    switch = StopSwitch("bench")
+    monkeypatch.setattr(stopping, "_folders", lambda: [tmp_path])
+    switch = stopping.StopSwitch("bench")
     with console(run) as url:
         answer = Client(url).post("/s/run/orders", do="stop arms", who="ada")
         assert answer.json() == {"stopped": [{"name": "bench", "still": True}]}

@@ -71,7 +71,7 @@ def test_the_same_episode_is_known_by_its_content_where_it_was_stored_twice(
 
 def test_a_split_has_every_episode_on_one_side(tmp_path: Path, store: EpisodeStore) -> None:
     parts = tmp_path / "first", tmp_path / "second"
-    with pytest.raises(StoreError, match="0 < fraction < 1"):
+    with pytest.raises(StoreError, match="a fraction between 0 and 1, both excluded"):
         split(store, *parts, fraction=1.0)
     assert not any(part.exists() for part in parts)
     assert [str(part) for part in split(store, *parts, fraction=0.7)] == ["2 episodes copied", "1 episodes copied"]

@@ -109,6 +109,28 @@ def test_rows_out_of_range_are_refused(store: EpisodeStore, indices: list[int]) 
         store.rows(indices)
 
 
+def test_what_is_large_already_is_not_written_again_while_a_store_grows(
+    store: EpisodeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("soar.episodes.store._LARGE", (12, 2))
+
+    def files() -> list[str]:
+        return [fragment.data_files()[0].path for fragment in lance.dataset(f"{store.uri}/steps.lance").get_fragments()]
+
+    grown = []
+    for number in range(6):
+        store.append(make_episode(str(number)))  # of six rows
+        if number % 2:
+            store.compact(lately=True)
+            grown.append(files())
+    one, two, three = grown
+    assert (len(one), len(two), len(three)) == (1, 2, 3)
+    assert (two[:1], three[:2]) == (one, two)
+    store.compact()
+    assert len(files()) == 1
+    assert [record.id for record in store.episodes()] == list("012345")
+
+
 def test_rows_mean_the_same_after_compaction_and_labels(store: EpisodeStore) -> None:
     for index in range(4):
         store.append(make_episode(str(index), seed=index))
@@ -527,6 +549,21 @@ def test_the_steps_of_reflexes_are_kept_also_by_a_store_of_an_older_format(tmp_p
     older.append(make_episode("with", reflex_steps=(1, 2)))
     assert [older.read(id).reflex_steps for id in ("before", "plain", "with")] == [(), (), (1, 2)]
     assert [record.reflex_steps for record in EpisodeStore(store.uri).episodes()] == [(), (), (1, 2)]
+
+
+def test_the_steps_that_limits_changed_are_kept_and_no_others_are_not_the_same_as_nobody_knows(tmp_path: Path) -> None:
+    store = EpisodeStore(tmp_path / "s", mode="create")
+    store.append(make_episode("before"))
+    lance.dataset(f"{store.uri}/episodes.lance").drop_columns(["limited_steps"])
+    older = EpisodeStore(store.uri)
+    older.append(make_episode("unknown"))
+    assert "limited_steps" not in lance.dataset(f"{store.uri}/episodes.lance").schema.names
+    older.append([make_episode("none", limited_steps=()), make_episode("some", limited_steps=(1, 2))])
+    known = {"before": None, "unknown": None, "none": (), "some": (1, 2)}
+    assert {id: older.read(id).limited_steps for id in known} == known
+    assert {record.id: record.limited_steps for record in EpisodeStore(store.uri).episodes()} == known
+    with pytest.raises(StoreError, match=r"limited steps increase and lie in 0\.\.4"):
+        older.append(make_episode("wrong", steps=5, limited_steps=(5,)))
 
 
 @pytest.mark.parametrize("steps", [(2, 1), (1, 1), (-1,), (5,)])

@@ -39,7 +39,7 @@ def write_until_killed(uri: str, seed: int, process: int, said: Connection) -> N
     written: list[str] = []
     while True:
         begin_s = time.monotonic()
-        kind = rng.choice(np.array(["one", "batch", "label", "compact"]), p=[0.6, 0.2, 0.15, 0.05])
+        kind = rng.choice(np.array(["one", "batch", "label", "compact"]), p=[0.5, 0.15, 0.25, 0.1])
         if kind == "label" and written:
             id = written.pop(0)
             store.add_label(id, label_of(id))

@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 from soar.episodes import EpisodeStore
 from soar.errors import SoarError
 from soar.evaluation.detector_metrics import Judgement, judge, mistakes_sheet, score, write_report
+from soar.evaluation.judge_comparison import caption, comparison_rows
 from soar.instruction_grammar import task_from_instruction
 from soar.tasks import SuccessDetector
 from soar.types import Image, Label
@@ -58,6 +59,28 @@ def test_roc_auc_and_calibration_of_known_probabilities() -> None:
     assert [rate.trials for _, rate in result.calibration] == [1, 2, 2, 1]
     # |.05 − 0| + 2 |.325 − .5| + 2 |.8 − .5| + |.9 − 1|, over six episodes.
     assert result.calibration_error == pytest.approx((0.05 + 0.35 + 0.6 + 0.1) / 6)
+
+
+def test_judges_are_compared_on_the_same_attempts_with_what_they_cost(store: EpisodeStore) -> None:
+    judged = {
+        sees: judge(store, "simulator", SuccessDetector(Bright(), sees=sees), task_of=task_from_instruction)
+        for sees in ("last", "last/let-go", "looks:3", "last+changed")
+    }
+    rows = comparison_rows(judged)
+    assert [row["judge"] for row in rows] == list(judged)
+    assert rows[0]["accuracy"] == "3/5 = .60 [.23, .88]"
+    assert (rows[0]["rights, wrongs"], rows[0]["undecided"]) == (None, 1)
+    assert (rows[2]["questions"], rows[2]["pictures"]) == (3.0, 3.0)
+    assert (rows[3]["questions"], rows[3]["pictures"]) == (3.0, 3.0)
+    right = {name: {j.id for j in said if (j.success is True) is j.truth} for name, said in judged.items()}
+    for row in rows[1:]:
+        rights, wrongs = (len(a - b) for a, b in ((right[row["judge"]], right["last"]), (right["last"], right[row["judge"]])))
+        assert row["rights, wrongs"] == f"{rights}, {wrongs}"
+    assert "5 attempts in 1 scenes (1), 3 of them successes as the simulator said; p >= 0.5" in caption(
+        judged, "simulator", 0.5
+    )
+    with pytest.raises(SoarError, match="equal starts"):
+        comparison_rows({"last": judged["last"], "fewer": judged["last"][1:]})
 
 
 class Bright:
@@ -109,9 +132,8 @@ def test_what_the_hand_still_holds_is_not_done_if_that_is_asked_for(tmp_path: Pa
         episode.images_THWC[-1] = 230
         episode.states_TD[-2:, 6] = opening
         store.append(episode)
-    detector = SuccessDetector(Bright())
-    for let_go, said in ((False, [True, True, True]), (True, [True, False, True])):
-        judgements = judge(store, "simulator", detector, task_of=task_from_instruction, let_go=let_go)
+    for sees, said in (("last", [True, True, True]), ("last/let-go", [True, False, True])):
+        judgements = judge(store, "simulator", SuccessDetector(Bright(), sees=sees), task_of=task_from_instruction)
         assert [judgement.success for judgement in judgements] == said
     assert judgements[1].probability == 0.0
 

@@ -34,6 +34,8 @@ def test_a_course_says_what_looks_cost_and_how_often_they_were_right() -> None:
     assert (row["trials"], row["steps"], row["reflexes"], row["looks"], row["ended early"]) == (5, 70, 2, 5, 3)
     assert [row[name].split(" ")[0] for name in ("success", "accuracy", "precision", "recall")] == ["3/5", "3/5", "2/3", "2/3"]
     assert rows["scene1", "pretrained"]["accuracy"] == ""
+    assert looked.saved == "3 of 5 attempts of looks ended when success was seen: 150 steps, 0.01 robot-hours saved"
+    assert not evaluation([1, 0]).saved
 
 
 def test_a_results_file_says_how_when_and_where_it_was_made(tmp_path: Path) -> None:

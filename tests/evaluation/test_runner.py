@@ -10,14 +10,16 @@ from soar.collect.early_success import EarlySuccessConfig
 from soar.collect.reflex import ReflexConfig
 from soar.collect.rollout import RolloutConfig
 from soar.episodes import EpisodeStore
-from soar.errors import ConfigError, UnknownNameError
+from soar.errors import ConfigError, RobotFault, SoarError, UnknownNameError
 from soar.evaluation import Evaluation, Trial, read_evaluation, write_evaluation
 from soar.evaluation.runner import evaluate, read_films, trial_seed
 from soar.evaluation.trial_running import run_chunk
 from soar.policies.loading import load_policy
 from soar.robots.workcell import open_workcell
 from soar.run_claim import only_here
+from soar.run_orders import Orders
 from tests.improve.tiny import SCENE, TASK, random_policy, write
+from tests.robots.test_workcell import cell
 
 
 class Reports(list[dict[str, Any]]):
@@ -174,3 +176,45 @@ def test_looks_need_somebody_who_looks(tmp_path: Path) -> None:
             variant="variant",
             rollout=rollout,
         )
+
+
+def test_a_person_who_stops_the_run_ends_its_evaluation_between_two_trials_and_it_goes_on_later(tmp_path: Path) -> None:
+    policy, run = random_policy(tmp_path / "policy"), tmp_path / "run"
+    short = RolloutConfig(subgoals=1, steps_per_subgoal=2)
+
+    def evaluated(on_trial: Any = None) -> Evaluation:
+        places = {"workcell": f"sim:{write(tmp_path, 'one.yaml', SCENE)}", "subgoals": "oracle", "out": run / "it.json"}
+        return evaluate(policy, **places, trials=2, variant="a", rollout=short, run=run, on_trial=on_trial)
+
+    with pytest.raises(SoarError, match="stopped by ada: 1 of the 2 trials are there and kept"):
+        evaluated(lambda done, total, rate: Orders(run).give("stop", "ada"))
+    assert len(read_evaluation(run / "it.json").trials) == 1
+    Orders(run).begin()
+    assert len(evaluated().trials) == 2
+
+
+def on_a_real_table(tmp_path: Path, reboots: int | None) -> Evaluation:
+    return evaluate(
+        "tests.evaluation.contenders:ambrosia",
+        workcell=cell(tmp_path, "stumbling", robot=f", options: {{reboots: {'null' if reboots is None else reboots}}}"),
+        subgoals="",
+        trials=2,
+        out=tmp_path / "evaluation.json",
+        variant="a",
+        judge="vlm",
+        vlm="soar.testing:FakeVLM",
+    )
+
+
+def test_a_recovery_that_fails_is_tried_again_and_no_trial_is_lost(tmp_path: Path) -> None:
+    trials = on_a_real_table(tmp_path, 4).trials
+    assert [trial.steps for trial in trials] == [100, 100]
+    assert sorted(trial.note for trial in trials) == ["", "repeated 1 x: the robot failed"]
+
+
+def test_a_robot_that_no_recovery_helps_stops_an_evaluation_and_what_was_tried_is_kept(tmp_path: Path) -> None:
+    for reboots, said in ((11, "reboot 9 did not help"), (None, "injected motor fault")):
+        (tmp_path / str(reboots)).mkdir()
+        with pytest.raises(RobotFault, match=said):
+            on_a_real_table(tmp_path / str(reboots), reboots)
+        assert len(read_evaluation(tmp_path / str(reboots) / "evaluation.json").trials) == 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,8 @@ from soar.policies.learned import read_lineage
 from soar.robots.workcell import open_workcell
 from soar.testing import check_robot, check_subgoal_model
 from soar.vlm.base import VisionLanguageModel
-from tests.examples.commands import EXAMPLES, PRESET, SOAR, soar
+from tests.documents.blocks import blocks
+from tests.examples.commands import EXAMPLES, PRESET, ROOT, SOAR, soar
 from tests.interrupts import heard
 
 LOW, HIGH = np.array([0.16, -0.19, 0.01]), np.array([0.39, 0.19, 0.25])
@@ -60,7 +63,6 @@ def test_the_driver_and_the_models_keep_their_contracts(lab: Path, monkeypatch: 
     assert isinstance(models.Eye(), VisionLanguageModel)
 
 
-@pytest.mark.timeout(900)  # seven processes, four of which import torch
 def test_collect_train_evaluate_improve_drive_the_arm_of_the_workcell(lab: Path) -> None:
     cell, preset = ("--workcell", "workcell.yaml"), ("--preset", "tiny.yaml")
     soar("collect", *cell, "--run", "play", "--policy", "models:Play", "--vlm", "models:Eye", "--episodes", 2, folder=lab)
@@ -97,6 +99,23 @@ def test_collect_train_evaluate_improve_drive_the_arm_of_the_workcell(lab: Path)
     assert told(lab)[-1] == "torque off"
 
 
+@pytest.mark.interop  # two minutes
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("page", ["docs/how-to/your-robot.md", "examples/own_robot/README.md"])
+def test_the_commands_of_a_page_lead_from_the_contract_to_an_improved_policy_word_for_word(page: str, lab: Path) -> None:
+    for block in blocks(ROOT / page):
+        if block.run_by:
+            for program, *words in map(shlex.split, block.commands()):
+                if program == "pytest":
+                    subprocess.run([sys.executable, "-m", "pytest", "-q", *words], cwd=lab, check=True)
+                else:
+                    assert program == "soar"
+                    soar(*words, folder=lab)
+    decided = (lab / "runs" / "mine" / "policies" / "current").resolve()
+    assert decided.name in ("000", "001")
+    assert "gcbc-" in (lab / "runs" / "mine" / "report.html").read_text(encoding="utf-8")
+
+
 def test_the_limits_of_the_file_bound_every_step(lab: Path) -> None:
     with open_workcell(str(lab / "workcell.yaml")) as workcell:
         for action in ([0.5, 0.1, 0, 0, 0, 2, 1], [0, -9, 0, 1, 1, 0, 1], [0, 0, -1, 0, 0, 0, 0.0]):
@@ -107,7 +126,6 @@ def test_the_limits_of_the_file_bound_every_step(lab: Path) -> None:
     assert np.linalg.norm(steps[:, 3:6], axis=1) == pytest.approx([0.2, 0.2, 0], abs=1e-4)
 
 
-@pytest.mark.timeout(600)
 def test_ctrl_c_leaves_the_arm_safe(lab: Path) -> None:
     command = [*SOAR, "collect", "--workcell", "workcell.yaml", "--run", "play", "--policy", "models:Play"]
     command += ["--vlm", "models:Eye", "--episodes", "1000"]

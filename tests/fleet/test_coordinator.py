@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -13,28 +15,33 @@ from soar.collect.models import Models
 from soar.collect.preset import load_collection
 from soar.console.live import Live
 from soar.console.sources import Source
+from soar.episodes.store import EpisodeStore
 from soar.errors import CheckpointError, ConfigError, ModelServerError
 from soar.evaluation.canary import canary_verdict
 from soar.event_log import Journal, read_journal
 from soar.fleet.config import FleetConfig, FleetRobot
 from soar.fleet.coordinator import Fleet, coordinator_application
 from soar.fleet.deploying import Deployments
+from soar.fleet.episode_bytes import pack_episodes
 from soar.fleet.link import PROTOCOL, Coordinator, Link
 from soar.fleet.tokens import Bearer, Tokens, read_tokens
 from soar.remote.client import RemoteConfig
 from soar.tasks.off_limits import OffLimits
 from tests.collect.test_live import step
-from tests.fleet.test_ledger import ledger
+from tests.fleet.test_ledger import encoded, ledger
 from tests.fleet.test_supervision import beat, supervisor
 from tests.fleet.tiny_policy import tiny_policy
 from tests.serving.running import running
 
-TOKENS = {role: f"the token of the {role}".replace(" ", "-") for role in ("operator", "robot", "viewer", "night")}
+TOKENS = {role: f"the token of the {role}".replace(" ", "-") for role in ("operator", "robot", "viewer", "night", "judge")}
 OTHERS = {
     "robot": Bearer(token=TOKENS["robot"], may=("drive",)),
     "viewer": Bearer(token=TOKENS["viewer"], may=("look",)),
     "night": Bearer(token=TOKENS["night"], may=("look", "stop")),
+    "judge": Bearer(token=TOKENS["judge"], may=("look", "label")),
 }
+THREADS = 40
+"""In which a server answers what takes a while."""
 AsRole = Callable[[str], Coordinator]
 
 
@@ -74,8 +81,13 @@ def test_each_role_may_do_what_it_is_for_and_nothing_else(role: AsRole, tmp_path
         ("viewer", "POST", "/v1/orders", {"do": "stop"}),
         ("viewer", "POST", "/v1/deploy", deploy),
         ("viewer", "POST", "/v1/release", {"robot": "one", "epoch": 1}),
+        ("viewer", "POST", "/v1/beat", {"robot": "one", "epoch": 1} | beat()),
+        ("viewer", "POST", "/v1/counts", {"robot": "one", "scene": "table"}),
         ("viewer", "GET", "/v1/policies/0", None),
         ("night", "POST", "/v1/deploy", deploy),
+        ("judge", "POST", "/v1/orders", {"do": "stop"}),
+        ("judge", "POST", "/v1/deploy", deploy),
+        ("judge", "POST", "/v1/release", {"robot": "one", "epoch": 1}),
     ):
         with pytest.raises(ModelServerError, match=f"the token of '{name}' may "):
             role(name).request(method, path, body)
@@ -116,6 +128,36 @@ def test_a_deployed_policy_is_fetched_by_a_robot_and_tried_by_the_canary_alone(
         operator.request("POST", "/v1/deploy", {"policy": str(tmp_path / "nowhere")})
 
 
+def test_of_sixteen_who_deliver_at_once_each_episode_is_stored_once_and_nonsense_is_refused_alone(
+    role: AsRole, tmp_path: Path
+) -> None:
+    epochs = {name: acquire(role("robot"), name) for name in ("one", "two")}
+    numbers = range(3)
+
+    def deliver(writer: int) -> list[list[str]]:
+        client, robot = role("robot"), ("one", "two")[writer % 2]
+        data = [pack_episodes([encoded(100 * writer + number, robot=robot)]) for number in numbers]
+        path = f"/v1/commit/{robot}/{epochs[robot]}"
+        return [client.request("POST", path, part)["there_already"] for part in (*data, *data)]
+
+    def refused(path: str, data: bytes) -> str:
+        with pytest.raises(ModelServerError) as problem:
+            role("robot").request("POST", path, data)
+        return str(problem.value)
+
+    with ThreadPoolExecutor(18) as pool:
+        nonsense = pool.submit(refused, "/v1/commit/one/1", b"no episode")
+        late = pool.submit(refused, "/v1/commit/two/9", pack_episodes([encoded(99, robot="two")]))
+        answers = list(pool.map(deliver, range(16)))
+    made = [[encoded(100 * writer + number, robot=("one", "two")[writer % 2]).id for number in numbers] for writer in range(16)]
+    assert answers == [[[]] * 3 + [[id] for id in ids] for ids in made]
+    assert "bytes are no episodes" in nonsense.result()
+    assert "epoch 9 is over" in late.result()
+    stored = [record.id for record in EpisodeStore(tmp_path / "episodes").episodes()]
+    assert sorted(stored) == sorted(id for ids in made for id in ids)
+    assert sorted(event["id"] for event in read_journal(tmp_path / "events.jsonl", "episode")) == sorted(stored)
+
+
 def test_a_robot_writes_nothing_into_the_journal_but_what_robots_say(role: AsRole, tmp_path: Path) -> None:
     robot = role("robot")
     forged = [
@@ -139,7 +181,7 @@ def test_a_file_of_tokens_that_two_share_or_others_can_read_is_refused(tmp_path:
         read_tokens(path)
     path.chmod(0o600)
     assert read_tokens(path) == {"ann": OTHERS["night"]}
-    path.write_text(f"ann: {{token: {TOKENS['night']}, may: [label]}}\n")
+    path.write_text(f"ann: {{token: {TOKENS['night']}, may: [judge]}}\n")
     with pytest.raises(ConfigError, match="ann: may"):
         read_tokens(path)
 
@@ -155,6 +197,69 @@ def test_events_whose_beat_is_said_again_count_once(role: AsRole, tmp_path: Path
     status = next(one for one in role("viewer").request("GET", "/v1/status")["robots"] if one["name"] == "one")
     assert (status["episodes"], status["faults"]) == (1, {"motor": 2})
     assert len(read_journal(tmp_path / "events.jsonl", "fault")) == 2
+
+
+def test_on_a_full_disk_a_robot_is_stopped_and_none_is_let_go_that_the_next_coordinator_would_hold(
+    role: AsRole, tmp_path: Path
+) -> None:
+    robot = role("robot")
+    said = {name: {"robot": name, "epoch": acquire(robot, name)} | beat() for name in ("one", "two")}
+    needed = beat({"kind": "person", "detail": "hot", "number": 1}, phase="waiting")
+    assert robot.request("POST", "/v1/beat", said["one"] | needed)["do"] == "hold"
+    journal = tmp_path / "events.jsonl"
+    kept = journal.rename(tmp_path / "kept.jsonl")
+    journal.mkdir()
+    for do, name, told in (("resume", "one", "hold"), ("stop", "two", "stop")):
+        with pytest.raises(ModelServerError, match="cannot write the journal"):
+            role("operator").request("POST", "/v1/orders", {"do": do, "robots": [name]})
+        assert robot.request("POST", "/v1/beat", said[name])["do"] == told
+    with pytest.raises(ModelServerError, match="unknown robot 'three'"):
+        role("operator").request("POST", "/v1/orders", {"do": "stop", "robots": ["one", "three"]})
+    journal.rmdir()
+    kept.rename(journal)
+    role("operator").request("POST", "/v1/orders", {"do": "resume", "robots": ["one"]})
+    assert robot.request("POST", "/v1/beat", said["one"])["do"] == "go"
+    again = supervisor()
+    again.remember(read_journal(journal))
+    assert "one" not in again.standing()
+
+
+def test_while_the_disk_is_waited_for_robots_that_have_nothing_to_tell_are_answered(role: AsRole, tmp_path: Path) -> None:
+    robot = role("robot")
+    said = {name: {"robot": name, "epoch": acquire(robot, name)} | beat() for name in ("one", "two")}
+    telling = said["one"] | beat({"kind": "new"})
+    with ThreadPoolExecutor(THREADS + 1) as pool:
+        with (tmp_path / "events.jsonl").open("rb") as journal:
+            fcntl.flock(journal, fcntl.LOCK_EX)
+            told = [pool.submit(role("robot").request, "POST", "/v1/beat", telling) for _ in range(THREADS + 1)]
+            done, _ = wait(told, timeout=1.0)
+            assert not done
+            assert robot.request("POST", "/v1/beat", said["two"])["do"] == "go"
+            assert robot.request("POST", "/v1/counts", {"robot": "two", "scene": "table"}) == {"attempts": {}, "successes": {}}
+        assert [answer.result()["do"] for answer in told] == ["go"] * len(told)
+    assert len(read_journal(tmp_path / "events.jsonl", "robot_new")) == len(told)
+
+
+def test_a_beat_that_says_nonsense_or_is_of_an_old_epoch_is_refused_and_counts_for_nothing(role: AsRole) -> None:
+    robot = role("robot")
+    said = {"robot": "one", "epoch": acquire(robot)} | beat()
+    for body, why in (
+        (b"no JSON", "422: Expecting value"),
+        (b"[" * 100_000, "422: "),
+        (b"[]", "422: "),
+        ({"robot": "one"}, "422: epoch: Field required"),
+        (said | {"more": 1}, "422: more: Extra inputs are not permitted"),
+        (said | {"epoch": 9}, "409: robot 'one': epoch 9 is over"),
+        (said | {"robot": "three"}, "409: unknown robot 'three'"),
+    ):
+        with pytest.raises(ModelServerError, match=why):
+            robot.request("POST", "/v1/beat", body)
+    with pytest.raises(ModelServerError, match="422: scene: "):
+        robot.request("POST", "/v1/counts", {"robot": "one", "scene": 7})
+    one = next(one for one in role("viewer").request("GET", "/v1/status")["robots"] if one["name"] == "one")
+    assert one["phase"] == "not started"
+    odd = beat({"kind": "fault", "fault": "motor", "detail": "a name that is no text: \udcff", "number": 1})
+    assert robot.request("POST", "/v1/beat", said | odd)["do"] == "go"
 
 
 def test_robots_hear_with_every_beat_what_is_off_limits_and_which_round_is_collected(role: AsRole, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from soar.errors import CheckpointError, ConfigError, UnknownNameError
 from soar.evaluation.canary import canary_verdict
 from soar.event_log import Journal, read_journal
 from soar.fleet.deploying import CHUNK, Deployments
-from soar.fleet.deployment import fetched, manifest_of, read_manifest
+from soar.fleet.deployment import Tally, fetched, manifest_of, read_manifest, tally_of
 from tests.fleet.tiny_policy import tiny_policy
 
 ROBOTS = ("one", "two", "three")
@@ -26,17 +26,20 @@ def deployments(folder: Path, round: int = 0) -> Deployments:
     return Deployments(folder / "deployed", journal, ROBOTS, round=round, first="old", decide=canary_verdict)
 
 
-def episodes(there: Deployments, policy: str, successes: int, failures: int, scene: str = "") -> None:
-    """Let a policy make episodes, as a coordinator that stores them says."""
+def episodes(
+    there: Deployments, policy: str, successes: int, failures: int, scene: str = "", limited: int | None = None
+) -> None:
+    """Let a policy make episodes of 20 steps, as a coordinator that stores them says."""
     for success in [True] * successes + [False] * failures:
-        there._journal.append("episode", policy=policy, success=success, scene=scene)
-        there.count(policy, scene, episodes=1, successes=int(success))
+        said = {"policy": policy, "success": success, "scene": scene, "steps": 20, "limited": limited}
+        there._journal.append("episode", **said)
+        there.count(policy, scene, tally_of(said))
 
 
 def faults(there: Deployments, policy: str, count: int) -> None:
     for _ in range(count):
         there._journal.append("fault", policy=policy)
-        there.count(policy, faults=1)
+        there.count(policy, "", Tally(faults=1))
 
 
 def versions(there: Deployments) -> list[str]:
@@ -97,6 +100,62 @@ def test_a_canary_that_is_worse_or_faults_more_often_rolls_the_policy_back(
     assert why in there.now.sentence
     assert (there.now.done == "promoted") == (why == "not worse")
     assert versions(there) == [there.now.version if why == "not worse" else ""] * 3
+
+
+@pytest.mark.parametrize(
+    ("usual", "met", "done", "why"),
+    [
+        (
+            1,
+            3,
+            "rolled back",
+            "Kept old: limits changed 12 of 80 actions (15.0 %) of one with new; before, 10 of 200 actions (5.0 %)",
+        ),
+        (1, 2, "promoted", "Limits changed 8 of 80 actions (10.0 %) of the canary; before, 10 of 200 actions (5.0 %)."),
+        (0, 1, "promoted", "Limits changed 4 of 80 actions (5.0 %) of the canary; before, 0 of 200 actions (0.0 %)."),
+        (
+            None,
+            20,
+            "promoted",
+            "Limits changed 80 of 80 actions (100.0 %) of the canary; before, an unknown share of the actions.",
+        ),
+        (
+            1,
+            None,
+            "promoted",
+            "Limits changed an unknown share of the actions of the canary; before, 10 of 200 actions (5.0 %).",
+        ),
+    ],
+)
+@pytest.mark.parametrize("again", [False, True])
+def test_a_canary_that_meets_the_limits_far_more_often_than_robots_did_before_rolls_the_policy_back(
+    tmp_path: Path, usual: int | None, met: int | None, done: str, why: str, again: bool
+) -> None:
+    there = deployments(tmp_path)
+    episodes(there, "old", 5, 5, limited=usual)
+    there.begin(tiny_policy(tmp_path / "new.onnx", "new"), "one", 4)
+    episodes(there, "new", 2, 1, limited=met)
+    if again:
+        there = deployments(tmp_path)
+    episodes(there, "new", 0, 1, limited=met)
+    assert there.now is not None
+    assert (there.now.done, why in there.now.sentence) == (done, True), there.now.sentence
+
+
+def test_a_decision_that_a_full_disk_keeps_from_being_written_is_made_after_the_next_attempt(tmp_path: Path) -> None:
+    there = deployments(tmp_path)
+    there.begin(tiny_policy(tmp_path / "new.onnx", "new"), "two", 2)
+    journal = tmp_path / "events.jsonl"
+    kept = journal.rename(tmp_path / "kept.jsonl")
+    journal.mkdir()
+    for _ in range(2):
+        there.count("new", "", Tally(episodes=1))
+    assert there.now is not None
+    assert there.now.done == ""
+    journal.rmdir()
+    kept.rename(journal)
+    there.count("new", "", Tally(episodes=1))
+    assert there.now.done == "promoted"
 
 
 def test_a_policy_that_its_canary_cannot_use_is_rolled_back_and_one_that_another_robot_cannot_use_is_not(

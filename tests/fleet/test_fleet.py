@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,21 +12,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from soar import __version__
+from soar.cli import main
+from soar.episodes.encoded import EncodedEpisode
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError, ModelServerError, UnknownNameError
 from soar.evaluation.canary import canary_verdict
 from soar.event_log import read_journal
 from soar.fleet.asking import ask
 from soar.fleet.config import load_fleet
-from soar.fleet.link import PROTOCOL
+from soar.fleet.episode_bytes import pack_episodes
+from soar.fleet.ledger import Ledger
+from soar.fleet.link import PROTOCOL, Coordinator
 from soar.fleet.robot_lock import robot_process
 from soar.fleet.running import run_fleet
+from soar.remote.client import RemoteConfig
+from tests.fleet.test_ledger import encoded
 from tests.fleet.tiny_policy import tiny_policy
 from tests.interrupts import heard
 
@@ -96,8 +104,12 @@ class Lab:
     def up(self) -> subprocess.Popen[str]:
         return self.soar("up", "lab.yaml", "--run", "run")
 
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask the coordinator, which may be slow on a machine that is shared."""
+        return ask(str(self.run), method, path, body, timeout_s=300.0)
+
     def state(self) -> dict[str, Any]:
-        return ask(str(self.run), "GET", "/v1/status")
+        return self.ask("GET", "/v1/status")
 
     def until(self, what: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Ask until the fleet's state is as wished."""
@@ -139,7 +151,7 @@ def stored(state: dict[str, Any], name: str) -> int:
 def acquired(lab: Lab, body: dict[str, Any]) -> int | None:
     """Return the new epoch, None while somebody else has the lease."""
     try:
-        answer = ask(str(lab.run), "POST", "/v1/acquire", body)
+        answer = lab.ask("POST", "/v1/acquire", body)
     except ModelServerError as refused:
         assert "lease ends in" in str(refused)  # noqa: PT017 - it may be free
         return None
@@ -159,10 +171,9 @@ def test_what_is_killed_begins_again_and_no_episode_is_lost_or_doubled(lab: Lab)
     os.kill(up.pid, signal.SIGKILL)  # the coordinator: its robots go on, and keep what they make
     up.wait()
     kept = len(lab.ids())
-    deadline = time.monotonic() + 60
-    while not list((lab.run / "spool").glob("*/*.episode")) and time.monotonic() < deadline:
+    while not list((lab.run / "spool").glob("*/*.episode")):
+        assert any(robot_process(name) for name in lab.names)
         time.sleep(0.05)
-    assert list((lab.run / "spool").glob("*/*.episode"))
     again = lab.up()
     said, _ = again.communicate()
     assert again.returncode == 0, said
@@ -170,8 +181,44 @@ def test_what_is_killed_begins_again_and_no_episode_is_lost_or_doubled(lab: Lab)
     assert len(ids) == len(set(ids)) >= 40 > kept
     assert not list((lab.run / "spool").glob("*/*.episode"))  # all that was made was delivered
     assert {id.split("-e")[1].split("-")[0] for id in ids if left in id} >= {"1", "2"}
-    journaled = [event["id"] for event in read_journal(lab.run / "events.jsonl", "episode")]
-    assert set(ids) - set(journaled) <= set(ids[:kept])  # a kill may fall between store and journal, nothing else is missing
+    journaled = read_journal(lab.run / "events.jsonl", "episode")
+    assert sorted(event["id"] for event in journaled) == sorted(ids)
+    assert {event["limited"] is None for event in journaled} == {False}  # each came with the steps that limits changed
+
+
+def test_a_coordinator_that_is_killed_while_many_deliver_has_acknowledged_nothing_that_it_did_not_store(lab: Lab) -> None:
+    left, _ = lab.names
+    lab.write(episodes=100_000, at="join")
+    up = lab.up()
+    lab.until(lambda state: True)
+    holder = {"host": "h", "pid": 1, "nonce": "n"}
+    epoch = acquired(lab, {"protocol": PROTOCOL, "soar": __version__, "robot": left, "holder": holder})
+    assert epoch == 1
+    url, token = json.loads((lab.run / "fleet.json").read_text())["url"], (lab.run / "token").read_text()
+    acknowledged: list[str] = []
+
+    def deliver(writer: int) -> list[EncodedEpisode]:
+        client, made = Coordinator(RemoteConfig(url=url, retries=0), 60.0, token=token), list[EncodedEpisode]()
+        with contextlib.suppress(ModelServerError):  # until it is gone
+            for number in range(1000 * writer, 1000 * writer + 1000):
+                made.append(encoded(number, robot=left))
+                client.request("POST", f"/v1/commit/{left}/1", pack_episodes(made[-1:]))
+                acknowledged.append(made[-1].id)
+        return made
+
+    with ThreadPoolExecutor(8) as pool:
+        writers = [pool.submit(deliver, writer) for writer in range(8)]
+        while len(acknowledged) < 30:
+            time.sleep(0.01)
+        os.kill(up.pid, signal.SIGKILL)
+        made = [episode for writer in writers for episode in writer.result()]
+    up.wait()
+    ids = lab.ids()
+    assert set(acknowledged) <= set(ids) <= {episode.id for episode in made}
+    shared = Ledger(lab.run / "ledger.json", lab.run / "episodes", lab.names, run="run")
+    for episode in made:  # what was not acknowledged is brought again, and all else cannot be told from it
+        assert shared.commit(left, 1, [episode]) == ([episode.id] if episode.id in ids else [])
+    assert sorted(lab.ids()) == sorted(episode.id for episode in made)
 
 
 def test_a_stop_ends_all_motion_and_all_processes(lab: Lab) -> None:
@@ -208,8 +255,9 @@ def test_a_process_that_was_frozen_and_replaced_never_moves_its_robot_again(lab:
     while "holds still" not in log.read_text() and "is over" not in log.read_text():
         time.sleep(0.1)
     assert (lab.folder / f"{left}.moves").read_text().count("\n") - moves.count("\n") <= 1  # the step that was under way
-    assert epoch == 2
-    assert ask(str(lab.run), "POST", "/v1/beat", {"robot": left, "epoch": 2, "phase": "collecting"})["do"] == "go"
+    assert epoch >= 2  # a busy computer may have cost it its lease before
+    # Whoever drives it now is heard, and has its orders: to hold, when the end of the process before has been seen already.
+    assert lab.ask("POST", "/v1/beat", {"robot": left, "epoch": epoch, "phase": "collecting"})["do"] in ("go", "hold")
 
 
 def test_a_robot_that_nothing_recovers_waits_for_a_person_and_the_others_go_on(lab: Lab) -> None:
@@ -224,31 +272,29 @@ def test_a_robot_that_nothing_recovers_waits_for_a_person_and_the_others_go_on(l
     assert "joint 3 stays hot" in call["detail"]
 
 
-def test_a_robot_joins_from_another_process_with_the_token_and_not_without(lab: Lab) -> None:
+def test_a_robot_joins_from_another_process_with_the_token_and_not_without(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     left, right = lab.names
     lab.write(episodes=6, at="join")
     lab.up()
     lab.until(lambda state: True)
+    monkeypatch.chdir(lab.folder)
+    monkeypatch.delenv("SOAR_TOKEN", raising=False)
+
+    def refused(*words: str) -> str:
+        assert main(["fleet", "join", url, *words]) == 2
+        return capsys.readouterr().err
+
     url = json.loads((lab.run / "fleet.json").read_text())["url"]
-    stranger = lab.soar("join", url, "--robot", left)
-    said, _ = stranger.communicate()
-    lab.processes.remove(stranger)
-    assert stranger.returncode == 2
-    assert "Put the fleet's token into the environment variable SOAR_TOKEN" in said
-    os.environ["SOAR_TOKEN"] = (lab.run / "token").read_text()
-    try:
-        unknown = lab.soar("join", url, "--robot", "middle")
-        said, _ = unknown.communicate()
-        lab.processes.remove(unknown)
-        assert "unknown robot 'middle'" in said
-        lab.soar("join", url, "--robot", right)
-        lab.until(lambda state: stored(state, right) >= 2)
-        twice = lab.soar("join", url, "--robot", right)
-        said, _ = twice.communicate()
-        lab.processes.remove(twice)
-        assert (twice.returncode, "is driven by another process of this computer" in said) == (2, True)
-    finally:
-        del os.environ["SOAR_TOKEN"]
+    assert "Put the fleet's token into the environment variable SOAR_TOKEN" in refused("--robot", left)
+    monkeypatch.setenv("SOAR_TOKEN", (lab.run / "token").read_text())
+    assert "unknown robot 'middle'" in refused("--robot", "middle")
+    assert "unknown workcell 'nowhere.yaml'" in refused("--robot", left, "--workcell", "nowhere.yaml")
+    assert not lab.state()["robots"][0]["driven_by"]  # its lease is free again
+    lab.soar("join", url, "--robot", right)
+    lab.until(lambda state: stored(state, right) >= 2)
+    assert "is driven by another process of this computer" in refused("--robot", right)
 
 
 def test_a_robot_on_another_computer_fetches_its_policy_and_a_third_computer_is_refused_while_it_is_driven(lab: Lab) -> None:
@@ -313,16 +359,24 @@ def policies(lab: Lab, name: str) -> list[str]:
     return [record.provenance.policy for record in records if record.provenance.robot == name]
 
 
+def test_a_robot_whose_computer_never_comes_keeps_nobody_from_working(lab: Lab) -> None:
+    left, right = lab.names
+    lab.write(episodes=100_000)
+    file = lab.folder / "lab.yaml"
+    file.write_text(file.read_text().replace(f"{right}.yaml, at: here", "there.yaml, at: join"))
+    lab.up()
+    state = lab.until(lambda state: stored(state, left) >= 2 and state["robots"][0]["phase"] == "collecting")
+    assert state["robots"][1]["phase"] == "not started"
+
+
 def test_a_new_policy_is_tried_by_one_robot_then_by_all_and_a_damaged_one_by_nobody(lab: Lab) -> None:
     left, right = lab.names
     lab.write(episodes=100_000)
     lab.up()
     lab.until(lambda state: stored(state, left) >= 1 and stored(state, right) >= 1)
     tiny_policy(lab.folder / "new.onnx", "new")
-    deploy = lab.soar("deploy", "run", "--policy", "new.onnx", "--canary", left, "--episodes", "3")
-    said, _ = deploy.communicate()
-    assert deploy.returncode == 0, said
-    lab.processes.remove(deploy)
+    deploy = ["deploy", str(lab.run), "--policy", str(lab.folder / "new.onnx"), "--canary", left, "--episodes", "3"]
+    assert main(["fleet", *deploy]) == 0
     lab.until(lambda state: state["deployment"]["tried"]["episodes"] >= 2)
     assert lab.state()["deployment"]["done"] or set(policies(lab, right)) == {"fake-policy"}
     lab.until(lambda state: state["deployment"]["done"] == "promoted")
@@ -332,12 +386,12 @@ def test_a_new_policy_is_tried_by_one_robot_then_by_all_and_a_damaged_one_by_nob
         assert made == sorted(made)
         assert set(made) == {"fake-policy", "new"}
 
-    ask(str(lab.run), "POST", "/v1/orders", {"do": "pause"})
+    lab.ask("POST", "/v1/orders", {"do": "pause"})
     lab.until(lambda state: all(robot["phase"] == "paused" for robot in state["robots"]))
     body = {"policy": str(tiny_policy(lab.folder / "next.onnx", "next")), "episodes": 3}
-    version = ask(str(lab.run), "POST", "/v1/deploy", body)["deployment"]["version"]
+    version = lab.ask("POST", "/v1/deploy", body)["deployment"]["version"]
     (lab.run / "deployed" / version / "next.onnx").write_bytes(b"damaged")
-    ask(str(lab.run), "POST", "/v1/orders", {"do": "resume"})
+    lab.ask("POST", "/v1/orders", {"do": "resume"})
     lab.until(lambda state: len(read_journal(lab.run / "events.jsonl", "policy_refused")) == len(lab.names))
     counts = {name: stored(lab.state(), name) for name in lab.names}
     lab.until(lambda state: all(stored(state, name) > counts[name] for name in lab.names))
@@ -345,7 +399,7 @@ def test_a_new_policy_is_tried_by_one_robot_then_by_all_and_a_damaged_one_by_nob
     refused = read_journal(lab.run / "events.jsonl", "policy_refused")
     assert {event["robot"] for event in refused} == set(lab.names)
     assert all("next.onnx came damaged" in event["detail"] for event in refused)
-    assert all("new goes on" in robot["detail"] for robot in lab.state()["robots"])
+    lab.until(lambda state: all("new goes on" in robot["detail"] for robot in state["robots"]))  # until they say something else
 
 
 def test_what_cannot_be_started_is_one_error_and_nothing_runs(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,13 +419,14 @@ def test_what_cannot_be_started_is_one_error_and_nothing_runs(lab: Lab, monkeypa
     with pytest.raises(ConfigError, match="holds a run of `soar improve`, and this is `soar fleet up`"):
         run_fleet(config, other, decide=canary_verdict)
     assert [path.name for path in other.iterdir()] == ["config.yaml"]
+    lab.write(episodes=100_000, at="join")
     up = lab.up()
-    lab.until(lambda state: stored(state, left) >= 1)
+    lab.until(lambda state: True)
     with pytest.raises(ConfigError, match=r"is in use by process .* fleet up"):
-        run_fleet(config, lab.run, decide=canary_verdict)
+        run_fleet(load_fleet(lab.folder / "lab.yaml"), lab.run, decide=canary_verdict)
     old = {"protocol": PROTOCOL + 1, "robot": left, "holder": {"host": "h", "pid": 1, "nonce": "n"}, "more": "words"}
     with pytest.raises(ModelServerError, match="update one of them"):
-        ask(str(lab.run), "POST", "/v1/acquire", old)
+        lab.ask("POST", "/v1/acquire", old)
     with pytest.raises(ModelServerError, match=r"SOAR 0\.0\.1 runs there, .* here: install the same one"):
-        ask(str(lab.run), "POST", "/v1/acquire", old | {"protocol": PROTOCOL, "soar": "0.0.1"})
+        lab.ask("POST", "/v1/acquire", old | {"protocol": PROTOCOL, "soar": "0.0.1"})
     assert up.poll() is None

@@ -12,8 +12,8 @@ import pytest
 
 from soar.episodes.encoded import EncodedEpisode, encode
 from soar.episodes.store import EpisodeStore
-from soar.errors import StoreError, UnknownNameError
-from soar.fleet.episode_bytes import pack_episodes, unpack_episodes
+from soar.errors import SoarError, StoreError, UnknownNameError
+from soar.fleet.episode_bytes import Delivery, pack_episodes, unpack_episodes
 from soar.fleet.ledger import GRACE_S, Holder, Ledger, LedgerRefusedError, episode_prefix
 from soar.fleet.spool import Spool
 from soar.types import Episode, Label, Provenance
@@ -36,7 +36,7 @@ def ledger(folder: Path, clock: Callable[[], float] | None = None) -> Ledger:
 
 
 def episode(number: int, *, epoch: int = 1, robot: str = "one", task: str = "open the drawer", seed: int = 0) -> Episode:
-    images = np.full((4, 8, 8, 3), number, np.uint8)
+    images = np.full((4, 8, 8, 3), number % 256, np.uint8)
     return Episode(
         id=f"{episode_prefix('run', 0, robot, epoch)}{number:05d}",
         scene="scene",
@@ -168,6 +168,50 @@ def test_eight_writers_that_deliver_the_same_episodes_store_each_once(tmp_path: 
     assert shared.total() == 11
 
 
+def test_deliveries_that_come_together_are_one_append_and_each_is_told_what_became_of_its_own(tmp_path: Path) -> None:
+    shared = ledger(tmp_path)
+    shared.acquire("one", HERE)
+    shared.acquire("two", THERE)
+    assert shared.commit("one", 1, [encoded(0)]) == []
+    before = EpisodeStore(tmp_path / "episodes").version
+
+    def brings(*episodes: EncodedEpisode, robot: str = "one", epoch: int = 1) -> Delivery:
+        return Delivery(robot=robot, epoch=epoch, episodes=episodes)
+
+    answers = shared.commit_together(
+        [
+            brings(encoded(0), encoded(1)),
+            brings(encoded(2), epoch=9),
+            brings(encoded(3, robot="one"), robot="two"),
+            brings(encoded(4, robot="two"), robot="two"),
+            brings(encoded(1)),  # said again, since no answer came
+            brings(encoded(1, seed=9)),
+            brings(encoded(5), encoded(5)),
+        ]
+    )
+    said = [str(answer) if isinstance(answer, SoarError) else answer for answer in answers]
+    assert (said[0], said[3], said[4], said[6]) == ([encoded(0).id], [], [encoded(1).id], [])
+    assert "epoch 9 is over" in said[1]
+    assert "is of robot 'one'" in said[2]
+    assert "another episode is stored as" in said[5]
+    store = EpisodeStore(tmp_path / "episodes")
+    assert {name: version - before[name] for name, version in store.version.items()} == {"steps": 1, "episodes": 1}
+    new = [encoded(0), encoded(1), encoded(4, robot="two"), encoded(5)]
+    assert [record.id for record in store.episodes()] == [one.id for one in new]
+    assert dict(shared.stored) == {"one": 3, "two": 1}
+
+
+def test_what_the_store_refuses_of_one_delivery_keeps_no_other_one_from_it(tmp_path: Path) -> None:
+    shared = ledger(tmp_path)
+    shared.acquire("one", HERE)
+    EpisodeStore(tmp_path / "episodes").append(episode(1))  # by somebody whom the ledger does not know
+    answers = shared.commit_together([Delivery(robot="one", epoch=1, episodes=[encoded(number)]) for number in range(3)])
+    assert [isinstance(answer, StoreError) for answer in answers] == [False, True, False]
+    assert "duplicate episode id" in str(answers[1])
+    ids = [record.id for record in EpisodeStore(tmp_path / "episodes").episodes()]
+    assert sorted(ids) == [encoded(number).id for number in range(3)]
+
+
 def test_attempts_of_all_robots_count_and_what_others_attempt_now(tmp_path: Path) -> None:
     shared = ledger(tmp_path)
     shared.acquire("one", HERE)
@@ -193,9 +237,20 @@ def test_an_episode_arrives_as_it_was_kept(tmp_path: Path) -> None:
     assert arrived.frames == sent.frames
     assert (arrived.id, arrived.labels, arrived.provenance) == (sent.id, sent.labels, sent.provenance)
     assert arrived.created_s is None  # the store says when
+    assert arrived.limited_steps is None
     np.testing.assert_array_equal(arrived.states_TD, sent.states_TD)
     np.testing.assert_array_equal(arrived.actions_TD, sent.actions_TD)
     assert [path.stem for path in Spool(tmp_path / "spool", 1).waiting()] == ["000000000001"]
+
+
+def test_an_episode_arrives_with_the_steps_that_limits_changed_and_one_of_an_older_version_without(tmp_path: Path) -> None:
+    for steps in ((), (0, 2)):
+        (arrived,) = unpack_episodes(pack_episodes([replace(encoded(1), limited_steps=steps)]), most=1)
+        assert arrived.limited_steps == steps
+    both = unpack_episodes(pack_episodes([encoded(1), replace(encoded(2), limited_steps=(1,))]), most=2)
+    assert [one.limited_steps for one in both] == [None, (1,)]
+    with pytest.raises(StoreError, match="limited steps"):
+        unpack_episodes(pack_episodes([replace(encoded(1), limited_steps=(7,))]), most=1)
 
 
 @pytest.mark.parametrize(

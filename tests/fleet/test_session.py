@@ -75,7 +75,7 @@ def test_a_person_is_told_of_a_robot_that_cannot_be_recovered(tmp_path: Path, we
         run_session(workcell, session(tmp_path, url))
         assert not received, "nothing is wrong"
         (faults / "broken").touch()
-        with pytest.raises(RobotFault, match="10 reboots are allowed"):
+        with pytest.raises(RobotFault, match="bench: injected motor fault"):
             run_session(workcell, dataclasses.replace(session(tmp_path, url), episodes=2))
     (message,) = received
     assert message["text"].startswith("bench waits for a person and does not move: ")

@@ -9,7 +9,8 @@ import pytest
 from soar.errors import SoarError, UnknownNameError
 from soar.fleet.config import FaultBudget, Rest
 from soar.fleet.supervision import SILENT, SILENT_S, WAITING, Supervisor
-from soar.fleet.telemetry import metrics
+from soar.fleet.telemetry import metrics, read_asked
+from soar.prometheus import Histogram
 from tests.fleet.test_ledger import Clock
 
 FAULT = {"kind": "fault", "fault": "motor", "detail": "joint 3 is hot"}
@@ -101,9 +102,12 @@ def test_a_person_who_cannot_be_called_since_the_disk_is_full_is_called_later() 
 
     boss = Supervisor(["one"], faults=FaultBudget(), rest=Rest(after_h=0), call=call, clock=Clock())
     assert boss.hear("one", beat({"kind": "person", "detail": "hot"}))["do"] == "hold"
+    boss.tick()
     full[0] = False
+    boss.hear("one", beat(phase="waiting"))
+    assert called == [], "a beat waits for no disk"
     for _ in range(2):
-        boss.hear("one", beat(phase="waiting"))
+        boss.tick()
     assert called == [("one", "hot")]
 
 
@@ -131,6 +135,19 @@ def test_a_person_is_told_once_of_a_robot_that_is_not_heard_of_and_nothing_keeps
         for _ in range(2):
             boss.tick()
         assert lost == told
+
+
+def test_a_person_is_told_once_of_a_robot_that_never_comes_and_not_of_one_that_was_stopped() -> None:
+    clock, lost = Clock(), list[str]()
+    names = ["one", "two", "three"]
+    boss = Supervisor(names, faults=FaultBudget(), rest=Rest(after_h=0), lost=lost.append, lost_s=60, clock=clock)
+    boss.stop(["three"])
+    for _ in range(4):
+        clock.now_s += 25
+        boss.hear("one", beat())
+        boss.tick()
+    assert (lost, boss.status()[1].phase) == (["two"], "not started")
+    assert boss.hear("two", beat())["do"] == "go"
 
 
 def test_a_robot_rests_after_its_hours_of_work() -> None:
@@ -164,11 +181,32 @@ def test_orders_are_for_some_robots_or_for_all() -> None:
 def test_metrics_are_what_prometheus_reads() -> None:
     boss = supervisor()
     boss.hear("one", beat(EPISODE, FAULT | {"fault": 'a "motor"\n'}))
+    for robot, took_s in (("one", 0.03), ("one", 3.0), ("two", 1000.0)):
+        waits = Histogram()
+        waits.add(took_s)
+        asked = {"fallbacks": 2, "waits": {"subgoal": waits.plain()}}
+        boss.hear(robot, beat({"kind": "asked"} | read_asked(asked | {"more": 1})))
     text = metrics(boss.status(), {"one": 5}, {"one": 1})
     assert 'soar_fleet_episodes_stored_total{robot="one"} 5\n' in text
     assert 'soar_fleet_faults_total{robot="one",kind="a \\"motor\\"\\n"} 1\n' in text
     assert 'soar_fleet_phase{robot="one",phase="collecting"} 1\n' in text
+    assert 'soar_fleet_fallbacks_total{robot="one"} 4\n' in text
+    for bound, count in (("0.02", 0), ("0.05", 1), ("5", 2), ("120", 2), ("+Inf", 3)):
+        assert f'soar_fleet_model_wait_seconds_bucket{{kind="subgoal",le="{bound}"}} {count}\n' in text
+    assert 'soar_fleet_model_wait_seconds_sum{kind="subgoal"} 1003.03\n' in text
+    assert 'soar_fleet_model_wait_seconds_count{kind="subgoal"} 3\n' in text
+    assert "policy" not in text
     assert all(line.startswith("#") or line.rpartition(" ")[2].replace(".", "").isdecimal() for line in text.splitlines())
+
+
+def test_waits_that_cannot_be_read_are_nobodys() -> None:
+    good = [0] * 14 + [0.0]
+    for wrong in (None, [], [1.5, *good[1:]], [-1, *good[1:]], [True, *good[1:]], [*good[:-1], float("nan")], [*good, 1], "x"):
+        asked = read_asked(
+            {"fallbacks": "many", "saved": -3, "ended": 1.0, "waits": {"subgoal": wrong, "policy": good, "other": good}}
+        )
+        assert asked == {"fallbacks": 0, "saved": 0, "ended": 0, "waits": {"policy": good}}
+    assert read_asked({"waits": [good]})["waits"] == {}
 
 
 def test_episodes_on_the_disks_of_robots_that_are_heard_of_count() -> None:

@@ -250,6 +250,7 @@ def test_maps_read_dictionaries_of_rlds_and_rows_of_raw_folders(tmp_path: Path) 
 
 
 def test_maps_and_ranges_are_flags_of_every_import(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # As docs/datasets.md shows them.
     values = motion(10)[:, ::-1].copy()
     values[:, 0] = 255 * (1 - values[:, 0])
     names = ["grip", *(f"n{number}" for number in range(6))]

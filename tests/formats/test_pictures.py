@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,23 @@ def encoded(image: Any, format: str = "PNG", mode: str | None = None, **options:
 
 def png16(image: np.ndarray) -> bytes:
     return bytes(cv2.imencode(".png", image)[1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed on Linux alone")
+@pytest.mark.parametrize("codec", ["av1", "h264"])
+def test_an_encoder_leaves_nobody_with_real_time_priority(tmp_path: Path, codec: Any) -> None:
+    def at_once() -> set[str]:
+        threads = {name: os.sched_getscheduler(int(name)) for name in os.listdir("/proc/self/task")}
+        return {name for name, policy in threads.items() if policy in (os.SCHED_FIFO, os.SCHED_RR)}
+
+    before = at_once()
+    writer = VideoWriter(tmp_path / "film.mp4", fps=5, size=COLOUR.shape[:2], codec=codec)
+    found = [at_once()]
+    for _ in range(4):
+        writer.add(COLOUR)
+        found.append(at_once())
+    writer.close()
+    assert set().union(*found, at_once()) <= before
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1"])

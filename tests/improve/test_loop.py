@@ -18,9 +18,9 @@ from soar.event_log import read_journal
 from soar.improve.config import ImproveConfig
 from soar.improve.loop import improve
 from soar.improve.preset import load_preset
-from soar.improve.run_folder import RunFolder
 from soar.improve.run_report import round_rows
 from soar.policies.learned import LearnedPolicy, read_lineage
+from soar.run_folder import RunFolder
 from tests.conftest import Pretrained
 
 from .tiny import SCENE, write
@@ -74,7 +74,6 @@ def killed_at(moment: str, config: ImproveConfig, pretrained: Pretrained) -> lis
     return said
 
 
-@pytest.mark.timeout(900)  # eight processes that each import torch, on whatever else the machine does
 def test_a_run_that_is_killed_again_and_again_repeats_nothing_that_was_finished(tmp_path: Path, pretrained: Pretrained) -> None:
     config = configured(tmp_path, pretrained)
     first, second = (killed_at(moment, config, pretrained) for moment in MOMENTS)

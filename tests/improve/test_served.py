@@ -20,7 +20,6 @@ from tests.vlm.transformers_server import transformers_serve
 from .tiny import SCENE, write
 
 
-@pytest.mark.timeout(900)
 def test_a_model_behind_a_server_whose_answers_are_noise_breaks_nothing_and_the_report_says_so(
     tmp_path: Path, pretrained: Pretrained
 ) -> None:

@@ -98,7 +98,7 @@ def test_without_evaluations_a_candidate_stays_unless_it_is_judged_to_do_worse_w
         refused["sentence"].partition(" (")[0],
     ):
         assert said.replace("'", "&#39;") in page
-    assert "<h2>Success by task</h2>" not in page
+    assert "What evaluations found" not in page
 
     # Fewer rounds than the run has behind it change nothing.
     assert current(config) == "003"
@@ -229,7 +229,7 @@ def test_a_refused_candidate_is_compared_with_the_deployed_policy(tmp_path: Path
     assert (deployed.rate().value, refused.rate().value) == (1, 0)
     page = result.report.read_text()
     assert "No candidate was promoted" in page
-    assert 'class="new"><i></i>candidate 1, not deployed' in page
+    assert "candidate 1, not deployed: " in page
     assert current(config) == "000"
 
 
@@ -263,5 +263,5 @@ def test_judged_successes_are_called_so_and_the_truth_stands_beside_them(tmp_pat
     result = improve(configured(tmp_path, driver="Cell"))
     page = result.report.read_text()
     assert "4 autonomous episodes, 0 judged successes, 0 of them true; 4 true successes in all." in page
-    assert "<h2>Judged failures, and undecided</h2>" in page
+    assert page.count('class="v v-failure"') == page.count("in truth success") == 4
     assert "judged by truth" in page

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from lerobot.cameras import Camera, CameraConfig
 from lerobot.robots.so_follower import so_follower
@@ -21,6 +23,8 @@ from soar.robots.lerobot.robot import LeRobotArm
 from soar.robots.safety import SafetyLimits
 from soar.types import WorkspaceBox
 from tests.robots.so101 import MOTORS, Bus
+
+_capture = cv2.VideoCapture
 
 
 @CameraConfig.register_subclass("noise")
@@ -65,11 +69,32 @@ class NoiseCamera(Camera):
         self._connected = False
 
 
-def open_arm(calibrated: bool = True, limits: SafetyLimits | None = None, workspace: WorkspaceBox | None = None) -> LeRobotArm:
+class Film:
+    """A film in the place of a device, which can be told to have the size and the rate that it has."""
+
+    def __init__(self, *where: Any) -> None:
+        self._film = _capture(*where)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the film has."""
+        return getattr(self._film, name)
+
+    def set(self, property: int, value: float) -> bool:
+        """Return whether it is so."""
+        return bool(self._film.get(property) == value)
+
+
+def open_arm(
+    calibrated: bool = True,
+    camera: Mapping[str, Any] | None = None,
+    limits: SafetyLimits | None = None,
+    workspace: WorkspaceBox | None = None,
+) -> LeRobotArm:
     """Return the arm: calibrated by a file in a new folder, with a camera of 64 x 48 pixels.
 
     Args:
         calibrated: Whether its motors say what the file says.
+        camera: Configuration of another camera instead.
         limits: Those of the shell around it.
         workspace: The box that the shell keeps it in.
     """
@@ -85,7 +110,7 @@ def open_arm(calibrated: bool = True, limits: SafetyLimits | None = None, worksp
             super().__init__(port, motors, calibration)
             self.is_calibrated = calibrated and bool(calibration)
 
-    so_follower.FeetechMotorsBus = OtherBus
-    camera = {"type": "noise", "width": 64, "height": 48, "fps": 30}
-    config = {"port": "/dev/ttyACM0", "id": "arm", "calibration_dir": str(folder), "cameras": {"front": camera}}
+    so_follower.FeetechMotorsBus, cv2.VideoCapture = OtherBus, Film
+    seen = camera or {"type": "noise", "width": 64, "height": 48, "fps": 30}
+    config = {"port": "/dev/ttyACM0", "id": "arm", "calibration_dir": str(folder), "cameras": {"front": dict(seen)}}
     return open_lerobot("so101_follower", config, limits=limits, workspace=workspace)

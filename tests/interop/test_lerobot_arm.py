@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
+import json
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from soar.episodes import EpisodeStore
+from soar.errors import RobotFault
 from soar.robots.remote import open_robot
 from soar.robots.workcell import open_workcell
 from soar.testing import check_robot
@@ -125,6 +131,36 @@ def test_a_type_of_a_plug_in_is_driven_by_its_name(serve: Serve, tmp_path: Path)
         process.stdout.read()
 
 
+def test_red_is_red_by_lerobots_own_camera_and_one_that_ends_is_a_fault_of_the_camera(serve: Serve, tmp_path: Path) -> None:
+    # OpenCV takes a film for a camera, and a pipe for a film: this one lasts until it is told to end.
+    film, over = tmp_path / "film.mjpeg", threading.Event()
+    os.mkfifo(film)
+    red = cv2.imencode(".jpg", np.full((720, 1280, 3), (0, 0, 255), np.uint8))[1].tobytes()
+
+    def play() -> None:
+        with contextlib.suppress(BrokenPipeError), film.open("wb") as pipe:
+            while not over.wait(1 / 30):
+                pipe.write(red)
+
+    threading.Thread(target=play, daemon=True).start()
+    camera = f"camera={{type: opencv, index_or_path: {film}, width: 1280, height: 720, fps: 25}}"
+    with serve("--driver", "lerobot_arm:open_arm", "--option", camera, *BOX, "--lag-m", "0.05", home=tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        threading.Thread(target=process.stderr.read).start()  # it says each frame that does not come
+        said = next(line for line in process.stdout if " is served at " in line)
+        robot = open_robot(said.split()[-1], TOKEN)
+        image = robot.observe().image_HWC
+        assert image.shape == (720, 1280, 3)
+        assert image.reshape(-1, 3).mean(0) == pytest.approx([254, 0, 0], abs=6)
+        over.set()
+        with pytest.raises(RobotFault, match=r"Timed out waiting for frame|read thread is not running") as caught:
+            collections.deque(iter(robot.observe, None), maxlen=0)  # until it fails
+        assert caught.value.kind == "camera"
+        process.terminate()
+        process.stdout.read()
+
+
 CONFIG = f"config={{port: /dev/ttyABSENT, id: arm, {CAMERA}}}"
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "type": (
@@ -151,6 +187,16 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
         r"LeRobot refuses the config of so101_follower",
     ),
     "port": (("--robot", "so101", "--option", CONFIG), r"its motors do not answer \(`lerobot-find-port` finds the port\)"),
+    "absent camera": (
+        (
+            "--driver",
+            "lerobot_arm:open_arm",
+            "--option",
+            "camera={type: opencv, index_or_path: /dev/video-absent, width: 640, height: 480, fps: 30}",
+            *BOX,
+        ),
+        r"its camera 'front' is not there \(`lerobot-find-cameras` finds it\)",
+    ),
     "camera": (
         ("--robot", "so101", "--option", CONFIG, "camera=side"),
         r"which camera\? `camera` is 'side', and there are front",
@@ -170,11 +216,39 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
+def one_error(process: subprocess.Popen[str], message: str) -> None:
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 2, said
+    assert "Traceback" not in said
+    assert len(re.findall(r"^error: ", said, re.MULTILINE)) == 1, said
+    assert re.search(message, " ".join(said.split())), said
+
+
 @pytest.mark.parametrize("wrong", WRONG)
 def test_what_is_wrong_is_one_clear_error(serve: Serve, wrong: str, tmp_path: Path) -> None:
     flags, message = WRONG[wrong]
     with serve(*flags, home=tmp_path) as process:
-        _, said = process.communicate(timeout=300)
-    assert process.returncode == 2, said
-    assert "Traceback" not in said
-    assert re.search(message, " ".join(said.split())), said
+        one_error(process, message)
+
+
+def test_the_file_of_the_page_ends_in_one_error_where_no_arm_is_and_where_something_else_is_on_the_port(
+    serve: Serve, tmp_path: Path
+) -> None:
+    page = (ROOT / "docs" / "how-to" / "lerobot.md").read_text(encoding="utf-8")
+    text = re.findall(r"```yaml\n# so101.yaml\n(.*?)```", page, re.DOTALL)[0]
+    ours, theirs = os.openpty()  # a serial port on which nothing answers
+    for port in ("/dev/ttyABSENT", os.ttyname(theirs)):
+        file = tmp_path / "so101.yaml"
+        file.write_text(text.replace("/dev/ttyACM0", port), encoding="utf-8")
+        with serve("--robot", str(file), home=tmp_path) as process:
+            one_error(process, r"its motors do not answer \(`lerobot-find-port` finds the port\)")
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_the_check_before_the_night_finds_all_of_it_well_but_rolling(workcell: Path) -> None:
+    found = workcell.with_name("found.json")
+    soar("robot", "check", "--workcell", workcell, "--yes", "--dry-run", 0, "--json", found, folder=workcell.parent)
+    rows = json.loads(found.read_text(encoding="utf-8"))["rows"]
+    assert {row["check"] for row in rows if row["ok"] is False} == set()
+    assert {"turn +roll", "turn -roll"} <= {row["check"] for row in rows if row["ok"] is None}

@@ -129,7 +129,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(VALUES)
 def test_nothing_that_a_server_says_moves_a_robot_unless_it_is_an_action(script: Scripted, chunks: Any) -> None:
     policy = opened(script)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -10,14 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from soar.base_models import default_weights
 from soar.episodes import EpisodeStore
-from soar.errors import StoreError
+from soar.errors import CheckpointError, ConfigError, StoreError
 from soar.improve.preset import load_preset
 from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.pretraining.expert_corrections import IMAGINED
 from soar.pretraining.pretrain import pretrain
 from soar.sim.catalogue import objects, tables
 from soar.subgoals.flow import FlowSubgoalModel
+from soar.training.learner import ImitationLearner
 from soar.vlm.vqa import VQAModel
 from tests.conftest import Pretrained
 
@@ -83,6 +86,24 @@ def test_finished_stages_are_skipped(pretrained: Pretrained) -> None:
     )
     assert (phases, again) == ([], json.loads(json.dumps(pretrained.manifest)))
     assert stamps == {path: path.stat().st_mtime_ns for path in pretrained.weights.rglob("*.safetensors")}
+
+
+def test_the_counterpart_that_takes_both_is_a_stage_of_its_own(
+    tmp_path: Path, pretrained: Pretrained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not (pretrained.weights / "both").exists(), "it is made when it is asked for"
+    shutil.copytree(pretrained.data / "demonstrations", tmp_path / "data" / "demonstrations")
+    config = load_preset(pretrained.preset).pretraining
+    made = pretrain(config, tmp_path / "data", tmp_path / "weights", stages=["both"])
+    assert made["both"]["samples"] == pretrained.manifest["policy"]["samples"]
+    policy = LearnedPolicy.load(tmp_path / "weights" / "both")
+    assert (policy.conditioning, policy.instructions.config.encoder) == ("both", "hashed-words")
+    assert ImitationLearner(load_preset(pretrained.preset).improvement.policy).check(tmp_path / "weights" / "both") == policy.id
+    with pytest.raises(ConfigError, match=r"name its sentence encoder .*pretraining\.sentences"):
+        pretrain(dataclasses.replace(config, sentences=""), tmp_path / "data", tmp_path / "weights", stages=["both"])
+    monkeypatch.setattr("soar.base_models.WEIGHTS", tmp_path / "none")
+    with pytest.raises(CheckpointError, match=r"no base both model.*soar pretrain --stages demonstrations both --weights"):
+        default_weights("both")
 
 
 def test_two_processes_make_the_policy_together(tmp_path: Path, pretrained: Pretrained) -> None:

@@ -96,7 +96,7 @@ def test_what_waiting_would_not_help_is_said_at_once(script: Scripted, status: i
     assert len(script.paths) - before == 1
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.sampled_from([200, 201, 204, 301, 400, 401, 418, 500, 599]),
     st.binary(max_size=60)

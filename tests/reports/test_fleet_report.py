@@ -10,6 +10,7 @@ from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError
 from soar.event_log import Journal, read_journal
 from soar.fleet.telemetry import PHASES_EVERY_S, PhaseTimes
+from soar.prometheus import Histogram
 from soar.reports.fleet_report import fleet_report
 from tests.fleet.test_ledger import Clock, episode
 from tests.fleet.test_supervision import beat, supervisor
@@ -27,6 +28,10 @@ def test_hours_rates_and_calls_are_those_of_store_and_journal(tmp_path: Path) ->
     journal.append("fault", robot="two", fault="motor", kind="fault")
     journal.append("person_needed", robot="two", detail="hot")
     journal.append("deployed", done="promoted", sentence="it is not worse")
+    for took_s in (0.03, 0.04, 3.0):
+        waits = Histogram()
+        waits.add(took_s)
+        journal.append("asked", robot="one", fallbacks=1, ended=1, saved=600, waits={"subgoal": waits.plain()})
     report = fleet_report(tmp_path)
     one, two, everybody = report.robots
     assert (one.hours, one.episodes, one.an_hour, one.calls_a_day) == (3.0, 12, 4.0, 0.0)
@@ -39,6 +44,9 @@ def test_hours_rates_and_calls_are_those_of_store_and_journal(tmp_path: Path) ->
     assert "all    5.00   13        2.6      6/13 = .46 [.23, .71]  1       1      4.8" in text
     assert "waiting       2.00   40.0%" in text
     assert "promoted: it is not worse" in text
+    assert "subgoal  3        0.05 s       5 s" in text
+    assert "3 answers of models that were away" in text
+    assert "0.10 robot-hours saved, by 3 attempts that ended when success was seen" in text
 
 
 def test_hours_that_nobody_journaled_are_unknown_and_no_run_is_an_error(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from soar.robots.base import Health
 from soar.robots.faults import Fault, FaultyRobot
+from soar.robots.stopping import stop_here
 from soar.testing import FakeRobot
 from soar.types import Action, Observation
 
@@ -106,6 +108,35 @@ def healthy() -> Health:
 not_callable = 3
 
 
-def stumbling() -> FaultyRobot:
-    """An arm whose motor fails once, in its 150th action."""
-    return FaultyRobot(Arm(), [Fault(kind="motor", step=149)])
+def stumbling(reboots: int | None = 1) -> FaultyRobot:
+    """An arm whose motor fails once, in its 150th action, until it was rebooted so often."""
+    return FaultyRobot(Arm(), [Fault(kind="motor", step=149, reboots=reboots)])
+
+
+class StopsItself(Arm):
+    """Somebody stops it while it acts."""
+
+    def act(self, action: Action) -> None:
+        super().act(action)
+        stop_here()
+
+
+class Watched(Arm):
+    """An arm with further cameras, each of a size of its own, and ways in which one of them fails."""
+
+    def __init__(
+        self, cameras: tuple[str, ...] = ("wrist",), frozen: str = "", gone_after: int = 10**9, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.cameras, self.frozen, self.gone_after = tuple(cameras), frozen, gone_after
+        self.looks = 0
+
+    def observe(self) -> Observation:
+        self.looks += 1
+        seen = super().observe()
+        further = {name: self._drawn(40 + 2 * number, 190) for number, name in enumerate(self.cameras)}
+        if self.frozen:
+            further[self.frozen] = np.zeros_like(further[self.frozen])
+        if self.looks > self.gone_after:
+            further.pop(self.cameras[0])
+        return replace(seen, extra_images=further)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,41 @@ def test_the_command_fails_with_the_names_of_what_is_wrong(tmp_path: Path, capsy
     assert "move +x" in captured.err
     assert "models" in captured.err
     assert "✗ move +x: told 10 mm, moved 0.0 mm that way\n    → the driver's axes are others" in captured.out
+
+
+def test_a_check_that_could_not_begin_is_no_good_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "check.json"
+    command = ["robot", "check", "--workcell", swapped(tmp_path, "NoSuchArm"), "--yes", "--json", str(out)]
+    assert main(command) == 2
+    assert "cannot be imported" in capsys.readouterr().err
+    found = json.loads(out.read_text())
+    assert found["ok"] is False
+    assert [row["check"] for row in found["rows"]] == ["workcell"]
+    assert "cannot be imported" in found["rows"][0]["detail"]
+
+
+def test_what_is_not_installed_for_the_models_is_a_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check_models(_models: object) -> object:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr("soar.collect.models.check_models", check_models)
+    monkeypatch.setattr("soar.robots.checks.check_robot", lambda *_: True)
+    assert main(["robot", "check", "--workcell", cell(tmp_path), "--yes", "--run", str(tmp_path)]) == 2
+    captured = capsys.readouterr()
+    assert "✗ models: this needs torch, which is not installed: pip install 'soar-robot[train]'\n    → install" in captured.out
+    assert "✓ disk" in captured.out
+    assert captured.err.startswith("error: not ready for the night: models.")
+
+
+def test_a_home_at_the_edge_of_the_box_is_no_fault_of_the_arm(tmp_path: Path) -> None:
+    path = Path(swapped(tmp_path, "Live"))
+    x, y, z = FakeRobot().observe().state[:3].round(3).tolist()
+    path.write_text(re.sub(r"workspace: .*", f"workspace: {{low: [{x}, {y}, 0.05], high: [0.4, 0.2, {z}]}}", path.read_text()))
+    with open_workcell(str(path)) as workcell:
+        found = findings_of(workcell)
+    assert {name: one.detail for name, one in found.items() if one.ok is False} == {}
 
 
 def test_the_box_is_where_the_gripper_was_and_all_else_in_the_file_stays(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from soar.robots.lerobot.reach import check_reach
 from soar.robots.lerobot.robot import LeRobotArm
 from soar.robots.lerobot.steering import Steering
 from soar.robots.registry import load_robot
-from soar.robots.safety import SafeRobot
+from soar.robots.safety import SafeRobot, SafetyLimits
 from soar.robots.workcell import load_workcell
 from soar.testing import check_robot
 
@@ -364,6 +364,20 @@ def test_an_arm_that_is_not_calibrated_is_refused_before_a_motor_is_told_anythin
     assert not robot.bus.is_connected
 
 
+def test_another_device_on_the_port_is_motors_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    robot = Follower(clock=Time())
+
+    def connect_to_something_else() -> None:
+        robot.bus.is_connected = True  # as LeRobot has it: the port is open
+        raise RuntimeError("FeetechMotorsBus motor check failed: Missing motor IDs: 1")
+
+    monkeypatch.setattr(robot.bus, "connect", connect_to_something_else)
+    with pytest.raises(ConfigError, match=r"its motors do not answer .*: FeetechMotorsBus motor check failed: Missing"):
+        connect(robot, "so101_follower", {})
+    assert robot.bus.told == []
+    assert not robot.bus.is_connected
+
+
 def test_motors_or_a_camera_that_are_not_there_are_named() -> None:
     robot = Follower(clock=Time())
     robot.bus.unplugged = True
@@ -385,6 +399,11 @@ def test_which_camera_is_meant_is_said_or_there_is_one() -> None:
     robot.cameras["wrist"] = Camera()
     with pytest.raises(ConfigError, match="there are front, wrist"):
         _camera(robot, None, "so101_follower")
+    assert _camera(robot, None, "so101_follower", ("wrist",)) == "front"
+    with pytest.raises(ConfigError, match=r"the workcell names the camera 'side' \(`cameras`\), and there are front, wrist"):
+        _camera(robot, "front", "so101_follower", ("side",))
+    with pytest.raises(ConfigError, match=r"'wrist' is the main camera .* cannot be a further one"):
+        _camera(robot, "wrist", "so101_follower", ("wrist",))
     robot.cameras.clear()
     with pytest.raises(ConfigError, match="there are none: add one to `cameras`"):
         _camera(robot, None, "so101_follower")
@@ -423,3 +442,15 @@ def test_the_files_of_the_page_about_it_are_valid(tmp_path: Path) -> None:
 def test_the_arm_cools_and_reboots_within_the_time_that_its_robot_has() -> None:
     timeouts = load_robot("so101").timeouts
     assert timeouts.recover > module.COOLING_S + module.REBOOTS * len(MOTORS) * 0.5 + 60
+
+
+def config_with(limits: SafetyLimits) -> SimpleNamespace:
+    return SimpleNamespace(workspace=BOX, robot=SimpleNamespace(limits=limits))
+
+
+def test_the_check_finds_all_corners_of_its_box_whatever_the_longest_step_may_be() -> None:
+    rig = Rig()
+    for limits in (LIMITS, SafetyLimits(lag_m=LIMITS.lag_m), SafetyLimits(translation_m=0.008, lag_m=LIMITS.lag_m)):
+        cell: Any = SimpleNamespace(robot=SafeRobot(rig.arm, BOX, limits), config=config_with(limits))
+        corners, beyond = checks._box(cell)
+        assert (corners.detail, beyond.ok) == ("8 of 8 corners reached", True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import mink
 import mujoco
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from soar.errors import ConfigError, UnknownNameError
+from soar.robots.lerobot import kinematics as kinematics_module
 from soar.robots.lerobot.arms import ArmConfig, load_arm
 from soar.robots.lerobot.kinematics import Kinematics
 from soar.robots.lerobot.reach import check_reach
@@ -64,6 +66,25 @@ def test_a_urdf_without_its_meshes_is_the_same_arm(kinematics: Kinematics, tmp_p
         # Its frame is turned: what points down there is said by `down`.
         turned = kinematics.pose(angles)[1].T @ other.pose(angles)[1]
         assert apart(turned, matrix([0, np.pi / 2, 0])) < 1e-3
+
+
+class BySolver(Kinematics):
+    """Every iteration is solved as a program with constraints."""
+
+    def _change(self) -> FloatArray:
+        settings = {"damping": kinematics_module._DAMPING, "limits": self._limits}
+        return mink.solve_ik(self._configuration, [self._task], 1.0, solver="daqp", **settings)
+
+
+def test_a_solution_is_that_of_the_solver_also_where_a_joint_is_at_the_end_of_its_range(kinematics: Kinematics) -> None:
+    solver = BySolver(ARM.model_path(), ARM.frame, JOINTS)
+    rng, at_an_end = np.random.default_rng(4), 0
+    for _ in range(40):
+        place, start = rng.uniform([0.05, -0.3, -0.05], [0.45, 0.3, 0.35]), rng.uniform(kinematics.low, kinematics.high)
+        angles = kinematics.solve(place, POINTING_DOWN, start)
+        assert angles == pytest.approx(solver.solve(place, POINTING_DOWN, start), abs=1e-5)
+        at_an_end += bool(np.any((angles == kinematics.low) | (angles == kinematics.high)))
+    assert 5 < at_an_end < 35
 
 
 def test_two_hundred_places_in_the_box_are_reached_within_three_millimetres(kinematics: Kinematics) -> None:

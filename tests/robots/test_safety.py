@@ -77,6 +77,9 @@ def test_small_actions_inside_the_box_pass_unchanged() -> None:
     action = np.array([0.01, -0.02, 0.005, 0.1, 0.0, -0.2, 0.4], np.float32)
     safe.act(action)
     np.testing.assert_array_equal(safe.last_action, action)
+    assert not safe.last_limited
+    safe.act(np.array([0, 0, 0, 0, 0, 0, 1.5], np.float32))
+    assert not safe.last_limited  # how far the gripper closes is no limit of where it goes
 
 
 def test_a_long_step_is_shortened_without_changing_its_direction() -> None:
@@ -84,6 +87,9 @@ def test_a_long_step_is_shortened_without_changing_its_direction() -> None:
     safe.act(np.array([0.3, 0.4, 0, 0, 0, 9, 1], np.float32))
     np.testing.assert_allclose(safe.last_action[:2], [0.03, 0.04], rtol=1e-5)
     assert safe.last_action[5] == pytest.approx(LIMITS.rotation_rad)
+    assert safe.last_limited
+    safe.act(np.zeros(7, np.float32))
+    assert not safe.last_limited
 
 
 def test_a_wall_stops_only_the_axis_that_runs_into_it() -> None:
@@ -92,6 +98,7 @@ def test_a_wall_stops_only_the_axis_that_runs_into_it() -> None:
     safe = SafeRobot(robot, FAKE_WORKSPACE)
     safe.act(np.array([0.02, 0.02, 0, 0, 0, 0, 1], np.float32))
     np.testing.assert_allclose(safe.last_action[:2], [0.001, 0.02], atol=1e-6)
+    assert safe.last_limited
 
 
 def test_a_gripper_found_outside_is_drawn_back_in_by_small_steps() -> None:

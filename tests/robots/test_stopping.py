@@ -15,13 +15,17 @@ import numpy as np
 import pytest
 
 from soar.cli import main
-from soar.errors import RobotFault
+from soar.errors import ConfigError, RobotFault
+from soar.robots import stopping
 from soar.robots.stopping import folder, stop, stop_here
 from soar.robots.workcell import open_workcell
+from soar.testing import FakeRobot
+from soar.testing.widowx_server import WidowXServer
 from tests.interrupts import heard
 from tests.robots import own
 
 from .test_workcell import cell
+from .widowx import workcell_file
 
 STILL = np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
 
@@ -29,6 +33,24 @@ STILL = np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
 @pytest.fixture(autouse=True)
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    only_in(monkeypatch, tmp_path)
+
+
+def only_in(monkeypatch: pytest.MonkeyPatch, *above: Path) -> None:
+    """Neither stop nor see what other tests drive at the same time."""
+    monkeypatch.setattr(stopping, "_folders", lambda: [one / f"soar-{os.getuid()}" for one in above])
+
+
+@pytest.mark.parametrize("damaged", [b"", b"[]", b'{"name": 1}', b"\xff", b"[" * 60_000], ids=range(5))
+def test_a_damaged_file_keeps_nobody_from_stopping_its_workcell_and_the_others(tmp_path: Path, damaged: bytes) -> None:
+    with open_workcell(cell(tmp_path, "Cell")) as workcell:
+        (path,) = folder().glob("*.json")
+        with open_workcell(cell(tmp_path)) as other:
+            path.write_bytes(damaged)
+            assert sorted(one.name for one in stop("bench")) == ["bench", "unknown"]
+            for robot in (workcell.robot, other.robot):
+                with pytest.raises(RobotFault, match="it was stopped"):
+                    robot.home()
 
 
 def test_after_a_stop_no_motion_begins_and_the_driver_is_let_go_of_where_it_is(
@@ -51,7 +73,7 @@ def test_after_a_stop_no_motion_begins_and_the_driver_is_let_go_of_where_it_is(
     with open_workcell(cell(tmp_path)) as again:
         again.robot.act(STILL)
     assert own.closed == ["arm"]
-    assert list(folder().iterdir()) == []
+    assert [path.name for path in folder().iterdir()] == ["opening.lock"]
 
 
 def test_a_motion_that_is_under_way_is_waited_for_and_one_that_does_not_end_is_said(
@@ -156,3 +178,90 @@ def test_a_process_that_was_killed_is_nobody_to_be_stopped(tmp_path: Path) -> No
     assert len(list(folder().glob("*.json"))) == 1
     assert stop() == []
     assert not list(folder().glob("*.json"))
+
+
+def test_a_stop_finds_what_was_begun_in_a_terminal_with_another_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desktop, container = tmp_path / "desktop", tmp_path / "container"
+    desktop.mkdir()
+    container.mkdir()
+    only_in(monkeypatch, desktop, container)
+    with open_workcell(cell(tmp_path)) as workcell:
+        only_in(monkeypatch, container, desktop)
+        assert [one.still for one in stop()] == [True]
+        with pytest.raises(RobotFault, match="it was stopped"):
+            workcell.robot.home()
+
+
+def test_where_stops_are_looked_for_does_not_depend_on_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/mine")
+    here = stopping._folders()
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    for above in ("/run/mine", f"/run/user/{os.getuid()}", "/tmp"):
+        assert Path(above) / f"soar-{os.getuid()}" in here
+    assert here[0].parent == Path("/run/mine")
+    assert set(stopping._folders()) < set(here)
+
+
+def test_an_arm_that_somebody_drives_is_nobody_elses(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with WidowXServer(FakeRobot) as server:
+        path = Path(workcell_file(tmp_path, server.port))
+        other = workcell_file(tmp_path / "other", server.port)
+        Path(other).write_text("name: another\n" + path.read_text().replace("127.0.0.1", "localhost"))
+        with open_workcell(str(path)) as workcell:
+            asked = server.executed.total()
+            message = (
+                rf"another: the WidowX at localhost:{server.port} is driven by process {os.getpid()} .*two would move one arm"
+            )
+            with pytest.raises(ConfigError, match=message):
+                open_workcell(other)
+            assert server.executed.total() == asked
+            assert [one.name for one in stop()] == ["bench"]
+            assert workcell.name == "bench"
+        open_workcell(other).close()
+
+
+def test_a_stop_is_heard_while_a_driver_is_opened_which_may_move_the_arm(tmp_path: Path) -> None:
+    opening, opened, said = threading.Event(), threading.Event(), []
+
+    class Slow(own.Arm):
+        def __init__(self) -> None:
+            super().__init__()
+            opening.set()
+            opened.wait()
+
+    own.Slow = Slow  # type: ignore[attr-defined]
+
+    def work() -> None:
+        with open_workcell(cell(tmp_path, "Slow")) as workcell, pytest.raises(RobotFault, match="it was stopped") as caught:
+            workcell.robot.home()
+        said.append(caught.value.kind)
+
+    own.closed.clear()
+    thread = threading.Thread(target=work)
+    thread.start()
+    opening.wait()
+    assert [one.still for one in stop(wait_s=0)] == [False]
+    opened.set()
+    thread.join()
+    assert (said, own.closed) == (["unrecoverable"], [])
+
+
+def test_a_collection_that_was_stopped_says_that_and_nothing_of_reboots(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["collect", "--workcell", cell(tmp_path, "StopsItself"), "--run", str(tmp_path / "run"), "--episodes", "2"]
+    command += [
+        "--policy",
+        "soar.testing:FakePolicy",
+        "--subgoals",
+        "soar.testing:FakeSubgoals",
+        "--vlm",
+        "soar.testing:FakeVLM",
+    ]
+    assert main(command) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.endswith("bench: it was stopped. Look at the arm, and run the same command again to go on")

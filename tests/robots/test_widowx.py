@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ import zmq
 
 from soar.cli import main
 from soar.errors import ConfigError, RobotFault
+from soar.pickle_reader import loads
 from soar.pickle_writer import dumps
+from soar.robots import stopping
 from soar.robots.stopping import stop
 from soar.robots.widowx import recovery
 from soar.robots.widowx.driver import WidowX, open_widowx
@@ -234,7 +236,7 @@ def test_reboots_happen_in_the_sleep_pose_one_joint_after_another_and_at_most_te
 
 
 def test_a_stop_ends_a_recovery_after_the_request_that_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(stopping, "_folders", lambda: [tmp_path])
     monkeypatch.setattr(recovery, "BETWEEN_JOINTS_S", 0.3)
     plan = FaultPlan([ServerFault(kind="motor_error", request=7, reboots=99)])
     with widowx(tmp_path, options=QUICK, dialect="bridge-motors", faults=plan) as (server, workcell):
@@ -308,10 +310,25 @@ def test_no_action_leaves_the_box_and_what_was_executed_is_what_is_recorded(tmp_
             assert (workcell.robot.last_action[3] == 0) == (dialect == "manipulator")
 
 
+@pytest.mark.parametrize("kind", ["exception", "no_reply", "hostile", "restart"])
+def test_a_server_that_fails_at_the_first_look_is_looked_at_once_more(tmp_path: Path, kind: str) -> None:
+    plan = FaultPlan([ServerFault(kind=kind, request=0)])
+    with widowx(tmp_path, options=QUICK, dialect="bridge-motors", faults=plan, late_s=0.1) as (_, workcell):
+        assert plan.happened == [kind]
+        workcell.robot.home()
+        practise(workcell)
+
+
+def test_a_server_that_fails_at_the_first_looks_is_one_clear_error(tmp_path: Path) -> None:
+    plan = FaultPlan([ServerFault(kind="no_reply", request=0), ServerFault(kind="hostile", request=1)])
+    with pytest.raises(ConfigError, match=r"refused: .*os\.system"), widowx(tmp_path, options=QUICK, faults=plan, late_s=0.1):
+        raise AssertionError
+
+
 def test_a_server_that_was_killed_and_started_again_is_waited_for(tmp_path: Path) -> None:
     with WidowXServer(FakeRobot) as first:
         port = first.port
-        workcell = open_workcell(workcell_file(tmp_path, port, "waits: {step: 0.3, hash: 0.3, restart: 30}"))
+        workcell = open_workcell(workcell_file(tmp_path, port, "waits: {step: 1.5, hash: 1.5, restart: 300}"))
         workcell.robot.home()
     with workcell:
         with pytest.raises(RobotFault, match=r"nobody can be reached .* it was not sent|no answer"):
@@ -326,9 +343,13 @@ def test_a_server_that_was_killed_and_started_again_is_waited_for(tmp_path: Path
         again.__exit__()
 
 
+def said(answer: Callable[[Any], Any], asked: bytes) -> bytes:
+    return bytes(lz4.frame.compress(dumps(answer(loads(lz4.frame.decompress(asked))))))
+
+
 @contextmanager
-def answering(answer: bytes) -> Iterator[int]:
-    """A ZeroMQ server that answers everything with the same bytes."""
+def answering(answer: bytes | Callable[[Any], Any]) -> Iterator[int]:
+    """A ZeroMQ server that answers everything with the same bytes, or with what a function makes of it."""
     context: zmq.Context[Any] = zmq.Context()
     replier = context.socket(zmq.REP)
     port = replier.bind_to_random_port("tcp://127.0.0.1")
@@ -337,8 +358,8 @@ def answering(answer: bytes) -> Iterator[int]:
     def work() -> None:
         while not done.is_set():
             if replier.poll(20):
-                replier.recv()
-                replier.send(answer)
+                asked = replier.recv()
+                replier.send(answer if isinstance(answer, bytes) else said(answer, asked))
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -388,11 +409,54 @@ def test_nobody_there_and_another_service_are_one_clear_error_each() -> None:
         ({"home": (0.3, 0)}, "home must be a state of seven numbers"),
         ({"gripper": (1, 1)}, r"gripper must be \[closed, open\]"),
         ({"waits": {"steps": 3}}, "waits has init, move, step, hash, restart; got steps"),
+        ({"host": "robot:5556"}, "host and port must be an address and a number"),
+        ({"move_s": 0, "waits": {"step": -1}}, r"must be positive numbers: move_s 0, waits\.step -1"),
+        ({"view": -1}, "period_s and view must be at least 0, got 0.2 and -1"),
     ],
 )
 def test_a_wrong_option_is_one_clear_error(options: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         open_widowx(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("cameras: /blue", r"unknown option 'cameras'; did you mean 'camera'\? Valid choices: .*In the options of .* widowx"),
+        ("home: [a, b]", r"widowx: option home: Input should be a valid number, .*; got \['a', 'b'\]"),
+        ("waits: {step: long}", r"widowx: option waits: Input should be a valid number, .*; got \{'step': 'long'\}"),
+    ],
+)
+def test_an_option_that_is_unknown_or_of_another_kind_is_one_clear_error(tmp_path: Path, options: str, message: str) -> None:
+    path = Path(workcell_file(tmp_path, 5556))
+    path.write_text(re.sub(r"options: \{.*\}", f"options: {{{options}}}", path.read_text()))
+    with pytest.raises(ConfigError, match=message):
+        open_workcell(str(path))
+
+
+BRIDGE = '{"action_keys":["init","move","gripper","reset","step_action","reboot_motor"],"observation_keys":["image","state"]}'
+STATE = np.array([0.27, 0, 0.12, 0, 0, 0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("seen", "message"),
+    [
+        (["hello"], r"the server's observation is a list\. What answers there is no server that SOAR knows"),
+        ({"state": STATE[:6]}, r"state has shape \(6,\); 7 numbers were expected\. What answers there is no server"),
+        ({"state": STATE}, r"image is None and no picture: its camera may be away\. Start the camera's node"),
+        (
+            {"state": STATE, "full_image": []},
+            r"has 0 cameras, and number 0 is wanted\. Start the camera's node .* `camera` and `view`",
+        ),
+        ({"state": {}}, r"init: the server answers \[.*\], which is no status\. What answers there is no server"),
+    ],
+)
+def test_a_reply_of_another_shape_is_one_clear_error_that_says_what_to_do(seen: Any, message: str) -> None:
+    def answer(request: Any) -> Any:
+        return {"hash": {"success": True, "payload": BRIDGE}, "obs": seen}.get(request["type"], ["no status"])
+
+    with answering(answer) as port, pytest.raises(ConfigError, match=message):
+        open_widowx("127.0.0.1", port, waits={"hash": 5.0, "step": 5.0, "init": 5.0})
 
 
 def test_a_lag_of_zero_is_refused_since_the_server_adds_up(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def address() -> Iterator[tuple[str, int]]:
 
 
 def ask(address: tuple[str, int], text: str) -> str:
-    with socket.create_connection(address, timeout=30) as connection:
+    with socket.create_connection(address, timeout=600) as connection:
         connection.sendall(text.replace("\n", "\r\n").encode())
         answer = b""
         while part := connection.recv(65536):

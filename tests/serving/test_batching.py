@@ -24,7 +24,7 @@ class Doubling:
     def __call__(self, items: list[int]) -> list[int]:
         self.batches.append(items)
         self.begun.set()
-        self.go.wait(60)
+        self.go.wait(600)
         if min(items) < 0:
             raise ArithmeticError(f"{min(items)} is negative")
         return [2 * item for item in items]
@@ -53,6 +53,23 @@ def test_what_comes_while_the_model_is_busy_is_one_batch_and_each_gets_its_part(
         assert await asyncio.gather(*others) == [[2], [4, 6], [8, 10]]
         assert model.batches == [[0], [1, 2, 3, 4], [5]], "at most four at a time, in order"
         assert (ask.batches, ask.items) == (3, 6)
+
+    asyncio.run(run())
+
+
+def test_batches_that_are_not_full_keep_a_distance_and_a_full_one_waits_for_nothing() -> None:
+    async def run() -> None:
+        model = Doubling()
+        model.go.set()
+        ask = batcher(model, max_batch=3, every_ms=1e9)
+        assert await ask([1]) == [2], "nothing came before it"
+        pair = asyncio.create_task(ask([2, 3]))
+        done, _ = await asyncio.wait([pair], timeout=0.05)
+        assert not done
+        assert model.batches == [[1]]
+        assert await ask([4]) == [8]
+        assert await pair == [4, 6]
+        assert model.batches == [[1], [2, 3, 4]]
 
     asyncio.run(run())
 

@@ -40,7 +40,7 @@ from tests.improve.tiny import random_policy
 
 from .running import running
 
-CLIENT = httpx2.Client()
+CLIENT = httpx2.Client(timeout=600)
 TOKEN = "correct-horse-battery"
 SERVICE = ServiceConfig(batch=BatchConfig(wait_ms=0), limits=Limits(side=128, images=4, megabytes=1))
 IMAGES = [np.random.default_rng(i).integers(0, 256, (64, 64, 3), dtype=np.uint8) for i in range(4)]
@@ -96,7 +96,7 @@ def post(url: str, path: str, body: Any, **headers: str) -> httpx2.Response:
 
 
 def test_a_served_policy_is_the_policy(policy_url: str, policy_folder: Path) -> None:
-    local, remote = LearnedPolicy.load(policy_folder), RemotePolicy(RemoteConfig(url=policy_url))
+    local, remote = LearnedPolicy.load(policy_folder), RemotePolicy(RemoteConfig(url=policy_url, timeout_s=60.0))
     check_policy(remote)
     assert (remote.id, remote.conditioning) == (local.id, local.conditioning)
     np.testing.assert_array_equal(remote.action_std, local.action_std)
@@ -118,7 +118,7 @@ def test_a_served_subgoal_model_is_the_model(subgoal_url: str, encoding: Any) ->
 def test_a_served_vqa_model_answers_our_client_for_openai_servers(vlm_url: str, stream: bool) -> None:
     local, remote = load_vlm(str(default_weights("vqa"))), remote_vlm(vlm_url, stream=stream, jpeg_quality=100)
     remote.check()
-    check_vlm(remote)
+    check_vlm(remote, several=False)
     flat = [np.full((64, 64, 3), level, np.uint8) for level in (40, 200)]
     for ours, theirs in zip(local.answer(flat, [QUESTION] * 2), remote.answer(flat, [QUESTION] * 2), strict=True):
         assert theirs.text == ours.text
@@ -137,7 +137,7 @@ class Meeting:
     def wait(self, count: int) -> None:
         self.sizes.append(count)
         self.begun.set()
-        self.go.wait(60)
+        self.go.wait(600)
 
     def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
         self.wait(len(images))
@@ -168,8 +168,10 @@ def test_questions_of_several_clients_become_one_batch() -> None:
         model.go.set()
         for thread in (first, *others):
             thread.join()
-        counts = CLIENT.get(f"{url}/v1/model").json()
+        counts, metrics = CLIENT.get(f"{url}/v1/model").json(), CLIENT.get(f"{url}/metrics").text
     assert model.sizes == [1, 4]
+    for name, value in (("items_total", 5), ("waiting", 0), ("refused_total", 0), ("seconds_count", 5)):
+        assert f'soar_serve_{name}{{kind="vlm",model="{model.id}"}} {value}\n' in metrics
     assert (counts["batches"], counts["items"], counts["waiting"]) == (2, 5, 0)
 
 
@@ -211,7 +213,9 @@ def test_a_full_house_asks_to_come_back_later() -> None:
     with running(app) as url:
         response = post(url, "/v1/subgoals", {"items": items})
         model.go.set()
+        metrics = CLIENT.get(f"{url}/metrics").text
     assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+    assert f'soar_serve_refused_total{{kind="subgoal",model="{model.id}"}} 2\n' in metrics
 
 
 ITEM = {"image": pack(IMAGES[0]), "instruction": "open the drawer", "seed": 0}
@@ -271,7 +275,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary(max_size=50) | JSON.map(lambda x: {"messages": [{"role": "user", "content": x}]}) | JSON)
 def test_nothing_that_a_stranger_sends_is_an_error_of_the_server(
     policy_url: str, subgoal_url: str, vlm_url: str, body: Any
@@ -306,7 +310,7 @@ def test_a_robot_may_be_one_of_many(policy_folder: Path) -> None:
     policy = LearnedPolicy.load(policy_folder)
     app = Auth(policy_application(policy, SERVICE), AuthConfig(token=None, bytes=2**20))
     with running(app) as url:
-        remotes = [RemotePolicy(RemoteConfig(url=url)) for _ in range(4)]
+        remotes = [RemotePolicy(RemoteConfig(url=url, timeout_s=60.0)) for _ in range(4)]
         found: dict[int, np.ndarray] = {}
 
         def act(index: int) -> None:

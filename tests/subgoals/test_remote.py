@@ -87,7 +87,7 @@ def test_a_measurement_stops_and_so_does_who_wants_it(script: Scripted) -> None:
         strict.generate([IMAGES[0]], [TASK], [0])
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(max_size=5) | st.sampled_from([pack(IMAGES[0]), pack(IMAGES[0][:4])]),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionInstructPix2PixPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from soar.subgoals.susie import SCHEDULER
 
+if TYPE_CHECKING:  # importing it takes seconds, in every process that only collects the tests
+    from diffusers import UNet2DConditionModel
+
 
 def tiny_unet(channels: int = 8) -> UNet2DConditionModel:
+    from diffusers import UNet2DConditionModel
+
     torch.manual_seed(1)
     return UNet2DConditionModel(
         sample_size=8,
@@ -29,6 +33,9 @@ def tiny_unet(channels: int = 8) -> UNet2DConditionModel:
 
 def save_tiny_pipeline(folder: Path, channels: int = 8) -> Path:
     """Write a pipeline whose images are noise."""
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionInstructPix2PixPipeline
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
     torch.manual_seed(0)
     vae = AutoencoderKL(
         block_out_channels=(8, 8, 8, 8),

@@ -22,7 +22,8 @@ def test_whoever_reads_the_file_sees_what_was_written_last_and_a_damaged_one_lif
     assert reader.now() == {"open the drawer", "fold the cloth"}
     writer.write(["open the drawer"])
     assert reader.now() == {"open the drawer"}
-    for damaged in ("{", '{"schema": 1}', '{"schema": 1, "tasks": [3]}', '{"schema": 9, "tasks": []}', "[]"):
+    letters = '{"schema": 1, "tasks": "open the drawer"}'
+    for damaged in (letters, "{", '{"schema": 1}', '{"schema": 1, "tasks": [3]}', '{"schema": 9, "tasks": []}', "[]"):
         (tmp_path / FILE).write_text(damaged)
         assert reader.now() == {"open the drawer"}
         with pytest.raises(SoarError, match=r"off_limits\.json: cannot be read .*mend it, or delete it"):

@@ -12,7 +12,7 @@ import pytest
 from soar.errors import ConfigError, SoarError
 from soar.training.commands import Command, check_places, filled, words_of
 
-PATIENCE_S = 60.0
+PATIENCE_S = 600.0
 
 
 def quiet(passed_s: float) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from soar.configuration import validate
@@ -25,7 +26,7 @@ from soar.training.cotraining import AutonomousData
 from soar.training.external import ExternalLearner, ExternalLearnerConfig
 from soar.training.learner import LearningData
 from soar.training.served import served
-from tests.episodes.builders import make_episode
+from tests.episodes.builders import judged, make_episode
 
 PROGRAM = f"{sys.executable} {Path(__file__).with_name('commands.py')}"
 SERVED = {
@@ -157,16 +158,19 @@ def test_a_candidate_that_is_served_can_be_used_while_it_is(data: LearningData, 
 
 
 @pytest.mark.parametrize(
-    ("program", "words"),
+    ("program", "within_s", "words"),
     [
-        ("import sys; sys.exit('no weights in ' + sys.argv[1])", "server of a candidate ended. It said last: no weights in /"),
-        ("import time; time.sleep(3600)", r"did not serve it in 1 s \(serve_timeout_s\): ws://127"),
+        ("import sys; sys.exit('no weights in ' + sys.argv[1])", 600, "candidate ended. It said last: no weights in /"),
+        ("import time; time.sleep(3600)", 0.3, r"did not serve it in 0\.3 s \(serve_timeout_s\): ws://127"),
     ],
+    ids=["ends", "hangs"],
 )
-def test_a_server_that_does_not_serve_is_no_candidate(data: LearningData, policies: Path, program: str, words: str) -> None:
+def test_a_server_that_does_not_serve_is_no_candidate(
+    data: LearningData, policies: Path, program: str, within_s: float, words: str
+) -> None:
     serve = f'{sys.executable} -c "{program}" {{checkpoint}} {{port}}'
     with pytest.raises(LearnerError, match=words):
-        learner(serve=serve, policy=SERVED, serve_timeout_s=1).learn(None, data, policies / "1", seed=0)
+        learner(serve=serve, policy=SERVED, serve_timeout_s=within_s).learn(None, data, policies / "1", seed=0)
 
 
 def test_a_policy_that_is_another_one_than_when_it_was_taken_is_refused(data: LearningData, policies: Path) -> None:
@@ -200,6 +204,18 @@ def test_what_cannot_be_meant_is_refused_at_once(change: dict[str, Any], words: 
 def test_a_program_that_is_not_there_is_named() -> None:
     with pytest.raises(ConfigError, match="there is no program 'lerobot-training'"):
         dataclasses.replace(config(), command="lerobot-training {dataset} {out}").check_programs()
+
+
+def test_a_learner_that_wants_weights_gets_them_over_all_attempts_at_a_task(
+    data: LearningData, tmp_path: Path, policies: Path
+) -> None:
+    store = EpisodeStore(tmp_path / "episodes")
+    for number, probability in enumerate((0.9, 0.1)):
+        store.add_label(f"e{number}", judged(probability > 0.5, probability=probability))
+    only = dataclasses.replace(data, autonomous=AutonomousData(store=tmp_path / "episodes", success_only=True))
+    folder = learner(scores=True).learn(None, only, policies / "1", seed=0)
+    episodes = pq.read_table(folder / "training" / "dataset" / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
+    assert [(row["soar/id"], row["soar/weight"], row["soar/advantage"]) for row in episodes] == [("e0", 0.9, 0.4)]
 
 
 def test_rlds_is_the_other_format(data: LearningData, policies: Path) -> None:

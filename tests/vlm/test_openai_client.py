@@ -45,7 +45,7 @@ def opened(server: str, scenario: str, **changes: Any) -> OpenAIModel:
 
 
 def seen(server: str, scenario: str) -> list[dict[str, Any]]:
-    bodies: list[dict[str, Any]] = httpx2.get(f"{server}/{scenario}/seen").json()["bodies"]
+    bodies: list[dict[str, Any]] = httpx2.get(f"{server}/{scenario}/seen", timeout=600).json()["bodies"]
     return bodies
 
 
@@ -179,7 +179,7 @@ def test_calls_of_a_batch_run_side_by_side_up_to_the_limit(server: str) -> None:
     # This server answers only when two ask at once.
     answers = opened(server, "pairs", concurrency=2, retries=0).answer(IMAGES, [QUESTION] * 6)
     assert [decide(answer) for answer in answers] == [True] * 6
-    assert httpx2.get(f"{server}/pairs/seen").json()["most"] == 2
+    assert httpx2.get(f"{server}/pairs/seen", timeout=600).json()["most"] == 2
 
 
 def test_a_model_is_named_by_a_yaml_file_with_a_decoder_beside_it(server: str, tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def script() -> Iterator[Scripted]:
         yield running
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(VALUES, VALUES, VALUES, st.booleans())
 def test_whatever_a_server_says_is_an_answer_that_can_be_kept(
     script: Scripted, content: Any, logprobs: Any, usage: Any, stream: bool

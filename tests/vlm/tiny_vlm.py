@@ -5,18 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import WhitespaceSplit
-from transformers import (
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-    LlavaProcessor,
-    PreTrainedTokenizerFast,
-)
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 TEMPLATE = (
     "{% for message in messages %}{% for part in message['content'] %}"
@@ -29,6 +17,20 @@ YES, NO = len(WORDS), len(WORDS) + 1
 
 def save_tiny_vlm(folder: Path) -> Path:
     """Write a model whose first word is nearly always Yes or No, depending on image and question in no sensible way."""
+    # Imported here: it takes seconds, in every process that only collects the tests.
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+    from transformers import (
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        LlavaProcessor,
+        PreTrainedTokenizerFast,
+    )
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
     vocabulary = {word: index for index, word in enumerate((*WORDS, "Yes", "No"))}
     core = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
     core.pre_tokenizer = WhitespaceSplit()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +35,22 @@ def transformers_serve(model: Path) -> Iterator[tuple[str, subprocess.Popen[str]
             else:
                 raise AssertionError("".join(said))
             threading.Thread(target=process.stderr.read, daemon=True).start()  # or it would wait for a reader
+            while not answers(port):
+                time.sleep(0.1)
             yield f"http://127.0.0.1:{port}/v1", process
         finally:
             process.kill()
+
+
+def answers(port: int) -> bool:
+    """Whether the server answers whatever it may be; one that has just begun may reset a connection."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    try:
+        connection.request("GET", "/health")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        return False
+    else:
+        return True
+    finally:
+        connection.close()

@@ -146,10 +146,12 @@ def labels_of(
     candidates: Sequence[str],
 ) -> list[list[Label]]:
     """Return the labels of some episodes, the surest first."""
-    fitter = labeller.network.config.network.fitter
+    network = labeller.network.config.network
+    if network.camera != store.camera:
+        store = EpisodeStore(store.uri, version=store.version, camera=network.camera)
     first = np.array([record.first_row for record in records], np.int64)
     last = first + np.array([record.length for record in records], np.int64)
-    images = StoredImages(store, np.concatenate([first, last]), cache_bytes=0, fitter=fitter)
+    images = StoredImages(store, np.concatenate([first, last]), cache_bytes=0, fitter=network.fitter)
     rows = np.arange(len(records))
     probability_BT = labeller.network.probabilities(images[rows], images[rows + len(records)], candidates)
     source, time_s = f"{INSTRUCTION}{maker_of(labeller, config)}", time.time()

@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from soar.cameras import MAIN
 from soar.errors import CheckpointError, ConfigError
 from soar.images import Fit, ImageFitter
 from soar.nn.model_files import read_config, read_weights
@@ -49,6 +50,7 @@ class LabellerNetworkConfig:
         instruction: The sentence encoder of the text tower, and the width of the layers after it.
         image_size: Height and width of its images [px].
         fit: How others are brought to it.
+        camera: Whose pictures they are, see `soar.cameras`.
         features: Of an episode and of a text.
         temperature: Of the softmax in the beginning; it is trained.
         clip: Folder of a CLIP checkpoint that gives both towers instead; empty for the small ones.
@@ -58,6 +60,7 @@ class LabellerNetworkConfig:
     instruction: InstructionConfig = field(default_factory=InstructionConfig)
     image_size: int = SMALL_IMAGE_SIZE
     fit: Fit = "squash"
+    camera: str = MAIN
     features: int = 128
     temperature: float = 0.07
     clip: str = ""

@@ -105,7 +105,7 @@ def train_labeller(
     """
     check_parts(config.fit, cuttable=False)
     newest = EpisodeStore(pretraining)
-    store = EpisodeStore(pretraining, version=newest.version)
+    store = EpisodeStore(pretraining, version=newest.version, camera=config.network.camera)
     arrays = with_instructions(load_arrays(store, where, fitter=config.network.fitter), store.uri)
     if len(set(arrays.instructions)) < 2:
         raise StoreError(

@@ -39,11 +39,13 @@ from soar.baselines.transitions import (
     transitions_of,
 )
 from soar.collect.models import open_vlm
+from soar.collect.rollout import stacked_cameras
 from soar.datasets import HindsightSampler, Mixture, StepArrays
 from soar.episodes import EpisodeStore
 from soar.episodes.encoded import EncodedEpisode, decode, encode
 from soar.episodes.schema import SIMULATOR
 from soar.errors import ConfigError, UnknownNameError
+from soar.policies.base import check_cameras
 from soar.policies.instructions import InstructionEncoder
 from soar.policies.learned import LearnedPolicy
 from soar.policies.lineage import Lineage, git_revision
@@ -138,6 +140,7 @@ def finetune_online(
         return run
     size = model.config.network.image_size
     with load_workcell(workcell).open(image_size=size) as opened:
+        check_cameras(parent, opened.robot.cameras, f"workcell {opened.name!r}")
         pair = _tasks(opened, tasks)
         open_vlm(vlm, opened)
         practice = _Practice(
@@ -201,7 +204,7 @@ class _Practice:
         for record in store.episodes():
             if record.provenance.round >= state.step // config.reset_every:
                 store.delete(record.id)  # of a block that was not finished, and is begun again
-        own = [store.read(record.id) for record in store.episodes()]
+        own = [store.read(record.id, further=False) for record in store.episodes()]
         for block in range(state.step // config.reset_every, config.steps // config.reset_every):
             made: list[Episode] = []
             kept: list[EncodedEpisode] = []
@@ -233,13 +236,13 @@ class _Practice:
         seen: list[Observation] = [robot.observe()]
         done: list[NDArray[np.float32]] = []
         verdict = Label(success=False, probability=None, source="")
-        statistics = statistics_of(self.model.config)
+        statistics, camera = statistics_of(self.model.config), self.model.config.network.camera
         embedding_BE = torch.from_numpy(self.instructions([task.instruction]))
         for step in range(steps):
             torch.manual_seed(derive_seed(self.seed, f"online/{block}/{number}", step))
             trunk = self.model.actor_trunk or self.model.trunk
             with torch.inference_mode():
-                features_BF = trunk(images_to_tensor(seen[-1].image_HWC[None]), embedding_BE)
+                features_BF = trunk(images_to_tensor(seen[-1].picture(camera)[None]), embedding_BE)
                 drawn_D = self.model.sample(features_BF, 1)[0][0, 0].numpy()
             action_D = (drawn_D * statistics.std + statistics.mean).astype(np.float32)
             action_D[-1] = action_D[-1] >= 0.5
@@ -259,6 +262,7 @@ class _Practice:
             images_THWC=np.stack([one.image_HWC for one in seen]),
             states_TD=np.stack([one.state for one in seen]).astype(np.float32),
             actions_TD=np.stack(done).astype(np.float32),
+            extra_images=stacked_cameras(seen),
             labels=(verdict, truth),
             provenance=Provenance(
                 policy="robofume-online", vlm=verdict.source, robot=self.workcell.name, run=self.run.name, round=block

@@ -32,12 +32,12 @@ from soar.baselines.robofume import load_actor_critic
 from soar.baselines.transitions import statistics_of
 from soar.errors import ConfigError
 from soar.nn.model_files import digest_of
-from soar.policies.chunked import PlanningPolicy
+from soar.policies.chunked import PlanningPolicy, Told
 from soar.policies.instructions import InstructionEncoder
 from soar.policies.learned import LearnedPolicy
 from soar.policies.network import images_to_tensor
 from soar.seeding import generator
-from soar.types import ACTION_DIM, Goal, Observation
+from soar.types import ACTION_DIM, Goal, ImageAndInstruction, Observation
 
 Choice = Literal["critic", "random", "first"]
 _GRIPPER = 6
@@ -93,6 +93,7 @@ class RerankedPolicy(PlanningPolicy):
             execute=base.execute,
             action_std=base.action_std,
             instructions=base.instructions,
+            camera=network.camera,
         )
         self._base, self._critic, self._config, self._told = base, critic, config, instructions
         self._low_D, self._high_D = (np.array(side, np.float32) for side in (critic.config.low, critic.config.high))
@@ -106,6 +107,7 @@ class RerankedPolicy(PlanningPolicy):
                 f"and policy {base.id} does {middle_D[worst]:.4g} with a deviation of {std_D[worst]:.4g}: most of what it "
                 "does is outside. Use a critic that was trained on data like the policy's."
             )
+        self.cameras = tuple(dict.fromkeys((network.camera, critic.config.network.camera)))
         self._instruction: str | None = None
 
     def instruct(self, instruction: str) -> None:
@@ -115,7 +117,7 @@ class RerankedPolicy(PlanningPolicy):
     def predict(
         self,
         observation_BHWC: NDArray[np.uint8],
-        goal: NDArray[np.uint8] | NDArray[np.float32],
+        goal: Told,
         noise_BHD: NDArray[np.float32],
     ) -> NDArray[np.float32]:
         """Return the base's own chunks."""
@@ -141,8 +143,8 @@ class RerankedPolicy(PlanningPolicy):
         self, observations: Sequence[Observation], texts: Sequence[str], action_BKD: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Return what the critic thinks (B, K) of actions in physical units, which must lie in its range."""
-        fitter = self._critic.config.network.fitter
-        images_BHWC = np.stack([fitter(observation.image_HWC) for observation in observations])
+        network = self._critic.config.network
+        images_BHWC = np.stack([network.fitter(observation.picture(network.camera)) for observation in observations])
         statistics = statistics_of(self._critic.config)
         normalized = torch.from_numpy(((action_BKD - statistics.mean) / statistics.std).astype(np.float32))
         with torch.inference_mode():
@@ -158,7 +160,7 @@ class RerankedPolicy(PlanningPolicy):
         noise_BKHD = np.stack([generator(0, "candidates", look).standard_normal(shape, np.float32) for look in looks])
         # The first is what the base would have done.
         noise_BKHD[:, 0] = [generator(0, "flow", look).standard_normal(shape[1:], np.float32) for look in looks]
-        images_BHWC = np.stack([self._fitter(observation.image_HWC) for observation in observations])
+        images_BHWC = self._seen(observations)
         goal = self._goals(goals)
         if head.name == "flow":
             every = np.repeat(np.arange(len(looks)), count)
@@ -175,8 +177,8 @@ class RerankedPolicy(PlanningPolicy):
         return np.asarray(found_BKHD, np.float32)
 
     def _text(self, goal: Goal) -> str:
-        if isinstance(goal, str):
-            return goal
+        if isinstance(goal, str | ImageAndInstruction):
+            return goal if isinstance(goal, str) else goal.instruction
         if self._instruction is None:
             raise ConfigError(
                 f"policy {self.id} reaches images of goals, and its critic is asked about an instruction that nobody told it: "

@@ -175,7 +175,7 @@ def _network_config(
         mine, theirs = dataclasses.asdict(config.policy.network), dataclasses.asdict(parent.config.network)
         mine |= {"critic": dataclasses.asdict(config.critic)}
         theirs |= {"critic": dataclasses.asdict(parent.config.critic)}
-        shape = ("encoder", "head", "instruction", "image_size", "fit")
+        shape = ("encoder", "head", "instruction", "image_size", "fit", "camera")
         different = [name for name in shape if mine[name] != theirs[name]]
         different += [
             f"critic.{name}"

@@ -59,13 +59,15 @@ def rewarded_data(
     Raises:
         StoreError: A store is missing or empty, or autonomous episodes lack verdicts.
     """
-    demonstrations = EpisodeStore(pretraining)
+    camera = policy.network.camera
+    demonstrations = EpisodeStore(pretraining, camera=camera)
     stores: dict[str, tuple[EpisodeStore, str | None]] = {
-        "pretraining": (EpisodeStore(pretraining, version=demonstrations.version), None)
+        "pretraining": (EpisodeStore(pretraining, version=demonstrations.version, camera=camera), None)
     }
     if autonomous is not None:
         newest = EpisodeStore(autonomous.store, version=autonomous.version)
-        stores["autonomous"] = (EpisodeStore(autonomous.store, version=newest.version), autonomous.filter())
+        own = EpisodeStore(autonomous.store, version=newest.version, camera=camera)
+        stores["autonomous"] = (own, autonomous.filter())
     sources, rewards = {}, {}
     for name, (store, where) in stores.items():
         arrays = load_arrays(store, where, fitter=policy.network.fitter)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from soar.cli.flags import changed, opening, rollout_of, workcell_name
+from soar.cli.flags import LookEvery, changed, opening, rollout_of, workcell_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +36,11 @@ class Collect:
     round: int = 0
     """Number of the round."""
     policy: str | None = None
-    """Folder of the policy, or URL of one behind `soar serve`; the base policy that comes with SOAR by default."""
+    """Folder of the policy, or URL of one behind `soar serve`; the base policy that comes with SOAR by default, `language` for
+    the one that follows instructions."""
     subgoals: str | None = None
-    """Folder of the subgoal model, YAML file of one, URL of one behind `soar serve`, or `oracle`; the one that comes with SOAR
-    by default."""
+    """Folder of the subgoal model, YAML file of one, URL of one behind `soar serve`, `oracle`, or `none` (a policy
+    that takes both follows the instruction alone); the one that comes with SOAR by default."""
     vlm: str | None = None
     """Folder of the VQA model, YAML file of any other (docs/how-to/foundation-models.md), `human`, or `oracle` (true answers
     with the paper's noise); the one that comes with SOAR by default."""
@@ -47,14 +48,18 @@ class Collect:
     """Exploration: standard deviation of the noise, in units of the action's; the preset's by default."""
     threshold: float | None = None
     """Least probability at which an episode is judged a success; the preset's by default."""
+    sees: str | None = None
+    """What of an attempt the model judges by: `last` frame, `changed`, `looks:8`, `film:8` …
+    (docs/how-to/foundation-models.md); the preset's by default."""
     selection: Literal["ucb", "zone", "uniform", "cycling", "human"] | None = None
     """Which of the feasible tasks is attempted; the preset's by default."""
     set_table_every: int | None = None
     """Attempts of a robot after which its table is set anew, 0 for never; the preset's by default."""
     retries: int | None = None
     """How often in an episode a robot that stands still may back off; the preset's by default."""
-    look_every: int | None = None
-    """Steps between two looks of the VLM, two of which end an attempt; 0 for one look at the end; the preset's by default."""
+    look_every: LookEvery | None = None
+    """Steps between two looks of the VLM, two of which end an attempt; `subgoal` for one look at the end of each subgoal, one
+    of which ends it; 0 for one look at the end of the attempt; the preset's by default."""
     questions: Path | None = None
     """YAML file of reviewed questions (`soar tasks questions` writes one); the preset's by default."""
     constitution: Path | None = None
@@ -87,7 +92,7 @@ class Collect:
             self.vlm or "the base VQA model",
         )
 
-        from soar.base_models import default_weights
+        from soar.base_models import default_weights, policy_named
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
         from soar.collect.models import Models
@@ -95,9 +100,11 @@ class Collect:
         from soar.episodes.filters import quoted
         from soar.episodes.store import EpisodeStore
         from soar.fleet.collection import collect
+        from soar.fleet.session import paused_words
         from soar.progress import ProgressFile
         from soar.run_claim import RunClaim
         from soar.training.served import served
+        from soar.types import STEP_S
 
         claim = RunClaim(folder=self.run_folder, command="soar collect", changeable=("settings",))
         claim.check()
@@ -108,6 +115,7 @@ class Collect:
         config = changed(
             config,
             threshold=self.threshold,
+            sees=self.sees,
             episodes=self.episodes,
             robots=self.robots,
             set_table_every=self.set_table_every,
@@ -126,11 +134,12 @@ class Collect:
             def on_episode(done: int, total: int, last: dict[str, Any]) -> None:
                 nonlocal judged
                 judged += last.get("success") is True
-                report("episodes", done, total, f"{judged} judged successes, {last['instruction']}" if last else "")
+                said = f"{judged} judged successes, {last['instruction']}" if "instruction" in last else ""
+                report("episodes", done, total, paused_words(last) or said)
 
             count = collect(
                 Models(
-                    policy=self.policy or str(default_weights("policy")),
+                    policy=policy_named(self.policy or ""),
                     subgoals=self.subgoals or str(default_weights("subgoal")),
                     vlm=self.vlm or str(default_weights("vqa")),
                 ),
@@ -149,4 +158,9 @@ class Collect:
         successes = f"{sum(record.success is True for record in records)} judged successes"
         if any(record.simulator_success is not None for record in records):
             successes += f", {sum(record.simulator_success is True for record in records)} true ones"
+        rollout = config.rollout
+        if rollout.early_success.looks:
+            saved = [rollout.steps - record.length for record in records if record.length < rollout.steps]
+            hours = sum(saved) * STEP_S / 3600
+            successes += f", {len(saved)} ended when success was seen: {sum(saved)} steps, {hours:.2f} robot-hours saved"
         say(f"{count} episodes of round {self.round} in {store} ({successes}); `soar data stats` counts them.")

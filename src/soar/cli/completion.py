@@ -69,9 +69,7 @@ def script() -> str:
     from soar.cli.commands import COMMANDS
     from soar.configuration import names
 
-    offered = {
-        " ".join(words): flags for name, command in COMMANDS.items() for words, flags in _places((name,), command.load())
-    }
+    offered = {" ".join(words): flags for name, command in COMMANDS.items() for words, flags in places((name,), command.load())}
     values, flags = [], []
     for place, known in offered.items():
         flags.append(f'    "{place}") offered="{" ".join(known)}" ;;')
@@ -90,8 +88,12 @@ def script() -> str:
     return _BASH.format(commands=" ".join(COMMANDS), deeper=deeper, values="\n".join(values), flags="\n".join(flags))
 
 
-def _places(words: tuple[str, ...], kind: type[Any]) -> Iterator[tuple[tuple[str, ...], dict[str, tuple[str, ...] | None]]]:
-    """Return a command, and its subcommands, with what is offered after each.
+def places(words: tuple[str, ...], kind: type[Any]) -> Iterator[tuple[tuple[str, ...], dict[str, tuple[str, ...] | None]]]:
+    """Return a command, and its subcommands to any depth, with what is offered after each.
+
+    Args:
+        words: The command's, without `soar`.
+        kind: Its class.
 
     Yields:
         Words; and flags with the values that they take: none for a switch, None for anything. Of a group its subcommands.
@@ -101,7 +103,7 @@ def _places(words: tuple[str, ...], kind: type[Any]) -> Iterator[tuple[tuple[str
         inner = {_subcommand(part): typing.get_args(part)[0] for part in typing.get_args(hints["command"])}
         yield words, dict.fromkeys(inner, ())
         for name, part in inner.items():
-            yield from _places((*words, name), part)
+            yield from places((*words, name), part)
         return
     yield words, {"--help": ()} | dict(_flags(kind))
 

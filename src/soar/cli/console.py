@@ -37,6 +37,8 @@ class Console:
     SOAR_CONSOLE_TOKEN. What travels is not encrypted: use a closed network or a tunnel."""
     port: int = 8140
     """Port to listen on; 0 for any that is free."""
+    tokens: Path | None = None
+    """YAML file of further tokens, and what each may do: look, label, stop, promote (docs/fleet.md)."""
     labeller_token_env: str = ""
     """Environment variable of a token that may look and judge, and not control robots."""
     viewer_token_env: str = ""
@@ -51,17 +53,11 @@ class Console:
         import os
         import secrets
 
-        from soar.errors import ConfigError
-
-        check_installed()
-
         from soar.cli.ending import stopped
         from soar.cli.tables import say
-        from soar.console.access import ConsoleTokens
         from soar.console.freezing import freeze
-        from soar.console.serving import ConsoleConfig, serve_console
         from soar.console.sources import open_sources
-        from soar.serving.listening import LOOPBACK
+        from soar.errors import ConfigError
 
         sources = open_sources(self.sources, wait=self.wait)
         if self.freeze is not None:
@@ -70,14 +66,26 @@ class Console:
             freeze(next(iter(sources.values())), self.freeze)
             say(f"report: {self.freeze.resolve()}")
             return
+        check_installed()
+
+        from soar.console.serving import ConsoleConfig, serve_console
+        from soar.fleet.tokens import Bearer, Right, Tokens, read_tokens
+        from soar.serving.listening import LOOPBACK
+
         if self.host != LOOPBACK and not os.environ.get(TOKEN):
             raise ConfigError(f"--host {self.host} lets other machines in: put a token of at least 16 characters into {TOKEN}")
-        names = {"labeller": self.labeller_token_env, "viewer": self.viewer_token_env}
-        roles = {role: os.environ.get(name, "") for role, name in names.items() if name}
-        if empty := [role for role, token in roles.items() if not token]:
-            raise ConfigError(f"--{empty[0]}-token-env {names[empty[0]]}: that environment variable is not set")
-        token = os.environ.get(TOKEN) or secrets.token_urlsafe(32)
-        config = ConsoleConfig(tokens=ConsoleTokens(operator=token, **roles), host=self.host, port=self.port)
+        others = {} if self.tokens is None else read_tokens(self.tokens)
+        rights: dict[str, tuple[Right, ...]] = {"labeller": ("look", "label"), "viewer": ("look",)}
+        for role, variable in (("labeller", self.labeller_token_env), ("viewer", self.viewer_token_env)):
+            if not variable:
+                continue
+            if not (given := os.environ.get(variable)):
+                raise ConfigError(f"--{role}-token-env {variable}: that environment variable is not set")
+            if role in others:
+                raise ConfigError(f"{self.tokens} has a token of {role!r}, too: leave out --{role}-token-env")
+            others[role] = Bearer(token=given, may=rights[role])
+        tokens = Tokens(operator=os.environ.get(TOKEN) or secrets.token_urlsafe(32), others=others)
+        config = ConsoleConfig(tokens=tokens, host=self.host, port=self.port)
         started = False
 
         def ready(_url: str, entrance: str) -> None:
@@ -109,10 +117,11 @@ def check_installed() -> None:
 
 
 @contextlib.contextmanager
-def console_beside(run: Path) -> Iterator[None]:
+def console_beside(run: Path, tokens: Path | None = None) -> Iterator[None]:
     """Show a run in a console of its own process within, at any free port; the run goes on whatever becomes of it."""
     check_installed()
     words = [sys.executable, "-m", "soar.cli", "console", str(run), "--wait", "--port", "0"]
+    words += [] if tokens is None else ["--tokens", str(tokens)]
     # In a session of its own: Ctrl-C is the run's, which ends the console when it has ended itself.
     process = subprocess.Popen(
         words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, encoding="utf-8", start_new_session=True

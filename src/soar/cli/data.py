@@ -9,9 +9,11 @@ from typing import Annotated
 import tyro
 
 from soar.cli.data_edit import Compact, Delete, Doctor, Label, Merge, Rejudge, Split, Tag
-from soar.cli.data_exchange import Export, Import
+from soar.cli.data_export import Export
 from soar.cli.data_hub import Pull, Push
+from soar.cli.data_import import Import
 from soar.cli.data_label import LabelDial
+from soar.cli.data_score import ScoreEpisodes
 from soar.cli.data_view import ContactSheet, View
 
 
@@ -69,6 +71,7 @@ class Data:
         | Annotated[Label, tyro.conf.subcommand("label", prefix_name=False)]
         | Annotated[Rejudge, tyro.conf.subcommand("rejudge", prefix_name=False)]
         | Annotated[LabelDial, tyro.conf.subcommand("label-dial", prefix_name=False)]
+        | Annotated[ScoreEpisodes, tyro.conf.subcommand("score", prefix_name=False)]
         | Annotated[Merge, tyro.conf.subcommand("merge", prefix_name=False)]
         | Annotated[Split, tyro.conf.subcommand("split", prefix_name=False)]
         | Annotated[Delete, tyro.conf.subcommand("delete", prefix_name=False)]

@@ -60,7 +60,9 @@ class Label:
 
 @dataclass(frozen=True, kw_only=True)
 class Rejudge:
-    """Let another model judge the success of stored episodes. Old labels are kept, and a person's outranks a model's.
+    """Let another model, or the same by more frames, judge the success of stored episodes.
+
+    Old labels are kept, and a person's outranks a model's.
 
     Example: soar data rejudge runs/scene1/episodes --vlm vlm.yaml --threshold 0.8
     """
@@ -75,6 +77,9 @@ class Rejudge:
     """SQL that selects some of the episodes."""
     threshold: float = 0.5
     """Least probability that counts as success."""
+    sees: str = "last"
+    """What of an attempt the model judges by: `last` frame, `changed`, `looks:8`, `film:8` …
+    (docs/how-to/foundation-models.md)."""
 
     def run(self) -> None:
         """Run it."""
@@ -82,24 +87,26 @@ class Rejudge:
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
         from soar.episodes import EpisodeStore
+        from soar.tasks import SuccessDetector
         from soar.tasks.questions import task_finder
         from soar.tasks.rejudging import rejudge
-        from soar.vlm.loading import check_vlm
+        from soar.vlm.loading import load_vlm
 
         store = EpisodeStore(self.store)
-        vlm = check_vlm(self.vlm or str(default_weights("vqa")))
+        detector = SuccessDetector(load_vlm(self.vlm or str(default_weights("vqa"))), self.threshold, sees=self.sees)
+        detector.check()
         with progress_bars() as report:
             done = rejudge(
                 store,
-                vlm,
+                detector,
                 where=self.where or None,
-                threshold=self.threshold,
                 task_of=task_finder(self.questions),
                 report=lambda count, total: report("episodes", count, total),
             )
         for instruction in done.unknown:
             say(f"skipped, there is no question for it: {instruction!r}")
-        say(f"{done.judged} episodes judged by {vlm.id}, {done.changed} verdicts changed, {done.present} were judged before")
+        changed = f"{done.changed} verdicts changed, {done.present} were judged before"
+        say(f"{done.judged} episodes judged by {detector.id}, {changed}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from soar.cli.data_exchange import Known, Numbers
+from soar.cli.data_import import Known, Numbers
 
 Format = Literal["lerobot", "rlds", "store"]
 
@@ -34,6 +34,8 @@ class Push:
     """SQL that selects some of a store's episodes."""
     codec: Literal["av1", "h264"] = "av1"
     """Of the video, for lerobot."""
+    other_cameras: bool = True
+    """For lerobot and rlds: write further cameras, too; episodes must have the same."""
     license: str = "cc-by-4.0"
     """For the dataset's card."""
     private: bool = False
@@ -78,10 +80,26 @@ class Push:
                 bars("episodes", done, total)
 
             if self.format == "lerobot":
-                return export_lerobot(store, aside / name, where=where, codec=self.codec, license=self.license, report=report)
+                return export_lerobot(
+                    store,
+                    aside / name,
+                    where=where,
+                    other_cameras=self.other_cameras,
+                    codec=self.codec,
+                    license=self.license,
+                    report=report,
+                )
             if self.format == "rlds":
                 plain = "".join(letter if letter.isalnum() else "_" for letter in name)
-                return export_rlds(store, aside, where=where, name=plain, license=self.license, report=report)
+                return export_rlds(
+                    store,
+                    aside,
+                    where=where,
+                    name=plain,
+                    other_cameras=self.other_cameras,
+                    license=self.license,
+                    report=report,
+                )
             chosen(store, where)
             merge([store], aside / name, where=where, report=report)
         write_card(aside / name, store, where, name=name, license=self.license, tags=("soar-store",))
@@ -106,7 +124,9 @@ class Pull:
     store: Path | None = None
     """Folder of a store that gets the episodes; it is made when it is missing."""
     camera: str | None = None
-    """Which camera, where the dataset has several."""
+    """Which is the main camera, where the dataset has several."""
+    other_cameras: bool = True
+    """Bring the other cameras along, as further ones of the episodes; or this one alone."""
     skip_bad: bool = False
     """Go on after an episode that cannot be read, and list them all at the end."""
     numbers: Numbers = field(default_factory=Numbers)
@@ -123,7 +143,7 @@ class Pull:
             self._import(self.store)
 
     def _import(self, target: Path) -> None:
-        from soar.cli.data_exchange import import_dataset
+        from soar.cli.data_import import import_dataset
         from soar.cli.tables import say
         from soar.episodes import EpisodeStore
         from soar.episodes.copying import merge
@@ -132,5 +152,11 @@ class Pull:
         if format_of(self.out) == "store":
             say(f"{merge([EpisodeStore(self.out)], target)}; {target}")
             return
-        dataset = open_dataset(self.out, camera=self.camera, vectors=self.numbers.config(), unsaid=self.known.unsaid())
+        dataset = open_dataset(
+            self.out,
+            camera=self.camera,
+            other_cameras=self.other_cameras,
+            vectors=self.numbers.config(),
+            unsaid=self.known.unsaid(),
+        )
         import_dataset(dataset, target, skip_bad=self.skip_bad)

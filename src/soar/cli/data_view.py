@@ -24,12 +24,12 @@ class _Shown:
     count: int = 1
     """At most so many, where no ids are given."""
 
-    def _open(self) -> tuple[EpisodeStore, Sequence[str]]:
+    def _open(self, camera: str = "main") -> tuple[EpisodeStore, Sequence[str]]:
         """Return the store, and the ids of what is shown."""
         from soar.episodes import EpisodeStore
         from soar.formats.exporting import chosen
 
-        store = EpisodeStore(self.store)
+        store = EpisodeStore(self.store, camera=camera)
         return store, self.episodes or [record.id for record in chosen(store, self.where or None)[-self.count :]]
 
 
@@ -70,6 +70,8 @@ class ContactSheet(_Shown):
     """The picture, FILE.png, of one episode, or a folder of pictures."""
     columns: int = 8
     """Frames in a row."""
+    camera: str = "main"
+    """Whose frames: those of the main camera, or of a further one by name; subgoals are what the policy was given."""
 
     def run(self) -> None:
         """Run it."""
@@ -82,9 +84,9 @@ class ContactSheet(_Shown):
 
         if self.columns < 2:
             raise ConfigError(f"--columns must be 2 or more, a row begins and ends with a frame; got {self.columns}")
-        store, ids = self._open()
+        store, ids = self._open(self.camera)
         for id, path in _files(ids, self.out, ".png"):
-            write_picture(path, np.asarray(contact_sheet(store.read(id), self.columns)))
+            write_picture(path, np.asarray(contact_sheet(store.read(id, further=False), self.columns)))
             say(f"{id}: {path}")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from soar.cli.flags import Switch, on, opening, rollout_of, workcell_name
+from soar.cli.flags import LookEvery, Switch, on, opening, rollout_of, workcell_name
 
 if TYPE_CHECKING:
     from soar.evaluation import Evaluation
@@ -33,7 +33,7 @@ class Evaluate:
     compared from the same starts, each with the first."""
     subgoals: str | None = None
     """Folder of the subgoal model, YAML file of one, or `oracle`; the one that comes with SOAR by default. A
-    language-conditioned policy needs none."""
+    language-conditioned policy needs none; one that takes both follows the instruction alone with `none`."""
     trials: int = 50
     """Of each task."""
     first_trial: int = 0
@@ -51,8 +51,9 @@ class Evaluate:
     """Of a simulated camera [px]; the policy's by default."""
     retries: int = 0
     """How often in an episode a robot that stands still may open its hand, back off and get a new subgoal."""
-    look_every: int = 0
-    """Steps between two looks of the VLM; two in a row that see success end the attempt. 0 for no looks."""
+    look_every: LookEvery = 0
+    """Steps between two looks of the VLM; two in a row that see success end the attempt. `subgoal` for a look at the end of
+    each subgoal, one of which ends it; 0 for no looks."""
     judge: Literal["truth", "person", "vlm"] = "truth"
     """Who says whether it worked: the workcell's truth (a simulator's state), a person at this terminal, who sets the starts
     and does not see which policy acts (docs/how-to/judging.md), or the vision-language model."""
@@ -70,6 +71,8 @@ class Evaluate:
     by default."""
     threshold: float = 0.5
     """Least probability at which it says success."""
+    sees: str = "last"
+    """What of an attempt it judges by: `last` frame, `changed`, `looks:8`, `film:8` … (docs/how-to/foundation-models.md)."""
     questions: Path | None = None
     """YAML file of reviewed questions (`soar tasks questions` writes one); the scene's by default."""
     workers: int = 2
@@ -102,8 +105,8 @@ class Evaluate:
         print_rates(evaluations)
         for path, evaluation in zip(outs, evaluations, strict=True):
             say(f"{evaluation.variant}: {evaluation.policy}, {path}")
-            if evaluation.left_out:
-                say(f"{evaluation.left_out}.")
+            for more in filter(None, (evaluation.left_out, evaluation.saved)):
+                say(f"{more}.")
         early = self.judge == "person" and on(self.stop_early) is not False
         for comparison in compare_all(evaluations) if several else []:
             say(comparison.sentence)
@@ -111,9 +114,9 @@ class Evaluate:
                 say(f"As promotion decides: {comparison.promotion.sentence}")
 
     def _policies(self) -> list[str]:
-        from soar.base_models import default_weights
+        from soar.base_models import policy_named
 
-        return list(self.policy) or [str(default_weights("policy"))]
+        return [policy_named(name) for name in self.policy or ("",)]
 
     def _by_itself(self, outs: list[Path]) -> list[Evaluation]:
         from soar.base_models import default_weights
@@ -148,6 +151,7 @@ class Evaluate:
                         judge="vlm" if self.judge == "vlm" else "truth",
                         vlm=self.vlm or str(default_weights("vqa")),
                         threshold=self.threshold,
+                        sees=self.sees,
                         questions=self.questions,
                         on_trial=functools.partial(_report_trial, report, phase),
                     )
@@ -184,6 +188,7 @@ class Evaluate:
                 rollout=rollout_of(RolloutConfig(), self.retries, self.look_every),
                 vlm=self.vlm or (str(default_weights("vqa")) if self.look_every else ""),
                 threshold=self.threshold,
+                sees=self.sees,
                 terminal=dialogue,
             )
         return list(judged.evaluations) if judged.finished else None

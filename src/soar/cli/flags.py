@@ -6,7 +6,7 @@ import dataclasses
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from soar.collect.rollout import RolloutConfig
 
 T = TypeVar("T", bound="DataclassInstance")
+LookEvery: TypeAlias = int | Literal["subgoal"]
+"""Steps between two looks, or `subgoal` (`soar.collect.early_success`)."""
 Switch = Literal["on", "off"]
 """A flag that is on, off, or what the preset says."""
 
@@ -51,7 +53,7 @@ def workcell_name(workcell: str | None, scene: str | None) -> str:
     return workcell if workcell is not None else SIMULATED + (scene or "scene1")
 
 
-def rollout_of(config: RolloutConfig, retries: int | None, look_every: int | None) -> RolloutConfig:
+def rollout_of(config: RolloutConfig, retries: int | None, look_every: LookEvery | None) -> RolloutConfig:
     """Return what happens in an episode with so many retries and looks, None for what is there already."""
     return dataclasses.replace(
         config,

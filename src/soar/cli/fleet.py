@@ -36,7 +36,7 @@ class Up:
     port: int = 0
     """Port to listen on; 0 for any that is free."""
     tokens: Path | None = None
-    """YAML file of further tokens, and what each may do: look, drive, stop, promote (docs/fleet.md)."""
+    """YAML file of further tokens, and what each may do: look, label, drive, stop, promote (docs/fleet.md)."""
     dry_run: bool = False
     """Check the fleet's file and the models, say what the run would take at most, and end; no robot is opened."""
 

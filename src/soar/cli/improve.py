@@ -44,7 +44,8 @@ class Improve:
     needs --learner, or a preset with a learner of its own (docs/how-to/your-policy.md)."""
     learner: str | None = None
     """Another policy that learns from what the deployed one collects, until it is deployed itself: `language` for the one that
-    comes with SOAR and follows instructions without subgoals, or a folder. The deployed policy learns itself by default."""
+    comes with SOAR and follows instructions without subgoals, `both` for one that takes subgoals and instructions, or a
+    folder. The deployed policy learns itself by default."""
     pretraining: str | None = None
     """Store of demonstrations to co-train on, such as data/demonstrations/episodes after `soar pretrain --stages
     demonstrations`; by default a few of the base's (the preset's `cotraining_worlds`) are recorded again."""
@@ -108,7 +109,7 @@ class Improve:
             self.vlm or "the base VQA model",
         )
 
-        from soar.base_models import default_weights
+        from soar.base_models import default_weights, policy_named
         from soar.cli.console import console_beside
         from soar.cli.fleet import how_to_join
         from soar.cli.progress import progress_bars
@@ -121,9 +122,9 @@ class Improve:
         from soar.improve.estimate import estimate
         from soar.improve.loop import improve
         from soar.improve.preset import load_preset
-        from soar.improve.run_folder import RunFolder
         from soar.improve.run_report import round_rows
         from soar.robots.workcell import SIMULATED
+        from soar.run_folder import RunFolder
 
         if self.fleet is None and (self.host, self.port, self.tokens) != ("127.0.0.1", 0, None):
             raise ConfigError("--host, --port and --tokens are about the coordinator of a fleet: use them with --fleet")
@@ -142,13 +143,13 @@ class Improve:
             run=self.run_folder or Path("runs") / place,
             workcell=workcell,
             models=Models(
-                policy=str(self.policy or default_weights("policy")),
+                policy=policy_named(self.policy or ""),
                 subgoals=self.subgoals or str(default_weights("subgoal")),
                 vlm=self.vlm or str(default_weights("vqa")),
             ),
             preset=changed(preset, improvement=improvement, workers=self.workers),
             seed=self.seed,
-            learner=str(default_weights("language")) if self.learner == "language" else self.learner,
+            learner=policy_named(self.learner) if self.learner else None,
             pretraining=self.pretraining,
             evaluate=self.evaluate,
             judge_name=self.judge_name,
@@ -171,7 +172,7 @@ class Improve:
                 sys.stderr.write(how_to_join(fleet, url, config.run))
 
         talking = (self.evaluate == "person" and self.ask == "terminal") or self.vlm == "human"
-        beside = console_beside(config.run) if self.console else contextlib.nullcontext()
+        beside = console_beside(config.run, self.tokens) if self.console else contextlib.nullcontext()
         with beside, progress_bars(talking=talking) as report:
             result = improve(config, report, on_fleet)
         if self.results is not None:

@@ -7,16 +7,18 @@ from typing import Annotated
 
 import tyro
 
+from soar.cli.policy_choose import Choose
 from soar.cli.policy_hub import Pull, Push
 from soar.cli.policy_probe import Probe
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """Policies: find out what one wants and gives before a robot moves, publish one, fetch one."""
+    """Policies: find out what one wants and gives before a robot moves, make one of several, publish one, fetch one."""
 
     command: (
         Annotated[Probe, tyro.conf.subcommand("probe", prefix_name=False)]
+        | Annotated[Choose, tyro.conf.subcommand("choose", prefix_name=False)]
         | Annotated[Push, tyro.conf.subcommand("push", prefix_name=False)]
         | Annotated[Pull, tyro.conf.subcommand("pull", prefix_name=False)]
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """Ask a policy about what a workcell's camera sees, and say what comes: shapes, ranges, how long it takes, how sure it is.
+    """Ask a policy about what a workcell's cameras see, and say what comes: shapes, ranges, how long it takes, how sure it is.
 
     Nothing is executed. Some robots go to a pose of theirs when they are opened; with --picture the robot is not opened at all.
     Status 0 when the policy can be used, 2 when it cannot.
@@ -33,7 +33,8 @@ class Probe:
     scene: str | None = None
     """The simulated workcell of a scene. scene1, when no workcell is named."""
     picture: Path | None = None
-    """A picture of the table to ask about instead, in the middle of the workspace; the robot is not opened."""
+    """A picture of the table to ask about instead, in the middle of the workspace; the robot is not opened, and all its cameras
+    see this."""
     task: str | None = None
     """The instruction; the scene's first by default."""
     asks: int = 20
@@ -43,7 +44,7 @@ class Probe:
 
     def run(self) -> None:
         """Run it."""
-        from soar.base_models import default_weights
+        from soar.base_models import policy_named
         from soar.cli.tables import say
         from soar.errors import ConfigError, SoarError
         from soar.files import write_json
@@ -52,8 +53,7 @@ class Probe:
 
         if self.asks < 2:
             raise ConfigError(f"--asks {self.asks}: whether equal observations get equal actions takes two")
-        name = self.policy or str(default_weights("policy"))
-        name = str(default_weights("language")) if name == "language" else name
+        name = policy_named(self.policy or "")
         opening(name, workcell_name(self.workcell, self.scene))
         policy = load_policy(name)
         findings = []
@@ -86,7 +86,9 @@ class Probe:
         else:
             middle = np.mean([cell.workspace.low, cell.workspace.high], 0)
             state = np.array([*middle, 0.0, 0.0, 0.0, 1.0], np.float32)
-            observation, scene = Observation(image_HWC=read_picture(self.picture), state=state), cell.scene.scene(None)
+            picture, scene = read_picture(self.picture), cell.scene.scene(None)
+            further = {camera: picture for camera in cell.cameras}
+            observation = Observation(image_HWC=picture, state=state, extra_images=further)
         known = [task.instruction for task in scene.tasks]
         if self.task is not None and self.task not in known:
             raise UnknownNameError("task", self.task, known, f"In scene {scene.name!r}.")

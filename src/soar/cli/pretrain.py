@@ -24,11 +24,14 @@ class Pretrain:
     out: Path = Path("data")
     """Folder of recordings, training runs and the manifest."""
     weights: Path = Path("data/weights")
-    """Folder that gets the finished models: policy, language, subgoal, vqa."""
+    """Folder that gets the finished models: policy, language, both, subgoal, vqa."""
     initial: Path | None = None
     """Folder of earlier models that the training continues from, such as src/soar/weights; fresh networks by default."""
     stages: tuple[
-        Literal["demonstrations", "pictures", "policy", "language", "subgoal", "corrections", "subgoal_correction", "vqa"], ...
+        Literal[
+            "demonstrations", "pictures", "policy", "language", "both", "subgoal", "corrections", "subgoal_correction", "vqa"
+        ],
+        ...,
     ] = (
         "demonstrations",
         "pictures",
@@ -39,7 +42,8 @@ class Pretrain:
         "subgoal_correction",
         "vqa",
     )
-    """Which stages; all by default. `corrections` records where the models go astray, `subgoal_correction` learns from it."""
+    """Which stages; all by default but `both`, which is a policy that takes goal images and instructions. `corrections` records
+    where the models go astray, `subgoal_correction` learns from it."""
     corrections: str = "corrections"
     """How these are recorded: `corrections`; `words`, where things look alike and every task is shown; or a YAML file."""
     workers: int | None = None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LEARNING_CURVE = "learning-curve"
 APPENDIX_D = "appendix-d"
+JUDGES = "judges"
 MAIN = "figure5"
 """The experiment whose collection is the one that the docs describe."""
 PICTURE = Path("docs/images/learning-curve.svg")
@@ -26,7 +27,8 @@ class Reproduce:
     """Run an experiment: collect once, train every variant with several seeds, evaluate all on the same starts.
 
     `learning-curve` is another kind: one pre-training run of the preset, whose checkpoints are tried in the scene `unshifted`.
-    So is `appendix-d`: two policies from the same demonstrations collect in the same scenes, judged by the same model. The
+    So is `appendix-d`: two policies from the same demonstrations collect in the same scenes, judged by the same model; and
+    `judges`: the base collects, and judges that see less and more of an attempt are compared by the simulator's truth. The
     paper's tables (`table1`, `table2`) have their claims beside ours in NAME-paper.json.
 
     What is finished is not run again, so it can be stopped and continued. Beside the results file NAME.json stand
@@ -43,7 +45,7 @@ class Reproduce:
     """
 
     experiment: Annotated[str, tyro.conf.Positional]
-    """Name under configs/reproduce, path of a YAML file, `learning-curve`, or `appendix-d`."""
+    """Name under configs/reproduce, path of a YAML file, `learning-curve`, `appendix-d`, or `judges`."""
     run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """Folder of dataset, policies and evaluations, for example another experiment's, whose episodes are then used;
     by default runs/reproduce-EXPERIMENT, or that of the experiment on whose episodes it builds. With it nothing is
@@ -106,6 +108,9 @@ class Reproduce:
             return
         if self.experiment == APPENDIX_D:
             self._appendix_d()
+            return
+        if self.experiment == JUDGES:
+            self._judges()
             return
         experiment = load(Experiment, "reproduce", self.experiment).restricted(self.scenes, self.variants, self.budget)
         run = self.run_folder or Path("runs") / f"reproduce-{experiment.episodes_of or name}"
@@ -187,3 +192,25 @@ class Reproduce:
                 report=report,
             )
         say(f"results: {results} and {results.with_stem(f'{results.stem}-rates')}; `make tables` draws them in README and docs")
+
+    def _judges(self) -> None:
+        from soar.cli.progress import progress_bars
+        from soar.cli.tables import say
+        from soar.experiments.judges import EPISODES, compare_judges
+
+        results = self.results or Path("results/judges.json")
+        with progress_bars() as report:
+            compare_judges(
+                models=self._models(),
+                preset=self.preset,
+                run=self.run_folder or Path("runs/reproduce-judges"),
+                results=results,
+                episodes=max(1, round(self.budget * EPISODES)),
+                scenes=self.scenes,
+                workers=self.workers,
+                command=invocation(
+                    f"soar reproduce {JUDGES}", self, "scenes", "budget", "run_folder", "policy", "subgoals", "vlm", "preset"
+                ),
+                report=report,
+            )
+        say(f"results: {results}; `make tables` draws it in README and docs")

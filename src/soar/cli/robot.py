@@ -65,7 +65,7 @@ class ServeRobot:
         from soar.serving.robot_host import RobotServerConfig
         from soar.serving.robots import serving
 
-        robot, workspace, scene = self._robot()
+        robot, workspace, scene, cameras = self._robot()
         if workspace is None:
             raise ConfigError("say in which box the gripper has to stay [m]: --workspace 0.15 -0.2 0.02 0.4 0.2 0.25")
         if any(low >= high for low, high in zip(workspace.low, workspace.high, strict=True)):
@@ -74,7 +74,7 @@ class ServeRobot:
         token, new = choose_token()
 
         def make(image_size: tuple[int, int] | None) -> Any:
-            offered = {"image_size": image_size} | ({"scene": scene} if scene is not None else {})
+            offered = {"image_size": image_size, "cameras": cameras or ()} | ({"scene": scene} if scene is not None else {})
             return robot.make(**offered, limits=limits, workspace=workspace)
 
         config = RobotServerConfig(
@@ -83,6 +83,8 @@ class ServeRobot:
             workspace=workspace,
             limits=limits,
             timeouts=robot.timeouts,
+            device=robot.device,
+            cameras=cameras,
             token=token,
             host=self.host,
             port=self.port,
@@ -102,8 +104,8 @@ class ServeRobot:
                 raise
             raise stopped(error) from None
 
-    def _robot(self) -> tuple[RobotConfig, WorkspaceBox | None, SceneFile | None]:
-        """Return what the flags name: a robot, its box, and the scene in front of it."""
+    def _robot(self) -> tuple[RobotConfig, WorkspaceBox | None, SceneFile | None, tuple[str, ...] | None]:
+        """Return what the flags name: a robot, its box, the scene in front of it, and its further cameras."""
         from soar.errors import ConfigError
         from soar.robots.registry import RobotConfig, load_robot
         from soar.robots.workcell import load_workcell
@@ -112,10 +114,10 @@ class ServeRobot:
 
         if sum(name is not None for name in (self.driver, self.robot, self.workcell)) != 1:
             raise ConfigError("name one of --driver MODULE:NAME, --robot FILE and --workcell FILE")
-        scene, box = None, None
+        scene, box, cameras = None, None, None
         if self.workcell is not None:
             cell = load_workcell(self.workcell)
-            robot, box, scene = cell.robot, cell.workspace, cell.scene
+            robot, box, scene, cameras = cell.robot, cell.workspace, cell.scene, cell.cameras
         elif self.robot is not None:
             robot = load_robot(self.robot)
             box = robot.workspace
@@ -134,7 +136,7 @@ class ServeRobot:
         if self.workspace is not None:
             x0, y0, z0, x1, y1, z1 = self.workspace
             box = WorkspaceBox(low=(x0, y0, z0), high=(x1, y1, z1))
-        return robot, box, scene
+        return robot, box, scene, cameras
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,13 +49,13 @@ class Check:
 
         from soar.errors import SoarError
         from soar.files import write_json
-        from soar.robots.checks import check_robot, plan
+        from soar.robots.checks import Finding, check_robot, plan
         from soar.robots.workcell import load_workcell
 
         config = load_workcell(self.workcell)
         sys.stdout.write("What will move:\n" + "".join(f"  {sentence}\n" for sentence in plan(config)))
         if self.dry_run:
-            sys.stdout.write(f"  Then the robot practises for {self.dry_run} episodes.\n")
+            sys.stdout.write(f"  Then the robot practises: {self.dry_run} episodes, which are thrown away.\n")
         _agree(self.yes)
         findings: list[Finding] = []
 
@@ -66,20 +66,26 @@ class Check:
             sys.stdout.write(f"{mark} {finding.check}: {finding.detail}{advice}\n")
             sys.stdout.flush()
 
+        finished = False
         try:
+            reference = _reference(config.reference)
             with config.open(image_size=None) as workcell:
-                works = check_robot(workcell, _reference(config.reference), tell)
+                works = check_robot(workcell, reference, tell)
                 models = self._models(tell)
                 self._disk(workcell, tell)
                 if works and models is not None and self.dry_run:
                     self._practise(workcell, models, tell)
+            finished = True
+        except SoarError as error:
+            findings.append(Finding(check="workcell", ok=False, detail=str(error)))
+            raise
         finally:
             if self.json is not None:
                 rows = [
                     {"check": one.check, "ok": one.ok, "detail": one.detail, "advice": "" if one.ok else one.advice}
                     for one in findings
                 ]
-                well = all(one.ok is not False for one in findings)
+                well = finished and all(one.ok is not False for one in findings)
                 write_json(self.json, {"workcell": config.name, "ok": well, "rows": rows})
         wrong = [finding.check for finding in findings if finding.ok is False]
         if wrong:
@@ -87,13 +93,14 @@ class Check:
         sys.stdout.write("ready for the night\n")
 
     def _models(self, tell: Any) -> Any:
-        from soar.base_models import default_weights
+        from soar.base_models import default_weights, policy_named
         from soar.collect.models import Models, check_models
         from soar.errors import SoarError
+        from soar.extras import advice
         from soar.robots.checks import Finding
 
         models = Models(
-            policy=self.policy or str(default_weights("policy")),
+            policy=policy_named(self.policy or ""),
             subgoals=self.subgoals or str(default_weights("subgoal")),
             vlm=self.vlm or str(default_weights("vqa")),
         )
@@ -101,6 +108,11 @@ class Check:
             policy = check_models(models)
         except SoarError as error:
             tell(Finding(check="models", ok=False, detail=str(error), advice="start the servers, or correct the names"))
+            return None
+        except ImportError as error:
+            if not (said := advice(error)):
+                raise
+            tell(Finding(check="models", ok=False, detail=said, advice="install that, or name models behind URLs"))
             return None
         tell(Finding(check="models", ok=True, detail=f"{policy.id}, {models.subgoals}, {models.vlm} answer"))
         return models
@@ -130,7 +142,7 @@ class Check:
         import time
 
         from soar.collect.config import CollectionConfig
-        from soar.errors import RobotFault
+        from soar.errors import RobotFault, SoarError
         from soar.event_log import read_journal
         from soar.fleet.session import SessionConfig, run_session
         from soar.robots.checks import Finding
@@ -153,8 +165,8 @@ class Check:
             begun, stopped = time.monotonic(), ""
             try:
                 run_session(workcell, session)
-            except RobotFault as fault:
-                stopped = fault.detail
+            except SoarError as error:
+                stopped = error.detail if isinstance(error, RobotFault) else str(error)
             done, faults = len(read_journal(journal, "episode")), read_journal(journal, "fault")
             minutes = (time.monotonic() - begun) / 60
         rate = (
@@ -168,7 +180,7 @@ class Check:
                 check="dry run",
                 ok=not stopped and done == self.dry_run and len(faults) <= done // 10,
                 detail=f"{done} of {self.dry_run} episodes{rate}{kinds}{f'; {stopped}' if stopped else ''}",
-                advice="one fault in ten episodes is a person's night: find its cause first",
+                advice="mend what stands there; one fault in ten episodes is a person's night: find its cause first",
             )
         )
 
@@ -195,16 +207,19 @@ class Box:
         import dataclasses
         import sys
 
-        from soar.robots.measuring import keys, measure, write_box
+        from soar.robots.measuring import KEYS, keys, measure, write_box
         from soar.robots.workcell import load_workcell
         from soar.types import WorkspaceBox
 
         config = load_workcell(str(self.workcell))
-        sys.stdout.write(f"What will move: the arm goes home, and by your keys. Its robot is {config.robot.driver}.\n")
+        robot = config.robot.device or config.robot.driver
+        sys.stdout.write(f"What will move: the arm goes home, and by your keys. It is {robot}.\n")
         _agree(self.yes)
         wide = WorkspaceBox(low=(-0.5, -0.5, 0.0), high=(0.5, 0.5, 0.5))
         with dataclasses.replace(config, workspace=wide).open(image_size=None) as workcell:
             workcell.robot.home()
+            sys.stdout.write(f"{KEYS}\n")
+            sys.stdout.flush()
             with keys() as pressed:
                 box = measure(workcell.robot, pressed, sys.stdout.write)
             if box is None:
@@ -228,7 +243,7 @@ def _agree(yes: bool) -> None:
         not yes
         and Terminal(otherwise="say --yes").ask(None, "Is everybody clear of the arm, and may it move?", ["y", "n"]) != "y"
     ):
-        raise SoarError("nothing has moved")
+        raise SoarError("you did not say y, so that nothing has moved. Run the command again when the arm may move")
 
 
 def _reference(path: Path | None) -> Any:
@@ -240,5 +255,5 @@ def _reference(path: Path | None) -> Any:
         return None
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
-        raise ConfigError(f"reference: {path} is no picture")
+        raise ConfigError(f"reference: {path} is no picture; `soar robot box` takes a new one")
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)

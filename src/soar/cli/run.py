@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import logging
 import re
 import sys
+import typing
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from soar import __version__
 from soar.cli.commands import COMMANDS, overview
@@ -69,8 +71,20 @@ def parse(name: str, arguments: Sequence[str]) -> Any:
     """Return the command with its flags; what is wrong with them ends the process with status 2."""
     import tyro
 
-    words = settings_gathered(arguments)
-    return tyro.cli(COMMANDS[name].load(), args=words, prog=f"soar {name}", config=(tyro.conf.OmitArgPrefixes,))
+    words, kind = settings_gathered(arguments), COMMANDS[name].load()
+    prog = " ".join(["soar", name, *_second_word(kind, words)])
+    return tyro.cli(kind, args=words, prog=prog, config=(tyro.conf.OmitArgPrefixes,))
+
+
+def _second_word(kind: type[Any], words: Sequence[str]) -> Sequence[str]:
+    """Return the word after the command's name where it is one of a few, as in `soar subgoal preview`.
+
+    The usage in a help lacks it otherwise: tyro leaves out what it has read.
+    """
+    first = dataclasses.fields(kind)[0].name
+    hint = typing.get_type_hints(kind, include_extras=True)[first]
+    choices = typing.get_args(typing.get_args(hint)[0]) if typing.get_origin(hint) is Annotated else ()
+    return words[:1] if words and words[0] in choices else ()
 
 
 def settings_gathered(arguments: Sequence[str]) -> list[str]:

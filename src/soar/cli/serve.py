@@ -14,7 +14,8 @@ class Serve:
 
     A subgoal model and a policy are used by their URL (`soar collect --subgoals http://…`); a vision-language model speaks the
     OpenAI protocol, so that `backend: openai` is its client (docs/how-to/foundation-models.md). A request needs the token in
-    the environment variable SOAR_TOKEN; without one, a new one is made and shown. Ctrl-C ends it.
+    the environment variable SOAR_TOKEN; without one, a new one is made and shown. Ctrl-C ends it. SIGUSR1 lets it load what
+    --model names now; whoever began with the model before ends with that.
 
     Example: soar serve subgoal --model susie-torch --port 8123
     """

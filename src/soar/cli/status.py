@@ -28,28 +28,32 @@ class Status:
         import json
 
         from soar.cli.tables import print_tasks, say
-        from soar.console.run_facts import cost_of, decisions_of, phase_of, policies_of, settings_of, tasks_of
+        from soar.console.findings import decisions_of
+        from soar.console.run_facts import cost_of, phase_of, policies_of, settings_of, tasks_of
         from soar.console.run_journal import RunJournals
         from soar.console.sources import open_sources
         from soar.run_claim import who_works_in
+        from soar.run_orders import Orders
 
         (source,) = open_sources([self.run_folder]).values()
         browser, journal, phase = source.browser, RunJournals().of(source), phase_of(source)
         table = None if browser is None or not len(browser.table()) else browser.table()
         tasks = [] if table is None else tasks_of(table)
-        decisions, faults = decisions_of(journal), [] if journal is None else journal.fault_kinds.most_common()
+        decisions, faults = decisions_of(source, journal), [] if journal is None else journal.fault_kinds.most_common()
         cost, settings = cost_of(table, journal), settings_of(source)
         policies = [] if table is None else policies_of(table)
         works = "" if source.run is None else who_works_in(source.run)
+        orders = "" if source.run is None else Orders(source.run).now().words
         if self.as_json:
             facts = {
                 "run": source.title,
                 "works": works,
+                "orders": orders,
                 "phase": None if phase is None else {"name": phase.name, "done": phase.done, "total": phase.total},
                 "episodes": 0 if table is None else len(table),
                 "tasks": {one.task: [one.judged.successes, one.judged.trials] for one in tasks},
                 "policies": {name: [rate.successes, rate.trials] for name, rate in policies},
-                "decisions": [decision["sentence"] for decision in decisions],
+                "decisions": [decision.sentence for decision in decisions],
                 "faults": dict(faults),
                 "cost": dict(cost),
             }
@@ -59,6 +63,8 @@ class Status:
             say(f"{name}: {value}")
         if source.run is not None:
             say(f"works here now: {works or 'nobody; the command that began it goes on where it stopped'}")
+        if orders:
+            say(orders)
         if phase is not None:
             left = "" if phase.left_s is None or not phase.fresh else f", about {phase.left_s / 60:.0f} min left"
             when = "" if phase.fresh else f" (said {(time.time() - phase.said_s) / 60:.0f} min ago)"
@@ -70,7 +76,7 @@ class Status:
             for name, rate in policies:
                 say(f"policy {name}: {rate} judged successes")
         for decision in reversed(decisions):
-            say(decision["sentence"])
+            say(decision.sentence)
         for kind, count in faults:
             say(f"faults: {kind} {count} times")
         for name, value in cost:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from soar.console.run_facts import TaskFacts
 from soar.evaluation import Evaluation, Rate
+from soar.evaluation.choosing import Choices
 from soar.evaluation.detector_metrics import DetectorScore
 from soar.evaluation.promotion import Practice
 from soar.evaluation.statistics import short
@@ -48,6 +49,15 @@ def print_tasks(tasks: Sequence[TaskFacts]) -> None:
     for one in tasks:
         true = "-" if one.true is None else str(one.true)
         table.add_row(one.task or "(none)", str(one.judged), str(one.undecided), true)
+    _print(table)
+
+
+def print_choices(choices: Choices) -> None:
+    """Print what policies have done and which of them is chosen: a row a task, a column a policy."""
+    names = list(choices.tasks[0].rates)
+    table = Table("task", *names, "chosen", title="success [95 % interval]")
+    for one in choices.tasks:
+        table.add_row(one.task, *(str(one.rates[name]) for name in names), one.policy)
     _print(table)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import tyro
 
 from soar.cli.flags import Switch, changed, on
 from soar.cli.train_baselines import TrainLabeller, TrainOnline, TrainRoboFuME
 from soar.cli.train_subgoal import TrainSubgoal
+
+Kind: TypeAlias = Literal["gcbc", "lcbc", "glcbc"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +27,8 @@ class Train:
     --initial src/soar/weights/policy --out runs/mine/policies/001
     """
 
-    kind: Annotated[Literal["gcbc", "lcbc"], tyro.conf.Positional] = "gcbc"
-    """Conditioned on goal images (gcbc), or on instructions (lcbc)."""
+    kind: Annotated[Kind, tyro.conf.Positional] = "gcbc"
+    """Conditioned on goal images (gcbc), on instructions (lcbc), or on both (glcbc)."""
     out: Path
     """Folder of the new policy."""
     pretraining: Path = Path("data/demonstrations/episodes")
@@ -44,7 +46,8 @@ class Train:
     threshold: float = 0.0
     """Least probability of success; 0 leaves it to the label."""
     instructions_by: str = ""
-    """Whose labels say what was done in autonomous episodes, instead of what was commanded (lcbc; `soar data label-dial`)."""
+    """Whose labels say what was done in autonomous episodes, instead of what was commanded (lcbc, glcbc;
+    `soar data label-dial`)."""
     top_k: int = 1
     """With --instructions-by: at most so many instructions an episode."""
     min_p: float = 0.0
@@ -90,10 +93,16 @@ class Train:
     image_fit: Literal["squash", "crop", "pad"] | None = None
     """How: scaled side by side (squash), the middle of them (crop), or all of them between black bars (pad); the preset's by
     default, with --initial that of the policy."""
+    camera: str | None = None
+    """Whose pictures it looks at: `main`, or a further camera of the episodes by name; with --initial that of the policy."""
     compile: Switch | None = None
     """Compile the encoder: minutes at the beginning, then faster steps on a GPU."""
     encoder: str | None = None
-    """Sentence encoder of lcbc: all-MiniLM-L6-v2, hashed-words, or the folder of a sentence-transformers checkpoint."""
+    """Sentence encoder of lcbc and glcbc: all-MiniLM-L6-v2, hashed-words, or the folder of a sentence-transformers
+    checkpoint."""
+    condition_dropout: float | None = None
+    """Of glcbc: share of the samples without the goal image, and share without the instruction; the preset's
+    by default."""
     validation: float = 0.0
     """Share of the episodes of each source that is held out; losses on them are logged by source."""
     cache_gb: float | None = None
@@ -118,7 +127,7 @@ class Train:
         from soar.cli.tables import say
         from soar.errors import ConfigError
         from soar.improve.preset import load_preset
-        from soar.training.config import following_instructions
+        from soar.training.config import conditioned
         from soar.training.cotraining import AutonomousData, cotrain
         from soar.training.distributed import joined
 
@@ -137,17 +146,24 @@ class Train:
             accumulate=self.accumulate,
             seed=self.seed,
         )
-        network = changed(config.network, image_size=self.image_size, fit=self.image_fit)
-        if self.kind == "lcbc":
-            network = following_instructions(dataclasses.replace(config, network=network), self.encoder or "").network
+        network = changed(config.network, image_size=self.image_size, fit=self.image_fit, camera=self._camera())
+        if self.kind != "gcbc":
+            conditioning: Literal["language", "both"] = "language" if self.kind == "lcbc" else "both"
+            network = conditioned(dataclasses.replace(config, network=network), conditioning, self.encoder or "").network
         elif self.encoder is not None:
             raise ConfigError(
-                "--encoder chooses the sentence encoder of a language-conditioned policy: use it with `soar train lcbc`"
+                "--encoder chooses the sentence encoder of a policy that follows instructions: use it with `soar train lcbc` "
+                "or `soar train glcbc`"
             )
-        if self.instructions_by and (self.kind != "lcbc" or self.autonomous is None):
+        if self.instructions_by and (self.kind == "gcbc" or self.autonomous is None):
             raise ConfigError(
                 "--instructions-by says what was done in autonomous episodes, for a policy that follows instructions: use it "
                 "with `soar train lcbc --autonomous STORE`"
+            )
+        if self.condition_dropout is not None and self.kind != "glcbc":
+            raise ConfigError(
+                "--condition-dropout leaves out one of two conditions, goal image and instruction: use it with `soar train "
+                "glcbc`"
             )
         own = changed(
             config.autonomous,
@@ -163,7 +179,8 @@ class Train:
             weigh_by_probability=on(self.weigh_by_probability),
         )
         mixing = {"upsampling": self.upsampling, "autonomous_cap": self.cap, "autonomous_share": self.share}
-        config = changed(config, fit=fit, network=network, autonomous=own, compile=on(self.compile), **mixing)
+        more = {"compile": on(self.compile), "condition_dropout": self.condition_dropout}
+        config = changed(config, fit=fit, network=network, autonomous=own, **more, **mixing)
         data = None
         if self.autonomous is not None:
             data = AutonomousData(
@@ -205,6 +222,14 @@ class Train:
                 return
         say(f"the policy is in {self.out}; measure it with `soar evaluate --policy {self.out} --out …`")
 
+    def _camera(self) -> str | None:
+        """Return the camera, which a policy that is continued knows."""
+        if self.initial is None or self.camera is not None:
+            return self.camera
+        from soar.policies.learned import LearnedPolicy
+
+        return LearnedPolicy.load(self.initial).network.config.camera
+
 
 def _note(metrics: dict[str, float]) -> str:
     """Return what is worth knowing while a policy trains."""
@@ -225,7 +250,7 @@ class TrainGoals(Train):
     --initial src/soar/weights/policy --out runs/mine/policies/001
     """
 
-    kind: Annotated[Literal["gcbc", "lcbc"], tyro.conf.Suppress] = "gcbc"
+    kind: Annotated[Kind, tyro.conf.Suppress] = "gcbc"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,13 +262,27 @@ class TrainLanguage(Train):
     Example: soar train lcbc --pretraining data/demonstrations/episodes --out policies/language
     """
 
-    kind: Annotated[Literal["gcbc", "lcbc"], tyro.conf.Suppress] = "lcbc"
+    kind: Annotated[Kind, tyro.conf.Suppress] = "lcbc"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainBoth(Train):
+    """Train a policy that takes goal images and instructions, and acts with either or both, on demonstrations and on what it
+    collected itself.
+
+    It has the flags of `soar train gcbc`, and works the same. With subgoals it gets both, with `--subgoals none` the
+    instruction.
+
+    Example: soar train glcbc --pretraining data/demonstrations/episodes --out policies/both
+    """
+
+    kind: Annotated[Kind, tyro.conf.Suppress] = "glcbc"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainModel:
-    """Train a policy on goal images (gcbc) or instructions (lcbc), a subgoal model (subgoal), or a method to compare with
-    (robofume, dial-labeller).
+    """Train a policy on goal images (gcbc), instructions (lcbc) or both (glcbc), a subgoal model (subgoal), or a method to
+    compare with (robofume, dial-labeller).
 
     Example: soar train gcbc --pretraining data/demonstrations/episodes --out policies/mine
     """
@@ -251,6 +290,7 @@ class TrainModel:
     command: (
         Annotated[TrainGoals, tyro.conf.subcommand("gcbc", prefix_name=False)]
         | Annotated[TrainLanguage, tyro.conf.subcommand("lcbc", prefix_name=False)]
+        | Annotated[TrainBoth, tyro.conf.subcommand("glcbc", prefix_name=False)]
         | Annotated[TrainSubgoal, tyro.conf.subcommand("subgoal", prefix_name=False)]
         | Annotated[TrainRoboFuME, tyro.conf.subcommand("robofume", prefix_name=False)]
         | Annotated[TrainOnline, tyro.conf.subcommand("robofume-online", prefix_name=False)]

@@ -33,6 +33,8 @@ class TrainRoboFuME:
     """Whose verdict makes the rewards; the simulator's is for ablations."""
     initial: Path | None = None
     """Folder of an earlier run to go on from."""
+    camera: str | None = None
+    """Whose pictures it looks at: `main`, or a further camera of the episodes by name; the recipe's by default."""
     alpha: float | None = None
     """Weight of the conservative penalty; the recipe's by default."""
     bc_weight: float | None = None
@@ -65,7 +67,7 @@ class TrainRoboFuME:
         fit = changed(config.policy.fit, steps=self.steps, batch_size=self.batch_size, seed=self.seed)
         config = dataclasses.replace(
             config,
-            policy=dataclasses.replace(config.policy, fit=fit),
+            policy=dataclasses.replace(config.policy, fit=fit, network=changed(config.policy.network, camera=self.camera)),
             critic=changed(config.critic, bc_weight=self.bc_weight),
             calql=changed(config.calql, alpha=self.alpha),
         )
@@ -100,6 +102,8 @@ class TrainLabeller:
     """Store of demonstrations."""
     where: str = ""
     """SQL that selects some of them."""
+    camera: str | None = None
+    """Whose pictures it looks at: `main`, or a further camera of the episodes by name; the recipe's by default."""
     clip: str = ""
     """Folder of a CLIP checkpoint of `transformers`, which gives both towers; a small model of ours by default."""
     steps: int | None = None
@@ -128,7 +132,7 @@ class TrainLabeller:
 
         config = load_recipe(self.recipe, self.set).labeller
         fit = changed(config.fit, steps=self.steps, batch_size=self.batch_size, seed=self.seed)
-        network = changed(config.network, clip=self.clip or None)
+        network = changed(config.network, clip=self.clip or None, camera=self.camera)
         with progress_bars() as report:
             train_labeller(
                 dataclasses.replace(config, fit=fit, network=network),

@@ -25,6 +25,8 @@ class TrainSubgoal:
     """Folder of a store of episodes."""
     where: str = ""
     """SQL that selects some of them, for example "success": a failed attempt shows what should not be imagined."""
+    camera: str = "main"
+    """Whose pictures it learns to imagine: the main camera's, or those of a further one by name."""
     base: str | None = None
     """Folder or hub name of the checkpoint to fine-tune; by default a small model with random weights."""
     horizon: int | None = None
@@ -121,6 +123,7 @@ class TrainSubgoal:
                 self.store,
                 self.out,
                 where=self.where,
+                camera=self.camera,
                 lineage={"revision": git_revision()},
                 device=device,
                 on_step=on_step,

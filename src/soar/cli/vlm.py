@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,10 +45,14 @@ class Ask:
 class EvaluateVLM:
     """Measure a success detector against labels by people or the simulator: accuracy, precision, recall, ROC, calibration.
 
-    OUT gets report.json with intervals and every judgement, and mistakes.webp. With --answers it measures how answers
-    are read: without a store and a model, on a file of answers with the right reading. A wrong one ends it with status 1.
+    OUT gets report.json with intervals and every judgement, and mistakes.webp. Several judges (--sees) are compared on the same
+    episodes, each with the first: a folder each, and judges.json with the table, which --results writes elsewhere, too. With
+    --answers it measures how answers are read: without a store and a model, on a file of answers with the right reading. A
+    wrong one ends it with status 1.
 
     Example: soar vlm evaluate runs/scene1/episodes --vlm vlm.yaml --labels simulator --out runs/detector
+
+    Example: soar vlm evaluate runs/scene1/episodes --vlm vlm.yaml --sees last changed looks:21 last+changed --out runs/judges
     """
 
     store: Annotated[Path | None, tyro.conf.Positional] = None
@@ -62,6 +67,11 @@ class EvaluateVLM:
     """Whose labels are the truth; `soar data label` makes a person's."""
     threshold: float = 0.5
     """Least probability that counts as success."""
+    sees: tuple[str, ...] = ("last",)
+    """What of an attempt it judges by, `last` frame, `changed`, `looks:8`, `film:8` … (docs/how-to/foundation-models.md);
+    several are compared."""
+    results: Path | None = None
+    """Results file for the table of several judges, such as results/judges.json."""
     let_go: bool = False
     """What the model sees done is not done while the hand holds something, as `early_success.let_go` has it."""
     questions: Path | None = None
@@ -96,31 +106,58 @@ class EvaluateVLM:
             raise SystemExit(1)
 
     def _measure_detector(self, folder: Path, out: Path) -> None:
+        from soar.cli.flags import invocation
         from soar.cli.progress import progress_bars
-        from soar.cli.tables import print_score
+        from soar.cli.tables import print_score, say
         from soar.episodes import EpisodeStore
-        from soar.evaluation.detector_metrics import judge, mistakes_sheet, write_report
+        from soar.errors import ConfigError
+        from soar.evaluation.detector_metrics import Judgement, judge, mistakes_sheet, write_report
+        from soar.evaluation.judge_comparison import caption, comparison_rows
+        from soar.evaluation.results import write_results
         from soar.remote import fallbacks
+        from soar.reports.docs_tables import results_to_markdown
         from soar.tasks import SuccessDetector
         from soar.tasks.questions import task_finder
-        from soar.vlm.loading import check_vlm
+        from soar.tasks.views import with_let_go
+        from soar.vlm.loading import load_vlm
 
         store = EpisodeStore(folder)
-        vlm = None if self.vlm is None else check_vlm(self.vlm)
-        detector = None if vlm is None else SuccessDetector(vlm, self.threshold)
+        seen = tuple(with_let_go(one) for one in self.sees) if self.let_go else self.sees
+        if self.vlm is None and seen != ("last",):
+            raise ConfigError("without --vlm the judgements in the store count, whatever was seen: name one to use --sees")
+        if len(set(seen)) < len(seen):
+            raise ConfigError(f"--sees {' '.join(self.sees)} names a judge twice")
+        detectors = {}
+        if self.vlm is not None:
+            detectors = {one: SuccessDetector(load_vlm(self.vlm), self.threshold, sees=one) for one in seen}
+        for detector in detectors.values():
+            detector.check()
+        judged: dict[str, list[Judgement]] = {}
         with progress_bars() as report, fallbacks.forbidden():
-            judgements = judge(
-                store,
-                self.labels,
-                detector,
-                task_of=task_finder(self.questions),
-                where=self.where or None,
-                limit=self.limit,
-                let_go=self.let_go,
-                on_progress=lambda done, total: report("episodes", done, total),
-            )
-        name = "as stored" if vlm is None else vlm.id
-        print_score(name, write_report(out, name, self.labels, judgements, mistakes_sheet(store, judgements)))
+            for one in seen:
+                judged[one] = judge(
+                    store,
+                    self.labels,
+                    detectors.get(one),
+                    task_of=task_finder(self.questions),
+                    where=self.where or None,
+                    limit=self.limit,
+                    on_progress=functools.partial(report, f"episodes, {one}" if len(seen) > 1 else "episodes"),
+                )
+        several = len(seen) > 1
+        for number, (one, judgements) in enumerate(judged.items(), start=1):
+            name = detectors[one].id if detectors else "as stored"
+            into = out / f"{number:02d}" if several else out
+            score = write_report(into, name, self.labels, judgements, mistakes_sheet(store, judgements))
+            if not several:
+                print_score(name, score)
+        if several:
+            options = ("vlm", "labels", "threshold", "sees", "let_go", "questions", "where", "limit")
+            command, rows = invocation(f"soar vlm evaluate {folder}", self, *options), comparison_rows(judged)
+            about = caption(judged, self.labels, self.threshold)
+            for path in filter(None, (out / "judges.json", self.results)):
+                write_results(path, command, rows, about)
+            say(results_to_markdown({"rows": rows, "command": command, "caption": about}))
 
 
 @dataclass(frozen=True, kw_only=True)

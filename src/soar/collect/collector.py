@@ -75,7 +75,7 @@ class Collector:
         subgoal_model: Imagines subgoals; None for a policy that follows the instruction itself.
         policy: Makes an episode's policy from the episode's seed: `lambda seed: Explorer(policy, …, seed=seed)`, or without
             exploration `lambda seed: policy`.
-        detector: Judges the final frame.
+        detector: Judges the attempt.
         store: Where episodes go.
         journal: Where events go.
         provenance: Template of every episode's; its `run`, `round` and `robot` say what is resumed, its `seed` seeds it all.
@@ -203,7 +203,9 @@ class Collector:
             self._recover(fault)
             return None
         self._store.append(episode)
-        self._listeners.tell("episode_ends", episode=episode)
+        rollout = self._config.rollout
+        saved = rollout.steps - len(episode.actions_TD) if rollout.early_success.looks else 0
+        self._listeners.tell("episode_ends", episode=episode, saved=saved)
         label = episode.labels[0]
         self._journal.append(
             "episode",
@@ -222,7 +224,7 @@ class Collector:
         task = self._propose(index)
         self._listeners.tell("episode_begins", index=index, instruction=task.instruction)
         config = self._config.rollout
-        judge = EarlySuccess(lambda image: self._detector.detect(image, task), config.early_success, self._tell_look)
+        judge = EarlySuccess(lambda film: self._detector.judge(film, task), config.early_success, self._tell_look)
         result = rollout(
             self._robot,
             task.instruction,
@@ -230,13 +232,13 @@ class Collector:
             self._policy(seed),
             seed=seed,
             config=config,
-            succeeded=judge.look if config.early_success.every else None,
+            succeeded=judge.look if config.early_success.looks else None,
             listeners=self._listeners,
         )
         health = self._robot.health()
         if not health.ok:
             raise RobotFault(health.fault, health.detail)
-        labels = [judge.label(len(result.actions_TD), result.last(2))]
+        labels = [judge.label(len(result.actions_TD), result.film)]
         self._journal_course(index, result, judge)
         verdict = labels[0]
         about = {"success": verdict.success, "probability": verdict.probability, "label": verdict}
@@ -260,8 +262,12 @@ class Collector:
             actions_TD=result.actions_TD,
             subgoals=result.subgoals,
             labels=tuple(labels),
-            provenance=dataclasses.replace(key, seed=seed, faults=faults),
+            provenance=dataclasses.replace(
+                key, seed=seed, faults=faults, subgoal_model=key.subgoal_model if result.subgoals else ""
+            ),
             reflex_steps=result.reflex_steps,
+            limited_steps=result.limited_steps,
+            extra_images=result.extra_images,
         )
 
     def _tell_look(self, look: Look) -> None:
@@ -272,7 +278,8 @@ class Collector:
         """Write down where the robot backed off, and what the judge saw on the way."""
         if result.reflexes:
             self._journal.append("reflex", robot=self._provenance.robot, index=index, steps=list(result.reflexes))
-        if self._config.rollout.early_success.every:
+        rollout = self._config.rollout
+        if rollout.early_success.looks:
             self._journal.append(
                 "looks",
                 robot=self._provenance.robot,
@@ -280,6 +287,7 @@ class Collector:
                 steps=[look.step for look in judge.looks],
                 probabilities=[round(look.certainty, 3) for look in judge.looks],
                 ended=result.ended_early,
+                saved=rollout.steps - len(result.actions_TD),
             )
 
     def _propose(self, index: int) -> Task:
@@ -328,6 +336,6 @@ class Collector:
             self._journal.append("recovered", robot=robot, kind=cause.kind, reboots=reboot)
             return
         self._journal.append("unrecoverable", robot=robot, kind=cause.kind, detail=last.detail)
-        raise RobotFault(
-            "unrecoverable", f"{robot}: {last.detail}; {self._config.reboots} reboots are allowed. Check the robot"
-        ) from cause
+        # What was stopped, or wants a person, says so itself.
+        tried = "" if last.kind == "unrecoverable" else f"; {self._config.reboots} reboots are allowed. Check the robot"
+        raise RobotFault("unrecoverable", f"{robot}: {last.detail}{tried}") from cause

@@ -1,29 +1,37 @@
-"""Two looks that agree: an attempt ends when the judge has seen its success twice in a row.
+"""An attempt ends when the judge has seen its success: twice in a row, or where a subgoal is over.
 
 One look at the end is wrong often, and what is done early can be undone until then. So the judge is asked every few steps:
 
     step    0        20    25    30 …
     look    undone?  –     done  done  ─► open, up, end
 
+Or it is asked where a subgoal is over, before the next one is imagined (`every: subgoal`). The next look would be a whole
+subgoal later, so that one that says done is enough:
+
+    step    0        20    40  …
+    look    undone?  –     done  ─► open, up, end
+
+A policy that follows instructions is asked about at the same steps; it only gets no images.
+
 The task must look undone at the beginning, or no later look says anything. If that is asked for, no look says done while the
 hand holds something: a thing that is held in the bowl, or above the table, has not been put there, and the robot feels what a
 picture hardly shows. The attempt's label is the less certain look of the best pair in a row: its probability is at least
-`threshold` exactly when two agreed, so that a filter of labels and the robot say the same. An attempt that ran to its end has
-a last look there.
+`threshold` exactly when two agreed, so that a filter of labels and the robot say the same. With looks at subgoals it is the
+last one. An attempt that ran to its end has a last look there.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from soar.errors import ConfigError
-from soar.types import Image, Label, Observation
+from soar.tasks.hand import holds_something, no_success
+from soar.types import Label, Observation
 
-HOLDING = (0.08, 0.7)
-"""Openings of a gripper that is stopped by what it holds; of one that moves, only one of two in a row lies between."""
-_OPENING = 6
+AT_SUBGOALS: Literal["subgoal"] = "subgoal"
+"""Looks come where a subgoal is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,33 +39,49 @@ class EarlySuccessConfig:
     """When the judge is asked, and what it must say.
 
     Attributes:
-        every: Steps between two looks; 0 for no looks at all.
-        first: Step of the first look after that at the beginning.
-        threshold: Probability of success at which a look says done. Both looks of the pair must.
+        every: Steps between two looks, of which two in a row must say done; `subgoal` for one look at the end of each subgoal,
+            which is enough alone; 0 for no looks at all.
+        first: Step of the first look after that at the beginning, at the earliest.
+        threshold: Probability of success at which a look says done.
         undone: At the beginning the probability of success must be lower than this.
         let_go: Whether nothing is done while the hand holds something, be it at the end of an attempt without looks.
     """
 
-    every: int = 0
+    every: int | Literal["subgoal"] = 0
     first: int = 20
     threshold: float = 0.85
     undone: float = 0.5
     let_go: bool = False
 
     def __post_init__(self) -> None:
-        if self.every < 0 or self.first < 1:
-            raise ConfigError(f"early_success: every must be at least 0 and first at least 1, got {self}")
+        if self.every != AT_SUBGOALS and (isinstance(self.every, str) or self.every < 0):
+            raise ConfigError(
+                f"early_success: every is a number of steps, {AT_SUBGOALS} (where each subgoal is over), or 0 for no looks; "
+                f"got {self.every!r}"
+            )
+        if self.first < 1:
+            raise ConfigError(f"early_success: first must be at least 1, got {self.first}")
         if not 0 < self.threshold < 1 or not 0 < self.undone <= 1:
             raise ConfigError(f"early_success: threshold must be within (0, 1) and undone within (0, 1], got {self}")
+
+    @property
+    def looks(self) -> bool:
+        """Whether anybody looks on the way."""
+        return self.every != 0
+
+    @property
+    def at_subgoals(self) -> bool:
+        """Whether looks come where a subgoal is over, and not every few steps."""
+        return self.every == AT_SUBGOALS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What the judge said of one frame.
+    """What the judge said at one frame.
 
     Attributes:
         step: Index of the frame.
-        label: As the success detector made it.
+        label: As the success detector made it, of the film until then.
     """
 
     step: int
@@ -75,25 +99,30 @@ class EarlySuccess:
     """Looks at one attempt.
 
     Args:
-        judge: Labels a frame; bound to the task: `lambda image: detector.detect(image, task)`.
+        judge: Labels what was seen so far; bound to the task: `lambda film: detector.judge(film, task)`.
         config: When it is asked, and what it must say.
         on_look: Called with each look.
     """
 
     def __init__(
-        self, judge: Callable[[Image], Label], config: EarlySuccessConfig, on_look: Callable[[Look], None] | None = None
+        self,
+        judge: Callable[[Sequence[Observation]], Label],
+        config: EarlySuccessConfig,
+        on_look: Callable[[Look], None] | None = None,
     ) -> None:
         self._judge, self._config, self._on_look = judge, config, on_look
+        self._needed = 1 if config.at_subgoals else 2
         self._begins_undone = False
         self.looks: list[Look] = []
 
     def look(self, step: int, seen: Sequence[Observation]) -> bool:
         """Look at the last of what was seen until a step, if it is time to; return whether the attempt has succeeded.
 
-        The first call must be that of step 0, the others with increasing steps. Of what was seen before, one is enough.
+        The first call must be that of step 0, the others with increasing steps: all of them, or with looks at subgoals those at
+        which one is over. Of what was seen before, as much is needed as the judge looks at, and one observation for the hand.
         """
-        config = self._config
-        if step and (step < config.first or (step - config.first) % config.every):
+        every, since_first = self._config.every, step - self._config.first
+        if step and (since_first < 0 or (not isinstance(every, str) and since_first % every)):
             return False
         return self._look(step, seen)
 
@@ -105,12 +134,14 @@ class EarlySuccess:
             self._look(step, seen)
         if not self._begins_undone:
             return no_success(self.looks[-1].label)  # nothing was seen to change
+        if self._needed == 1:
+            return self.looks[-1].label
         pairs = zip(self.looks[1:-1], self.looks[2:], strict=True)
         weaker = [min(pair, key=lambda look: look.certainty) for pair in pairs]
         return max(weaker, key=lambda look: look.certainty, default=self.looks[-1]).label
 
     def _judged(self, seen: Sequence[Observation]) -> Label:
-        label = self._judge(seen[-1].image_HWC)
+        label = self._judge(seen)
         return no_success(label) if self._config.let_go and holds_something(seen) else label
 
     def _look(self, step: int, seen: Sequence[Observation]) -> bool:
@@ -127,18 +158,8 @@ class EarlySuccess:
     def _agree(self) -> bool:
         after = self.looks[1:]
         return (
-            self._begins_undone
-            and len(after) >= 2
-            and all(look.label.success is not None and look.certainty >= self._config.threshold for look in after[-2:])
+            self._begins_undone and len(after) >= self._needed and all(self._says_done(look) for look in after[-self._needed :])
         )
 
-
-def holds_something(seen: Sequence[Observation]) -> bool:
-    """Whether the gripper is neither open nor closed in the last two observations; never when there is only one."""
-    low, high = HOLDING
-    return len(seen) >= 2 and all(low < observation.state[_OPENING] < high for observation in seen[-2:])
-
-
-def no_success(label: Label) -> Label:
-    """Return a label that says that it is not done, by the same judge."""
-    return dataclasses.replace(label, success=False, probability=None if label.probability is None else 0.0)
+    def _says_done(self, look: Look) -> bool:
+        return look.label.success is not None and look.certainty >= self._config.threshold

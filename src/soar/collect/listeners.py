@@ -12,8 +12,11 @@ more. Neither changes what the robot does. What is told is not copied: a listene
     reflex           step at which a robot that stands still begins to back off (soar.collect.reflex)
     look             step, success, probability, label: what the judge says of a frame in between (soar.collect.early_success)
     judged           index, instruction, success, probability, label
-    episode_ends     episode
+    episode_ends     episode, saved: steps that it did not take, since a look ended it (soar.collect.early_success)
     fault            index, fault, detail
+    paused           by: who has paused the run; again and again while it is (soar.run_orders)
+    fallback         index, model, instead, times, detail: what was done while a model was away (soar.remote.fallbacks)
+    waited           index, kinds: how long models behind servers took, by kind (soar.remote.waits)
     spent            index, calls, tokens, untold: what the episode's questions to models cost (soar.vlm.spending)
 """
 

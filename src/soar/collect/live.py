@@ -119,6 +119,9 @@ class LiveView:
         self._attempts.appendleft(about | verdict)
         self._said["phase"] = "goes home"
 
+    def _paused(self, fields: Mapping[str, Any]) -> None:
+        self._said["phase"] = f"paused by {fields['by']}"[:100]
+
     def _fault(self, fields: Mapping[str, Any]) -> None:
         self._said["phase"] = "recovers"
         fault = {"kind": str(fields["fault"]), "detail": str(fields["detail"])[:300], "time_s": self._clock()}

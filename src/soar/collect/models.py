@@ -17,6 +17,8 @@ from soar.vlm.oracle import OracleVLM
 
 ORACLE = "oracle"
 """In place of a model's name: the workcell itself, which only a simulator can."""
+NONE = "none"
+"""In place of a subgoal model's name: there are no subgoals; a policy that takes both follows the instruction alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,7 @@ class Models:
     Attributes:
         policy: Folder of the policy, ONNX file, URL of one behind `soar serve`, or `MODULE:NAME` (see `soar.policies.loading`).
         subgoals: Folder of the subgoal model, another model's YAML file, URL, `MODULE:NAME` (see `soar.subgoals.loading`), or
-            `oracle`; a language-conditioned policy acts without.
+            `oracle`; a language-conditioned policy acts without, and with `none` one that takes both.
         vlm: Folder of the VQA model, another model's YAML file, `MODULE:NAME` (see `soar.vlm.loading`), `human`, or `oracle`
             (the simulator's truth with the paper's noise, §D).
     """
@@ -42,13 +44,29 @@ def check_models(models: Models) -> Policy:
     Raises:
         CheckpointError: One of them is missing, foreign or damaged.
         ModelServerError: The server of one of them does not answer.
+        ConfigError: There are to be no subgoals, and the policy reaches nothing else.
     """
     policy = load_policy(models.policy)
-    if policy.conditioning == "goal" and models.subgoals != ORACLE:
+    if wants_subgoals(policy, models.subgoals) and models.subgoals != ORACLE:
         load_subgoal_model(models.subgoals)
     if models.vlm != ORACLE:
         check_vlm(models.vlm)
     return policy
+
+
+def wants_subgoals(policy: Policy, subgoals: str) -> bool:
+    """Whether subgoals are imagined for a policy, by a model of that name; asked between episodes, as the policy is reset.
+
+    Raises:
+        ConfigError: There are to be none, and the policy reaches nothing else.
+    """
+    policy.reset()  # between episodes a policy by the task says what it may be told, and not what it was told last
+    if policy.conditioning == "goal" and subgoals == NONE:
+        raise ConfigError(
+            f"--subgoals {NONE}: policy {policy.id} follows goal images, which somebody has to imagine. Name a subgoal model, "
+            "or a policy that follows instructions (`soar train lcbc`) or both (`soar train glcbc`)"
+        )
+    return policy.conditioning == "goal" or (policy.conditioning == "both" and subgoals != NONE)
 
 
 def open_subgoals(name: str, workcell: Workcell) -> SubgoalModel:

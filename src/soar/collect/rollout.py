@@ -4,7 +4,8 @@ subgoal:   0 ─────────────► 1 ───────�
 action:    0 1 2 … 19       20 21 … 39       …  99
 frame:     0 1 2 … 19       20 21 … 39       …  99 100   the last frame is the one that is judged
 
-A language-conditioned policy needs no subgoals: without a subgoal model the instruction itself is the goal, all the time.
+A language-conditioned policy needs no subgoals: without a subgoal model the instruction itself is the goal, all the time. One
+that takes both gets each subgoal with the instruction, or without a subgoal model that alone.
 
 Two things can happen in between, if the configuration says so: a robot that stands still backs off, and the next subgoal is
 imagined (`soar.collect.reflex`); an attempt that a judge has seen succeed is ended (`soar.collect.early_success`). Their
@@ -13,7 +14,7 @@ actions are part of the episode, and marked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +24,7 @@ from soar.collect.early_success import EarlySuccessConfig
 from soar.collect.listeners import Listeners
 from soar.collect.reflex import ReflexConfig, WayBack, stands_still
 from soar.errors import ConfigError
-from soar.policies.base import Instructed, Policy
+from soar.policies.base import Policy, begin, cameras_of, check_cameras, told
 from soar.robots.safety import SafeRobot
 from soar.seeding import derive_seed
 from soar.subgoals.base import SubgoalModel
@@ -49,6 +50,18 @@ class RolloutConfig:
     def __post_init__(self) -> None:
         if self.subgoals < 1 or self.steps_per_subgoal < 1:
             raise ConfigError(f"rollout: subgoals and steps_per_subgoal must be at least 1, got {self}")
+        early = self.early_success
+        if early.at_subgoals and self.steps - self.steps_per_subgoal < early.first:
+            raise ConfigError(
+                f"rollout: of {self.subgoals} x {self.steps_per_subgoal} steps no subgoal is over from step {early.first} on "
+                "and before the end, so that no look could end an attempt: more subgoals (rollout.subgoals), an earlier first "
+                "look (early_success.first), or early_success.every: 0"
+            )
+
+    @property
+    def steps(self) -> int:
+        """Actions of an episode that nothing ends early."""
+        return self.subgoals * self.steps_per_subgoal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +70,14 @@ class Rollout:
 
     Attributes:
         images_THWC: (T + 1, H, W, 3) uint8 RGB.
+        extra_images: The same of further cameras, by name.
         states_TD: (T + 1, 7) float32.
         actions_TD: (T, 7) float32, as the driver executed them: after the safety limits.
         subgoals: In the order in which they were commanded.
         reflexes: Steps at which the robot began to back off.
         reflex_steps: Steps whose action was not the policy's but a reflex's, that of letting go at an early end included.
         ended_early: Whether `succeeded` ended the episode.
+        limited_steps: Steps whose action the safety shell changed, those of reflexes included.
     """
 
     images_THWC: NDArray[np.uint8]
@@ -72,11 +87,13 @@ class Rollout:
     reflexes: tuple[int, ...] = ()
     reflex_steps: tuple[int, ...] = ()
     ended_early: bool = False
+    limited_steps: tuple[int, ...] = ()
+    extra_images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
-    def last(self, count: int) -> list[Observation]:
-        """Return the last so many observations, oldest first."""
-        pairs = zip(self.images_THWC[-count:], self.states_TD[-count:], strict=True)
-        return [Observation(image_HWC=image, state=state) for image, state in pairs]
+    @property
+    def film(self) -> list[Observation]:
+        """All observations, oldest first."""
+        return [Observation(image_HWC=i, state=s) for i, s in zip(self.images_THWC, self.states_TD, strict=True)]
 
 
 def rollout(
@@ -95,40 +112,51 @@ def rollout(
     Args:
         robot: Already at home.
         instruction: The language command.
-        subgoal_model: Imagines the subgoals; None for a policy that follows the instruction itself.
+        subgoal_model: Imagines the subgoals; not asked by a policy that follows this instruction itself.
         policy: Reaches them; it is reset first, and after each reflex.
         seed: Of the subgoals, each of which gets its own.
         config: How long, and whether a robot that stands still backs off.
-        succeeded: Told of each step and what was seen until then; True lets go, goes up and ends the episode.
+        succeeded: Told of each step and what was seen until then, or of those at which a subgoal is over, as the configuration
+            says; True lets go, goes up and ends the episode.
         listeners: Told of each subgoal, step and reflex.
 
     Raises:
         RobotFault: The robot failed; what was seen so far is lost, as it must be (§G).
         SafetyError: The policy's action was refused.
-        ConfigError: The policy wants an image and there is no subgoal model, or the other way round.
+        ConfigError: The policy wants an image and there is no subgoal model, or it looks at a camera that the robot does not
+            have; nothing moved.
     """
     tell = (listeners or Listeners()).tell
-    _begin(policy, instruction)
+    begin(policy, instruction)
+    if policy.conditioning == "language":
+        subgoal_model = None  # a policy that is chosen by the task may follow this instruction, and reach images for others
     if subgoal_model is not None:
         subgoal_model.reset()
     observations: list[Observation] = [robot.observe()]
+    check_cameras(policy, robot.cameras, "this robot", subgoal_model)
+    camera = cameras_of(policy)[0]
     actions: list[Action] = []
     subgoals: list[Subgoal] = []
     reflexes: list[int] = []
     reflex_steps: list[int] = []
-    home, total = observations[0].state[:3], config.subgoals * config.steps_per_subgoal
+    limited_steps: list[int] = []
+    home, total = observations[0].state[:3], config.steps
     goal: Goal = instruction
     next_subgoal = moving_since = 0
     way_back: WayBack | None = None
 
     def act(action: Action) -> None:
         robot.act(action)
+        if robot.last_limited:
+            limited_steps.append(len(actions))
         actions.append(robot.last_action)
         observations.append(robot.observe())
         tell("step", step=len(actions), observation=observations[-1], action=actions[-1])
 
-    def done() -> bool:
-        return succeeded is not None and succeeded(len(actions), observations)
+    def done(subgoal_over: bool = False) -> bool:
+        if succeeded is None or subgoal_over != config.early_success.at_subgoals:
+            return False
+        return succeeded(len(actions), observations)
 
     ended = done()
     while len(actions) < total and not ended:
@@ -140,14 +168,17 @@ def rollout(
                 ended = done()
                 continue
             way_back, next_subgoal, moving_since = None, len(actions), len(actions)
-            _begin(policy, instruction)
+            begin(policy, instruction)
         if len(actions) == next_subgoal:
+            if done(subgoal_over=True):
+                ended = True
+                break
             next_subgoal += config.steps_per_subgoal
             if subgoal_model is not None:
-                image, number = observations[-1].image_HWC, len(subgoals)
+                image, number = observations[-1].picture(camera), len(subgoals)
                 imagined = subgoal_model.generate([image], [instruction], [derive_seed(seed, "subgoal", number)])[0]
                 subgoals.append(Subgoal(step=len(actions), image_HWC=imagined))
-                goal = imagined
+                goal = told(policy, imagined, instruction)
                 tell("subgoal", step=len(actions), image_HWC=image, subgoal_HWC=imagined)
         act(policy.act([observations[-1]], [goal])[0])
         ended = done()
@@ -169,10 +200,11 @@ def rollout(
         reflexes=tuple(reflexes),
         reflex_steps=tuple(reflex_steps),
         ended_early=ended,
+        limited_steps=tuple(limited_steps),
+        extra_images=stacked_cameras(observations),
     )
 
 
-def _begin(policy: Policy, instruction: str) -> None:
-    policy.reset()
-    if isinstance(policy, Instructed):
-        policy.instruct(instruction)
+def stacked_cameras(observations: Sequence[Observation]) -> dict[str, NDArray[np.uint8]]:
+    """Return the pictures (T, H, W, 3) of further cameras by name; a `SafeRobot` gives the same ones all the time."""
+    return {camera: np.stack([one.extra_images[camera] for one in observations]) for camera in observations[0].extra_images}

@@ -1,8 +1,9 @@
-"""Who may see and do what in the console: a token for each role, shown once and kept as a cookie.
+"""Who may see and do what in the console: tokens with rights (`soar.fleet.tokens`), shown once and kept as a cookie.
 
-    viewer      looks
-    labeller    judges episodes and trials, too
-    operator    controls robots, too
+    look       all that is asked for
+    label      judge episodes and trials
+    stop       orders to robots, and tasks off limits
+    promote    bring the robots of a fleet another policy
 
     http://…/enter#TOKEN ─► the page sends the token ─► a cookie (HttpOnly, SameSite=Strict), made from the token by HMAC
 
@@ -20,16 +21,14 @@ import hmac
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from typing import Literal
 from urllib.parse import quote
 
-from soar.errors import ConfigError
+from soar.fleet.tokens import BY, Right, Tokens, refusal
 from soar.serving.auth import App, Auth, AuthConfig, Message, Receive, RequestRefusedError, Scope, Send
 
-Role = Literal["viewer", "labeller", "operator"]
-ROLES: tuple[Role, ...] = ("viewer", "labeller", "operator")
+MAY = "soar.may"
+"""Under this name a request's scope has the rights of whoever asks, and under `BY` who that is."""
 ENTER, STATIC = "/enter", "/static/"
 _BYTES = 2**16
 _REQUESTS = 512
@@ -47,43 +46,6 @@ _HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsoleTokens:
-    """Which token may do what.
-
-    Attributes:
-        operator: May do all.
-        labeller: Judges and looks; None: there is no such token.
-        viewer: Looks; None: there is no such token.
-    """
-
-    operator: str
-    labeller: str | None = None
-    viewer: str | None = None
-
-    def __post_init__(self) -> None:
-        given = [token for token in (self.operator, self.labeller, self.viewer) if token is not None]
-        for token in given:
-            AuthConfig(token=token, bytes=1)  # refuses tokens that are none
-        if len(set(given)) != len(given):
-            raise ConfigError("console: two roles have one token; give each its own")
-
-    def role(self, token: str) -> Role | None:
-        """Return what whoever has a token may be, None for a stranger."""
-        return self._which(lambda known: hmac.compare_digest(token.encode(), known.encode()))
-
-    def role_of_cookie(self, cookie: str) -> Role | None:
-        """Return what whoever has a cookie may be, None for a stranger."""
-        return self._which(lambda known: hmac.compare_digest(cookie.encode(), cookie_of(known).encode()))
-
-    def _which(self, matches: Callable[[str], bool]) -> Role | None:
-        known: list[tuple[Role, str | None]] = [("operator", self.operator), ("labeller", self.labeller)]
-        for role, token in (*known, ("viewer", self.viewer)):
-            if token is not None and matches(token):
-                return role
-        return None
 
 
 def cookie_of(token: str) -> str:
@@ -129,7 +91,7 @@ class Access(Auth):
         clock: Seconds, never going back.
     """
 
-    def __init__(self, app: App, tokens: ConsoleTokens, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, app: App, tokens: Tokens, clock: Callable[[], float] = time.monotonic) -> None:
         config = AuthConfig(token=tokens.operator, bytes=_BYTES, requests=_REQUESTS, slow_s=_SLOW_S)
         super().__init__(app, config)
         self._tokens = tokens
@@ -157,16 +119,17 @@ class Access(Auth):
             self._check_change(method, headers, path, by_program=bool(bearer))
         if path == ENTER or path.startswith(STATIC):
             return
-        role = self._tokens.role(bearer) if bearer else self._tokens.role_of_cookie(_cookie(headers, cookie_name(scope)))
-        if role is None:
+        cookie = _cookie(headers, cookie_name(scope))
+        whose = self._tokens.whose(is_token(bearer) if bearer else lambda token: is_token(cookie)(cookie_of(token)))
+        if whose is None:
             if method == "GET" and "text/html" in headers.get(b"accept", ""):
                 back = path + (f"?{scope['query_string'].decode('latin-1')}" if scope.get("query_string") else "")
                 location = f"{ENTER}?to={quote(back, safe='')}".encode()
                 raise RequestRefusedError(303, "a token is needed", [(b"location", location)])
             raise RequestRefusedError(401, "a token is needed: open the address that `soar console` shows")
-        if ROLES.index(role) < ROLES.index(needed(method, path)):
-            raise RequestRefusedError(403, f"a {role}'s token may not do that; it takes that of {_a(needed(method, path))}")
-        scope["soar.role"] = role
+        name, may = scope[BY], scope[MAY] = whose
+        if not set(some := needed(method, path)) & set(may):
+            raise RequestRefusedError(403, refusal(name, may, some[0]))
 
     def _check_change(self, method: str, headers: dict[bytes, str], path: str, *, by_program: bool) -> None:
         if method != "POST":
@@ -182,15 +145,16 @@ class Access(Auth):
             raise RequestRefusedError(429, "too many requests; wait a minute", [(b"retry-after", b"10")])
 
 
-def _a(role: Role) -> str:
-    return f"an {role}" if role == "operator" else f"a {role}"
+def is_token(given: str) -> Callable[[str], bool]:
+    """Return whether a token is the given one, as a function that takes as long for any."""
+    return lambda token: hmac.compare_digest(given.encode(), token.encode())
 
 
-def needed(method: str, path: str) -> Role:
-    """Return the least role for a request."""
+def needed(method: str, path: str) -> tuple[Right, ...]:
+    """Return the rights of which a request takes one; which one an order takes is said in it (`soar.console.live_pages`)."""
     if method in ("GET", "HEAD"):
-        return "viewer"
-    return "operator" if path.endswith("/orders") else "labeller"
+        return ("look",)
+    return ("stop", "promote") if path.endswith("/orders") else ("label",)
 
 
 def _cookie(headers: dict[bytes, str], name: str) -> str:

@@ -16,17 +16,20 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from soar.console.access import ENTER, STATIC, Access, ConsoleTokens, cookie_name, cookie_of
+from soar.console.access import ENTER, STATIC, Access, cookie_name, cookie_of, is_token
 from soar.console.audit_pages import audit_routes
 from soar.console.dialogue_pages import dialogue_routes
 from soar.console.episode_pages import episode_routes
 from soar.console.live_pages import live_routes
-from soar.console.pages import STATIC as FILES
-from soar.console.pages import Console, page, render
+from soar.console.order_pages import order_routes
+from soar.console.pages import Console, page
+from soar.console.rendering import STATIC as FILES
+from soar.console.rendering import render
 from soar.console.run_journal import RunJournals
 from soar.console.run_pages import run_routes
 from soar.console.sources import Source
 from soar.errors import SoarError, UnknownNameError
+from soar.fleet.tokens import Tokens
 from soar.serving.application import problem
 from soar.serving.auth import HEALTH, App
 
@@ -41,7 +44,7 @@ class EnterBody(BaseModel):
     token: str = Field(max_length=1000)
 
 
-def console_application(sources: dict[str, Source], tokens: ConsoleTokens) -> App:
+def console_application(sources: dict[str, Source], tokens: Tokens) -> App:
     """Return the console of some runs and stores, with who may see it in front."""
     app = FastAPI(title="soar console", docs_url=None, redoc_url=None, openapi_url=None)
     console, journals = Console(sources=sources), RunJournals()
@@ -56,10 +59,10 @@ def console_application(sources: dict[str, Source], tokens: ConsoleTokens) -> Ap
 
     @app.post(ENTER)
     def enter(request: Request, body: EnterBody) -> Response:
-        role = tokens.role(body.token)
-        if role is None:
+        whose = tokens.whose(is_token(body.token))
+        if whose is None:
             raise HTTPException(403, "that is not this console's token; `soar console` shows it when it begins")
-        answer = JSONResponse({"role": role})
+        answer = JSONResponse({"may": whose[1]})
         answer.set_cookie(
             cookie_name(request.scope), cookie_of(body.token), max_age=_KEPT_S, httponly=True, samesite="strict", path="/"
         )
@@ -86,6 +89,7 @@ def console_application(sources: dict[str, Source], tokens: ConsoleTokens) -> Ap
         audit_routes(console),
         run_routes(console, journals),
         live_routes(console),
+        order_routes(console),
         dialogue_routes(console),
     ):
         app.include_router(router)

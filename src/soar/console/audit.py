@@ -7,7 +7,8 @@ The random ones are a share of the store that is chosen by a hash of the episode
 offered as such and for no other reason, so that those of them which people have judged are a random sample of the store:
 calibration, agreement and the threshold are estimated from these alone (`soar.console.calibration`).
 
-Two people do not get the same episode: one that was handed out is another's for `CLAIM_S`, or until it is judged.
+Two people do not get the same episode: one that was handed out is another's for `CLAIM_S`, or until it is judged. Two pages do
+not either, so that two people of one name are two.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def worth(judged: Judgements, threshold: float) -> tuple[NDArray[np.float64], Ca
         said = [
             (bool(undecided_E[index]), "the model could not decide"),
             (bool(disagree_E[index]), "judges disagree"),
-            (bool(near_E[index] > 0), f"{judged.probability_E[index]:.2f} is near the threshold {threshold:.2f}"),
+            (bool(near_E[index] > 0), f"{judged.probability_E[index]:.2f}, and the threshold is {threshold:.2f}"),
             (bool(known[task_E[index]] < EVERY), f"{known[task_E[index]]:.0f} episodes of this task were judged by people"),
         ]
         return "; ".join(text for holds, text in said if holds) or "the judge is sure; is it right?"
@@ -77,10 +78,12 @@ class Queue:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._lock = clock, threading.Lock()
-        self._claims: dict[str, tuple[str, float]] = {}
+        self._claims: dict[str, tuple[tuple[str, str], float]] = {}
         self._given: dict[str, int] = {}
 
-    def next(self, judged: Judgements, who: str, threshold: float, skipped: frozenset[str] = frozenset()) -> Offer | None:
+    def next(
+        self, judged: Judgements, who: str, threshold: float, skipped: frozenset[str] = frozenset(), page: str = ""
+    ) -> Offer | None:
         """Return what a person is asked about next, and keep it for them; None when there is nothing left.
 
         Args:
@@ -88,13 +91,14 @@ class Queue:
             who: The person.
             threshold: Of the judge.
             skipped: Ids that this person does not want to see now.
+            page: At which they sit.
         """
         ids = judged.ids
         worth_E, why = worth(judged, threshold)
         with self._lock:
             now_s = self._clock()
             self._claims = {id: claim for id, claim in self._claims.items() if claim[1] > now_s}
-            taken = {id for id, (other, _) in self._claims.items() if other != who} | skipped
+            taken = {id for id, (other, _) in self._claims.items() if other != (who, page)} | skipped
             open_E = judged.person_E == -1
             left = int(open_E.sum())
             if taken:
@@ -109,7 +113,7 @@ class Queue:
             else:
                 index = int(by_worth[np.argmax(worth_E[by_worth])])
                 reason = why(index)
-            self._claims[ids[index]] = (who, now_s + CLAIM_S)
+            self._claims[ids[index]] = ((who, page), now_s + CLAIM_S)
         return Offer(index=index, why=reason, left=left)
 
     def done(self, id: str, who: str) -> None:
@@ -121,5 +125,5 @@ class Queue:
     def holder(self, id: str, who: str) -> str | None:
         """Return who else is looking at an episode now."""
         with self._lock:
-            other, until_s = self._claims.get(id, ("", 0.0))
+            (other, _), until_s = self._claims.get(id, (("", ""), 0.0))
             return other if other and other != who and until_s > self._clock() else None

@@ -10,16 +10,16 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from soar.console.audit import EVERY, Queue
-from soar.console.calibration import FEW, Calibration, calibrate
-from soar.console.curves import reliability
 from soar.console.judgements import Judgements, judgements
-from soar.console.pages import VERDICTS, Console, page
+from soar.console.pages import Console, page
+from soar.console.rendering import VERDICTS
+from soar.console.run_facts import THRESHOLD, threshold_of
 from soar.console.sources import Source, chosen, episodes_of
+from soar.console.values import judge_values
 from soar.episodes.schema import PERSON, resolve
 from soar.errors import StoreError
 from soar.types import Label
 
-THRESHOLD = 0.5
 _FRESH_S = 10.0
 _SUCCESS = {"y": True, "n": False, "u": None}
 _Id = Field(min_length=1, max_length=1000)
@@ -31,11 +31,12 @@ class _Body(BaseModel):
 
 
 class NextBody(_Body):
-    """Somebody wants an episode to judge."""
+    """Somebody wants an episode to judge, at a page that chose itself a name."""
 
     who: str = _Who
     threshold: float = Field(default=THRESHOLD, ge=0, le=1)
     skipped: list[str] = Field(default=[], max_length=1000)
+    page: str = Field(default="", max_length=80)
 
 
 class LabelBody(_Body):
@@ -102,12 +103,12 @@ def audit_routes(console: Console) -> APIRouter:
     @router.get("/audit")
     def audit_page(request: Request, name: str) -> HTMLResponse:
         source = chosen(console.sources, name)
-        return page(console, request, "audit.html.j2", source=source, threshold=THRESHOLD, every=EVERY)
+        return page(console, request, "audit.html.j2", source=source, threshold=threshold_of(source), every=EVERY)
 
     @router.get("/calibration")
-    def calibration(request: Request, name: str, threshold: float = THRESHOLD) -> HTMLResponse:
+    def calibration(request: Request, name: str) -> HTMLResponse:
         source = chosen(console.sources, name)
-        values = calibration_values(audit.judged(source), threshold)
+        values = judge_values(audit.judged(source), threshold_of(source))
         return page(console, request, "calibration.html.j2", source=source, **values)
 
     @router.post("/audit/next")
@@ -116,7 +117,7 @@ def audit_routes(console: Console) -> APIRouter:
         judged = audit.judged(source, fresh=False)
         if judged is None:
             return {"id": None}
-        offer = audit.queue(source).next(judged, body.who, body.threshold, frozenset(body.skipped))
+        offer = audit.queue(source).next(judged, body.who, body.threshold, frozenset(body.skipped), body.page)
         if offer is None:
             return {"id": None}
         row = judged.row(offer.index)
@@ -136,14 +137,11 @@ def audit_routes(console: Console) -> APIRouter:
         source = chosen(console.sources, name)
         _check_writable(source)
         known = episodes_of(source).record(body.id)
-        if body.labels is not None:
-            said = [one for one in known.labels[body.labels :] if one.source.startswith(PERSON)]
-            if others := [one for one in said if one.source != f"{PERSON}{body.who}"]:
-                who = others[-1].source.removeprefix(PERSON)
-                raise HTTPException(
-                    409,
-                    f"{who} said {VERDICTS[others[-1].success]} while you looked at it. Judge it all the same with the key.",
-                )
+        # Also by somebody of the same name, at another page.
+        new = [] if body.labels is None else known.labels[body.labels :]
+        if said := [one for one in new if one.source.startswith(PERSON)]:
+            who, says = said[-1].source.removeprefix(PERSON), VERDICTS[said[-1].success]
+            raise HTTPException(409, f"{who} said {says} while you looked at it. Judge it all the same with the key.")
         made = Label(
             success=_SUCCESS[body.verdict],
             probability=None,
@@ -178,19 +176,9 @@ def audit_routes(console: Console) -> APIRouter:
     return router
 
 
-def calibration_values(judged: Judgements | None, threshold: float) -> dict[str, Any]:
-    """Return what the page about the judge shows."""
-    made: Calibration | None = None if judged is None else calibrate(judged)
-    return {
-        "calibration": made,
-        "points": [] if made is None else reliability(made.score.calibration),
-        "chosen": None if made is None else made.at(threshold),
-        "threshold": threshold,
-        "few": FEW,
-        "every": EVERY,
-    }
-
-
 def _check_writable(source: Source) -> None:
     if not source.writable:
-        raise StoreError(f"{source.title} is read-only here: nothing can be labelled in it")
+        raise StoreError(
+            f"{source.title} is read-only here: nothing can be labelled in it. Show a folder that you may write to, not "
+            "a state with a name"
+        )

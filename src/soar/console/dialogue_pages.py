@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from soar.console.pages import Console, page
+from soar.console.pictures import embeddable
 from soar.console.sources import Source, chosen
 from soar.errors import SoarError
 from soar.evaluation.dialogue import ANSWER, LONGEST_REMARK, QUESTION, SCHEMA
@@ -54,7 +55,9 @@ def dialogue_routes(console: Console) -> APIRouter:
         try:
             refresh_json(path, {"number": body.number, "said": body.said, "remark": body.remark, "who": body.who})
         except OSError as error:
-            raise SoarError(f"{path}: the answer cannot be written ({error.strerror})") from error
+            raise SoarError(
+                f"{path}: the answer cannot be written ({error.strerror}). Free some space, and answer again"
+            ) from error
         return {"said": body.said}
 
     return router
@@ -72,7 +75,7 @@ def questions(source: Source) -> list[dict[str, Any]]:
             said = parse_json(path.read_bytes())
             if said["schema"] != SCHEMA:
                 continue
-            texts = {name: str(said[name]) for name in ("number", "text", "picture")}
+            texts = {name: str(said[name]) for name in ("number", "text")} | {"picture": embeddable(str(said["picture"]))}
             choices, lines = [str(choice) for choice in said["choices"]], [str(line) for line in said["lines"]]
         except (OSError, ValueError, KeyError, TypeError):
             continue

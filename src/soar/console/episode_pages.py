@@ -7,20 +7,22 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+import pyarrow.compute as pc
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
 
-from soar.console.curves import HEIGHT, WIDTH, episode_curves
 from soar.console.listing import Listing, listing, matching, parsed
-from soar.console.pages import Console, page, verdict_of
+from soar.console.pages import Console, page
 from soar.console.pictures import shown
+from soar.console.rendering import VERDICTS
 from soar.console.run_journal import RunJournals
 from soar.console.sources import Source, chosen, episodes_of
-from soar.episodes.browsing import Place
+from soar.console.values import episode_values
+from soar.episodes.browsing import Browser, Place
 from soar.episodes.filters import quoted
-from soar.episodes.schema import SIMULATOR, resolve
+from soar.episodes.schema import EpisodeRecord
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError, StoreError
 
@@ -54,13 +56,15 @@ def episode_routes(console: Console, journals: RunJournals) -> APIRouter:
     @router.get("/episode")
     def episode(request: Request, name: str, id: str) -> HTMLResponse:
         source = chosen(console.sources, name)
-        return page(console, request, "episode.html.j2", source=source, shown=[view_of(source, id, journals)])
+        values = episode_values(source, id, journals)
+        others = _others(episodes_of(source), values["record"])
+        return page(console, request, "episode.html.j2", source=source, shown=[values], others=others)
 
     @router.get("/compare")
     def compare(request: Request, name: str, a: str, b: str) -> HTMLResponse:
         source = chosen(console.sources, name)
-        both = [view_of(source, id, journals) for id in (a, b)]
-        return page(console, request, "episode.html.j2", source=source, shown=both)
+        both = [episode_values(source, id, journals) for id in (a, b)]
+        return page(console, request, "episode.html.j2", source=source, shown=both, others=[])
 
     @router.get("/thumb/{attempt}/{first_row}/{length}")
     def thumb(name: str, attempt: int, first_row: int, length: int) -> Response:
@@ -109,27 +113,13 @@ def episode_routes(console: Console, journals: RunJournals) -> APIRouter:
     return router
 
 
-def view_of(source: Source, id: str, journals: RunJournals) -> dict[str, Any]:
-    """Return what the player shows of an episode.
-
-    Raises:
-        StoreError: There is no such episode, or the store cannot be read.
-    """
-    browser = episodes_of(source)
-    record, episode = browser.record(id), browser.encoded(id)
-    looks = journals.looks(source, record)
-    resolved = resolve(record.labels)
-    if resolved is not None and resolved.probability is not None and (not looks or looks[-1][0] < record.length):
-        looks = [*looks, (record.length, resolved.probability)]
-    return {
-        "record": record,
-        "labels": [verdict_of(label) for label in record.labels if label.source != SIMULATOR],
-        "asked": [(label.question, label.answer) for label in record.labels if label.question][:4],
-        "label": resolved,
-        "subgoal_steps": [step for step, _ in episode.subgoals],
-        "curves": episode_curves(episode, looks),
-        "box": (WIDTH, HEIGHT),
-    }
+def _others(browser: Browser, record: EpisodeRecord) -> list[tuple[str, str]]:
+    """Return what to lay beside an episode: the newest success, failure and undecided one of its task, and their ids."""
+    table = browser.table()
+    same = table.filter(pc.and_(pc.equal(table["instruction"], record.instruction), pc.not_equal(table["id"], record.id)))
+    verdicts, ids = same["success"].to_pylist(), same["id"].to_pylist()
+    newest = dict(zip(verdicts, ids, strict=True))
+    return [(name, newest[verdict]) for verdict, name in VERDICTS.items() if verdict in newest]
 
 
 def _export(source: Source, ids: list[str], format: str, folder: Path) -> Path:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from soar.episodes.browsing import Browser
-from soar.episodes.schema import INSTRUCTION, PERSON, SIMULATOR
+from soar.episodes.schema import INSTRUCTION, PERSON, SCORE, SIMULATOR
 from soar.evaluation.detector_metrics import Judgement
 
 _COLUMNS = ("id", "attempt", "instruction", "length", "labels")
@@ -92,10 +92,9 @@ def judgements(browser: Browser, before: Judgements | None = None) -> Judgements
     )
     source = flat.field("source")
     person_L = np.asarray(pc.starts_with(source, PERSON).to_numpy(zero_copy_only=False), bool)
-    other_L = np.asarray(
-        pc.or_(pc.equal(source, SIMULATOR), pc.starts_with(source, INSTRUCTION)).to_numpy(zero_copy_only=False), bool
-    )
-    model_L = ~person_L & ~other_L
+    # The others say something else than whether it worked (`soar.episodes.schema.is_verdict`).
+    other_L = pc.or_(pc.equal(source, SIMULATOR), pc.or_(pc.starts_with(source, INSTRUCTION), pc.starts_with(source, SCORE)))
+    model_L = ~person_L & ~np.asarray(other_L.to_numpy(zero_copy_only=False), bool)
     count = len(table)
     person_E, _ = _newest(count, said, person_L)
     model_E, probability_E = _newest(count, said, model_L)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -124,6 +125,7 @@ def matching(browser: Browser, filters: Filters) -> pa.Table:
         StoreError: The SQL is invalid, or the store cannot be read.
     """
     if filters.where.strip():
+        _check_words(filters.where)
         browser.check(filters.where)  # a bracket too many would reach into the other filters
     return browser.table(filters.sql())
 
@@ -154,6 +156,21 @@ def listing(browser: Browser, filters: Filters, size: int = PAGE) -> Listing:
     )
 
 
+def _check_words(where: str) -> None:
+    """Refuse SQL that may take any amount of memory or time: pages are open to people who may only look."""
+    plain = re.sub(r"'(?:[^']|'')*'", "''", where)
+    if odd := re.search(r"--|/\*|[$\\]|\w'", plain):
+        raise ConfigError(f"{odd[0]!r} has no place in a filter here; `soar data` on the store takes all of SQL")
+    called = {name.lower() for name in re.findall(r"""(\w+|"[^"]*"|`[^`]*`)\s*\(""", plain)}
+    if unknown := sorted(called - _FUNCTIONS - _WORDS):
+        raise ConfigError(
+            f"{unknown[0]}(…) has no place in a filter here: use {', '.join(sorted(_FUNCTIONS))}; `soar data` on the store "
+            "takes all of SQL"
+        )
+
+
+_FUNCTIONS = frozenset(["abs", "array_contains", "array_has", "cast", "coalesce", "contains", "lower", "round", "upper"])
+_WORDS = frozenset(["and", "between", "case", "else", "ilike", "in", "is", "like", "not", "or", "then", "when"])
 _COLUMNS = {"task": "instruction", "robot": "robot", "policy": "policy"}
 
 
@@ -175,7 +192,7 @@ def _number(text: str) -> float:
 
 def _seconds(text: str, *, end: bool) -> float:
     try:
-        when = datetime.fromisoformat(text)
-    except ValueError as error:
+        seconds = datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError) as error:
         raise ConfigError(f"{text[:40]!r} is no day or time: write 2026-11-29 or 2026-11-29T08:30") from error
-    return when.timestamp() + (86_400 if end and len(text) <= 10 else 0)
+    return seconds + (86_400 if end and len(text) <= 10 else 0)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from soar.collect.live import FOLDER, SCHEMA
+from soar.console.pictures import embeddable
 from soar.console.sources import Source
 from soar.untrusted import parse_json
 
@@ -28,6 +29,7 @@ _MOST = 64
 _MOST_BYTES = 2**22
 _TEXTS = ("robot", "phase", "instruction", "camera", "subgoal")
 _LISTS = ("attempts", "faults", "answers")
+_LONGEST = 500
 
 
 class Live:
@@ -95,8 +97,16 @@ class Live:
                 return None
             if not all(isinstance(said[name], str) for name in _TEXTS) or not all(isinstance(said[n], list) for n in _LISTS):
                 return None
+            said |= {name: embeddable(said[name]) for name in ("camera", "subgoal")}
+            said |= {name: [_plain(one) for one in said[name] if isinstance(one, dict)] for name in _LISTS}
         except (OSError, ValueError, KeyError, TypeError):
             return None
         said["version"] = status.st_mtime_ns // 1000  # JavaScript's numbers have fewer digits
         self._read[path] = (status.st_mtime_ns, said)
         return dict(said)
+
+
+def _plain(said: dict[str, Any]) -> dict[str, Any]:
+    """Return what a robot says of one thing, as a page can show it whatever it is."""
+    as_it_is = (bool, int, float, type(None))
+    return {name: value if isinstance(value, as_it_is) else str(value)[:_LONGEST] for name, value in said.items()}

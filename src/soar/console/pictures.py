@@ -6,6 +6,7 @@ any camera, is shown as a grey picture instead.
 
 from __future__ import annotations
 
+import base64
 import functools
 import threading
 from collections import OrderedDict
@@ -29,6 +30,14 @@ _KEPT_BYTES = 2**25
 def shown(frame: bytes | None) -> bytes:
     """Return a stored frame as a page may show it, or a grey picture."""
     return frame if frame is not None and _harmless(frame) else placeholder()
+
+
+def embeddable(picture: str) -> str:
+    """Return a JPEG in base64 as a page may hold it; empty for what is none, or has too many pixels."""
+    try:
+        return picture if _harmless(base64.b64decode(picture, validate=True)) else ""
+    except ValueError:
+        return ""
 
 
 def thumbnail(frames: list[bytes | None]) -> bytes:

@@ -7,24 +7,28 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from soar.configuration import read_yaml
+from soar.collect.preset import load_collection
+from soar.configuration import names, read_yaml
+from soar.console.findings import name_in
 from soar.console.run_journal import SPENT, RunJournal
 from soar.console.sources import Source
 from soar.errors import SoarError
 from soar.evaluation.statistics import Rate
-from soar.policies.lineage import policy_id
 from soar.progress import FILE
+from soar.run_folder import RunFolder
 from soar.tasks.selection import UCBSelector
 from soar.types import STEP_S
 from soar.untrusted import parse_json
 
+THRESHOLD = 0.5
+"""Of a judge of whom nothing else is known."""
 _PIECES = 10
 _DAY_S = 86_400.0
 _MOST_TASKS = 60
@@ -103,29 +107,36 @@ def settings_of(source: Source) -> list[tuple[str, str]]:
     return [(name, _in_words(config[name])) for name in names if config.get(name) not in (None, "", {})]
 
 
+def threshold_of(source: Source) -> float:
+    """Return the least probability that counts as success in a run, as its folder says; `THRESHOLD` where nobody knows."""
+    if source.run is None:
+        return THRESHOLD
+    try:
+        config = read_yaml(source.run / "config.yaml")
+        if "preset" in config:
+            return float(config["preset"]["improvement"]["collection"]["threshold"])
+        if "fleet" in config and config["fleet"]["preset"] in names("presets"):  # a run from elsewhere leads to no other file
+            recipe = load_collection(config["fleet"]["preset"], config["fleet"]["set"])
+            return recipe.improvement.collection.threshold
+        return float(config["settings"]["collection"]["threshold"])
+    except (SoarError, KeyError, TypeError, ValueError):
+        return THRESHOLD
+
+
 def tasks_of(table: pa.Table) -> list[TaskFacts]:
     """Return what is known of each task, most attempts first."""
     encoded = pc.fill_null(table["instruction"], "").combine_chunks().dictionary_encode()
     task_E, names = np.asarray(encoded.indices, np.int64), encoded.dictionary.to_pylist()
     counts = np.bincount(task_E, minlength=len(names))
     scores = UCBSelector().scores(names, dict(zip(names, counts.tolist(), strict=True)))
-    success_E, simulated_E = _verdicts(table["success"]), _verdicts(table["simulator_success"])
-    created_E = np.asarray(table["created_s"], np.float64)
-    facts = []
-    for number in np.argsort(-counts, kind="stable")[:_MOST_TASKS]:
-        mine = np.flatnonzero(task_E == number)
-        known = simulated_E[mine][simulated_E[mine] >= 0]
-        facts.append(
-            TaskFacts(
-                task=names[number],
-                judged=_rate(success_E[mine]),
-                undecided=int((success_E[mine] < 0).sum()),
-                true=_rate(known) if len(known) else None,
-                ucb=scores[names[number]],
-                pieces=_pieces(success_E[mine], created_E[mine]),
-            )
-        )
-    return facts
+    most = np.argsort(-counts, kind="stable")[:_MOST_TASKS]
+    columns = _columns(table)
+    return [_facts(names[number], columns, np.flatnonzero(task_E == number), scores[names[number]]) for number in most]
+
+
+def all_tasks_of(table: pa.Table) -> TaskFacts:
+    """Return what is known of all tasks together, which have no score."""
+    return _facts("all tasks", _columns(table), np.arange(len(table)), math.nan)
 
 
 def pieces_of(table: pa.Table) -> tuple[tuple[str, Rate], ...]:
@@ -149,6 +160,9 @@ def cost_of(table: pa.Table | None, journal: RunJournal | None) -> list[tuple[st
     if journal.hours:
         total, work = sum(journal.hours.values()), sum(s for (_, phase), s in journal.hours.items() if phase == "collecting")
         rows.append(("robot-hours", f"{total / 3600:.2f} h, {work / 3600:.2f} h of them collecting"))
+    if journal.sums["ended"]:
+        hours = journal.sums["saved"] * STEP_S / 3600
+        rows.append(("robot-hours saved", f"{hours:.2f} h, by {journal.sums['ended']} attempts that looks ended"))
     judged = 0 if table is None else len(table)
     asked, looks = journal.sums["asked"], journal.sums["looks"]
     rows.append(
@@ -158,8 +172,6 @@ def cost_of(table: pa.Table | None, journal: RunJournal | None) -> list[tuple[st
         )
     )
     rows.append(("tokens", _tokens(*(journal.sums[name] for name in SPENT))))
-    if journal.sums["fallbacks"]:
-        rows.append(("answers of models that were away", f"{journal.sums['fallbacks']}, replaced as their files say"))
     if journal.phases_s:
         rows.append(("computer", f"{sum(journal.phases_s.values()) / 3600:.2f} h by the clock, in all phases"))
     for device, seconds in sorted(journal.devices_s.items()):
@@ -193,41 +205,25 @@ def changes_of(table: pa.Table | None, journal: RunJournal | None, now_s: float)
     return [(name, now, before) for name, now, before in rows]
 
 
-def decisions_of(journal: RunJournal | None) -> list[dict[str, Any]]:
-    """Return what was decided about policies, newest first: `time_s`, `good`, `sentence`."""
-    if journal is None:
-        return []
-    made = [(event, bool(event.get("promote"))) for event in journal.events("promotion")]
-    made += [(event, event.get("done") == "deployed") for event in journal.events("deployed")]
-    decisions = [{"time_s": e["time_s"], "good": good, "sentence": str(e.get("sentence", ""))} for e, good in made]
-    return sorted(decisions, key=lambda decision: -float(decision["time_s"]))
-
-
 def lineage_of(source: Source, table: pa.Table | None, journal: RunJournal | None) -> list[dict[str, Any]]:
     """Return the policies of a run, oldest first: their parents, the versions of the data, the episodes that they made."""
     if source.run is None:
         return []
+    run = RunFolder(source.run)
     made = dict(policies_of(table)) if table is not None else {}
     promoted = {int(e["candidate"]) for e in journal.events("promotion") if e.get("promote")} if journal else set()
     judged = {int(e["candidate"]) for e in journal.events("promotion")} if journal else set()
+    trial = {int(e["candidate"]) for e in journal.events("on_trial")} if journal else set()
     nodes = []
-    for folder in sorted((source.run / "policies").glob("[0-9]*")):
-        lineage, id = _lineage(folder), _policy_id(folder)
-        if lineage is None or not folder.name.isdecimal():
+    for folder in sorted((run.path / "policies").glob("[0-9]*")):
+        if not folder.name.isdecimal() or (lineage := _lineage(folder)) is None:
             continue
         number = int(folder.name)
-        state = "deployed" if number in promoted or number == 0 else "refused" if number in judged else "not decided"
+        state = "deployed" if number in promoted or number == 0 else "never deployed" if number in judged else "not decided"
+        id, on_trial = name_in(run, number), number in trial - judged
         data = [f"{name} {'.'.join(str(v) for v in versions.values())}" for name, versions in lineage.get("data", {}).items()]
-        nodes.append(
-            {
-                "number": number,
-                "id": id,
-                "parent": str(lineage.get("parent", "")),
-                "data": data,
-                "state": state,
-                "made": made.get(id),
-            }
-        )
+        about = {"number": number, "id": id, "parent": str(lineage.get("parent", "")), "data": data, "made": made.get(id)}
+        nodes.append(about | {"state": "on trial" if on_trial else state})
     return nodes
 
 
@@ -239,11 +235,30 @@ def _lineage(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _policy_id(folder: Path) -> str:
-    try:
-        return policy_id(parse_json((folder / "config.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return folder.name
+class _Columns(NamedTuple):
+    """Of E episodes: the verdict, the truth, and when they were stored."""
+
+    success_E: NDArray[np.int8]
+    simulated_E: NDArray[np.int8]
+    created_E: NDArray[np.float64]
+
+
+def _columns(table: pa.Table) -> _Columns:
+    created_E = np.asarray(table["created_s"], np.float64)
+    return _Columns(_verdicts(table["success"]), _verdicts(table["simulator_success"]), created_E)
+
+
+def _facts(task: str, columns: _Columns, mine: NDArray[np.int64], ucb: float) -> TaskFacts:
+    success_E, simulated_E = columns.success_E[mine], columns.simulated_E[mine]
+    known = simulated_E[simulated_E >= 0]
+    return TaskFacts(
+        task=task,
+        judged=_rate(success_E),
+        undecided=int((success_E < 0).sum()),
+        true=_rate(known) if len(known) else None,
+        ucb=ucb,
+        pieces=_pieces(success_E, columns.created_E[mine]),
+    )
 
 
 def _verdicts(column: pa.ChunkedArray) -> NDArray[np.int8]:

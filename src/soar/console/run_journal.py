@@ -18,6 +18,8 @@ from soar.console.sources import Source
 from soar.episodes.schema import EpisodeRecord
 from soar.untrusted import parse_json
 
+ORDERED = "ordered"
+"""Name of the journal's event about an order that a person gave on a page."""
 _RARE: tuple[str, ...] = (
     "promotion",
     "on_trial",
@@ -29,8 +31,13 @@ _RARE: tuple[str, ...] = (
     "not_learned",
     "person_needed",
 )
-_RARE += ("orders", "ordered", "recovered", "unrecoverable", "missing", "policy_refused", "refused", "phase")
+_RARE += ("orders", ORDERED, "recovered", "unrecoverable", "missing", "policy_refused", "refused", "phase")
 SPENT = ("calls", "tokens", "untold")
+_SUMS = {
+    "proposal": ("asked", "random", "undecidable"),
+    "asked": ("looks", "ended", "saved", *SPENT),
+    "spent": ("looks", *SPENT),
+}
 _LOOKS = 20_000
 _LAST = 400
 _BLOCK = 2**22
@@ -46,8 +53,11 @@ class RunJournal:
         rare: Events that do not come with every episode, oldest first; of each kind the last `_LAST`.
         faults: The last faults.
         counts: Events by name.
-        sums: `asked`: questions about what is feasible; `looks`: at frames in between; `fallbacks`: answers of nobody; `calls`,
-            `tokens` and `untold`: what calls to models cost (`soar.vlm.spending`).
+        sums: `asked`: questions about what is feasible, `undecidable` ones among them; `random`: tasks that were tried although
+            none was feasible; `looks`: at frames in between; `ended`, `saved`: attempts that looks ended, and the steps
+            that this saved; `calls`, `tokens` and `untold`: what calls to models cost (`soar.vlm.spending`).
+        replaced: What was done instead of asking a model that was away, by model and by what was done: `times`, and `episodes`:
+            in how many attempts at one.
         hours: Seconds of a fleet's robots by robot and phase.
         times: When the last events were, and their names.
         fault_kinds: Faults by kind.
@@ -62,6 +72,7 @@ class RunJournal:
     faults: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_LAST))
     counts: Counter[str] = field(default_factory=Counter)
     sums: Counter[str] = field(default_factory=Counter)
+    replaced: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
     hours: defaultdict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
     times: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=_LOOKS))
     fault_kinds: Counter[str] = field(default_factory=Counter)
@@ -143,14 +154,16 @@ def _hear(journal: RunJournal, line: bytes) -> None:
 
 def _count(journal: RunJournal, name: str, event: dict[str, Any]) -> None:
     """Add up what was asked, and how long things took."""
-    if name == "proposal":
-        journal.sums["asked"] += int(event.get("asked", 0))
-    elif name == "fallback":
-        journal.sums["fallbacks"] += int(event.get("times", 0))
-    elif name in ("asked", "spent"):
-        journal.sums["asked"] += int(event.get("feasible", 0))
-        for what in ("looks", *SPENT):
+    if name in _SUMS:
+        for what in _SUMS[name]:
             journal.sums[what] += int(event.get(what, 0))
+        journal.sums["asked"] += int(event.get("feasible", 0))
+        if times := int(event.get("fallbacks", 0)):  # a fleet's robot tells how often, and not of which model
+            whose = f"models of {event.get('robot', 'a robot')}", "told in its own journal"
+            journal.replaced.setdefault(whose, Counter()).update(times=times, episodes=1)
+    elif name == "fallback":
+        replaced = journal.replaced.setdefault((str(event["model"]), str(event["instead"])), Counter())
+        replaced.update(times=int(event["times"]), episodes=1)
     elif name == "phase":
         journal.phases_s[str(event["name"])] += float(event["seconds"])
         if "cpu_seconds" in event:
@@ -163,6 +176,8 @@ def _count(journal: RunJournal, name: str, event: dict[str, Any]) -> None:
                 journal.hours[str(robot), str(phase)] += float(seconds)
     elif name == "looks":
         journal.sums["looks"] += len(event["steps"])
+        journal.sums["ended"] += event.get("ended") is True
+        journal.sums["saved"] += int(event.get("saved", 0))
         journal.looks[str(event["robot"]), int(event["index"])] = event
         if len(journal.looks) > _LOOKS:
             journal.looks.popitem(last=False)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from soar.console.access import ENTER, ConsoleTokens
+from soar.console.access import ENTER
 from soar.console.application import console_application
 from soar.console.sources import Source
+from soar.fleet.tokens import Tokens
 from soar.serving.listening import LOOPBACK, listen, protected
 
 PORT = 8140
@@ -31,7 +32,7 @@ class ConsoleConfig:
         port: Port to listen on; 0 for any that is free.
     """
 
-    tokens: ConsoleTokens
+    tokens: Tokens
     host: str = LOOPBACK
     port: int = PORT
 

@@ -29,14 +29,12 @@ class Source:
         title: As it was named.
         run: Folder of the run; None for a store.
         uri: Of the store.
-        ordering: Held while an order is given that reads what was ordered before.
     """
 
     name: str
     title: str
     run: Path | None
     uri: str
-    ordering: threading.Lock = field(default_factory=threading.Lock)
     _browser: Browser | None = None
     _store: EpisodeStore | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -50,7 +48,7 @@ class Source:
             StoreError: The store cannot be read.
         """
         with self._lock:
-            if self._browser is None and (self.run is None or tables.exist(self.uri)):
+            if self._browser is None and (self.run is None or tables.complete(self.uri)):
                 self._browser = Browser(self.uri)
             return self._browser
 
@@ -119,7 +117,7 @@ def episodes_of(source: Source) -> Browser:
         StoreError: It has none yet, or they cannot be read.
     """
     if (browser := source.browser) is None:
-        raise StoreError(f"{source.title} has no episodes yet")
+        raise StoreError(f"{source.title} has no episodes yet; look again when a robot has finished one")
     return browser
 
 

@@ -118,9 +118,10 @@ def load_arrays(
         fitter: Brings images to a network's size as they are decoded; None leaves them as the camera gave them.
 
     Raises:
-        StoreError: No episode matches, the SQL is invalid, or the frames differ in size.
+        StoreError: No episode matches, the SQL is invalid, some have no picture of the store's camera, or the frames differ in
+            size.
     """
-    store = EpisodeStore(store.uri, version=store.version)
+    store = EpisodeStore(store.uri, version=store.version, camera=store.camera)
     records = store.episodes(where)
     if not records:
         raise StoreError(

@@ -93,7 +93,8 @@ class Mixture:
         sizes = {sampler.arrays.images_NHWC.shape[1:] for sampler in self.samplers}
         if len(sizes) > 1:
             raise StoreError(
-                f"sources {', '.join(self.names)} have images of different sizes, {sorted(sizes)}; make them equal"
+                f"sources {', '.join(self.names)} have images of different sizes, {sorted(sizes)}; load each "
+                "with fitter=network.fitter, which brings them to one"
             )
         (self._image_HWC,) = sizes
         self._buffers = Buffers()

@@ -1,9 +1,10 @@
 """The store of episodes: its records and its counts."""
 
+from soar.episodes.camera_view import StepRows
 from soar.episodes.counts import dataset_statistics
 from soar.episodes.encoded import EncodedEpisode
 from soar.episodes.schema import EpisodeRecord
-from soar.episodes.store import EpisodeStore, StepRows
+from soar.episodes.store import EpisodeStore
 
 __all__ = [
     "EncodedEpisode",

@@ -33,11 +33,12 @@ _SMALL_FILES = 64
 _log = logging.getLogger(__name__)
 
 
-def append(uri: str, episodes: Any, encoded: Sequence[EncodedEpisode]) -> None:
+def append(uri: str, steps: Any, episodes: Any, encoded: Sequence[EncodedEpisode]) -> None:
     """Append one episode or several to the store at `uri`.
 
     Args:
         uri: The store.
+        steps: Its table of that name, open.
         episodes: Its table of that name, open.
         encoded: What is appended, checked; one at least.
 
@@ -54,13 +55,17 @@ def append(uri: str, episodes: Any, encoded: Sequence[EncodedEpisode]) -> None:
             raise _taken(uri, min(there))
     attempts = [secrets.randbits(62) for _ in encoded]
     created_s = time.time()
-    steps = pa.concat_tables([schema.steps_table(e, a) for e, a in zip(encoded, attempts, strict=True)])
+    frames = pa.concat_tables([schema.steps_table(e, a) for e, a in zip(encoded, attempts, strict=True)])
     rows = [schema.episode_row(e, a, created_s) for e, a in zip(encoded, attempts, strict=True)]
     with explaining("append to", uri):
-        if any(episode.origin or episode.reflex_steps for episode in encoded):
-            tables.add_missing_columns(episodes)
-        lance.write_dataset(steps, tables.path(uri, "steps"), mode="append")
-        table = pa.Table.from_pylist(rows, tables.writable_schema(episodes))
+        steps, several = tables.newest(steps), any(episode.extra_frames for episode in encoded)
+        if several:
+            steps = tables.with_all_columns(steps, schema.STEPS)
+        if several or any(one.origin or one.reflex_steps or one.limited_steps is not None for one in encoded):
+            episodes = tables.with_all_columns(episodes, schema.EPISODES)
+        written = tables.writable_schema(steps, schema.STEPS)
+        lance.write_dataset(frames.select(written.names), tables.path(uri, "steps"), mode="append")
+        table = pa.Table.from_pylist(rows, tables.writable_schema(episodes, schema.EPISODES))
         committed = lance.write_dataset(table, tables.path(uri, "episodes"), mode="append")
         if committed.version != seen + 1:
             first = _first_attempts(committed, ids)

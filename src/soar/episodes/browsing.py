@@ -128,7 +128,7 @@ class Browser:
         return list(zip(row["subgoal_steps"], row["subgoal_frames"], strict=True))
 
     def encoded(self, id: str) -> EncodedEpisode:
-        """Return one episode, its images encoded.
+        """Return one episode, the images of its main camera encoded; those of further ones are left out.
 
         Raises:
             StoreError: There is no such episode, or its steps are missing.
@@ -182,7 +182,7 @@ class Browser:
         names = [name for name in (*schema.METADATA_COLUMNS, *more) if name in self._episodes.schema.names]
         rows = self._read(snapshot, f"id = {quoted(id)}", names).to_pylist()
         if not rows:
-            raise StoreError(f"{self.uri} has no episode {id!r}")
+            raise StoreError(f"{self.uri} has no episode {id!r}; `soar console {self.uri}` lists those that it has")
         return dict(rows[0])
 
     def _found(self, places: Sequence[Place], columns: list[str]) -> pa.Table:

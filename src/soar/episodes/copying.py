@@ -1,7 +1,7 @@
 """Stores from stores: filter, merge, split. Frames are copied as they are; an episode keeps its id, labels and lineage.
 
 Where two episodes of one id meet, the same one is left out, and another one gets an id of its own, see
-`soar.episodes.identity`.
+`soar.episodes.identity`. Each episode keeps its own cameras: stores with different ones become a store of both kinds.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ def split(
     records = source.episodes()
     if not 0 < fraction < 1 or len(records) < 2:
         raise StoreError(
-            f"a split needs 0 < fraction < 1 and two episodes at least; got {fraction} and {len(records)} episodes"
+            f"a split needs a fraction between 0 and 1, both excluded, and two episodes at least; got {fraction} and "
+            f"{len(records)} episodes in {source.uri}"
         )
     count = min(max(round(fraction * len(records)), 1), len(records) - 1)
     chosen = set(generator(seed, "split-store").permutation(len(records))[:count].tolist())
@@ -124,7 +125,7 @@ def _copy(chosen: Sequence[tuple[EpisodeStore, EpisodeRecord]], target: EpisodeS
         if report:
             report(done, len(chosen))
     _say_renamed(target, renamed)
-    _say_other_labels(target, known, [record for _, record in chosen])
+    _say_lacking(target, known, [record for _, record in chosen])
     return Copied(copied=copied, present=len(chosen) - copied)
 
 
@@ -139,22 +140,20 @@ def _say_renamed(target: EpisodeStore, renamed: Sequence[str]) -> None:
         )
 
 
-def _say_other_labels(target: EpisodeStore, known: KnownEpisodes, chosen: Sequence[EpisodeRecord]) -> None:
-    """Say where a copy that was there before lacks labels that have been added since."""
+def _say_lacking(target: EpisodeStore, known: KnownEpisodes, chosen: Sequence[EpisodeRecord]) -> None:
+    """Say where a copy that was there before lacks labels that have been added since, or cameras."""
     there = {source_of(record): record for record in target.episodes()}
-    lacking = [
-        *known.other_labels,
-        *(
-            record.id
-            for record in chosen
-            if (copy := there.get(source_of(record))) is not None and lacks_labels(copy.labels, record.labels)
-        ),
-    ]
-    if lacking:
-        _log.warning(
-            "%s: %d episodes were there already, and lack labels that the others have, for example %r; delete them there to "
-            "copy them with their labels",
-            target.uri,
-            len(lacking),
-            lacking[0],
-        )
+    pairs = [(record, copy) for record in chosen if (copy := there.get(source_of(record))) is not None]
+    labels = [record.id for record, copy in pairs if lacks_labels(copy.labels, record.labels)]
+    cameras = [record.id for record, copy in pairs if set(record.cameras) - set(copy.cameras)]
+    for what, lacking in (("labels", [*known.other_labels, *labels]), ("cameras", [*known.fewer_cameras, *cameras])):
+        if lacking:
+            _log.warning(
+                "%s: %d episodes were there already, and lack %s that the others have, for example %r; delete them there to "
+                "copy them with their %s",
+                target.uri,
+                len(lacking),
+                what,
+                lacking[0],
+                what,
+            )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from soar.cameras import check_camera_names
 from soar.episodes import jpeg as frames
-from soar.errors import StoreError
+from soar.errors import ConfigError, StoreError
 from soar.types import ACTION_DIM, STATE_DIM, Episode, Label, Provenance, Subgoal
 
 
@@ -31,7 +32,9 @@ class EncodedEpisode:
         origin: What the dataset that it was imported from knew, and SOAR has no word for; JSON-able. `final_action` is the
             action that was commanded at the last observation, and whose outcome nobody recorded.
         reflex_steps: Steps whose action was a reflex's.
+        limited_steps: Steps whose action the safety shell had to change; None: unknown.
         created_s: When it was first stored, in seconds since the Unix epoch; None for now.
+        extra_frames: T + 1 JPEGs of each further camera by its name (`soar.cameras`), of one size each.
     """
 
     id: str
@@ -46,6 +49,13 @@ class EncodedEpisode:
     origin: Mapping[str, Any] = field(default_factory=dict)
     created_s: float | None = None
     reflex_steps: tuple[int, ...] = ()
+    limited_steps: tuple[int, ...] | None = None
+    extra_frames: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """What its frames take."""
+        return sum(sum(map(len, jpegs)) for jpegs in (self.frames, *self.extra_frames.values()))
 
 
 def encode(episode: Episode) -> EncodedEpisode:
@@ -54,7 +64,8 @@ def encode(episode: Episode) -> EncodedEpisode:
     Raises:
         StoreError: They are not uint8 RGB.
     """
-    images = [episode.images_THWC, *(goal.image_HWC[None] for goal in episode.subgoals)]
+    further = episode.extra_images
+    images = [episode.images_THWC, *further.values(), *(goal.image_HWC[None] for goal in episode.subgoals)]
     if any(image.dtype != np.uint8 or image.ndim != 4 or image.shape[-1] != 3 for image in images):
         raise StoreError(
             f"episode {episode.id!r}: images must be uint8 RGB of shape (height, width, 3), got "
@@ -71,6 +82,8 @@ def encode(episode: Episode) -> EncodedEpisode:
         labels=episode.labels,
         provenance=episode.provenance,
         reflex_steps=episode.reflex_steps,
+        limited_steps=episode.limited_steps,
+        extra_frames={camera: tuple(frames.encode_all(images_THWC)) for camera, images_THWC in further.items()},
     )
 
 
@@ -91,6 +104,8 @@ def decode(encoded: EncodedEpisode) -> Episode:
         labels=encoded.labels,
         provenance=encoded.provenance,
         reflex_steps=encoded.reflex_steps,
+        limited_steps=encoded.limited_steps,
+        extra_images={camera: frames.decode_all(jpegs) for camera, jpegs in encoded.extra_frames.items()},
     )
 
 
@@ -99,8 +114,8 @@ def check(encoded: EncodedEpisode) -> None:
 
     Raises:
         StoreError: A shape, type or count is wrong, the instruction is no text, a number is not finite, a frame is not a JPEG
-            or of another size, or the subgoals or the steps of reflexes are not in order; the message names the array and
-            the step.
+            or of another size, or the subgoals, the steps of reflexes or limited ones are not in order; the message names
+            the array and the step.
     """
     where = f"episode {encoded.id!r}"
     if not encoded.id:
@@ -123,15 +138,27 @@ def check(encoded: EncodedEpisode) -> None:
             f"{where}: {steps} actions need {steps + 1} frames and states, "
             f"got {len(encoded.frames)} and {len(encoded.states_TD)}"
         )
+    _check_frames(encoded.frames, where)
+    try:
+        check_camera_names(encoded.extra_frames, where)
+    except ConfigError as error:
+        raise StoreError(str(error)) from error
+    for camera, jpegs in encoded.extra_frames.items():
+        if len(jpegs) != steps + 1:
+            raise StoreError(f"{where}: {steps} actions need {steps + 1} frames of camera {camera}, got {len(jpegs)}")
+        _check_frames(jpegs, f"{where}, camera {camera}")
+    _check_subgoals(encoded, steps)
+
+
+def _check_frames(jpegs: Sequence[bytes], where: str) -> None:
     size = None
-    for step, jpeg in enumerate(encoded.frames):
+    for step, jpeg in enumerate(jpegs):
         found = frames.size(jpeg)
         if found is None:
             raise StoreError(f"{where}: the frame of step {step} is not a JPEG ({len(jpeg)} bytes); drop or repair the episode")
         size = size or found
         if found != size:
             raise StoreError(f"{where}: the frame of step {step} has another size, {found}, than the first, {size}")
-    _check_subgoals(encoded, steps)
 
 
 def _check_subgoals(encoded: EncodedEpisode, steps: int) -> None:
@@ -145,10 +172,11 @@ def _check_subgoals(encoded: EncodedEpisode, steps: int) -> None:
                 f"{where}: subgoal {number} begins at step {step}; steps of subgoals increase and lie in 0..{steps - 1}"
             )
         before = step
-    _check_reflexes(encoded)
+    _check_marked(encoded.reflex_steps, "steps of reflexes", encoded)
+    _check_marked(encoded.limited_steps or (), "limited steps", encoded)
 
 
-def _check_reflexes(encoded: EncodedEpisode) -> None:
-    marked, steps = encoded.reflex_steps, len(encoded.actions_TD)
+def _check_marked(marked: tuple[int, ...], what: str, encoded: EncodedEpisode) -> None:
+    steps = len(encoded.actions_TD)
     if any(not low < high for low, high in zip((-1, *marked), (*marked, steps), strict=True)):
-        raise StoreError(f"episode {encoded.id!r}: steps of reflexes increase and lie in 0..{steps - 1}, got {list(marked)}")
+        raise StoreError(f"episode {encoded.id!r}: {what} increase and lie in 0..{steps - 1}, got {list(marked)}")

@@ -2,8 +2,9 @@
 
 An id comes from the name of a folder, a file or a run, and names meet: two laboratories call their data `pick_cube`. Where an
 id is there already, the source decides, else the content: frames, states, actions, instruction and subgoals, not labels, which
-grow where they are. The same episode is left out. Another one gets an id of its own, `ID~DIGEST`, always the same for the same
-content, so that a repeated call finds it again; its `origin` says `renamed_from`.
+grow where they are, nor the frames of further cameras, which an older copy may lack. The same episode is left out. Another one
+gets an id of its own, `ID~DIGEST`, always the same for the same content, so that a repeated call finds it again; its `origin`
+says `renamed_from`.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class KnownEpisodes:
 
     Attributes:
         other_labels: Ids of episodes that are there without labels that the same ones had that were to be placed.
+        fewer_cameras: The same of further cameras.
     """
 
     def __init__(self, store: EpisodeStore) -> None:
@@ -70,6 +72,7 @@ class KnownEpisodes:
         self._ids: set[str] = set()
         self._sources: set[tuple[str, str]] = set()
         self.other_labels: list[str] = []
+        self.fewer_cameras: list[str] = []
         for record in store.episodes():
             self._ids.add(record.id)
             self._sources |= {source_of(record), *_imported_from(record.origin)}
@@ -89,6 +92,8 @@ class KnownEpisodes:
             if content_digest(there) == digest or _older_import(there, episode):
                 if lacks_labels(there.labels, episode.labels):
                     self.other_labels.append(id)
+                if set(episode.extra_frames) - set(there.extra_frames):
+                    self.fewer_cameras.append(id)
                 return None
             id, size = f"{episode.id}~{digest[:size]}", size + _DIGITS
         return replace(episode, id=id, origin={RENAMED: episode.id, **episode.origin})

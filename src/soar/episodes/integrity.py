@@ -3,7 +3,7 @@
 | finding | repair |
 |---|---|
 | steps that belong to no episode: a writer died, or is at work now | they are deleted |
-| an episode whose steps are not whole, or whose frames are no JPEGs | it is deleted, with its steps |
+| an episode whose steps are not whole, or whose frames are no JPEGs, or of other cameras | it is deleted, with its steps |
 | a length that the steps, which are whole, contradict | it is corrected |
 | a verdict that does not follow from the labels | it is derived again |
 | two episodes with one id | the later one is deleted |
@@ -14,15 +14,15 @@ append that is under way have no episode yet.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
+from soar.episodes import extra_frames, schema, tables
 from soar.episodes import jpeg as frames
-from soar.episodes import schema, tables
 from soar.episodes.store_errors import explaining
 from soar.types import Label
 
@@ -59,11 +59,10 @@ def examine(uri: str, *, check_frames: bool = False) -> list[Finding]:
     steps, episodes = _open(uri)
     with explaining("read", uri):
         found = _columns(steps)
-        bad_frames = _bad_frames(steps) if check_frames else {}
-        rows = episodes.scanner(
-            columns=["id", "attempt", "length", "success", "probability", "simulator_success", "label_count", "labels"],
-            with_row_id=True,
-        ).to_table()
+        names = ["id", "attempt", "length", "success", "probability", "simulator_success", "label_count", "labels", "cameras"]
+        rows = episodes.scanner(columns=[name for name in names if name in episodes.schema.names], with_row_id=True).to_table()
+        cameras = {row["attempt"]: row.get("cameras") or [] for row in rows.to_pylist()}
+        bad_frames = _bad_frames(steps, cameras) if check_frames else {}
     findings: list[Finding] = []
     seen: set[str] = set()
     owned: set[int] = set()
@@ -80,7 +79,7 @@ def examine(uri: str, *, check_frames: bool = False) -> list[Finding]:
         elif not whole:
             problem = ("broken episode", f"{len(numbers)} of its {row['length'] + 1} steps are there, or some are there twice")
         elif attempt in bad_frames:
-            problem = ("broken episode", f"the frame of step {bad_frames[attempt]} is not a JPEG")
+            problem = ("broken episode", bad_frames[attempt])
         elif len(numbers) != row["length"] + 1:
             problem = ("wrong length", f"it is said to have {row['length']} actions and has {len(numbers) - 1}")
         elif _verdict(row) != {name: row[name] for name in _verdict(row)}:
@@ -137,13 +136,20 @@ def _columns(steps: Any) -> dict[int, tuple[Any, Any]]:
     return {int(attempt): (numbers[part], numbers[part][idle[part]]) for attempt, part in zip(unique, parts, strict=True)}
 
 
-def _bad_frames(steps: Any) -> dict[int, int]:
-    """Return a step whose frame is no JPEG, by attempt."""
-    bad: dict[int, int] = {}
-    for batch in steps.to_batches(columns=["attempt", "step", "frame"], batch_size=512):
+def _bad_frames(steps: Any, cameras: Mapping[int, Sequence[str]]) -> dict[int, str]:
+    """Return what is wrong with a frame, by attempt; `cameras` are the further ones that the episodes name."""
+    bad: dict[int, str] = {}
+    columns = [name for name in ("attempt", "step", "frame", extra_frames.COLUMN) if name in steps.schema.names]
+    for batch in steps.to_batches(columns=columns, batch_size=512):
         for row in batch.to_pylist():
+            further = row.get(extra_frames.COLUMN)
             if frames.size(row["frame"] or b"") is None:
-                bad[row["attempt"]] = row["step"]
+                bad[row["attempt"]] = f"the frame of step {row['step']} is not a JPEG"
+            elif not extra_frames.is_of(further, cameras.get(row["attempt"], [])):
+                named = ", ".join(cameras.get(row["attempt"], [])) or "none"
+                bad[row["attempt"]] = f"the frames of further cameras at step {row['step']} are not those of {named}"
+            elif any(frames.size(part["frame"] or b"") is None for part in further or ()):
+                bad[row["attempt"]] = f"a frame of a further camera at step {row['step']} is not a JPEG"
     return bad
 
 

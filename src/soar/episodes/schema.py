@@ -1,9 +1,10 @@
 """The two tables of a store, and how an `EncodedEpisode` becomes rows of them and comes back.
 
 ```
-steps     one row a step, T + 1 an episode: episode, attempt, step, frame (JPEG), state (7), action (7, null in the last row)
+steps     one row a step, T + 1 an episode: episode, attempt, step, frame (JPEG), state (7), action (7, null in the last row),
+          extra_frames (of further cameras, see `soar.episodes.extra_frames`)
 episodes  one row an episode: id, attempt, scene, instruction, length (T), labels and verdict, provenance, subgoals, origin,
-          reflex_steps
+          reflex_steps, cameras (names of the further ones), limited_steps
 ```
 
 `attempt` is a random number drawn by each append. It joins the two tables, so that steps whose episode was never committed
@@ -24,17 +25,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from soar.episodes import extra_frames
 from soar.episodes.encoded import EncodedEpisode
+from soar.errors import StoreError
 from soar.types import ACTION_DIM, STATE_DIM, Label, Provenance
 from soar.untrusted import parse_json
 
-VERSION = (1, 2)
-"""Major, minor. A reader refuses an unknown major; a minor only adds columns."""
+VERSION = (1, 4)
+"""Major, minor. A reader refuses an unknown major; a minor only adds columns, which are null where they are missing: 1.1
+`origin`, 1.2 `reflex_steps`, 1.3 `cameras` and `extra_frames`, 1.4 `limited_steps`."""
 VERSION_KEY = b"soar.episodes"
 SIMULATOR = "simulator"
 PERSON = "person:"
 INSTRUCTION = "instruction:"
 """Before the maker of a label that says not whether an attempt worked, but what was done in it (`answer`); no verdict."""
+SCORE = "score:"
+"""Before the maker of a label that says what an episode is worth to whoever learns from it (`soar.episodes.scores`)."""
 
 _METADATA = {VERSION_KEY: f"{VERSION[0]}.{VERSION[1]}".encode()}
 _LABEL = pa.struct(
@@ -55,6 +61,7 @@ STEPS = pa.schema(
         ("frame", pa.binary()),
         ("state", pa.list_(pa.float32(), STATE_DIM)),
         ("action", pa.list_(pa.float32(), ACTION_DIM)),
+        (extra_frames.COLUMN, extra_frames.TYPE),
     ],
     metadata=_METADATA,
 )
@@ -83,6 +90,8 @@ EPISODES = pa.schema(
         ("created_s", pa.float64()),
         ("origin", pa.string()),
         ("reflex_steps", pa.list_(pa.int32())),
+        ("cameras", pa.list_(pa.string())),
+        ("limited_steps", pa.list_(pa.int32())),
     ],
     metadata=_METADATA,
 )
@@ -110,6 +119,8 @@ class EpisodeRecord:
         attempt: What joins it to its steps.
         origin: What the dataset knew that it was imported from, see `EncodedEpisode`.
         reflex_steps: Steps whose action was a reflex's.
+        cameras: Its further cameras, see `soar.cameras`.
+        limited_steps: Steps whose action the safety shell had to change; None: unknown.
     """
 
     id: str
@@ -126,11 +137,13 @@ class EpisodeRecord:
     attempt: int
     origin: Mapping[str, Any]
     reflex_steps: tuple[int, ...] = ()
+    cameras: tuple[str, ...] = ()
+    limited_steps: tuple[int, ...] | None = None
 
 
 def is_verdict(label: Label) -> bool:
     """Return whether a label says whether the attempt worked, and is not the simulator's."""
-    return label.source != SIMULATOR and not label.source.startswith(INSTRUCTION)
+    return label.source != SIMULATOR and not label.source.startswith((INSTRUCTION, SCORE))
 
 
 def resolve(labels: Sequence[Label]) -> Label | None:
@@ -169,6 +182,7 @@ def steps_table(episode: EncodedEpisode, attempt: int) -> pa.Table:
             pa.array(episode.frames, pa.binary()),
             pa.FixedSizeListArray.from_arrays(states, STATE_DIM),
             pa.FixedSizeListArray.from_arrays(pa.array(actions.ravel()), ACTION_DIM, mask=pa.array(has_no_action)),
+            extra_frames.column_of(episode.extra_frames, rows),
         ],
         schema=STEPS,
     )
@@ -189,11 +203,27 @@ def episode_row(episode: EncodedEpisode, attempt: int, created_s: float) -> dict
         "created_s": created_s if episode.created_s is None else episode.created_s,
         "origin": json.dumps(dict(episode.origin)) if episode.origin else None,
         "reflex_steps": list(episode.reflex_steps) or None,
+        "cameras": sorted(episode.extra_frames) or None,
+        "limited_steps": None if episode.limited_steps is None else list(episode.limited_steps),
     }
 
 
-def encoded_episode(row: Mapping[str, Any], jpegs: Sequence[bytes], states_TD: Vectors, actions_TD: Vectors) -> EncodedEpisode:
-    """Return the episode of a row of `episodes` and its T + 1 frames, T + 1 states and T actions."""
+def encoded_episode(
+    row: Mapping[str, Any],
+    jpegs: Sequence[bytes],
+    states_TD: Vectors,
+    actions_TD: Vectors,
+    further: Mapping[str, Sequence[bytes]] | None = None,
+) -> EncodedEpisode:
+    """Return the episode of a row of `episodes` and its T + 1 frames, T + 1 states and T actions.
+
+    Args:
+        row: Of `episodes`.
+        jpegs: Of the main camera.
+        states_TD: (T + 1, 7).
+        actions_TD: (T, 7).
+        further: Frames of further cameras; None: they are left out.
+    """
     known = record(row, first_row=0)
     return EncodedEpisode(
         id=known.id,
@@ -208,12 +238,15 @@ def encoded_episode(row: Mapping[str, Any], jpegs: Sequence[bytes], states_TD: V
         origin=known.origin,
         created_s=known.created_s,
         reflex_steps=known.reflex_steps,
+        limited_steps=known.limited_steps,
+        extra_frames={camera: tuple(frames) for camera, frames in (further or {}).items()},
     )
 
 
 def record(row: Mapping[str, Any], first_row: int) -> EpisodeRecord:
     """Return the record of a row of `episodes`."""
     provenance = {name: row[name] for name in _PROVENANCE} | {"faults": tuple(row["faults"])}
+    limited = row.get("limited_steps")
     plain = ("id", "scene", "length", "success", "probability", "simulator_success", "created_s", "attempt")
     return EpisodeRecord(
         **{name: row[name] for name in plain},
@@ -222,10 +255,35 @@ def record(row: Mapping[str, Any], first_row: int) -> EpisodeRecord:
         labels=tuple(Label(**label) for label in row["labels"]),
         provenance=Provenance(**provenance),
         first_row=first_row,
-        # Stores of format 1.0 have no such column, and those of 1.1 none of the next.
+        # Stores of an older format have no such columns.
         origin=parse_json(row.get("origin") or "{}"),
         reflex_steps=tuple(row.get("reflex_steps") or ()),
+        cameras=tuple(row.get("cameras") or ()),
+        limited_steps=None if limited is None else tuple(limited),
     )
+
+
+def further_frames(row: Mapping[str, Any], steps: pa.Table) -> dict[str, list[bytes]]:
+    """Return the frames of an episode's further cameras.
+
+    Args:
+        row: Of `episodes`.
+        steps: Its rows of `steps`, in order, with the column `extra_frames` if there is one.
+
+    Raises:
+        StoreError: Some are missing.
+    """
+    found: dict[str, list[bytes]] = {}
+    for camera in row.get("cameras") or ():
+        column = steps[extra_frames.COLUMN] if extra_frames.COLUMN in steps.column_names else None
+        frames = None if column is None else extra_frames.frames_of(column, camera)
+        if frames is None:
+            raise StoreError(
+                f"episode {row['id']!r} lacks frames of its camera {camera}; the store is damaged, restore it from a copy or "
+                "run `soar data doctor --frames` on it"
+            )
+        found[camera] = frames
+    return found
 
 
 def states(table: pa.Table) -> Vectors:

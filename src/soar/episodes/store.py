@@ -6,6 +6,10 @@ Ownership. Any number of processes and threads may append and read at once. An a
 `episodes` is the commit. A writer that dies in between leaves steps that no reader ever sees. Of several writers of one id, one
 is told that it has stored it (`soar.episodes.appending`).
 
+Cameras. `read` and `read_encoded` bring the frames of further cameras (`soar.cameras`) along, unless they are told not to;
+nothing else reads them. A store that is opened with `camera=` shows that camera's frames in place of the main one's, and is
+read-only.
+
 Versions. Every write makes a new version of a table. A reader that opens `version=` sees that state for ever; any other one
 looks at the newest state whenever it is asked for episodes. Lance is not safe under fork: start processes with spawn and
 give them the uri.
@@ -15,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -23,9 +26,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from soar.cameras import MAIN
+from soar.episodes import extra_frames, schema, tables, tags
 from soar.episodes import jpeg as frames
-from soar.episodes import schema, tables, tags
 from soar.episodes.appending import append
+from soar.episodes.camera_view import CameraView, StepRows, cameras_in
 from soar.episodes.encoded import EncodedEpisode, check, decode, encode
 from soar.episodes.filters import check_filter, quoted
 from soar.episodes.labelling import Labels, change_labels, row_of
@@ -36,23 +41,8 @@ from soar.errors import StoreError
 from soar.types import ACTION_DIM, STATE_DIM, Episode, Label
 
 Mode = Literal["open", "create", "open_or_create"]
-_TRIES = 20
-"""How often a change is tried when another process changed the same rows first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepRows:
-    """N rows of a store.
-
-    Attributes:
-        images_NHWC: uint8 RGB.
-        states_ND: (N, 7) float32, see `soar.types.Observation`.
-        actions_ND: (N, 7) float32; NaN at the last observation of an episode.
-    """
-
-    images_NHWC: NDArray[np.uint8]
-    states_ND: NDArray[np.float32]
-    actions_ND: NDArray[np.float32]
+_TRIES = 20  # how often a change is tried when another process changed the same rows first
+_LARGE = (2**14, 2**10)  # rows of a file of `steps`, and of `episodes`, that is large already
 
 
 class EpisodeStore:
@@ -63,14 +53,19 @@ class EpisodeStore:
             `STORE@NAME` for a state that has a name, see `soar.episodes.tags`.
         mode: `open` an existing store, `create` a new one, or `open_or_create`.
         version: What `EpisodeStore.version` once returned: read that state, and never write.
+        camera: The one whose frames are shown.
 
     Raises:
         StoreError: There is no store, or already one, or the folder holds something else, was written by a newer SOAR, or
             cannot be written.
+        UnknownNameError: None of its episodes has such a camera.
     """
 
-    def __init__(self, uri: str | Path, *, mode: Mode = "open", version: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, uri: str | Path, *, mode: Mode = "open", version: Mapping[str, int] | None = None, camera: str = MAIN
+    ) -> None:
         self.uri, tag = tags.split(tables.location(uri))
+        self.camera, self._view = camera, CameraView(self.uri, camera)
         if tag and mode != "open":
             raise StoreError(f"{uri} is a state of {self.uri} that has a name, and read-only; leave out @{tag} to write")
         self._snapshot: Snapshot | None = None
@@ -83,6 +78,13 @@ class EpisodeStore:
         pinned = version or {}
         self._steps = tables.open_table(self.uri, "steps", pinned.get("steps"))
         self._episodes = tables.open_table(self.uri, "episodes", pinned.get("episodes"))
+        if not self._view.is_main:
+            self._view.check_known(self.cameras())
+
+    def cameras(self) -> list[str]:
+        """Return the further cameras of all episodes, by name."""
+        with self._explain("read"):
+            return cameras_in(self._episodes)
 
     @property
     def version(self) -> dict[str, int]:
@@ -104,7 +106,7 @@ class EpisodeStore:
         for episode in () if checked else encoded:
             check(episode)
         if encoded:
-            append(self.uri, self._episodes, encoded)
+            append(self.uri, self._steps, self._episodes, encoded)
             self._refresh()
 
     def episodes(self, where: str | None = None) -> list[EpisodeRecord]:
@@ -114,7 +116,7 @@ class EpisodeStore:
             where: SQL over the columns of `episodes`, for example `success and scene = '1' and probability > 0.8`.
 
         Raises:
-            StoreError: The SQL is invalid; the message names the columns.
+            StoreError: The SQL is invalid (the message names the columns), or some have no picture of `camera`.
         """
         chosen = self._matching(where)
         snapshot = self._index()
@@ -123,7 +125,9 @@ class EpisodeStore:
             scanner = self._episodes.scanner(columns=columns, filter=chosen, with_row_id=True)
             rows = sorted(scanner.to_table().to_pylist(), key=lambda row: int(row["_rowid"]))
         indices = np.searchsorted(snapshot.row_ids, [row["_rowid"] for row in rows])
-        return [schema.record(row, int(snapshot.first_rows[index])) for row, index in zip(rows, indices, strict=True)]
+        records = [schema.record(row, int(snapshot.first_rows[index])) for row, index in zip(rows, indices, strict=True)]
+        self._view.check(records)
+        return records
 
     def subgoals(self, where: str | None = None) -> dict[str, list[tuple[int, bytes]]]:
         """Return the subgoals of matching episodes (see `episodes`) by id: (step of the first action, JPEG), in order."""
@@ -142,30 +146,39 @@ class EpisodeStore:
         with self._explain("read"):
             return int(self._episodes.count_rows(chosen))
 
-    def read(self, id: str) -> Episode:
-        """Return one episode with its images.
+    def read(self, id: str, *, further: bool = True) -> Episode:
+        """Return one episode with its images, see `read_encoded`."""
+        return decode(self.read_encoded(id, further=further))
 
-        Raises:
-            StoreError: There is no such episode (the message names a similar one), or its steps are missing.
-        """
-        return decode(self.read_encoded(id))
-
-    def read_encoded(self, id: str) -> EncodedEpisode:
+    def read_encoded(self, id: str, *, further: bool = True) -> EncodedEpisode:
         """Return one episode as it is stored, its images encoded.
 
+        Args:
+            id: Of the episode.
+            further: Bring the frames of further cameras along.
+
         Raises:
-            StoreError: There is no such episode (the message names a similar one), or its steps are missing.
+            StoreError: There is no such episode (the message names a similar one), or steps or frames of it are missing.
         """
         self._refresh()
         row, _ = row_of(self._episodes, self.uri, id)
+        self._view.check([schema.record(row, 0)])
+        further = bool(further and row.get("cameras") and self._view.is_main)
+        columns = ["step", "state", "action", self._view.column, *([extra_frames.COLUMN] if further else [])]
         with self._explain("read"):
-            table = self._steps.to_table(filter=f"attempt = {row['attempt']}").sort_by("step")
+            table = self._steps.to_table(columns=columns, filter=f"attempt = {row['attempt']}").sort_by("step")
         if table["step"].to_pylist() != list(range(row["length"] + 1)):
             raise StoreError(
                 f"{self.uri}: episode {id!r} lacks steps; the store is damaged, restore it from a copy or run "
                 "`soar data doctor` on it"
             )
-        return schema.encoded_episode(row, table["frame"].to_pylist(), schema.states(table), schema.actions(table)[:-1])
+        return schema.encoded_episode(
+            row,
+            self._view.of(table)["frame"].to_pylist(),
+            schema.states(table),
+            schema.actions(table)[:-1],
+            schema.further_frames(row, table) if further else None,
+        )
 
     def rows(self, indices: NDArray[np.integer] | Sequence[int]) -> StepRows:
         """Return rows in any order, repetitions allowed.
@@ -185,11 +198,14 @@ class EpisodeStore:
         )
 
     def table(self, indices: NDArray[np.integer] | Sequence[int], columns: Sequence[str]) -> pa.Table:
-        """Return columns of the `steps` table at `indices` (see `rows`), undecoded."""
+        """Return columns of the `steps` table at `indices` (see `rows`), undecoded; `frame` is that of `camera`."""
         # Lance drops repetitions in some versions, so it is asked for each row once.
         unique, inverse = np.unique(self._positions(indices), return_inverse=True)
+        asked = [self._view.column if column == "frame" else column for column in columns]
         with self._explain("read"):
-            table = self._steps.take(unique.tolist(), columns=list(columns))
+            table = self._steps.take(unique.tolist(), columns=asked)
+        if "frame" in columns:
+            table = self._view.of(table).select(list(columns))
         return table if np.array_equal(inverse, np.arange(len(unique))) else table.take(pa.array(inverse))
 
     def vectors(self, indices: NDArray[np.integer] | Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -219,10 +235,10 @@ class EpisodeStore:
         if snapshot.positions is None:
             with self._explain("read"):
                 snapshot.positions = positions_of(self._steps, snapshot, self.uri)
-        wanted = np.asarray(indices, np.int64)
-        count = len(snapshot.positions)
+        wanted, count = np.asarray(indices, np.int64), len(snapshot.positions)
         if len(wanted) == 0 or wanted.min() < 0 or wanted.max() >= count:
-            raise StoreError(f"{self.uri} has rows 0 to {count - 1}; asked for {_range(wanted)}")
+            asked = f"{wanted.min()} to {wanted.max()}" if len(wanted) else "none"
+            raise StoreError(f"{self.uri} has rows 0 to {count - 1}; asked for {asked}")
         return snapshot.positions[wanted]
 
     def add_label(self, id: str, label: Label) -> None:
@@ -272,8 +288,12 @@ class EpisodeStore:
                 tables.newest(dataset).delete(which)
         self._refresh()
 
-    def compact(self) -> None:
+    def compact(self, *, lately: bool = False) -> None:
         """Merge the small files that many appends left; reading is faster afterwards, and pinned versions stay readable.
+
+        Args:
+            lately: Leave those alone that are large already: who does this now and then while a store grows writes each row
+                once or twice more, however long that goes on.
 
         Raises:
             StoreError: The store is pinned, cannot be written, or is changed by others all the time.
@@ -283,8 +303,8 @@ class EpisodeStore:
             for attempt in range(1, _TRIES + 1):
                 self._refresh()
                 try:
-                    for dataset in (self._steps, self._episodes):
-                        tables.newest(dataset).optimize.compact_files()
+                    for dataset, rows in zip((self._steps, self._episodes), _LARGE if lately else (None, None), strict=True):
+                        tables.newest(dataset).optimize.compact_files(target_rows_per_fragment=rows)
                     self._refresh()
                     return
                 except OSError as error:
@@ -321,12 +341,10 @@ class EpisodeStore:
         return self._snapshot
 
     def _check_writable(self) -> None:
+        if not self._view.is_main:
+            raise StoreError(f"{self.uri} was opened for its camera {self.camera} and is read-only; open it without to write")
         if self._pinned:
             raise StoreError(f"{self.uri} was opened at a pinned version and is read-only; open it without `version` to write")
 
     def _explain(self, action: str) -> AbstractContextManager[None]:
         return explaining(action, self.uri)
-
-
-def _range(indices: NDArray[np.int64]) -> str:
-    return f"{indices.min()} to {indices.max()}" if len(indices) else "none"

@@ -20,6 +20,8 @@ from soar.errors import StoreError
 
 _CACHE_BYTES = 2**24
 """Of what Lance remembers of a table. By default it is a gigabyte, and every version that was ever looked at stays."""
+_TRIES = 20
+"""How often columns are added when another process does so at the same moment."""
 _TABLES = {"steps": schema.STEPS, "episodes": schema.EPISODES}
 
 
@@ -75,6 +77,13 @@ def exist(uri: str | Path) -> bool:
         return any(Path(path(where, table)).is_dir() if is_local(where) else _exists(path(where, table)) for table in _TABLES)
 
 
+def complete(uri: str | Path) -> bool:
+    """Whether a store was made to its end. `create` makes the table of episodes last: without it there are none yet."""
+    where = location(uri)
+    with explaining("open", where):
+        return _exists(path(where, "episodes"))
+
+
 def check_exist(uri: str) -> None:
     """Say clearly when there is no store.
 
@@ -115,17 +124,30 @@ def open_table(uri: str, table: str, version: int | None) -> Any:
     return dataset
 
 
-def writable_schema(dataset: Any) -> pa.Schema:
-    """Return the columns that this SOAR writes into a table: those of its own format that the table has."""
-    columns: pa.Schema = schema.EPISODES
-    return pa.schema([field for field in columns if field.name in dataset.schema.names], metadata=columns.metadata)
+def writable_schema(dataset: Any, columns: pa.Schema) -> pa.Schema:
+    """Return the columns that this SOAR writes into a table: those of its own format (`columns`) that the table has."""
+    there = set(dataset.schema.names)
+    return pa.schema([field for field in columns if field.name in there], metadata=columns.metadata)
 
 
-def add_missing_columns(dataset: Any) -> None:
-    """Give an `episodes` table of an older minor format the columns that came later; its rows have null there."""
-    for field in schema.EPISODES:
-        if field.name not in dataset.schema.names:
-            dataset.add_columns(field)
+def with_all_columns(dataset: lance.LanceDataset, columns: pa.Schema) -> lance.LanceDataset:
+    """Return a handle to a table of an older minor format that now has the columns which came later; its rows have null there.
+
+    Others may be giving it the same ones.
+    """
+    for attempt in range(1, _TRIES + 1):
+        dataset = newest(dataset)
+        missing = [field for field in columns if field.name not in dataset.schema.names]
+        if not missing:
+            break
+        try:
+            for field in missing:
+                dataset.add_columns(field)
+            break
+        except (OSError, ValueError):
+            if attempt == _TRIES:
+                raise
+    return dataset
 
 
 def is_local(uri: str) -> bool:

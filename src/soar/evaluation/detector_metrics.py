@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,18 +19,16 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from soar.collect.early_success import holds_something, no_success
 from soar.episodes.schema import PERSON, EpisodeRecord, is_verdict
 from soar.episodes.store import EpisodeStore
 from soar.errors import SoarError
 from soar.evaluation.statistics import Z_95, Rate
 from soar.files import replacing, write_json
 from soar.tasks.detection import SuccessDetector
-from soar.types import Image, Label, Observation, Task
+from soar.tasks.stored_films import films_of
+from soar.types import Image, Label, Task
 
 Judge = Literal["simulator", "person"]
-_BATCH = 16
-"""Frames that are judged by one call."""
 _BINS = 10
 _SCHEMA = 1
 _CELL_PX = 192
@@ -47,6 +46,10 @@ class Judgement:
         probability: The detector's probability of success, None when it gives none.
         question: What it was asked.
         answer: Its words.
+        scene: Of the episode.
+        questions: That it cost.
+        pictures: That were shown with them.
+        seconds: That it took, reading the store not counted; those of a call are shared out.
     """
 
     id: str
@@ -56,6 +59,10 @@ class Judgement:
     probability: float | None
     question: str = ""
     answer: str = ""
+    scene: str = ""
+    questions: int = 0
+    pictures: int = 0
+    seconds: float = 0.0
 
 
 def judge(
@@ -66,7 +73,6 @@ def judge(
     task_of: Callable[[str], Task],
     where: str | None = None,
     limit: int | None = None,
-    let_go: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Judgement]:
     """Compare a detector with the labels in a store.
@@ -74,11 +80,10 @@ def judge(
     Args:
         store: The episodes.
         by: Whose labels are the truth; of several by people the newest.
-        detector: Looks at final frames; None: the judgement of a model that is in the store already.
+        detector: Looks at films; None: the judgement of a model that is in the store already.
         task_of: From an instruction to its task.
         where: SQL that selects some of the episodes.
         limit: At most so many, the newest.
-        let_go: Whether what the detector sees done is not while the hand holds something (`soar.collect.early_success`).
         on_progress: Called with episodes done and in all.
 
     Raises:
@@ -95,30 +100,41 @@ def judge(
             + (f" where {where}" if where else "")
             + f". Label some with `soar data label {store.uri} --name YOU`, or choose --labels."
         )
+    truths = {record.id: truth for record, truth in found}
     judgements: list[Judgement] = []
-    for start in range(0, len(found), _BATCH):
-        part = found[start : start + _BATCH]
-        if detector is None:
-            labels = [label for record, _ in part if (label := _by_model(record)) is not None]
-        else:
-            frames = store.rows([record.first_row + record.length for record, _ in part]).images_NHWC
-            labels = detector.detect_all(list(frames), [task_of(record.instruction) for record, _ in part])
-            if let_go:
-                labels = [_unless_held(store, record, label) for (record, _), label in zip(part, labels, strict=True)]
-        for (record, truth), label in zip(part, labels, strict=True):
+    for part, labels, seconds in _labelled(store, [record for record, _ in found], detector, task_of):
+        for record, label in zip(part, labels, strict=True):
+            questions, pictures = (0, 0) if detector is None else detector.cost(record.length)
             judgements.append(
                 Judgement(
                     id=record.id,
+                    scene=record.scene,
                     instruction=record.instruction,
-                    truth=truth,
+                    truth=truths[record.id],
                     success=label.success,
                     probability=label.probability,
                     question=label.question,
                     answer=label.answer,
+                    questions=questions,
+                    pictures=pictures,
+                    seconds=seconds / len(part),
                 )
             )
         on_progress(len(judgements), len(found))
     return judgements
+
+
+def _labelled(
+    store: EpisodeStore, records: list[EpisodeRecord], detector: SuccessDetector | None, task_of: Callable[[str], Task]
+) -> Iterator[tuple[list[EpisodeRecord], list[Label], float]]:
+    """Yield episodes, their labels, and the seconds that these took."""
+    if detector is None:
+        yield records, [label for record in records if (label := _by_model(record)) is not None], 0.0
+        return
+    for part, films in films_of(store, records, detector):
+        tasks, begun_s = [task_of(record.instruction) for record in part], time.perf_counter()
+        labels = detector.judge_all(films, tasks)
+        yield part, labels, time.perf_counter() - begun_s
 
 
 def _truth(record: EpisodeRecord, by: Judge) -> bool | None:
@@ -126,12 +142,6 @@ def _truth(record: EpisodeRecord, by: Judge) -> bool | None:
         return record.simulator_success
     said = [label.success for label in record.labels if label.source.startswith(PERSON) and label.success is not None]
     return said[-1] if said else None
-
-
-def _unless_held(store: EpisodeStore, record: EpisodeRecord, label: Label) -> Label:
-    last = store.rows([record.first_row + record.length - 1, record.first_row + record.length])
-    pairs = zip(last.images_NHWC, last.states_ND, strict=True)
-    return no_success(label) if holds_something([Observation(image_HWC=i, state=s) for i, s in pairs]) else label
 
 
 def _by_model(record: EpisodeRecord) -> Label | None:

@@ -40,6 +40,8 @@ def keep_film(folder: Path, result: Rollout, *, scene: str, instruction: str, la
             labels=(label,),
             provenance=made_by,
             reflex_steps=result.reflex_steps,
+            limited_steps=result.limited_steps,
+            extra_images=result.extra_images,
         )
     )
 

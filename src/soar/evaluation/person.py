@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from soar.collect.models import open_subgoals, open_vlm
+from soar.collect.models import open_subgoals, open_vlm, wants_subgoals
 from soar.collect.rollout import RolloutConfig
 from soar.errors import ConfigError, UnknownNameError
 from soar.evaluation.person_session import Contender, Session
@@ -28,10 +28,12 @@ from soar.evaluation.plan import Plan
 from soar.evaluation.runner import FILMS_PER_TASK, begun_evaluation, wanted_trials
 from soar.evaluation.trial_running import TrialConfig, check_looks, check_person, policy_of
 from soar.evaluation.trials import Evaluation
+from soar.policies.base import check_cameras
 from soar.policies.loading import load_policy
 from soar.robots.workcell import load_workcell
 from soar.run_claim import only_here
 from soar.tasks import SuccessDetector
+from soar.tasks.views import LAST
 from soar.terminal import Terminal
 
 
@@ -72,6 +74,7 @@ def evaluate_by_person(
     rollout: RolloutConfig | None = None,
     vlm: str = "",
     threshold: float = 0.5,
+    sees: str = LAST,
     terminal: Terminal | None = None,
 ) -> Judged:
     """Let a person judge what is missing of some policies' trials.
@@ -93,9 +96,10 @@ def evaluate_by_person(
         action_scale: Factor on the policies' motions.
         image_size: Of a simulated camera [px]; the first policy's by default.
         questions: File of questions that count more than the scene's.
-        rollout: How long a trial is, whether a robot that stands still backs off, and whether two looks end it.
+        rollout: How long a trial is, whether a robot that stands still backs off, and whether looks end it.
         vlm: Name of the model that looks.
         threshold: Its least probability of success.
+        sees: What it sees of an attempt (`soar.tasks.views`).
         terminal: Where the person is; `/dev/tty` by default.
 
     Raises:
@@ -117,15 +121,15 @@ def evaluate_by_person(
             if task not in known:
                 raise UnknownNameError("task", task, known, f"In scene {opened.scene.name!r}.")
         happening = rollout or RolloutConfig()
-        looked_by = check_looks(opened, rollout=happening, vlm=vlm)
-        detector = SuccessDetector(open_vlm(vlm, opened), threshold) if looked_by else None
+        looked_by = check_looks(opened, rollout=happening, vlm=vlm, sees=sees)
+        detector = SuccessDetector(open_vlm(vlm, opened), threshold, sees=sees) if looked_by else None
         held.enter_context(only_here(out.parent, "--out", out.name))
         contenders = []
         for policy, loaded, path, variant in zip(policies, opened_policies, outs, variants, strict=True):
             config = TrialConfig(
                 workcell=workcell,
                 policy=str(policy),
-                subgoals=subgoals if loaded.conditioning == "goal" else "",
+                subgoals=subgoals if wants_subgoals(loaded, subgoals) else "",
                 variant=variant,
                 films=str(path.with_name(f"{path.stem}-films")),
                 image_size=size,
@@ -134,15 +138,18 @@ def evaluate_by_person(
                 questions=str(questions or ""),
                 vlm=vlm,
                 threshold=threshold,
+                sees=sees,
                 rollout=happening,
             )
+            subgoal_model = open_subgoals(config.subgoals, opened) if config.subgoals else None
+            check_cameras(loaded, opened.robot.cameras, f"workcell {opened.name!r}", subgoal_model)
             contenders.append(
                 Contender(
                     config=config,
                     out=path,
                     policy=policy_of(config),
                     detector=detector,
-                    subgoal_model=open_subgoals(config.subgoals, opened) if config.subgoals else None,
+                    subgoal_model=subgoal_model,
                     evaluation=begun_evaluation(path, config, who, looked_by),
                 )
             )

@@ -109,7 +109,7 @@ class Session:
             said = self._begin(slot)
             if said != "g":
                 return said != "q"
-            result, looked = run_trial(
+            result, looked, _ = run_trial(
                 self._workcell,
                 task,
                 contender.subgoal_model,

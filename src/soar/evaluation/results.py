@@ -46,7 +46,7 @@ def success_rows(evaluations: Iterable[Evaluation]) -> list[dict[str, Any]]:
 def course_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
     """Return what reflex and looks cost and did, one row a variant and scene, and one a variant over all scenes.
 
-    The last columns measure who looked, for whom an attempt that two looks ended is a success. They are empty without looks.
+    The last columns measure who looked, for whom an attempt that looks ended is a success. They are empty without looks.
     """
     groups: dict[tuple[str, str], list[Trial]] = {}
     looked = {evaluation.variant: bool(evaluation.looked_by) for evaluation in evaluations}

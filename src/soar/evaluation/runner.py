@@ -20,18 +20,21 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from soar.collect.models import ORACLE, open_subgoals
+from soar.collect.models import ORACLE, open_subgoals, wants_subgoals
 from soar.collect.rollout import RolloutConfig
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError, UnknownNameError
 from soar.evaluation.trial_running import JudgeName, TrialConfig, check_judge, check_looks, policy_of, run_chunk, run_trials
 from soar.evaluation.trials import Evaluation, Trial, TrialKey, read_evaluation, write_evaluation
 from soar.fleet.processes import run_workers
+from soar.policies.base import check_cameras
 from soar.policies.loading import load_policy
 from soar.robots.workcell import load_workcell
 from soar.run_claim import only_here
+from soar.run_orders import Orders
 from soar.seeding import derive_seed
 from soar.subgoals.loading import load_subgoal_model
+from soar.tasks.views import LAST
 from soar.types import Episode, Scene
 
 FILMS_PER_TASK = 2
@@ -69,7 +72,9 @@ def evaluate(
     judge: JudgeName = "truth",
     vlm: str = "",
     threshold: float = 0.5,
+    sees: str = LAST,
     questions: Path | None = None,
+    run: Path | None = None,
     on_trial: Callable[[int, int, float], None] | None = None,
 ) -> Evaluation:
     """Run what is missing of an evaluation.
@@ -90,17 +95,19 @@ def evaluate(
             neither by default.
         first_trial: Index of the first start of each task. What is tuned on some starts must be measured on others; figures
             are measured on those from 0 on.
-        judge: Who says whether it worked: the workcell's truth, or a vision-language model that looks at the last frame.
+        judge: Who says whether it worked: the workcell's truth, or a vision-language model.
         vlm: Name of that model, and of the one that looks on the way whether an attempt has succeeded.
         threshold: Its least probability of success.
+        sees: What it sees of an attempt (`soar.tasks.views`); by default the last frame.
         questions: File of questions that count more than the scene's.
+        run: Folder of a run that a person may pause or stop (`soar.run_orders`).
         on_trial: Called after each trial with (trials done, trials in all, success rate so far).
 
     Raises:
         ConfigError: A number is out of range, a task is unknown, nobody can judge, or the file holds another evaluation.
         CheckpointError: The policy or the subgoal model cannot be loaded.
         RobotFault: A robot failed again and again, or cannot be recovered.
-        SoarError: The file cannot be written; trials that were written are kept.
+        SoarError: The file cannot be written, or a person has stopped the run; trials that were written are kept.
     """
     if trials < 1 or workers < 1 or first_trial < 0:
         raise ConfigError(
@@ -112,7 +119,7 @@ def evaluate(
     config = TrialConfig(
         workcell=workcell,
         policy=str(policy),
-        subgoals=subgoals if opened_policy.conditioning == "goal" else "",
+        subgoals=subgoals if wants_subgoals(opened_policy, subgoals) else "",
         variant=variant,
         films=str(out.with_name(f"{out.stem}-films")),
         image_size=image_size or opened_policy.image_size,
@@ -120,8 +127,10 @@ def evaluate(
         judge=judge,
         vlm=vlm,
         threshold=threshold,
+        sees=sees,
         questions=str(questions or ""),
         rollout=rollout or RolloutConfig(),
+        run="" if run is None else str(run),
     )
     with contextlib.ExitStack() as held:
         with cell.open(image_size=config.image_size, questions=questions) as opened:
@@ -130,10 +139,10 @@ def evaluate(
             for task in tasks:
                 if task not in known:
                     raise UnknownNameError("task", task, known, f"In scene {scene.name!r}.")
-            if config.subgoals:
-                open_subgoals(config.subgoals, opened)
-            who = check_judge(opened, judge=judge, vlm=vlm)
-            looked_by = check_looks(opened, rollout=config.rollout, vlm=vlm)
+            subgoal_model = open_subgoals(config.subgoals, opened) if config.subgoals else None
+            check_cameras(opened_policy, opened.robot.cameras, f"workcell {opened.name!r}", subgoal_model)
+            who = check_judge(opened, judge=judge, vlm=vlm, sees=sees)
+            looked_by = check_looks(opened, rollout=config.rollout, vlm=vlm, sees=sees)
             held.enter_context(only_here(out.parent, "--out", out.name))
             evaluation = begun_evaluation(out, config, who, looked_by, restored=opened.reset_for is not None)
             indices = range(first_trial, first_trial + trials)
@@ -151,6 +160,8 @@ def evaluate(
             items = [{"config": asdict(config), "trials": chunk} for chunk in chunks]
             with record:
                 run_workers(run_chunk, items, workers=workers, on_report=lambda _index, report: record.hear(report))
+    if run is not None and (left := record.evaluation.missing(wanted)):
+        Orders(run).check(f"{len(wanted) - len(left)} of the {len(wanted)} trials are there")
     return record.evaluation
 
 
@@ -197,7 +208,7 @@ def read_films(out: Path) -> list[Episode]:
     if not folder.exists():
         return []
     store = EpisodeStore(folder)
-    return [store.read(record.id) for record in store.episodes()]
+    return [store.read(record.id, further=False) for record in store.episodes()]
 
 
 class _Record:

@@ -24,6 +24,7 @@ from soar.episodes.schema import PERSON
 from soar.errors import ConfigError, RobotFault
 from soar.evaluation.films import keep_film
 from soar.evaluation.trials import Trial, TrialKey
+from soar.fleet.pausing import go_home
 from soar.fleet.processes import Reporter
 from soar.fleet.session import simulated_workcell
 from soar.policies.base import Policy
@@ -32,17 +33,19 @@ from soar.policies.loading import load_policy
 from soar.remote import fallbacks
 from soar.robots.safety import SafetyError
 from soar.robots.workcell import Workcell
+from soar.run_orders import Orders
 from soar.subgoals.base import SubgoalModel
 from soar.tasks import SuccessDetector
+from soar.tasks.views import LAST
 from soar.terminal import Terminal
-from soar.types import Image, Label, Provenance, Task
+from soar.types import Image, Label, Observation, Provenance, Task
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 JudgeName = Literal["truth", "person", "vlm"]
-Judge: TypeAlias = Callable[[Image, Task], Label]
-ATTEMPTS = 3
-"""How often a trial is begun when the robot fails in it."""
+Judge: TypeAlias = Callable[[Rollout, Task], Label]
+ATTEMPTS = 10
+"""How often a trial is begun when the robot fails in it, or in the recovery before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +63,10 @@ class TrialConfig:
         judge: Who says whether it worked.
         vlm: Name of the model that looks on the way, if anybody does, and that judges, with `judge: vlm`.
         threshold: Its least probability of success.
+        sees: What it sees of an attempt (`soar.tasks.views`).
         questions: File of questions that count more than the scene's; "" for none.
-        rollout: How long a trial is, whether a robot that stands still backs off, and whether two looks end it.
+        rollout: How long a trial is, whether a robot that stands still backs off, and whether looks end it.
+        run: Folder of a run that a person may pause or stop (`soar.run_orders`); "" for none.
     """
 
     workcell: str
@@ -74,37 +79,39 @@ class TrialConfig:
     judge: JudgeName = "truth"
     vlm: str = ""
     threshold: float = 0.5
+    sees: str = LAST
     questions: str = ""
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    run: str = ""
 
 
-def check_looks(workcell: Workcell, *, rollout: RolloutConfig, vlm: str) -> str:
-    """Return the id of the model that looks on the way, "" when nobody does.
+def check_looks(workcell: Workcell, *, rollout: RolloutConfig, vlm: str, sees: str = LAST) -> str:
+    """Return the id of who looks on the way, "" when nobody does.
 
     Raises:
-        ConfigError: Somebody is to look and nobody is named, or the workcell is to look and cannot.
+        ConfigError: Somebody is to look and nobody is named, or the workcell is to look and cannot, or the model cannot see so.
         ModelServerError: The model does not answer.
     """
-    if not rollout.early_success.every:
+    if not rollout.early_success.looks:
         return ""
     if not vlm:
         raise ConfigError("evaluate: name the VLM that looks whether an attempt has succeeded, or set early_success.every: 0")
-    model = open_vlm(vlm, workcell)
-    model.check()
-    return model.id
+    detector = SuccessDetector(open_vlm(vlm, workcell), sees=sees)
+    detector.check()
+    return detector.id
 
 
-def check_judge(workcell: Workcell, *, judge: JudgeName, vlm: str, name: str = "") -> str:
-    """Return who judges: `truth`, the model's id, or `person:NAME`.
+def check_judge(workcell: Workcell, *, judge: JudgeName, vlm: str, sees: str = LAST, name: str = "") -> str:
+    """Return who judges: `truth`, the success detector's id, or `person:NAME`.
 
     Raises:
-        ConfigError: The workcell knows no truth, or the person has no name or no terminal.
+        ConfigError: The workcell knows no truth, the model cannot see so, or the person has no name or no terminal.
         ModelServerError: The model does not answer.
     """
     if judge == "vlm":
-        model = open_vlm(vlm, workcell)
-        model.check()
-        return model.id
+        detector = SuccessDetector(open_vlm(vlm, workcell), sees=sees)
+        detector.check()
+        return detector.id
     if judge == "person":
         return check_person(name)
     if workcell.truth is None:
@@ -174,32 +181,39 @@ def run_trials(
         trials: Task, seed, and whether the episode is kept, of each.
         on_trial: Called with each.
         on_done_before: Called with the start of each that was not run, since the task was done already.
-        stopping: Asked before each; True ends it early.
+        stopping: Asked before each; True ends it early, as a person does who stops the run.
 
     Raises:
         RobotFault: A robot failed in a trial again and again, or cannot be recovered.
     """
     policy = policy_of(config)
     subgoal_model = open_subgoals(config.subgoals, workcell) if config.subgoals else None
-    looks = config.rollout.early_success.every > 0
-    detector = SuccessDetector(open_vlm(config.vlm, workcell), config.threshold) if looks or config.judge == "vlm" else None
+    looks = config.rollout.early_success.looks
+    detector = None
+    if looks or config.judge == "vlm":
+        detector = SuccessDetector(open_vlm(config.vlm, workcell), config.threshold, sees=config.sees)
     judge = _judge(config, workcell, detector)
     tasks = {task.instruction: task for task in workcell.scene.tasks}
-    for instruction, seed, keep in trials:
+    orders = Orders(Path(config.run)) if config.run else None
+    rest = functools.partial(go_home, workcell.robot, workcell.name)
+    for number, (instruction, seed, keep) in enumerate(trials):
+        # Whoever begins a command that is paused may stand at the arm: it goes home only from a trial.
+        if orders is not None and orders.wait(workcell.name, stopping=stopping, rest=rest if number else None).stopped:
+            return
         if stopping():
             return
         task, key = tasks[instruction], (workcell.scene.name, instruction, seed)
-        if workcell.reset_for is None and _done_before(workcell, task, judge):
+        if workcell.reset_for is None and _done_before(workcell, task, config, detector):
             on_done_before(key)
             continue
-        result, looked = run_trial(
+        result, looked, failed = run_trial(
             workcell, task, subgoal_model, policy, seed=seed, config=config.rollout, detector=detector if looks else None
         )
-        label = judge(result.images_THWC[-1], task)
+        label = judge(result, task)
         if keep:
             made_by = Provenance(
                 policy=policy.id,
-                subgoal_model="" if subgoal_model is None else subgoal_model.id,
+                subgoal_model=subgoal_model.id if subgoal_model is not None and result.subgoals else "",
                 robot=workcell.name,
                 run=config.variant,
                 seed=seed,
@@ -207,7 +221,8 @@ def run_trials(
             keep_film(
                 Path(config.films), result, scene=workcell.scene.name, instruction=instruction, label=label, made_by=made_by
             )
-        note = "" if label.success is not None else f"undecidable: {label.answer}"
+        again = f"repeated {failed} x: the robot failed" if failed else ""
+        note = "; ".join(filter(None, ["" if label.success is not None else f"undecidable: {label.answer}", again]))
         on_trial(trial_of(key, result, looked=looked, success=label.success is True, note=note))
 
 
@@ -237,7 +252,7 @@ def run_trial(
     config: RolloutConfig,
     detector: SuccessDetector | None = None,
     attempts: int = ATTEMPTS,
-) -> tuple[Rollout, int]:
+) -> tuple[Rollout, int, int]:
     """Set the start where the workcell can, go home, and let the policy try; begun again when the robot fails.
 
     Args:
@@ -251,7 +266,7 @@ def run_trial(
         attempts: How often it is begun when the robot fails.
 
     Returns:
-        What was seen and done, and how often it was looked.
+        What was seen and done, how often it was looked, and how often the robot had failed before.
 
     Raises:
         RobotFault: It failed `attempts` times, or cannot be recovered.
@@ -264,7 +279,7 @@ def run_trial(
         else:
             workcell.robot.home()
         # A new one for each attempt: what was seen in one that failed says nothing about the next.
-        looking = EarlySuccess(functools.partial(_detect, detector, task=task), config.early_success) if detector else None
+        looking = EarlySuccess(functools.partial(_seen, detector, task=task), config.early_success) if detector else None
         with fallbacks.forbidden():
             result = rollout(
                 workcell.robot,
@@ -277,44 +292,56 @@ def run_trial(
             )
         return result, len(looking.looks) if looking else 0
 
-    return _in_spite_of_faults(workcell, trial, attempts)
+    (result, looked), failed = _in_spite_of_faults(workcell, trial, attempts)
+    return result, looked, failed
 
 
-def _done_before(workcell: Workcell, task: Task, judge: Judge) -> bool:
-    """Whether the judge sees success before anybody has tried."""
+def _done_before(workcell: Workcell, task: Task, config: TrialConfig, detector: SuccessDetector | None) -> bool:
+    """Whether success is seen before anybody has tried: by one picture, whatever the judge sees of an attempt."""
 
     def look() -> Image:
         workcell.robot.home()
         return workcell.robot.observe().image_HWC
 
     with fallbacks.forbidden():
-        return judge(_in_spite_of_faults(workcell, look), task).success is True
+        image, _ = _in_spite_of_faults(workcell, look)
+        if config.judge != "vlm":
+            return _truth(workcell, task).success is True
+        assert detector is not None  # run_trials made one
+        return detector.detect(image, task).success is True
 
 
-def _in_spite_of_faults(workcell: Workcell, work: Callable[[], T], attempts: int = ATTEMPTS) -> T:
-    """Do something again, after recovering, as long as the robot fails in it."""
+def _in_spite_of_faults(workcell: Workcell, work: Callable[[], T], attempts: int = ATTEMPTS) -> tuple[T, int]:
+    """Do something again, after recovering, as long as the robot fails in it; return its result, and how often it did."""
+    begun = 0
     for attempt in range(1, attempts + 1):
         try:
-            return work()
+            if attempt > 1:
+                workcell.robot.recover()
+            begun += 1
+            return work(), begun - 1
         except (RobotFault, SafetyError) as error:
             if attempt == attempts or (isinstance(error, RobotFault) and error.kind == "unrecoverable"):
                 raise
             log.warning("%s: a trial is begun again (%s)", workcell.name, error)
-            workcell.robot.recover()
     raise AssertionError("unreachable")
 
 
-def _detect(detector: SuccessDetector, image_HWC: Image, task: Task) -> Label:
-    return detector.detect(image_HWC, task)
+def _seen(detector: SuccessDetector, film: Sequence[Observation], task: Task) -> Label:
+    return detector.judge(film, task)
 
 
 def _judge(config: TrialConfig, workcell: Workcell, detector: SuccessDetector | None) -> Judge:
     if config.judge == "vlm":
         assert detector is not None  # run_trials made one
-        return functools.partial(_detect, detector)
-    truth = workcell.truth
-    assert truth is not None  # check_judge was here
-    return lambda _image, task: Label(success=truth(task.instruction), probability=None, source="simulator")
+        seeing = detector
+        return lambda result, task: seeing.judge(result.film, task)
+    return lambda _, task: _truth(workcell, task)
+
+
+def _truth(workcell: Workcell, task: Task) -> Label:
+    assert workcell.truth is not None  # check_judge was here
+    return Label(success=workcell.truth(task.instruction), probability=None, source="simulator")
 
 
 def policy_of(config: TrialConfig) -> Policy:

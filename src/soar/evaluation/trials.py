@@ -16,6 +16,7 @@ from soar.configuration import validate
 from soar.errors import SoarError
 from soar.evaluation.statistics import Rate
 from soar.files import write_json
+from soar.types import STEP_S
 from soar.untrusted import parse_json
 
 SCHEMA = "2.1"
@@ -37,7 +38,7 @@ class Trial:
         note: What the judge remarked.
         reflexes: How often the robot backed off.
         looks: How often it was looked whether it has succeeded, on the way.
-        ended_early: Whether two looks ended it.
+        ended_early: Whether looks ended it.
     """
 
     scene: str
@@ -107,6 +108,14 @@ class Evaluation:
         """Return those of the wanted trials that were not run yet, in their order."""
         done = {trial.key for trial in self.trials} | set(self.done_before)
         return [key for key in wanted if key not in done]
+
+    @property
+    def saved(self) -> str:
+        """What attempts saved that looks ended, in words; empty where nobody looked."""
+        ended = [self.rollout.steps - trial.steps for trial in self.trials if trial.ended_early]
+        hours = sum(ended) * STEP_S / 3600
+        said = f"{len(ended)} of {len(self.trials)} attempts of {self.variant} ended when success was seen"
+        return f"{said}: {sum(ended)} steps, {hours:.2f} robot-hours saved" if self.looked_by else ""
 
     @property
     def left_out(self) -> str:

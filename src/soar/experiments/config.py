@@ -10,7 +10,6 @@ from typing import Literal
 
 from soar.collect.rollout import RolloutConfig
 from soar.errors import ConfigError, UnknownNameError
-from soar.policies.chunked import Conditioning
 from soar.scenes import load_scene
 from soar.training.cotraining import Judge
 
@@ -60,7 +59,7 @@ class Variant:
     """
 
     data: DataSource
-    conditioning: Conditioning = "goal"
+    conditioning: Literal["goal", "language"] = "goal"
     pooled: bool = False
     success_only: bool = True
     label: Judge = "vlm"

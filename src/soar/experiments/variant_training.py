@@ -19,7 +19,7 @@ from soar.experiments.config import DIAL, NOTHING, Variant
 from soar.experiments.robot_hours import first_episodes
 from soar.fleet.processes import Reporter, run_workers
 from soar.improve.preset import Preset, load_preset
-from soar.training.config import PolicyTrainingConfig, following_instructions
+from soar.training.config import PolicyTrainingConfig, conditioned
 from soar.training.cotraining import AutonomousData
 from soar.training.data import SourceConfig
 from soar.training.learner import ImitationLearner, Learner, LearningData
@@ -133,7 +133,7 @@ def _recipe(preset: Preset, variant: Variant) -> PolicyTrainingConfig:
 def _imitation(variant: Variant, preset: Preset, item: dict[str, Any]) -> Learner:
     config = _recipe(preset, variant)
     if variant.conditioning == "language":
-        config = following_instructions(config, preset.pretraining.sentences)
+        config = conditioned(config, "language", preset.pretraining.sentences)
     changes = [field.name for field in dataclasses.fields(SourceConfig) if hasattr(variant, field.name)]
     own = {name: value for name in changes if (value := getattr(variant, name)) is not None}
     source = dataclasses.replace(preset.improvement.policy.autonomous, **own)

@@ -66,10 +66,10 @@ class PersonCaller:
         self._send(robot, f"{self._fleet}: robot {robot} waits for a person and does not move: {why}", "person_told")
 
     def lost(self, robot: str) -> None:
-        """Say that a robot is not heard of any more; it may be well."""
+        """Say that a robot is not heard of, or has not come yet; it may be well."""
         log.warning("%s is not heard of", robot)
         if self._url:
-            words = "is not heard of: its computer or its network is away. It goes on by itself when it is back"
+            words = "is not heard of: its computer or its network is away. It works as soon as it is heard of"
             self._send(robot, f"{self._fleet}: robot {robot} {words}", "lost_told")
 
     def _send(self, robot: str, text: str, event: str) -> None:

@@ -9,6 +9,7 @@ objects in new random places, as a person who comes in the morning would have pu
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -17,7 +18,7 @@ from typing import Any
 
 from soar.collect.config import CollectionConfig
 from soar.collect.listeners import Listener
-from soar.collect.models import ORACLE, Models, check_models, open_subgoals, open_vlm
+from soar.collect.models import NONE, ORACLE, Models, check_models, open_subgoals, open_vlm, wants_subgoals
 from soar.episodes import tables
 from soar.episodes.filters import quoted
 from soar.episodes.store import EpisodeStore
@@ -28,8 +29,11 @@ from soar.fleet.session import SessionConfig, episode_report, run_robot, run_ses
 from soar.policies.base import Policy
 from soar.robots.workcell import Workcell, WorkcellConfig, load_workcell
 from soar.run_claim import RunClaim
+from soar.run_orders import Orders
+from soar.tasks import SuccessDetector
 from soar.tasks.loading import open_proposer
 
+log = logging.getLogger(__name__)
 OnEpisode = Callable[[int, int, dict[str, Any]], None]
 
 
@@ -62,14 +66,16 @@ def collect(
         config: How.
         workers: Processes for simulated robots.
         image_size: Of simulated cameras [px]; the policy's by default.
-        on_episode: Called after each episode with (episodes done, episodes in all, see `episode_report`).
+        on_episode: Called after each episode with (episodes done, episodes in all, see `episode_report`), and while a person
+            has paused the run with `paused`: who, or "" when it goes on.
         listeners: Told what a real robot does (see `soar.collect.listeners`).
         claim: Of the run's folder, which is compared when all else was found valid, and held while robots work.
 
     Returns:
-        How many episodes of this run and round the store holds.
+        How many episodes of this run and round the store holds: fewer, when a person has asked for another policy.
 
     Raises:
+        SoarError: A person has stopped the run (`soar.run_orders`).
         ConfigError: The workcell, the scene or a number is invalid, or the run is another one.
         CheckpointError: A model cannot be loaded.
         StoreError: The store cannot be written; what was stored is kept.
@@ -81,6 +87,7 @@ def collect(
     cell, policy = load_workcell(workcell), check_models(models)
     questions = Path(config.proposal.questions) if config.proposal.questions else None
     size = image_size or policy.image_size
+    orders = Orders(journal.parent)
     what = what_it_is(cell, models, policy, seed, store="" if claim is None else _place(store, claim.folder))
     what["settings"] = {"round": round, "workers": workers, "models": asdict(models), "collection": asdict(config)}
     with ExitStack() as held:
@@ -92,6 +99,7 @@ def collect(
             episodes = EpisodeStore(store, mode="open_or_create")
             if claim is not None:
                 held.enter_context(claim.hold(what))
+                _take_no_other_policy(orders)
             mine = episodes.episodes(f"run = {quoted(run)} AND round = {round}")
             left, done = max(0, config.episodes - len(mine)), len(mine)
             if on_episode is not None:
@@ -119,13 +127,17 @@ def collect(
 
             def receive(report: dict[str, Any]) -> None:
                 nonlocal done
-                done += 1
+                done += "paused" not in report
                 if on_episode is not None:
                     on_episode(done, config.episodes, report)
 
             if not cell.simulated and sessions:
                 run_session(
-                    opened, sessions[0], on_episode=lambda episode: receive(episode_report(episode)), listeners=listeners
+                    opened,
+                    sessions[0],
+                    on_episode=lambda episode: receive(episode_report(episode)),
+                    on_pause=lambda by: receive({"paused": by}),
+                    listeners=listeners,
                 )
         if cell.simulated:
             results = run_workers(
@@ -140,7 +152,21 @@ def collect(
                     "unrecoverable",
                     f"{'; '.join(lost)}. The other {len(names) - len(lost)} of {len(names)} robots have done what they had to",
                 )
-    return episodes.count(f"run = {quoted(run)} AND round = {round}")
+    count = episodes.count(f"run = {quoted(run)} AND round = {round}")
+    if count < config.episodes:
+        orders.check(f"{count} of the {config.episodes} episodes of round {round} are there")
+    return count
+
+
+def _take_no_other_policy(orders: Orders) -> None:
+    """Begin a run that has one policy: what asks for another one was written by hand, and would end each call."""
+    if (asked := orders.begin().deploy) is not None:
+        log.warning(
+            "%s asked for policy %d in orders.json: `soar collect` takes no other policy than its own, the order is dropped",
+            asked.by,
+            asked.policy,
+        )
+        orders.deployed(asked)
 
 
 def what_it_is(cell: WorkcellConfig, models: Models, policy: Policy, seed: int, store: str) -> dict[str, Any]:
@@ -155,7 +181,7 @@ def what_it_is(cell: WorkcellConfig, models: Models, policy: Policy, seed: int, 
 
 
 def _kind(model: str) -> str:
-    return model if model in (ORACLE, "human") else "model"
+    return model if model in (ORACLE, NONE, "human") else "model"
 
 
 def _place(store: str | Path, folder: Path) -> str:
@@ -180,12 +206,14 @@ def check_abilities(workcell: Workcell, models: Models, policy: Policy, config: 
     """Refuse what a workcell cannot do, before anything moves or is written.
 
     Raises:
-        ConfigError: An oracle or a set table is asked of a place that has none; the message says what its driver lacks.
+        ConfigError: An oracle or a set table is asked of a place that has none (the message says what its driver lacks), or the
+            model cannot see what the judge shall.
     """
-    if policy.conditioning == "goal":
+    if wants_subgoals(policy, models.subgoals):
         open_subgoals(models.subgoals, workcell)
     vlm = open_vlm(models.vlm, workcell)
     open_proposer(config.proposal, vlm, models.vlm, workcell.scene.tasks, seed=0)
+    SuccessDetector(vlm, config.threshold, sees=config.sees).check()
     if config.set_table_every and workcell.set_table is None:
         raise ConfigError(
             f"set_table_every {config.set_table_every}: nobody sets the table of workcell {workcell.name!r}, since its driver "

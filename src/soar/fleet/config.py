@@ -14,6 +14,7 @@
     spool_mb: 2000                                   # how much it may keep meanwhile
     notify: https://hooks.slack.com/…                # who is told when a person is needed
     canary: 20                                       # attempts of one robot with a new policy of `soar improve --fleet`
+    tls: {certificate: lab.pem, key: lab.key}        # the coordinator is https:// then
 
 Paths are relative to the file.
 """
@@ -21,6 +22,7 @@ Paths are relative to the file.
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -92,6 +94,41 @@ class FleetModels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """How what travels is encrypted; empty for not at all.
+
+    Attributes:
+        certificate: PEM file of the coordinator's certificate, and of whoever vouches for it.
+        key: PEM file of its key, without a password.
+    """
+
+    certificate: str = ""
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.certificate) != bool(self.key):
+            raise ConfigError("tls: name both the certificate and its key, or neither")
+
+    def check(self, host: str) -> None:
+        """Refuse what no robot could trust.
+
+        Raises:
+            ConfigError: The files are no certificate and its key, or none can be for this address.
+        """
+        if not self.certificate:
+            return
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key, password="")
+        except OSError as error:
+            raise ConfigError(
+                f"tls: {self.certificate} and {self.key} are no certificate and its key without a password "
+                f"({error.strerror or error})"
+            ) from error
+        if host in ("0.0.0.0", "::"):
+            raise ConfigError(f"--host {host}: no certificate is for all addresses; name the one that robots ask")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FleetConfig:
     """A fleet; see the module's docstring.
 
@@ -108,6 +145,7 @@ class FleetConfig:
         spool_mb: How much a robot keeps whose episodes cannot be delivered [MB].
         notify: URL of a webhook that takes {"text": …}, Slack's or any other; empty for none.
         canary: Attempts of one robot with a candidate of `soar improve --fleet` before all have it; 0: all have it at once.
+        tls: Certificate of the coordinator.
         seed: Of everything random.
     """
 
@@ -123,6 +161,7 @@ class FleetConfig:
     spool_mb: int = 2000
     notify: str = ""
     canary: int = 20
+    tls: Tls = field(default_factory=Tls)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -166,7 +205,8 @@ def load_fleet(path: Path) -> FleetConfig:
                 raise UnknownNameError("workcell", robot.workcell, error.choices, f"Of robot {name!r} in {path}.") from error
     models = {kind: _beside(getattr(config.models, kind), beside) for kind in ("policy", "subgoals", "vlm")}
     preset = _beside(config.preset, beside)
-    return replace(config, robots=robots, models=FleetModels(**models), preset=preset)
+    tls = Tls(certificate=_beside(config.tls.certificate, beside), key=_beside(config.tls.key, beside))
+    return replace(config, robots=robots, models=FleetModels(**models), preset=preset, tls=tls)
 
 
 def _beside(name: str, folder: Path) -> str:

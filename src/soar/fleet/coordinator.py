@@ -8,6 +8,12 @@
     anybody    GET /health
 
 A request that is too long is refused before it is read, one that says nonsense with 422, one of an old epoch with 409.
+
+Beats and counts, which all robots ask for again and again, are answered in the event loop, before any of FastAPI's machinery; a
+thread is for what waits for the disk: beats that say that something happened, and whatever comes seldom.
+
+Deliveries that come at about the same time, or while others are stored, are stored together; each is answered when its own
+episodes are on disk.
 """
 
 from __future__ import annotations
@@ -21,29 +27,34 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, Response
 
 from soar import __version__
 from soar.collect.config import CollectionConfig
 from soar.collect.live import FOLDER, file_name
 from soar.collect.models import Models
+from soar.episodes.encoded import EncodedEpisode
 from soar.errors import CheckpointError, ConfigError, SoarError, StoreError, UnknownNameError
 from soar.event_log import Journal, read_journal
 from soar.files import refresh_json
+from soar.fleet.answering import at_once, explain_errors
 from soar.fleet.calling import keep_picture
 from soar.fleet.config import FleetConfig
 from soar.fleet.deploying import Deployments
-from soar.fleet.episode_bytes import unpack_episodes
+from soar.fleet.deployment import Tally
+from soar.fleet.episode_bytes import Delivery, unpack_episodes
 from soar.fleet.launching import RobotProcesses
-from soar.fleet.ledger import Holder, Ledger, LedgerRefusedError
+from soar.fleet.ledger import Holder, Ledger
 from soar.fleet.link import PROTOCOL
 from soar.fleet.messages import AcquireBody, BeatBody, CountsBody, DeployBody, OrdersBody, ReleaseBody
+from soar.fleet.storing import Storing
 from soar.fleet.supervision import Supervisor
-from soar.fleet.telemetry import CONTENT_TYPE, metrics
+from soar.fleet.telemetry import metrics, read_asked
 from soar.fleet.tokens import BY, TokenAuth, Tokens
-from soar.serving.application import problem
+from soar.prometheus import CONTENT_TYPE
+from soar.serving.application import METRICS
 from soar.serving.auth import HEALTH, App
+from soar.serving.batching import BatchConfig, Batcher
 from soar.tasks.off_limits import OffLimits
 from soar.untrusted import parse_json
 
@@ -53,8 +64,12 @@ _COMMIT = "/v1/commit/"
 _LIVE_BYTES = 2**20
 _WATCHED_S = 10.0
 _EPISODES = 8
-_STORING = 4
+_LOOKING = 4
 """Deliveries that are looked at at a time: beats are answered meanwhile, however many robots deliver."""
+_REQUESTS = 128
+"""That are answered at a time, besides a delivery of each robot."""
+_TOGETHER = BatchConfig(max_batch=16, wait_ms=0.0, every_ms=250.0, most_waiting=1024)
+"""Deliveries that are stored in one append, which costs about as much for one as for some; nobody waits for them."""
 _SAID = ("fault", "person", "refused", "policy", "policy_refused", "asked")
 """Events of robots that are journaled under their own names."""
 
@@ -137,7 +152,8 @@ class Fleet:
 def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
     """Return the application of a fleet's coordinator."""
     app = FastAPI(title="soar fleet", docs_url=None, redoc_url=None, openapi_url=None)
-    storing = asyncio.Semaphore(_STORING)
+    looking = asyncio.Semaphore(_LOOKING)
+    store = Batcher(Storing(fleet.ledger, fleet.journal, fleet.deployments), _TOGETHER)
 
     @app.get(HEALTH)
     async def health() -> dict[str, str]:
@@ -166,24 +182,10 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
             "collection": asdict(fleet.collection),
         }
 
-    @app.post("/v1/beat")
-    def beat(body: BeatBody) -> dict[str, Any]:
-        doing = (body.scene, body.instruction) if body.instruction else None
-        fleet.ledger.renew(body.robot, body.epoch, doing)
-        heard: list[dict[str, Any]] = []
-        try:
-            for event in fleet.unheard(body.robot, body.epoch, body.events):
-                keep_picture(fleet.journal, body.robot, event.pop("picture", None))
-                _hear(fleet, body.robot, body.epoch, event)
-                heard.append(event)
-        finally:  # what cannot be written down now comes again, and only that
-            told = fleet.supervisor.hear(body.robot, body.model_dump() | {"events": heard})
-        policy, off_limits = fleet.deployments.for_robot(body.robot), sorted(fleet.off_limits.now())
-        more = {"round": fleet.ledger.round, "off_limits": off_limits, "watched": fleet.watched(body.robot)}
-        return told | {"policy": policy} | more
+    async def beat(body: BeatBody) -> dict[str, Any]:
+        return await run_in_threadpool(_beat, fleet, body) if body.events else _beat(fleet, body)
 
-    @app.post("/v1/counts")
-    def counts(body: CountsBody) -> dict[str, Any]:
+    async def counts(body: CountsBody) -> dict[str, Any]:
         attempts, successes = fleet.ledger.counts(body.scene, body.robot)
         return {"attempts": attempts, "successes": successes}
 
@@ -195,8 +197,11 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
     @app.post("/v1/commit/{robot}/{epoch}")
     async def commit(robot: str, epoch: int, request: Request) -> dict[str, Any]:
         data = await request.body()
-        async with storing:
-            there = await run_in_threadpool(_commit, fleet, robot, epoch, data)
+        async with looking:
+            episodes = await run_in_threadpool(_unpacked, data)
+        (there,) = await store([Delivery(robot=robot, epoch=epoch, episodes=episodes)])
+        if isinstance(there, SoarError):
+            raise there
         return {"there_already": there}
 
     @app.post("/v1/live/{robot}/{epoch}")
@@ -210,18 +215,24 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
             fleet.watched_s = time.monotonic()
         return fleet.state()
 
-    @app.get("/metrics")
+    @app.get(METRICS)
     def prometheus() -> PlainTextResponse:
         restarts = {name: fleet.processes.restarts(name) for name in fleet.config.robots} if fleet.processes else {}
-        return PlainTextResponse(metrics(fleet.supervisor.status(), fleet.ledger.stored, restarts), media_type=CONTENT_TYPE)
+        text = metrics(fleet.supervisor.status(), fleet.ledger.stored, restarts) + store.metrics("soar_fleet_store", {})
+        return PlainTextResponse(text, media_type=CONTENT_TYPE)
 
     @app.post("/v1/orders")
     def orders(body: OrdersBody, request: Request) -> dict[str, Any]:
         supervisor = fleet.supervisor
-        {"pause": supervisor.pause, "resume": supervisor.resume, "stop": supervisor.stop}[body.do](body.robots)
-        if body.do == "resume" and fleet.processes is not None:
-            fleet.processes.again(body.robots)
+        for robot in set(body.robots) - set(fleet.config.robots):
+            raise UnknownNameError("robot", robot, fleet.config.robots, "The fleet's file lists them.")
+        if body.do != "resume":  # whatever holds a robot back is obeyed at once, also when the disk is full
+            (supervisor.pause if body.do == "pause" else supervisor.stop)(body.robots)
         fleet.journal.append("orders", do=body.do, robots=body.robots or "all", by=request.scope.get(BY, ""))
+        if body.do == "resume":  # what lets one move is obeyed once it is written down: else the next coordinator held it again
+            supervisor.resume(body.robots)
+            if fleet.processes is not None:
+                fleet.processes.again(body.robots)
         return fleet.state()
 
     @app.post("/v1/deploy")
@@ -240,44 +251,53 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
     def chunk(version: str, number: int, offset: int = 0) -> Response:
         return Response(fleet.deployments.chunk(version, number, offset), media_type="application/octet-stream")
 
-    _explain_errors(app)
-    return TokenAuth(app, tokens, longest=REQUEST_MB * 2**20, binary=_COMMIT)
+    explain_errors(app)
+    return TokenAuth(
+        app,
+        tokens,
+        longest=REQUEST_MB * 2**20,
+        binary=_COMMIT,
+        requests=_REQUESTS + len(fleet.config.robots),
+        at_once={"/v1/beat": at_once(BeatBody, beat), "/v1/counts": at_once(CountsBody, counts)},
+    )
 
 
-def _hear(fleet: Fleet, robot: str, epoch: int, event: Mapping[str, Any]) -> None:
+def _beat(fleet: Fleet, body: BeatBody) -> dict[str, Any]:
+    """Take note of a beat, and return what the robot is told; only what happened is written down, and takes a while."""
+    doing = (body.scene, body.instruction) if body.instruction else None
+    fleet.ledger.renew(body.robot, body.epoch, doing)
+    heard: list[dict[str, Any]] = []
+    try:
+        for event in fleet.unheard(body.robot, body.epoch, body.events):
+            keep_picture(fleet.journal, body.robot, event.pop("picture", None))
+            _hear(fleet, body.robot, body.epoch, event)
+            heard.append(event)
+    finally:  # what cannot be written down now comes again, and only that
+        told = fleet.supervisor.hear(body.robot, body.model_dump() | {"events": heard})
+    policy, off_limits = fleet.deployments.for_robot(body.robot), sorted(fleet.off_limits.now())
+    more = {"round": fleet.ledger.round, "off_limits": off_limits, "watched": fleet.watched(body.robot)}
+    return told | {"policy": policy} | more
+
+
+def _hear(fleet: Fleet, robot: str, epoch: int, event: dict[str, Any]) -> None:
     """Journal what a robot says that happened; episodes are, once they are stored."""
     kind = str(event.get("kind"))[:40]
     if kind == "episode":
         return
-    fleet.journal.append(kind if kind in _SAID else f"robot_{kind}", **_journaled(event), robot=robot, epoch=epoch)
+    event |= (asked := read_asked(event) if kind == "asked" else {})
+    said = _journaled(event) | asked
+    fleet.journal.append(kind if kind in _SAID else f"robot_{kind}", **said, robot=robot, epoch=epoch)
     if kind == "fault":
-        fleet.deployments.count(str(event.get("policy", "")), str(event.get("scene", ""))[:300], faults=1)
+        fleet.deployments.count(str(event.get("policy", "")), str(event.get("scene", ""))[:300], Tally(faults=1))
     elif kind == "policy_refused":
         fleet.deployments.refused(robot, str(event.get("version")), str(event.get("detail"))[:300])
 
 
-def _commit(fleet: Fleet, robot: str, epoch: int, data: bytes) -> list[str]:
+def _unpacked(data: bytes) -> list[EncodedEpisode]:
     try:
-        episodes = unpack_episodes(data, most=_EPISODES)
+        return unpack_episodes(data, most=_EPISODES)
     except StoreError as error:
         raise HTTPException(422, str(error)) from error
-    there = fleet.ledger.commit(robot, epoch, episodes)
-    for episode in episodes:
-        if episode.id not in there:
-            label = episode.labels[0] if episode.labels else None
-            fleet.journal.append(
-                "episode",
-                id=episode.id,
-                robot=robot,
-                scene=episode.scene,
-                policy=episode.provenance.policy,
-                instruction=episode.instruction,
-                success=label.success if label else None,
-                probability=label.probability if label else None,
-            )
-            judged = int(label is not None and label.success is True)
-            fleet.deployments.count(episode.provenance.policy, episode.scene, episodes=1, successes=judged)
-    return there
 
 
 def _show(fleet: Fleet, robot: str, epoch: int, data: bytes) -> None:
@@ -293,7 +313,9 @@ def _show(fleet: Fleet, robot: str, epoch: int, data: bytes) -> None:
     try:
         refresh_json(path, said | {"robot": robot, "time_s": time.time()})
     except OSError as error:
-        raise SoarError(f"{path}: cannot be written: {error.strerror}") from error
+        raise SoarError(
+            f"{path}: cannot be written: {error.strerror}. Free some space; robots go on and say it again"
+        ) from error
 
 
 def _journaled(event: Mapping[str, Any]) -> dict[str, Any]:
@@ -302,20 +324,3 @@ def _journaled(event: Mapping[str, Any]) -> dict[str, Any]:
     names = {name: value[:500] if isinstance(value, str) else value for name, value in kept.items()}
     ours = ("time_s", "event", "schema", "robot", "epoch")
     return {f"robot_{name}" if name in ours else name: value for name, value in names.items()}
-
-
-def _explain_errors(app: FastAPI) -> None:
-    @app.exception_handler(RequestValidationError)
-    async def malformed(_request: Request, error: RequestValidationError) -> JSONResponse:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))[:80]}: {e['msg'][:200]}" for e in error.errors()[:3])
-        return problem(422, wrong)
-
-    @app.exception_handler(HTTPException)
-    async def refused(_request: Request, error: HTTPException) -> JSONResponse:
-        return problem(error.status_code, str(error.detail))
-
-    @app.exception_handler(SoarError)
-    async def wrong(_request: Request, error: SoarError) -> JSONResponse:
-        if isinstance(error, LedgerRefusedError | UnknownNameError):
-            return problem(409, str(error))
-        return problem(503, str(error))  # a full disk may be emptied: the robot keeps its episodes and tries again

@@ -8,6 +8,7 @@ Nothing is remembered but the journal: a coordinator that begins again knows whe
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 from collections import defaultdict
@@ -18,9 +19,10 @@ from typing import Any
 
 from soar.errors import ConfigError, SoarError, UnknownNameError
 from soar.event_log import Journal, read_journal
-from soar.fleet.deployment import Decide, Deployment, Manifest, Tally, fetched, manifest_of, policy_in, warm_up
+from soar.fleet.deployment import Decide, Deployment, Manifest, Tally, fetched, manifest_of, policy_in, tally_of, warm_up
 from soar.policies.loading import load_policy
 
+log = logging.getLogger(__name__)
 CHUNK = 2**20
 """Of a file that a robot fetches, at once [bytes]."""
 
@@ -91,16 +93,14 @@ class Deployments:
                 assert self.now is not None
                 return self.now
 
-    def count(self, policy: str, scene: str = "", *, episodes: int = 0, successes: int = 0, faults: int = 0) -> None:
+    def count(self, policy: str, scene: str, did: Tally) -> None:
         """Take note of what was done with a policy, by its id, in a scene; that may decide about it.
 
-        A canary is compared with what robots did before in its own scene: another one may be easier.
-
-        Raises:
-            SoarError: The journal cannot be written.
+        A canary is compared with what robots did before in its own scene: another one may be easier. A decision that cannot be
+        written down now is made again after its next attempt.
         """
         with self._lock:
-            self._tallies[policy, scene] += Tally(episodes=episodes, successes=successes, faults=faults)
+            self._tallies[policy, scene] += did
             now = self.now
             if now is None or now.done or policy != now.policy:
                 return
@@ -111,7 +111,10 @@ class Deployments:
             promote, sentence = verdict
             with self._lock:
                 if self.now is now:
-                    self._end("promoted" if promote else "rolled back", sentence)
+                    try:
+                        self._end("promoted" if promote else "rolled back", sentence)
+                    except SoarError as error:
+                        log.warning("%s", error)
 
     def refused(self, robot: str, version: str, why: str) -> None:
         """Take note of a robot that cannot use a version, and runs the one before it.
@@ -124,9 +127,12 @@ class Deployments:
                 self._end("rolled back", f"{robot} cannot use it: {why}")
 
     def for_robot(self, robot: str) -> str:
-        """Return the version that a robot is to run; empty for the policy that the round began with."""
-        with self._lock:
-            return (self.now.for_robot(robot) if self.now is not None else "") or self._first
+        """Return the version that a robot is to run; empty for the policy that the round began with.
+
+        Every beat asks, and waits for nobody who holds the lock while the disk is waited for.
+        """
+        now = self.now
+        return (now.for_robot(robot) if now is not None else "") or self._first
 
     @property
     def trying(self) -> bool:
@@ -163,7 +169,9 @@ class Deployments:
                 file.seek(offset)
                 return file.read(CHUNK)
         except OSError as error:
-            raise SoarError(f"{self._folder / version}: cannot be read: {error.strerror}") from error
+            raise SoarError(
+                f"{self._folder / version}: cannot be read: {error.strerror}. Put it back, or deploy the policy again"
+            ) from error
 
     def state(self) -> dict[str, Any] | None:
         """Return the newest deployment, JSON-able, with what its canary did so far; None when there was none."""
@@ -213,7 +221,7 @@ class Deployments:
         """Take note of an event of the journal."""
         kind, policy, scene = event["event"], str(event.get("policy", "")), str(event.get("scene", ""))
         if kind == "episode" and policy:
-            self._tallies[policy, scene] += Tally(episodes=1, successes=int(event.get("success") is True))
+            self._tallies[policy, scene] += tally_of(event)
         elif kind == "fault" and policy:
             self._tallies[policy, scene] += Tally(faults=1)
         elif kind == "deploy" and event["round"] == self._round:

@@ -13,15 +13,16 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from soar.cameras import MAIN
 from soar.errors import CheckpointError, ConfigError, SoarError
-from soar.policies.base import Policy
+from soar.policies.base import Policy, begin, cameras_of, told
 from soar.types import Observation
 
 _CHUNK = 2**20
@@ -71,7 +72,10 @@ def manifest_of(policy: Path) -> Manifest:
         raise ConfigError(f"{policy}: no policy is there; name its folder, or an ONNX file of `soar export-policy`")
     paths = [policy] if policy.is_file() else sorted(path for path in policy.rglob("*") if path.is_file())
     if not paths or len(paths) > _MOST_FILES or sum(path.stat().st_size for path in paths) > _MOST_BYTES:
-        raise ConfigError(f"{policy}: a policy of more than {_MOST_FILES} files or {_MOST_BYTES >> 30} GB")
+        raise ConfigError(
+            f"{policy}: nothing, or more than {_MOST_FILES} files or {_MOST_BYTES >> 30} GB, and so no policy that "
+            "robots are sent. Name the folder of one, not one above it"
+        )
     base = policy.parent if policy.is_file() else policy
     return Manifest(
         files=tuple(
@@ -89,7 +93,9 @@ def read_manifest(data: Any) -> Manifest:
     try:
         files = tuple(PolicyFile(name=str(f["name"]), size=int(f["size"]), sha256=str(f["sha256"])) for f in data["files"])
     except (TypeError, KeyError, ValueError) as error:
-        raise CheckpointError(f"the coordinator's list of a policy's files is none: {error}") from error
+        raise CheckpointError(
+            f"the coordinator's list of a policy's files is none: {error}. Install the same SOAR on both computers"
+        ) from error
     for file in files:
         parts = Path(file.name).parts
         if not parts or Path(file.name).is_absolute() or ".." in parts or "\0" in file.name or "\\" in file.name:
@@ -97,7 +103,10 @@ def read_manifest(data: Any) -> Manifest:
                 f"the coordinator names a file {file.name[:80]!r} of a policy, which would not lie in its folder"
             )
     if not 0 < len(files) <= _MOST_FILES or not 0 <= sum(file.size for file in files) <= _MOST_BYTES:
-        raise CheckpointError(f"the coordinator's policy has {len(files)} files, or is larger than {_MOST_BYTES >> 30} GB")
+        raise CheckpointError(
+            f"the coordinator's policy has {len(files)} files, or is larger than {_MOST_BYTES >> 30} GB: it is no "
+            "policy of SOAR's. Is this the address of the fleet?"
+        )
     return Manifest(files=files)
 
 
@@ -126,7 +135,7 @@ def fetched(version: str, cache: Path, ask: Callable[[], Any], read: Callable[[i
         cache.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=".fetching-", dir=cache))
     except OSError as error:
-        raise SoarError(f"{cache}: a policy cannot be kept there: {error.strerror}") from error
+        raise SoarError(f"{cache}: a policy cannot be kept there: {error.strerror}. Free some space there") from error
     try:
         for number, file in enumerate(manifest.files):
             data = bytearray()
@@ -139,7 +148,7 @@ def fetched(version: str, cache: Path, ask: Callable[[], Any], read: Callable[[i
             path.write_bytes(data)
         aside.rename(target)
     except OSError as error:
-        raise SoarError(f"{cache}: policy {version} cannot be kept there: {error.strerror}") from error
+        raise SoarError(f"{cache}: policy {version} cannot be kept there: {error.strerror}. Free some space there") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return policy_in(target)
@@ -153,10 +162,11 @@ def warm_up(policy: Policy) -> None:
     """
     size = policy.image_size or _ANY_SIZE
     blank = np.zeros((size, size, 3), np.uint8)
-    goal: Any = blank if policy.conditioning == "goal" else "move"
+    further = {camera: blank for camera in cameras_of(policy) if camera != MAIN}
+    seen = Observation(image_HWC=blank, state=np.zeros(7, np.float32), extra_images=further)
     try:
-        policy.reset()
-        action = np.asarray(policy.act([Observation(image_HWC=blank, state=np.zeros(7, np.float32))], [goal]))
+        begin(policy, "move")
+        action = np.asarray(policy.act([seen], [told(policy, blank, "move")]))
     except Exception as error:
         raise CheckpointError(f"policy {policy.id} cannot act: {type(error).__name__}: {error}") from error
     finally:
@@ -173,27 +183,30 @@ class Tally:
         episodes: Stored.
         successes: Of those, judged ones.
         faults: Attempts that ended with one.
+        steps: Actions of the policy in those episodes of which it is known which ones the safety shell changed.
+        limited: Of those, changed ones.
     """
 
     episodes: int = 0
     successes: int = 0
     faults: int = 0
+    steps: int = 0
+    limited: int = 0
 
     def __add__(self, other: Tally) -> Tally:
         """Both together."""
-        return Tally(
-            episodes=self.episodes + other.episodes,
-            successes=self.successes + other.successes,
-            faults=self.faults + other.faults,
-        )
+        return Tally(**{name: getattr(self, name) + getattr(other, name) for name in asdict(self)})
 
     def since(self, before: Tally) -> Tally:
         """What came after `before`."""
-        return Tally(
-            episodes=self.episodes - before.episodes,
-            successes=self.successes - before.successes,
-            faults=self.faults - before.faults,
-        )
+        return Tally(**{name: getattr(self, name) - getattr(before, name) for name in asdict(self)})
+
+
+def tally_of(event: Mapping[str, Any]) -> Tally:
+    """Return what an `episode` of the journal says of its policy; an older version wrote down nothing of limits."""
+    known = event.get("limited") is not None
+    limits = {"steps": int(event["steps"]), "limited": int(event["limited"])} if known else {}
+    return Tally(episodes=1, successes=int(event.get("success") is True), **limits)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -3,29 +3,54 @@
     length of the first (8 bytes, big endian) │ rows of `episodes` │ rows of `steps`
 
 The rows are those of a store (`soar.episodes.schema`), so that a kept frame arrives as it was encoded; only the moment at which
-an episode was stored is the store's own, whatever a robot's clock says.
+an episode was stored is the store's own, whatever a robot's clock says. Columns that came with later formats are there only
+where something is in them, so that a coordinator of an older version refuses these, and takes any others; episodes that an
+older version left behind are taken.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 
-from soar.episodes import schema
+from soar.episodes import extra_frames, schema
 from soar.episodes.encoded import EncodedEpisode, check
 from soar.errors import StoreError
 
 _LENGTH = 8
+_LATER = ("limited_steps", "cameras", extra_frames.COLUMN)
+"""Columns that came after format 1.2."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Episodes that somebody brings.
+
+    Attributes:
+        robot: Whose.
+        epoch: Of whoever delivers them: the newest one, also for episodes of an earlier epoch that were kept on the way.
+        episodes: With ids as `soar.fleet.ledger.episode_prefix` makes them, each checked (`soar.episodes.encoded.check`).
+    """
+
+    robot: str
+    epoch: int
+    episodes: Sequence[EncodedEpisode]
 
 
 def pack_episodes(episodes: Sequence[EncodedEpisode]) -> bytes:
     """Return the bytes of some episodes."""
     rows = [schema.episode_row(episode, number, 0.0) for number, episode in enumerate(episodes)]
-    steps = [schema.steps_table(episode, number) for number, episode in enumerate(episodes)]
-    head = _stream(pa.Table.from_pylist(rows, schema.EPISODES))
-    return len(head).to_bytes(_LENGTH, "big") + head + _stream(pa.concat_tables(steps) if steps else schema.STEPS.empty_table())
+    steps = [schema.STEPS.empty_table(), *(schema.steps_table(episode, number) for number, episode in enumerate(episodes))]
+    lacking = set() if any(episode.extra_frames for episode in episodes) else {"cameras", extra_frames.COLUMN}
+    lacking |= {"limited_steps"} if all(episode.limited_steps is None for episode in episodes) else set()
+    head, rest = (
+        _stream(table.select([name for name in table.column_names if name not in lacking]))
+        for table in (pa.Table.from_pylist(rows, schema.EPISODES), pa.concat_tables(steps))
+    )
+    return len(head).to_bytes(_LENGTH, "big") + head + rest
 
 
 def unpack_episodes(data: bytes, *, most: int) -> list[EncodedEpisode]:
@@ -50,13 +75,23 @@ def unpack_episodes(data: bytes, *, most: int) -> list[EncodedEpisode]:
         episodes = []
         for number, row in enumerate(rows):
             mine = steps.filter(pa.compute.equal(steps["attempt"], number))
-            episode = schema.encoded_episode(row, mine["frame"].to_pylist(), schema.states(mine), schema.actions(mine)[:-1])
+            episode = schema.encoded_episode(
+                row,
+                mine["frame"].to_pylist(),
+                schema.states(mine),
+                schema.actions(mine)[:-1],
+                schema.further_frames(row, mine),
+            )
+            check(episode)
             episodes.append(dataclasses.replace(episode, created_s=None))
     except (pa.ArrowException, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
         raise StoreError(f"what came is no episode: {str(error)[:200]}") from error
-    for episode in episodes:
-        check(episode)
     return episodes
+
+
+def _known(columns: pa.Schema, found: pa.Schema) -> pa.Schema:
+    """Return the columns that a stream with the later ones of `found` has."""
+    return pa.schema([field for field in columns if field.name not in _LATER or field.name in found.names])
 
 
 def _stream(table: pa.Table) -> bytes:
@@ -68,7 +103,7 @@ def _stream(table: pa.Table) -> bytes:
 
 def _table(data: bytes, wanted: pa.Schema) -> pa.Table:
     with pa.ipc.open_stream(data) as reader:
-        if not reader.schema.equals(wanted):
+        if not reader.schema.equals(_known(wanted, reader.schema)):
             raise StoreError("its columns are those of another version of SOAR; update the robot's computer, or this one")
         table = reader.read_all()
     table.validate(full=True)

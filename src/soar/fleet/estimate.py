@@ -32,7 +32,7 @@ def estimate(config: FleetConfig) -> list[tuple[str, str]]:
     rows = [("robots", ", ".join(f"{name} in {scene.name}" for name, scene in zip(here, scenes, strict=True)))] if here else []
     if joining:
         rows.append(("robots that join", ", ".join(joining)))
-    steps = collection.rollout.subgoals * collection.rollout.steps_per_subgoal
+    steps = collection.rollout.steps
     hours = config.episodes * steps * STEP_S / 3600
     rows.append(("attempts", f"{config.episodes}, some {config.episodes / robots:.0f} a robot"))
     rows.append(("robots in motion", f"{hours:.1f} h, {hours / robots:.1f} h by the clock where robots are real"))

@@ -76,7 +76,10 @@ class Starter:
                     env=os.environ | {TOKEN: self.token},
                 )
         except OSError as error:
-            raise SoarError(f"the process of robot {robot!r} cannot be started: {error}") from error
+            raise SoarError(
+                f"the process of robot {robot!r} cannot be started: {error}. Free memory or processes, and run "
+                "the same command again"
+            ) from error
 
     def log(self, robot: str) -> Path:
         """Return where a robot's process writes what it has to say."""

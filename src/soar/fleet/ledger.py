@@ -3,6 +3,9 @@
     acquire ─► epoch n ─► renew, renew, …        one driver a robot: whoever has the newest epoch, and only until it expires
                commit(epoch n, episode) ─► store  an older epoch is refused; an id that is there already is told so
 
+Deliveries that come at about the same time are one append (`commit_together`), since an append costs as much for ten episodes
+as for one; what is wrong with one of them is told to whoever brought it, and the others are stored.
+
 Everything but the epochs follows from the store, which is read at the beginning. Epochs are on disk before they are given.
 
 Time. A lease lasts `lease_s` from the moment when its holder *asked* for it, by the holder's clock, and `GRACE_S` longer by the
@@ -15,16 +18,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from soar.episodes.encoded import EncodedEpisode
 from soar.episodes.filters import quoted
-from soar.episodes.schema import resolve
+from soar.episodes.schema import EpisodeRecord, resolve
 from soar.episodes.store import EpisodeStore
 from soar.errors import SoarError, StoreError, UnknownNameError
 from soar.files import write_json
+from soar.fleet.episode_bytes import Delivery
 from soar.untrusted import parse_json
 
 GRACE_S = 5.0
@@ -103,7 +107,7 @@ class Ledger:
             self._stored[record.id] = record.length, key.seed
             self._newest[key.robot] = max(self._newest.get(key.robot, 0), self._epoch_of(record.id, key.robot, key.round))
             if key.round == round:
-                self._count(key.robot, (record.scene, record.instruction), record.success)
+                self._count(record, record.success)
 
     def acquire(self, robot: str, holder: Holder) -> int:
         """Return a new epoch, in which the holder alone drives the robot.
@@ -200,38 +204,58 @@ class Ledger:
             return dict(attempts), successes
 
     def commit(self, robot: str, epoch: int, episodes: Sequence[EncodedEpisode]) -> list[str]:
-        """Store episodes of a robot; when this returns they are on disk. What is there already stays as it is.
-
-        Args:
-            robot: Whose.
-            epoch: Of whoever delivers them: the newest one, also for episodes of an earlier epoch that were kept on the way.
-            episodes: With ids as `episode_prefix` makes them.
+        """Store what one robot delivers; see `Delivery`. When this returns all of it is on disk.
 
         Returns:
-            The ids of those that were there already.
+            The ids of those that were there already; what is there stays as it is.
 
         Raises:
             LedgerRefusedError: There is a newer epoch, or an episode is another robot's or of an epoch that never was.
-            StoreError: One is malformed, or cannot be written; none is stored then.
+            StoreError: They cannot be written; none is stored then.
         """
-        with self._lock:
-            self._current(robot, epoch)
-        for episode in episodes:
-            self._check_episode(robot, epoch, episode)
+        (answer,) = self.commit_together([Delivery(robot=robot, epoch=epoch, episodes=episodes)])
+        if isinstance(answer, SoarError):
+            raise answer
+        return answer
+
+    def commit_together(self, deliveries: Sequence[Delivery]) -> list[list[str] | SoarError]:
+        """Store several deliveries in one append.
+
+        Returns:
+            For each what `commit` would return or raise if it came alone, after those before it.
+        """
         with self._storing:  # one writer: what is new is decided and written in one
-            new = list({episode.id: episode for episode in episodes if self._is_new(episode)}.values())
-            with self._lock:
-                self._current(robot, epoch)  # it may have waited
+            return self._store_together(deliveries)
+
+    def _store_together(self, deliveries: Sequence[Delivery]) -> list[list[str] | SoarError]:
+        answers: list[list[str] | SoarError] = []
+        new: dict[str, EncodedEpisode] = {}
+        for delivery in deliveries:
+            try:
+                mine = self._new_of(delivery, new)
+                answers.append([episode.id for episode in delivery.episodes if episode.id not in mine])
+                new |= mine
+            except SoarError as refused:
+                answers.append(refused)
+        try:
             if new:
-                self._store.append(new)
-            for episode in new:
-                label = resolve(episode.labels)
-                with self._lock:
-                    self._stored[episode.id] = _what(episode)
-                    if episode.provenance.round == self.round:
-                        self._count(robot, (episode.scene, episode.instruction), label.success if label else None)
-        fresh = {episode.id for episode in new}
-        return [episode.id for episode in episodes if episode.id not in fresh]
+                self._store.append(list(new.values()), checked=True)
+        except SoarError as error:
+            if len(deliveries) == 1:
+                return [error]
+            return [answer for delivery in deliveries for answer in self._store_together([delivery])]  # one may be at fault
+        for episode in new.values():
+            label = resolve(episode.labels)
+            with self._lock:
+                self._stored[episode.id] = _what(episode)
+                if episode.provenance.round == self.round:
+                    self._count(episode, label.success if label else None)
+        return answers
+
+    @property
+    def ids(self) -> Set[str]:
+        """Ids of all episodes of the run that are stored."""
+        return self._stored.keys()
 
     def total(self) -> int:
         """Return how many episodes of this run and round are stored."""
@@ -239,13 +263,12 @@ class Ledger:
             return self.stored.total()
 
     def compact(self) -> None:
-        """Merge the small files that many appends left, so that readers stay fast.
+        """Merge the small files that appends left lately, so that readers stay fast; episodes are stored meanwhile.
 
         Raises:
             StoreError: It cannot be written.
         """
-        with self._storing:
-            self._store.compact()
+        self._store.compact(lately=True)
 
     def _check(self, robot: str) -> None:
         if robot not in self._robots:
@@ -275,16 +298,26 @@ class Ledger:
         epoch, _, number = id.removeprefix(prefix).partition("-")
         return int(epoch) if id.startswith(prefix) and epoch.isdecimal() and number.isdecimal() else 0
 
-    def _is_new(self, episode: EncodedEpisode) -> bool:
-        there = self._stored.get(episode.id)
-        if there is not None and there != _what(episode):
-            raise LedgerRefusedError(
-                f"another episode is stored as {episode.id[:80]!r}: (steps, seed) {there} there, {_what(episode)} here"
-            )
-        return there is None
+    def _new_of(self, delivery: Delivery, others: Mapping[str, EncodedEpisode]) -> dict[str, EncodedEpisode]:
+        """Return what of a delivery is neither stored nor among others that are about to be."""
+        with self._lock:
+            self._current(delivery.robot, delivery.epoch)
+        new: dict[str, EncodedEpisode] = {}
+        for episode in delivery.episodes:
+            self._check_episode(delivery.robot, delivery.epoch, episode)
+            known = others.get(episode.id) or new.get(episode.id)
+            there = self._stored.get(episode.id) if known is None else _what(known)
+            if there is None:
+                new[episode.id] = episode
+            elif there != _what(episode):
+                raise LedgerRefusedError(
+                    f"another episode is stored as {episode.id[:80]!r}: (steps, seed) {there} there, {_what(episode)} here"
+                )
+        return new
 
-    def _count(self, robot: str, task: tuple[str, str], success: bool | None) -> None:
-        self.stored[robot] += 1
+    def _count(self, episode: EpisodeRecord | EncodedEpisode, success: bool | None) -> None:
+        task = episode.scene, episode.instruction
+        self.stored[episode.provenance.robot] += 1
         self._attempts[task] += 1
         self._successes[task] += success is True
 

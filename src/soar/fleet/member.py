@@ -27,7 +27,7 @@ from soar.base_models import named
 from soar.collect.config import CollectionConfig
 from soar.collect.listeners import Event
 from soar.collect.live import FOLDER, file_name
-from soar.collect.models import ORACLE, Models, check_models
+from soar.collect.models import ORACLE, Models, check_models, open_vlm, wants_subgoals
 from soar.configuration import validate
 from soar.errors import RobotFault, SoarError
 from soar.fleet.calling import small_picture
@@ -37,19 +37,19 @@ from soar.fleet.link import BEAT_S, LeaseOverError, Link, MotionStoppedError
 from soar.fleet.robot_lock import robot_lock
 from soar.fleet.session import SessionConfig, run_session
 from soar.fleet.spool import Spool
-from soar.policies.base import Policy
+from soar.policies.base import Policy, check_cameras
 from soar.policies.loading import load_policy
 from soar.remote.client import ModelAwayError
 from soar.robots.workcell import Workcell, load_workcell
 from soar.subgoals.loading import load_subgoal_model
+from soar.tasks import SuccessDetector
 from soar.types import Episode, Image
 
 log = logging.getLogger(__name__)
 _MARGIN = 0.25
 """An episode begins only when so much of the lease is left."""
 _ALL = 2**31 - 1
-_FETCH_AGAIN_S = 30.0
-_AGAIN_S = 5.0
+_FETCH_AGAIN_S, _AGAIN_S = 30.0, 5.0
 _PATIENCE_S = 60.0
 """How long a robot waits at its start for the coordinator [s]."""
 
@@ -122,14 +122,13 @@ class _Member:
         self._models = Models(policy=said.policy, subgoals=named(said.subgoals, "subgoal"), vlm=named(said.vlm, "vqa"))
         self.storage = Spool(spool, int(about["spool_mb"]))
         self._policy, self._margin_s = self._models.policy, float(about["lease_s"]) * _MARGIN
-        self._version, self._running, self._refused = "", "", dict[str, str]()
+        self._version, self._running, self._parked, self._refused = "", "", "", dict[str, str]()
         self._image_size: int | None = None
         self._cell: Workcell | None = None
         budget = validate(FaultBudget, about["faults"], "the coordinator's faults")
         self._most_faults, self._last = budget.most, deque[bool](maxlen=budget.of)
-        self._parked = ""
         self._seen: Image | None = None
-        self._asked = Counter[str]()
+        self._asked, self._waits = Counter[str](), dict[str, list[float]]()
         self.fresh = True
 
     def run(self) -> bool:
@@ -191,6 +190,7 @@ class _Member:
         if self._cell is None:
             self._cell = self._config.open(image_size=opened.image_size)
             self.fresh = True
+            SuccessDetector(open_vlm(models.vlm, self._cell), sees=self._collection.sees).check()
         self._cell.robot.gate = self._gate
         session = SessionConfig(
             models=models,
@@ -251,6 +251,7 @@ class _Member:
             load_policy.cache_clear()  # the one before is not kept in memory
             opened = load_policy(name)
             warm_up(opened)
+            check_cameras(opened, self._config.cameras, f"workcell {self._config.name!r}")
         except ModelAwayError as error:
             if not self._running:  # there is none to go on with
                 raise
@@ -298,10 +299,15 @@ class _Member:
             self._asked["feasible"] += len(event.fields["proposal"].answers)
         elif event.kind == "look":
             self._asked["looks"] += 1
+        elif event.kind == "fallback":
+            self._asked["fallbacks"] += int(event.fields["times"])
+        elif event.kind == "waited":
+            self._waits = event.fields["kinds"]
         elif event.kind == "spent":
             self._asked.update({name: int(event.fields[name]) for name in ("calls", "tokens", "untold")})
         elif event.kind == "episode_ends":
             self._link.say(instruction="")
+            self._asked.update(saved=event.fields["saved"], ended=event.fields["saved"] > 0)
             self._tell_asked()
         elif event.kind == "fault":
             detail = str(event.fields["detail"])[:300]
@@ -310,9 +316,9 @@ class _Member:
             self._tell_asked()
 
     def _tell_asked(self) -> None:
-        """Say how much models were asked since the last time."""
-        self._link.event("asked", **self._asked)
-        self._asked.clear()
+        """Say how much models were asked since the last time, and how long those behind servers took."""
+        self._link.event("asked", **self._asked, waits=self._waits)
+        self._asked, self._waits = Counter[str](), dict[str, list[float]]()
 
     def _picture(self) -> str:
         return "" if self._seen is None else small_picture(self._seen)
@@ -339,6 +345,6 @@ class _Member:
 
 def _replaced(policy: Policy, models: Models) -> bool:
     """Whether a server of models has another one now than when the session began: the next session begins with that."""
-    imagines = policy.conditioning == "goal" and models.subgoals != ORACLE
+    imagines = wants_subgoals(policy, models.subgoals) and models.subgoals != ORACLE
     remote = [policy, *([load_subgoal_model(models.subgoals)] if imagines else [])]
     return any(getattr(model, "replaced", "") for model in remote)

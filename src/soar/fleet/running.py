@@ -14,9 +14,12 @@ RUN/spool/        episodes of robots that stand here, on their way to the store
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
+import resource
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -41,6 +44,7 @@ from soar.fleet.deploying import Deployments
 from soar.fleet.deployment import Decide
 from soar.fleet.launching import RobotProcesses, Starter
 from soar.fleet.ledger import GRACE_S, Ledger
+from soar.fleet.storing import tell_untold
 from soar.fleet.supervision import NOT_STARTED, SILENT, STOPPED, RobotStatus, Supervisor
 from soar.fleet.telemetry import PhaseTimes
 from soar.fleet.tokens import Bearer, Tokens
@@ -58,6 +62,10 @@ _LAST_EPISODE_S = 120.0
 _HEAR_S = 5.0
 _LINES = 4
 """Connections that a robot keeps."""
+_SWITCH_S = 0.0005
+"""A thread that waits for Python's lock asks for it after this time; by default after ten times as long."""
+_FILES = 256
+"""Files that are open besides connections."""
 OnTick = Callable[[int, int, list[RobotStatus]], None]
 
 
@@ -110,11 +118,12 @@ def run_fleet(
     said = models or Models(**asdict(config.models))
     models = Models(policy=named(said.policy, "policy"), subgoals=named(said.subgoals, "subgoal"), vlm=named(said.vlm, "vqa"))
     collection = collection or load_collection(config.preset, config.set).improvement.collection
+    config.tls.check(host)
     first = check_models(models)
     claim = RunClaim(
         folder=run,
         command="soar fleet up",
-        changeable=("fleet.robots", "fleet.episodes", "fleet.notify", "fleet.canary", "settings"),
+        changeable=("fleet.robots", "fleet.episodes", "fleet.notify", "fleet.canary", "fleet.tls", "settings"),
     )
     what = {"fleet": asdict(config), "settings": {"round": round}}
     if not held:
@@ -134,6 +143,10 @@ def run_fleet(
                 lost_s=config.lease_s + GRACE_S,
             )
             _remember(supervisor, caller, journal)
+            ledger = Ledger(
+                run / "ledger.json", run / "episodes", config.robots, run=run.name, round=round, lease_s=config.lease_s
+            )
+            tell_untold(ledger, run / "episodes", journal)
             fleet = Fleet(
                 config=config,
                 collection=collection,
@@ -142,9 +155,7 @@ def run_fleet(
                     subgoals=unnamed(models.subgoals, "subgoal"),
                     vlm=unnamed(models.vlm, "vqa"),
                 ),
-                ledger=Ledger(
-                    run / "ledger.json", run / "episodes", config.robots, run=run.name, round=round, lease_s=config.lease_s
-                ),
+                ledger=ledger,
                 supervisor=supervisor,
                 journal=journal,
                 deployments=Deployments(
@@ -158,14 +169,17 @@ def run_fleet(
                 ),
             )
             listener.listen()
-            url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+            scheme, tls = "https" if config.tls.certificate else "http", asdict(config.tls)
+            url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
             fleet.processes = RobotProcesses(
                 robots=[name for name, robot in config.robots.items() if robot.at == "here"],
                 starter=Starter(url=url, token=tokens.for_robots, spool=run / "spool", logs=run / "logs"),
                 supervisor=supervisor,
             )
             waiting = WAITING + _LINES * len(config.robots)
-            server = uvicorn.Server(protected(coordinator_application(fleet, tokens), waiting=waiting))
+            _allow_files(waiting + _FILES)
+            _answer_soon()
+            server = uvicorn.Server(protected(coordinator_application(fleet, tokens), waiting=waiting, **tls))
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="coordinator", daemon=True)
             thread.start()
             write_json(run / ADDRESS, {"url": url, "pid": os.getpid()})
@@ -187,6 +201,23 @@ def _listen(host: str, port: int, run: Path) -> socket.socket:
             before = urlsplit(parse_json((run / ADDRESS).read_text(encoding="utf-8"))["url"]).port
             return listen(host, before or 0)
     return listen(host, port)
+
+
+def _allow_files(count: int) -> None:
+    """See to it that so many files may be open; a computer that allows fewer loses connections, not episodes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < count:
+        log.warning("robots may keep %d files open here, and %d are allowed: raise `ulimit -Hn`", count, hard)
+
+
+def _answer_soon() -> None:
+    """Let answers not wait for this process's other threads, which store, nor for Python to look at all that was imported."""
+    sys.setswitchinterval(_SWITCH_S)
+    gc.collect()
+    gc.freeze()
 
 
 def _watch(fleet: Fleet, on_tick: OnTick, stopping: Callable[[], bool], idle: Callable[[], bool], followed: bool) -> int:
@@ -234,13 +265,13 @@ def _watch(fleet: Fleet, on_tick: OnTick, stopping: Callable[[], bool], idle: Ca
 
 
 def _finish(fleet: Fleet, on_tick: OnTick) -> None:
-    """Let robots end the episodes that they are at."""
+    """Let robots end the episodes that they are at, and bring what they have."""
     fleet.supervisor.enough(True)
     deadline_s = time.monotonic() + _LAST_EPISODE_S
     while time.monotonic() < deadline_s and not fleet.supervisor.all_stopped:
         robots = fleet.supervisor.status()
         on_tick(fleet.ledger.total(), fleet.config.episodes, robots)
-        if not any(robot.phase in ("collecting", "starting") for robot in robots):
+        if not any(robot.phase in ("collecting", "starting") for robot in robots) and not fleet.supervisor.waiting():
             return
         time.sleep(_TICK_S)
 

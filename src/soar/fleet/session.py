@@ -21,18 +21,20 @@ from soar.collect.collector import Collector, Storage
 from soar.collect.config import CollectConfig, CollectionConfig
 from soar.collect.listeners import Listener, Listeners
 from soar.collect.live import FOLDER, LiveView
-from soar.collect.models import Models, open_subgoals, open_vlm
+from soar.collect.models import Models, open_subgoals, open_vlm, wants_subgoals
 from soar.configuration import validate
 from soar.episodes.filters import quoted
 from soar.episodes.schema import EpisodeRecord
 from soar.episodes.store import EpisodeStore
 from soar.errors import RobotFault
 from soar.event_log import Journal
+from soar.fleet.pausing import Pausing
 from soar.fleet.processes import Reporter
-from soar.policies.base import Policy
+from soar.policies.base import Policy, check_cameras
 from soar.policies.exploration import Explorer
 from soar.policies.loading import load_policy
 from soar.robots.workcell import Workcell, open_workcell
+from soar.run_orders import Orders
 from soar.seeding import derive_seed
 from soar.tasks import PresenceChecker, SuccessDetector
 from soar.tasks.detection import log_missing
@@ -113,17 +115,19 @@ def run_session(
     stopping: Callable[[], bool] = lambda: False,
     on_episode: Callable[[Episode], None] | None = None,
     on_fault: Callable[[str], None] | None = None,
+    on_pause: Callable[[str], None] = lambda by: None,
     listeners: Sequence[Listener] = (),
     fleet: FleetLink | None = None,
 ) -> None:
-    """Collect until the store holds the session's episodes.
+    """Collect until the store holds the session's episodes, a person stops the run, or asks for another policy.
 
     Args:
         workcell: Open.
         session: What to do.
-        stopping: Asked before each episode, and while no task may be attempted; True ends the session early.
+        stopping: Asked before each episode, and while none may begin; True ends the session early.
         on_episode: Called with each episode once it is stored.
         on_fault: Called with what went wrong in an attempt, before the next one begins.
+        on_pause: Called now and then with who has paused the run, while that is so, and with "" when it goes on.
         listeners: Told what happens, see `soar.collect.listeners`; beside them a file is (`soar.collect.live`).
         fleet: What the robot shares with others: attempts, what is off limits, and the way to the store.
 
@@ -131,16 +135,19 @@ def run_session(
         RobotFault: `unrecoverable`.
         StoreError: The store cannot be written.
         ModelServerError: A model is away and its configuration says to stop.
+        ConfigError: The policy looks at a camera that the workcell lacks; nothing moved.
     """
     config, proposal = session.config, session.config.proposal
     policy, vlm = load_policy(session.models.policy), open_vlm(session.models.vlm, workcell, session.seed)
-    subgoal_model = open_subgoals(session.models.subgoals, workcell) if policy.conditioning == "goal" else None
+    subgoals = session.models.subgoals
+    subgoal_model = open_subgoals(subgoals, workcell) if wants_subgoals(policy, subgoals) else None
+    check_cameras(policy, workcell.robot.cameras, f"workcell {workcell.name!r}", subgoal_model)
     store = EpisodeStore(session.store, mode="open_or_create") if fleet is None else fleet.storage
     mine = f"(round = {session.round} AND robot = {quoted(session.robot)})"
     past: Sequence[EpisodeRecord] = ()
     if isinstance(store, EpisodeStore):
         past = store.episodes(f"run = {quoted(session.run)} AND (round < {session.round} OR {mine})")
-    detector = SuccessDetector(vlm, config.threshold)
+    detector = SuccessDetector(vlm, config.threshold, sees=config.sees)
     proposer = open_proposer(
         proposal,
         vlm,
@@ -162,6 +169,8 @@ def run_session(
         return Explorer(policy, config.exploration, action_std=policy.action_std, seed=seed)
 
     def prepare(index: int) -> None:
+        if pausing is not None:
+            pausing.moved = True
         if fleet is not None and (counts := fleet.counts()) is not None:
             proposer.recount(*counts)
         if config.set_table_every and index > begun and index % config.set_table_every == 0:
@@ -170,14 +179,19 @@ def run_session(
     forbidden = OffLimits(Path(session.journal).parent).now if fleet is None else fleet.off_limits
 
     def over() -> bool:
-        """Whether the session ends; waits before an episode for which no task is left."""
-        proposer.forbid(forbidden())
-        if proposer.all_forbidden:
-            log.warning("%s waits: a person has set all tasks of %s off limits", session.robot, workcell.scene.name)
-        while proposer.all_forbidden and not stopping():
-            time.sleep(_LOOKS_S)
+        """Whether the session ends; waits before an episode while a person has paused the run, or left it no task."""
+        told_so = False
+        while not stopping():
+            if pausing is not None and pausing.ends(stopping):
+                return True
             proposer.forbid(forbidden())
-        return stopping()
+            if not proposer.all_forbidden:
+                return stopping()
+            if not told_so:
+                log.warning("%s waits: a person has set all tasks of %s off limits", session.robot, workcell.scene.name)
+                told_so = True
+            time.sleep(_LOOKS_S)
+        return True
 
     def set_table(index: int) -> None:
         if workcell.set_table is not None:
@@ -192,6 +206,9 @@ def run_session(
     journal = Journal(Path(session.journal))
     live = LiveView(Path(session.journal).parent / FOLDER, session.robot)
     told = Listeners(session.robot, [*listeners, live])
+    pausing = None  # a fleet's coordinator is told instead
+    if fleet is None:
+        pausing = Pausing(Orders(Path(session.journal).parent), workcell.robot, session.robot, told, on_pause)
     collector = Collector(
         robot=workcell.robot,
         scene=workcell.scene,
@@ -247,6 +264,7 @@ def run_robot(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
             session,
             stopping=lambda: report.stopping,
             on_episode=lambda episode: report(**episode_report(episode)),
+            on_pause=lambda by: report(paused=by),
         )
     except RobotFault as fault:
         # The others need not suffer for it: whoever waits for a process begins all the same.
@@ -262,6 +280,11 @@ def episode_report(episode: Episode) -> dict[str, Any]:
         "success": episode.labels[0].success,
         "truth": truths[-1] if truths else None,
     }
+
+
+def paused_words(report: Mapping[str, Any]) -> str:
+    """Return what a progress bar says of a run that a person has paused; empty while it goes on."""
+    return f"paused by {report['paused']}" if report.get("paused") else ""
 
 
 @functools.cache

@@ -42,7 +42,9 @@ class Spool:
             folder.mkdir(parents=True, exist_ok=True)
             self._number = max((int(path.stem) for path in self.waiting()), default=0)
         except (OSError, ValueError) as error:
-            raise StoreError(f"{folder} cannot be used to keep episodes: {error}") from error
+            raise StoreError(
+                f"{folder} cannot be used to keep episodes: {error}. Free some space, or name another folder with --spool"
+            ) from error
 
     def append(self, episodes: Episode) -> None:
         """Keep an episode; when this returns it is on disk.

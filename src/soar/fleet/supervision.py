@@ -22,6 +22,7 @@ from typing import Any
 
 from soar.errors import SoarError, UnknownNameError
 from soar.fleet.config import FaultBudget, Rest
+from soar.prometheus import Histogram, merged
 
 log = logging.getLogger(__name__)
 SILENT_S = 10.0
@@ -50,6 +51,8 @@ class RobotStatus:
         successes: Of those, judged ones.
         faults: By kind.
         calls: How often a person was needed.
+        fallbacks: How often something was done while a model was away: the last subgoal again, say.
+        waits: For models behind servers, by kind, see `soar.prometheus.Histogram.plain`.
         worked_s: Of work since the last rest [s].
         seconds: In each phase [s].
     """
@@ -68,6 +71,8 @@ class RobotStatus:
     successes: int = 0
     faults: dict[str, int] = field(default_factory=dict)
     calls: int = 0
+    fallbacks: int = 0
+    waits: dict[str, list[float]] = field(default_factory=dict)
     worked_s: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -95,7 +100,7 @@ class Supervisor:
         faults: When a robot waits for a person.
         rest: When a robot rests.
         call: Called with a robot's name and what a person should know, once for each time that one is needed.
-        lost: Called with the name of a robot, once for each time that nothing is heard of it for `lost_s`.
+        lost: Called with the name of a robot, once for each time that nothing is heard of it for `lost_s`, also at the start.
         lost_s: See there [s].
         clock: Seconds, never going back.
     """
@@ -140,8 +145,6 @@ class Supervisor:
             status.waiting = int(beat.get("waiting", 0))
             for event in beat.get("events", ()):
                 self._note(status, orders, event)
-            if orders.held and not orders.called:
-                self._call_person(robot, orders)
             if orders.held:
                 self._enter(status, WAITING, now_s)
                 status.detail = orders.held
@@ -190,19 +193,22 @@ class Supervisor:
                 status.detail = detail
 
     def tick(self) -> None:
-        """Notice who has not been heard of."""
+        """Notice who has not been heard of, and call persons who could not be called when that was needed."""
         with self._lock:
             now_s = self._clock()
             for status in self._robots.values():
                 orders = self._orders[status.name]
+                if orders.held and not orders.called:
+                    self._call_person(status.name, orders)
                 silent = status.heard_s is not None and now_s - status.heard_s > SILENT_S
                 if silent and status.phase not in (STOPPED, SILENT):
                     self._enter(status, SILENT, now_s)
                     status.detail, status.instruction = "nothing was heard of it; its process or its network is away", ""
                 elif status.phase != NOT_STARTED:
                     self._enter(status, status.phase, now_s)
-                gone = status.phase == SILENT and status.heard_s is not None and now_s - status.heard_s > self._lost_s
-                if gone and not orders.lost:
+                last_s = status.since_s if status.heard_s is None else status.heard_s
+                gone = status.phase in (SILENT, NOT_STARTED) and now_s - last_s > self._lost_s
+                if gone and not orders.lost and not orders.stopped:
                     orders.lost = True
                     self._lost(status.name)
 
@@ -262,7 +268,7 @@ class Supervisor:
         return self._all_stopped
 
     def _call_person(self, robot: str, orders: _Orders) -> None:
-        """Call a person; one who cannot be called, since the disk is full, is called at the next beat."""
+        """Call a person; one who cannot be called, since the disk is full, is called at the next tick."""
         try:
             self._call(robot, orders.held)
             orders.called = True
@@ -295,6 +301,10 @@ class Supervisor:
                 )
         elif kind == "person":
             self.hold(status.name, str(event.get("detail", ""))[:300])
+        elif kind == "asked":
+            status.fallbacks += int(event.get("fallbacks", 0))
+            for model, said in event.get("waits", {}).items():
+                status.waits[model] = merged([Histogram.read(one) for one in (said, status.waits.get(model)) if one]).plain()
 
     def _enter(self, status: RobotStatus, phase: str, now_s: float) -> None:
         """Count the time since the last word, and take note of a new phase."""

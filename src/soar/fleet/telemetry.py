@@ -1,15 +1,18 @@
-"""What a fleet counts: as Prometheus reads it (text format 0.0.4), and where its robots' hours went, in the journal."""
+"""What a fleet counts: as Prometheus reads it, and where its robots' hours went, in the journal."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from soar.event_log import Journal
 from soar.fleet.supervision import RobotStatus, Supervisor
+from soar.prometheus import Histogram, MetricsText, merged
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
+SERVED = ("subgoal", "policy", "vlm")
+"""Kinds of models that robots wait for when they are behind servers (`soar.remote.waits`)."""
 
 PHASES_EVERY_S = 60.0
 """How often the journal takes note of the robots' phases; so much is unknown of a coordinator that is killed [s]."""
@@ -63,27 +66,43 @@ def metrics(robots: Sequence[RobotStatus], stored: Mapping[str, int], restarts: 
         stored: Episodes of each in the store.
         restarts: How often each one's process was started again.
     """
-    lines: list[str] = []
+    text = MetricsText("soar_fleet")
 
-    def add(name: str, kind: str, help: str, values: Iterable[tuple[Mapping[str, str], float]]) -> None:
-        lines.append(f"# HELP soar_fleet_{name} {help}")
-        lines.append(f"# TYPE soar_fleet_{name} {kind}")
-        for labels, value in values:
-            inner = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-            lines.append(f"soar_fleet_{name}{{{inner}}} {value:g}")
+    def count(name: str, help: str, values: Iterable[tuple[Mapping[str, str], float]]) -> None:
+        text.add(f"{name}_total", "counter", help, values)
 
-    add("episodes_stored_total", "counter", "Episodes in the store.", (({"robot": n}, c) for n, c in sorted(stored.items())))
-    add("episodes_total", "counter", "Episodes recorded.", (({"robot": r.name}, r.episodes) for r in robots))
-    add("judged_successes_total", "counter", "Episodes judged successes.", (({"robot": r.name}, r.successes) for r in robots))
+    count("episodes_stored", "Episodes in the store.", (({"robot": n}, c) for n, c in sorted(stored.items())))
+    count("episodes", "Episodes recorded.", (({"robot": r.name}, r.episodes) for r in robots))
+    count("judged_successes", "Episodes judged successes.", (({"robot": r.name}, r.successes) for r in robots))
     faults = (({"robot": r.name, "kind": kind}, count) for r in robots for kind, count in sorted(r.faults.items()))
-    add("faults_total", "counter", "Faults by kind.", faults)
-    add("calls_total", "counter", "Times that a person was needed.", (({"robot": r.name}, r.calls) for r in robots))
-    add("restarts_total", "counter", "Processes started again.", (({"robot": n}, c) for n, c in sorted(restarts.items())))
+    count("faults", "Faults by kind.", faults)
+    count("calls", "Times that a person was needed.", (({"robot": r.name}, r.calls) for r in robots))
+    count("restarts", "Processes started again.", (({"robot": n}, c) for n, c in sorted(restarts.items())))
+    count("fallbacks", "Answers that a robot did without.", (({"robot": r.name}, r.fallbacks) for r in robots))
     seconds = (({"robot": r.name, "phase": phase}, time_s) for r in robots for phase, time_s in sorted(r.seconds.items()))
-    add("phase_seconds_total", "counter", "Seconds in each phase.", seconds)
-    add("phase", "gauge", "1 for the phase that a robot is in.", (({"robot": r.name, "phase": r.phase}, 1) for r in robots))
-    return "\n".join(lines) + "\n"
+    count("phase_seconds", "Seconds in each phase.", seconds)
+    text.add(
+        "phase", "gauge", "1 for the phase that a robot is in.", (({"robot": r.name, "phase": r.phase}, 1) for r in robots)
+    )
+    waits = [(kind, merged([Histogram.read(r.waits[kind]) for r in robots if kind in r.waits])) for kind in SERVED]
+    text.histogram(
+        "model_wait_seconds",
+        "How long robots waited for a model behind a server.",
+        [({"kind": kind}, histogram) for kind, histogram in waits if any(histogram.counts)],
+    )
+    return str(text)
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+def read_asked(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a robot's `asked` can be believed.
+
+    How often it did without an answer (`fallbacks`), its `waits` by kind of model, how many of its attempts looks `ended`, and
+    how many steps that `saved`.
+    """
+    said, waits = event.get("waits"), {}
+    for kind in SERVED:
+        with contextlib.suppress(ValueError):
+            waits[kind] = Histogram.read(said.get(kind) if isinstance(said, Mapping) else None).plain()
+    counts = {name: event.get(name) for name in ("fallbacks", "ended", "saved")}
+    believed = {name: count if type(count) is int and count > 0 else 0 for name, count in counts.items()}
+    return {**believed, "waits": waits}

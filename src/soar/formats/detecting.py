@@ -39,13 +39,19 @@ def format_of(folder: Path) -> Format:
 
 
 def open_dataset(
-    folder: Path, *, camera: str | None = None, vectors: VectorConfig | None = None, unsaid: Unsaid | None = None
+    folder: Path,
+    *,
+    camera: str | None = None,
+    other_cameras: bool = True,
+    vectors: VectorConfig | None = None,
+    unsaid: Unsaid | None = None,
 ) -> Dataset:
     """Find the episodes of a folder of any format but a store.
 
     Args:
         folder: Of the dataset.
-        camera: Which one; the format's own choice by default.
+        camera: Which is the main one; the format's own choice by default.
+        other_cameras: Bring the others along.
         vectors: What the numbers of states and actions are, where that is not clear.
         unsaid: What the files do not say.
 
@@ -55,9 +61,11 @@ def open_dataset(
     unsaid, vectors = unsaid or Unsaid(), vectors or VectorConfig()
     match format_of(folder):
         case "lerobot":
-            return open_lerobot(folder, LeRobotConfig(camera=camera or "", vectors=vectors, unsaid=unsaid))
+            lerobot = LeRobotConfig(camera=camera or "", other_cameras=other_cameras, vectors=vectors, unsaid=unsaid)
+            return open_lerobot(folder, lerobot)
         case "rlds":
-            return open_rlds(folder, RLDSConfig(camera=camera or "image_0", vectors=vectors, unsaid=unsaid))
+            rlds = RLDSConfig(camera=camera or "", other_cameras=other_cameras, vectors=vectors, unsaid=unsaid)
+            return open_rlds(folder, rlds)
         case "raw":
             return open_raw(folder, RawConfig(vectors=vectors, unsaid=unsaid))
         case "store":

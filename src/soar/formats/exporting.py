@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from soar.cameras import listed
 from soar.episodes.counts import dataset_statistics
 from soar.episodes.schema import EpisodeRecord
+from soar.episodes.scores import Score, only_scored
 from soar.episodes.store import EpisodeStore
 from soar.errors import FormatError, StoreError
 
@@ -71,8 +73,8 @@ def new_folder(out: Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def chosen(store: EpisodeStore, where: str | None) -> list[EpisodeRecord]:
-    """Return the episodes to export.
+def chosen(store: EpisodeStore, where: str | None, scores: Mapping[str, Score] | None = None) -> list[EpisodeRecord]:
+    """Return the episodes to export, with scores only those that have one; says how many have none.
 
     Raises:
         StoreError: There are none.
@@ -80,7 +82,38 @@ def chosen(store: EpisodeStore, where: str | None) -> list[EpisodeRecord]:
     records = store.episodes(where)
     if not records:
         raise StoreError(f"{store.uri} has no episode" + (f" where {where}" if where else "") + "; there is nothing to export")
-    return records
+    if scores is None:
+        return records
+    if not (kept := only_scored(records, scores)):
+        raise StoreError(f"{store.uri}: none of the {len(records)} chosen episodes has a score; `soar data score` gives some")
+    return kept
+
+
+def further_cameras(records: Sequence[EpisodeRecord], main: str, *, wanted: bool) -> tuple[str, ...]:
+    """Return the further cameras that are exported.
+
+    Args:
+        records: The episodes.
+        main: What the main camera is called in the dataset.
+        wanted: Whether further ones are exported at all.
+
+    Raises:
+        FormatError: The episodes have different ones, and a dataset has the same in all, or one has the main camera's name.
+    """
+    if not wanted:
+        return ()
+    first = records[0]
+    for record in records:
+        if set(record.cameras) != set(first.cameras):
+            differing = sorted(set(record.cameras) ^ set(first.cameras))[0]
+            raise FormatError(
+                f"episode {record.id!r} has the cameras {listed(record.cameras)}, and {first.id!r} {listed(first.cameras)}; "
+                f"a dataset has the same in all. Select episodes with --where \"array_has(cameras, '{differing}')\", or leave "
+                "further cameras out with --no-other-cameras"
+            )
+    if main in first.cameras:
+        raise FormatError(f"a further camera is called {main!r}, as the main one would be; name the main one with --camera")
+    return first.cameras
 
 
 def write_card(folder: Path, store: EpisodeStore, where: str | None, *, name: str, license: str, tags: tuple[str, ...]) -> None:

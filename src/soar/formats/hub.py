@@ -154,7 +154,7 @@ def _verify(path: Path, entry: Any) -> None:
             while block := file.read(_BLOCK_BYTES):
                 digest.update(block)
     except OSError as error:
-        raise HubError(f"{path} was downloaded and cannot be read: {error.strerror or error}") from error
+        raise HubError(f"{path} was downloaded and cannot be read: {error.strerror or error}; pull again") from error
     if digest.hexdigest() != expected:
         path.unlink()
         raise HubError(f"{path} was damaged on the way or on the Hub, and is deleted here; pull again")

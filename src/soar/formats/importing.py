@@ -33,6 +33,7 @@ class Imported:
         bad: What is wrong with the episodes that were skipped, with file and offset.
         renamed: Ids of other episodes that were taken, and those that were given instead.
         other_labels: Ids of episodes that were there, with other labels than they have in the dataset.
+        fewer_cameras: Ids of episodes that were there, without further cameras that they have in the dataset.
         several: Ids of imported episodes that have several instructions, of which the first names them.
     """
 
@@ -42,6 +43,7 @@ class Imported:
     renamed: tuple[tuple[str, str], ...] = ()
     several: tuple[str, ...] = ()
     other_labels: tuple[str, ...] = ()
+    fewer_cameras: tuple[str, ...] = ()
 
 
 def import_episodes(
@@ -96,6 +98,7 @@ def import_episodes(
         renamed=tuple(job.renamed),
         several=tuple(job.several),
         other_labels=tuple(job.known.other_labels),
+        fewer_cameras=tuple(job.known.fewer_cameras),
     )
 
 
@@ -151,7 +154,7 @@ class _Import:
             return
         self.known.add(placed)
         self._batch.append(placed)
-        self._bytes += sum(map(len, placed.frames))
+        self._bytes += placed.bytes
         if placed.id != part.id:
             self.renamed.append((part.id, placed.id))
         if INSTRUCTIONS in placed.origin:

@@ -8,6 +8,8 @@ data/chunk-000/file-000.parquet       videos/CAMERA/chunk-000/file-000.mp4
 Many episodes stand in one file, one after the other; `meta/episodes` says where each begins. Success comes from the sidecar,
 else from a column `soar/success` of the episodes, else from `next.success` of an episode's last step.
 
+Cameras besides the main one come along (`further_cameras`).
+
 What the numbers are is in `vector_maps` and `gripper_range`, which frame belongs to which row in `lerobot_pairing`.
 """
 
@@ -27,6 +29,7 @@ from soar.episodes.identity import moment
 from soar.errors import FormatError
 from soar.formats import lerobot_v21, sidecar
 from soar.formats.fingerprints import fingerprint, of_file
+from soar.formats.further_cameras import FurtherCameras, check_complete, main_of
 from soar.formats.gripper_range import Grippers
 from soar.formats.lerobot_images import Videos, image_cells
 from soar.formats.lerobot_info import ACTION, STATE, Feature, Info, read_info
@@ -53,7 +56,9 @@ class LeRobotConfig:
     """How a LeRobot dataset is read.
 
     Attributes:
-        camera: Name of the camera, with or without `observation.images.`; may be left out where there is one.
+        camera: Name of the main camera, with or without `observation.images.`; may be left out where there is one, and where
+            an export says which one it was.
+        other_cameras: Bring the others along as further ones.
         actions: `reached` replaces the commanded motions by those that the next state shows.
         vectors: What the numbers of states and actions are, where that is not clear.
         image_range: What becomes black and white in images of more than 8 bits; they are refused without.
@@ -61,6 +66,7 @@ class LeRobotConfig:
     """
 
     camera: str = ""
+    other_cameras: bool = field(default=True, repr=False)
     actions: Actions = "commanded"
     vectors: VectorConfig = field(default_factory=VectorConfig)
     image_range: ImageRange | None = None
@@ -74,12 +80,16 @@ class LeRobotConfig:
 class _Source:
     info: Info
     camera: str
+    further: Mapping[str, str]
+    """Features of further cameras, by the cameras' names."""
+    others: FurtherCameras
     tasks: dict[int, str]
     config: LeRobotConfig
     state: VectorColumns
     action: VectorColumns
     grippers: Grippers
-    videos: Videos
+    videos: Mapping[str, Videos]
+    """By camera."""
     offsets: dict[Path, int]
     """By data file, which row of the dataset its first one is."""
 
@@ -96,9 +106,12 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
     info = read_info(folder, (VERSION, lerobot_v21.VERSION))
     state = vector_columns(info, STATE, config.vectors.state_map)
     action = vector_columns(info, ACTION, config.vectors.action_map)
-    camera = _camera(folder, info.features, config.camera)
+    known = sidecar.read(folder)
+    camera = _camera(folder, info.features, config.camera, known)
     _check_no_depth(folder, info.features[camera], camera, config)
-    video = f"videos/{camera}"
+    others = FurtherCameras(str(folder))
+    further = _further(info.features, camera, config, others)
+    cameras = (camera, *further.values())
     if info.version == VERSION:
         path = folder / "meta" / "tasks.parquet"
         episodes, tasks = (
@@ -106,18 +119,20 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
             tasks_of_table(read_table(path), path),
         )
     else:
-        episodes, tasks = lerobot_v21.episode_rows(folder, info.chunk_size, camera), lerobot_v21.task_texts(folder)
-    episodes = check_listed_episodes(folder, episodes, video if info.features[camera].dtype == "video" else "")
-    known = sidecar.read(folder)
+        episodes, tasks = lerobot_v21.episode_rows(folder, info.chunk_size, cameras), lerobot_v21.task_texts(folder)
+    for one in cameras:
+        episodes = check_listed_episodes(folder, episodes, f"videos/{one}" if info.features[one].dtype == "video" else "")
     name = folder.resolve().name
     files: dict[Path, list[dict[str, Any]]] = {}
-    spans: dict[Path, list[Span]] = {}
+    spans: dict[str, dict[Path, list[Span]]] = {one: {} for one in cameras}
     for row in episodes:
         files.setdefault(_path(info, camera, row, "data_path", "data"), []).append(row)
-        if info.version == VERSION and info.features[camera].dtype == "video":
-            start_s, end_s = float(row[f"{video}/from_timestamp"]), row.get(f"{video}/to_timestamp")
-            span = Span(episode=row["episode_index"], start_s=start_s, end_s=end_s, steps=row["length"])
-            spans.setdefault(_path(info, camera, row, "video_path", video), []).append(span)
+        for one in cameras if info.version == VERSION else ():
+            if info.features[one].dtype == "video":
+                video = f"videos/{one}"
+                start_s, end_s = float(row[f"{video}/from_timestamp"]), row.get(f"{video}/to_timestamp")
+                span = Span(episode=row["episode_index"], start_s=start_s, end_s=end_s, steps=row["length"])
+                spans[one].setdefault(_path(info, one, row, "video_path", video), []).append(span)
     numbers = frozenset(row["episode_index"] for row in episodes)
     say_other_texts(folder, episodes, tasks)
     if info.total is not None and info.total != len(numbers):
@@ -144,12 +159,14 @@ def open_lerobot(folder: Path, config: LeRobotConfig) -> Dataset:
     source = _Source(
         info=info,
         camera=camera,
+        further=further,
+        others=others,
         tasks=tasks,
         config=config,
         state=state,
         action=action,
         grippers=grippers,
-        videos=Videos(info=info, spans=spans, episodes=numbers),
+        videos={one: Videos(info=info, spans=spans[one], episodes=numbers) for one in cameras},
         offsets=first_rows(files) if numbers == frozenset(range(len(numbers))) else {},
     )
 
@@ -181,9 +198,13 @@ def _read(source: _Source, row: dict[str, Any], id: str, stored: dict[str, Any] 
             [flag[0] if isinstance(flag, list) and flag else flag for flag in table["next.done"].to_pylist()],
             place,
         )
-    images = _images(source, row, table, place)
+    images = _images(source, source.camera, row, table, place)
+    readers = {name: partial(_images, source, feature, row, table, place) for name, feature in source.further.items()}
+    further = source.others.frames(readers, place, source.config.image_range)
     if stored is not None:
-        return sidecar.restore(stored, images, states_ND, actions_ND, place)
+        if source.config.other_cameras:
+            check_complete(stored, source.camera.removeprefix(CAMERA), further, place)
+        return sidecar.restore(stored, images, states_ND, actions_ND, place=place, further=further)
     states_ND, actions_ND = source.grippers(states_ND, actions_ND)
     success = verdict_of(row.get("soar/success"), f"{place}: soar/success")
     if success is None and "next.success" in table.column_names:
@@ -202,6 +223,7 @@ def _read(source: _Source, row: dict[str, Any], id: str, stored: dict[str, Any] 
         scene=row.get("soar/scene") or unsaid.scene,
         instructions=said,
         image_range=source.config.image_range,
+        further=further,
         labels=() if success is None else (unsaid.label(success),),
         provenance=unsaid.provenance(policy=row.get("soar/policy") or "", robot=source.info.robot),
     )
@@ -216,7 +238,12 @@ def _fingerprint(source: _Source, row: dict[str, Any], stored: dict[str, Any] | 
         files.append(of_file(_path(source.info, source.camera, row, "video_path", f"videos/{source.camera}")))
     listed = [name for name in listed_texts(row.get("tasks"), "") if name in source.tasks.values()]
     texts: list[Any] = [*listed] or sorted(source.tasks.items())
-    return fingerprint(replace(source.config, unsaid=Unsaid()), sorted(row.items()), files, texts)
+    more: list[Any] = []
+    for name, feature in source.further.items():
+        is_video = source.info.features[feature].dtype == "video"
+        more.append((name, of_file(_path(source.info, feature, row, "video_path", f"videos/{feature}")) if is_video else ""))
+    # Nothing more where there is one camera: what was imported before further ones came along is known by this, too.
+    return fingerprint(replace(source.config, unsaid=Unsaid()), sorted(row.items()), files, texts, *([more] if more else []))
 
 
 def _check_no_depth(folder: Path, feature: Feature, camera: str, config: LeRobotConfig) -> None:
@@ -228,11 +255,11 @@ def _check_no_depth(folder: Path, feature: Feature, camera: str, config: LeRobot
         )
 
 
-def _images(source: _Source, row: dict[str, Any], table: pa.Table, place: str) -> list[bytes]:
-    info, camera = source.info, source.camera
+def _images(source: _Source, camera: str, row: dict[str, Any], table: pa.Table, place: str) -> list[bytes]:
+    info = source.info
     if info.features[camera].dtype == "video":
         path = _path(info, camera, row, "video_path", f"videos/{camera}")
-        return source.videos.read(path, row, table, source.config.image_range, place)
+        return source.videos[camera].read(path, row, table, source.config.image_range, place)
     if camera not in table.column_names:
         raise FormatError(f"{place}: the file has no column {camera}; it has {', '.join(table.column_names)}")
     # Cells belong to their rows; times that fall or stand still mean that these are not one episode, in order.
@@ -252,14 +279,32 @@ def _path(info: Info, camera: str, row: dict[str, Any], template: str, columns: 
     )
 
 
-def _camera(folder: Path, features: Mapping[str, Feature], wanted: str) -> str:
+def _camera(folder: Path, features: Mapping[str, Feature], wanted: str, known: Mapping[str, dict[str, Any]]) -> str:
+    """Return the feature of the main camera."""
     cameras = [name for name, feature in features.items() if feature.dtype in ("video", "image")]
-    chosen = [name for name in cameras if wanted in (name, name.removeprefix(CAMERA))] if wanted else cameras
+    was = wanted or main_of(known.values(), [name.removeprefix(CAMERA) for name in cameras])
+    chosen = [name for name in cameras if was in (name, name.removeprefix(CAMERA))] if was else cameras
     if len(chosen) != 1:
         names = ", ".join(name.removeprefix(CAMERA) for name in cameras) or "none"
         raise FormatError(
             f"{folder} has no camera {wanted!r}; its cameras: {names}"
             if wanted
-            else f"{folder}: choose one of its cameras with --camera: {names}"
+            else f"{folder}: choose one of its cameras with --camera: {names}; the others come along"
         )
     return chosen[0]
+
+
+def _further(features: Mapping[str, Feature], camera: str, config: LeRobotConfig, others: FurtherCameras) -> dict[str, str]:
+    """Return the features of the cameras that come along, by the cameras' names."""
+    if not config.other_cameras:
+        return {}
+    found = {
+        name.removeprefix(CAMERA): name
+        for name, feature in features.items()
+        if feature.dtype in ("video", "image") and name != camera
+    }
+    for name, feature in list(found.items()):
+        if features[feature].depth and config.image_range is None:
+            others.left(name, "it is a depth map (video.is_depth_map in meta/info.json)")
+            del found[name]
+    return {name: found[name] for name in others.usable(found)}

@@ -1,14 +1,14 @@
 """A LeRobotDataset v3.0 that the released `lerobot` reader opens.
 
-Frames become a video. Subgoal images stay in the sidecar: LeRobot takes every image feature for an input of the policy. An
-episode's verdict and lineage are extra columns `soar/…` of `meta/episodes`, which LeRobot keeps.
+Frames become a video for each camera. Subgoal images stay in the sidecar: LeRobot takes every image feature for an input of the
+policy. An episode's verdict and lineage are extra columns `soar/…` of `meta/episodes`, which LeRobot keeps.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from soar.episodes import jpeg as frames
 from soar.episodes.encoded import EncodedEpisode
 from soar.episodes.schema import EpisodeRecord
+from soar.episodes.scores import Score
 from soar.episodes.store import EpisodeStore
 from soar.errors import FormatError
-from soar.formats.exporting import Report, chosen, new_folder, write_card
+from soar.formats.exporting import Report, chosen, further_cameras, new_folder, write_card
 from soar.formats.lerobot import CAMERA, DATA_PATH, EPISODES_PATH, VERSION, VIDEO_PATH
+from soar.formats.score_columns import write_lerobot_scores
 from soar.formats.sidecar import SidecarWriter
 from soar.formats.steps import actions_of_steps
 from soar.formats.video import Codec, VideoWriter
@@ -56,9 +58,11 @@ def export_lerobot(
     *,
     where: str | None = None,
     camera: str = "image_0",
+    other_cameras: bool = True,
     codec: Codec = "av1",
     license: str = "cc-by-4.0",
     video_bytes: int = _VIDEO_MB * 10**6,
+    scores: Mapping[str, Score] | None = None,
     report: Report | None = None,
 ) -> Path:
     """Write episodes as a LeRobotDataset v3.0.
@@ -67,10 +71,12 @@ def export_lerobot(
         store: The episodes.
         out: Folder of the dataset; must not exist.
         where: SQL that selects some of the episodes.
-        camera: What the camera is called.
+        camera: What the main camera is called; further ones keep their names.
+        other_cameras: Write further cameras, too.
         codec: Of the video.
         license: For the card.
         video_bytes: About how large a file of video, and of data, becomes.
+        scores: By episode: columns beside the verdicts, and a file of weights; episodes without one are left out.
         report: Is told how far it is.
 
     Returns:
@@ -78,11 +84,14 @@ def export_lerobot(
 
     Raises:
         StoreError: No episode is selected.
-        FormatError: The folder exists already or cannot be written, or frames differ in size.
+        FormatError: The folder exists already or cannot be written, or frames differ in size, or episodes in their cameras.
     """
-    records = chosen(store, where)
+    records = chosen(store, where, scores)
+    further = further_cameras(records, camera, wanted=other_cameras)
     with new_folder(out) as aside:
-        _Export(aside, CAMERA + camera, codec, video_bytes).write(store, records, report)
+        _Export(aside, (camera, *further), codec, video_bytes).write(store, records, report)
+        if scores is not None:
+            write_lerobot_scores(aside, records, scores)
         write_card(aside, store, where, name=out.name, license=license, tags=("LeRobot",))
     return out
 
@@ -95,21 +104,23 @@ def robot_type(robots: Iterable[str]) -> str:
 class _Export:
     """The files of an export as they grow."""
 
-    def __init__(self, folder: Path, camera: str, codec: Codec, file_bytes: int) -> None:
-        self._folder, self._camera, self._codec, self._file_bytes = folder, camera, codec, file_bytes
+    def __init__(self, folder: Path, cameras: Sequence[str], codec: Codec, file_bytes: int) -> None:
+        self._folder, self._codec, self._file_bytes = folder, codec, file_bytes
+        self._names = tuple(cameras)  # the main one first
+        self._cameras = tuple(CAMERA + name for name in cameras)
         self._file = 0
-        self._size: tuple[int, int] | None = None
-        self._video: VideoWriter | None = None
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._videos: dict[str, VideoWriter] = {}
         self._data: pq.ParquetWriter | None = None
         self._tasks: dict[str, int] = {}
         self._rows: list[dict[str, Any]] = []
-        self._vectors: dict[str, list[NDArray[Any]]] = {"observation.state": [], "action": [], camera: []}
+        self._vectors: dict[str, list[NDArray[Any]]] = {name: [] for name in ("observation.state", "action", *self._cameras)}
         self._index = 0
 
     def write(self, store: EpisodeStore, records: list[EpisodeRecord], report: Report | None) -> None:
         with closing(SidecarWriter(self._folder)) as known:
             for number, record in enumerate(records):
-                encoded = store.read_encoded(record.id)
+                encoded = store.read_encoded(record.id, further=len(self._names) > 1)
                 self._add(number, encoded, record)
                 known.add(str(number), encoded)
                 if report:
@@ -118,15 +129,18 @@ class _Export:
         self._write_meta()
 
     def _add(self, number: int, encoded: EncodedEpisode, record: EpisodeRecord) -> None:
-        images_NHWC = frames.decode_all(encoded.frames)
-        video, data = self._files((images_NHWC.shape[1], images_NHWC.shape[2]), encoded.id)
-        count = len(images_NHWC)
+        jpegs = (encoded.frames, *(encoded.extra_frames[name] for name in self._names[1:]))
+        shots = {camera: frames.decode_all(shot) for camera, shot in zip(self._cameras, jpegs, strict=True)}
+        videos, data = self._files({camera: (one.shape[1], one.shape[2]) for camera, one in shots.items()}, encoded.id)
+        count = len(encoded.frames)
         task = self._tasks.setdefault(encoded.instruction, len(self._tasks))
         steps = np.arange(count)
         states_ND, actions_ND = np.asarray(encoded.states_TD, np.float32), actions_of_steps(encoded)
-        begin_s = video.count / FPS
-        for image_HWC in images_NHWC:
-            video.add(image_HWC)
+        begin_s = videos[self._cameras[0]].count / FPS
+        for camera, images_NHWC in shots.items():
+            for image_HWC in images_NHWC:
+                videos[camera].add(image_HWC)
+        end_s = videos[self._cameras[0]].count / FPS
         data.write_table(
             pa.table(
                 [
@@ -142,8 +156,8 @@ class _Export:
             )
         )
         where = {"chunk_index": self._file // _CHUNK_FILES, "file_index": self._file % _CHUNK_FILES}
-        pixels = images_NHWC[np.linspace(0, count - 1, min(_IMAGE_SAMPLES, count)).astype(int)].reshape(-1, 3) / np.float32(255)
-        vectors = {"observation.state": states_ND, "action": actions_ND, self._camera: pixels[:: max(1, len(pixels) // 4096)]}
+        vectors = {"observation.state": states_ND, "action": actions_ND}
+        vectors |= {camera: _pixels(images_NHWC) for camera, images_NHWC in shots.items()}
         for name, values in vectors.items():
             self._vectors[name].append(values)
         provenance = record.provenance
@@ -155,15 +169,21 @@ class _Export:
                 "dataset_from_index": self._index,
                 "dataset_to_index": self._index + count,
                 **{f"data/{name}": value for name, value in where.items()},
-                **{f"videos/{self._camera}/{name}": value for name, value in where.items()},
-                f"videos/{self._camera}/from_timestamp": begin_s,
-                f"videos/{self._camera}/to_timestamp": video.count / FPS,
+                **{
+                    f"videos/{camera}/{name}": value
+                    for camera in self._cameras
+                    for name, value in {
+                        **where,
+                        "from_timestamp": begin_s,
+                        "to_timestamp": end_s,
+                    }.items()
+                },
                 "meta/episodes/chunk_index": 0,
                 "meta/episodes/file_index": 0,
                 **{
                     f"stats/{name}/{key}": value
                     for name, values in vectors.items()
-                    for key, value in _statistics(values, image=name == self._camera).items()
+                    for key, value in _statistics(values, image=name in self._cameras).items()
                 },
                 "soar/id": encoded.id,
                 "soar/scene": encoded.scene,
@@ -180,36 +200,41 @@ class _Export:
         )
         self._index += count
 
-    def _files(self, size: tuple[int, int], id: str) -> tuple[VideoWriter, pq.ParquetWriter]:
-        """Return the open files; new ones when the old ones are large enough."""
-        if self._size not in (None, size):
-            raise FormatError(
-                f"episode {id!r} has frames of {size[0]}x{size[1]}, those before it {self._size}; a LeRobot dataset "
-                "has one size. Select episodes with --where"
-            )
-        self._size = size
-        if self._video and self._video.bytes >= self._file_bytes:
+    def _files(self, sizes: dict[str, tuple[int, int]], id: str) -> tuple[dict[str, VideoWriter], pq.ParquetWriter]:
+        """Return the open files; new ones when one of the old ones is large enough."""
+        for camera, size in sizes.items():
+            before = self._sizes.setdefault(camera, size)
+            if before != size:
+                raise FormatError(
+                    f"episode {id!r} has frames of {size[0]}x{size[1]}, those before it {before}; a LeRobot dataset has one "
+                    f"size a camera, and this is {camera}. Select episodes with --where"
+                )
+        if any(video.bytes >= self._file_bytes for video in self._videos.values()):
             self._close_files()
             self._file += 1
-        if not self._video or not self._data:
+        if not self._data:
             where = {"chunk_index": self._file // _CHUNK_FILES, "file_index": self._file % _CHUNK_FILES}
             data = self._folder / DATA_PATH.format(**where)
             data.parent.mkdir(parents=True, exist_ok=True)
             self._data = pq.ParquetWriter(data, _DATA, compression="snappy")
-            video = self._folder / VIDEO_PATH.format(video_key=self._camera, **where)
-            self._video = VideoWriter(video, fps=FPS, size=size, codec=self._codec)
-        return self._video, self._data
+            for camera, size in sizes.items():
+                path = self._folder / VIDEO_PATH.format(video_key=camera, **where)
+                try:
+                    self._videos[camera] = VideoWriter(path, fps=FPS, size=size, codec=self._codec)
+                except FormatError as error:
+                    raise FormatError(f"{camera}: {error}") from error
+        return self._videos, self._data
 
     def _close_files(self) -> None:
-        if self._video and self._data:
-            self._video.close()
+        for video in self._videos.values():
+            video.close()
+        if self._data:
             self._data.close()
-        self._video = self._data = None
+        self._videos, self._data = {}, None
 
     def _write_meta(self) -> None:
         meta = self._folder / "meta"
         robots = sorted({row["soar/robot"] for row in self._rows if row["soar/robot"]})
-        height, width = self._size or (0, 0)
         features: dict[str, Any] = {
             "observation.state": {"dtype": "float32", "shape": [STATE_DIM], "names": _STATE_NAMES},
             "action": {
@@ -217,21 +242,7 @@ class _Export:
                 "shape": [ACTION_DIM],
                 "names": [f"d{name}" for name in _STATE_NAMES[:6]] + ["gripper"],
             },
-            self._camera: {
-                "dtype": "video",
-                "shape": [height, width, 3],
-                "names": ["height", "width", "channels"],
-                "info": {
-                    "video.height": height,
-                    "video.width": width,
-                    "video.codec": self._codec,
-                    "video.pix_fmt": "yuv420p",
-                    "video.is_depth_map": False,
-                    "video.fps": FPS,
-                    "video.channels": 3,
-                    "has_audio": False,
-                },
-            },
+            **{camera: _video_feature(self._sizes[camera], self._codec) for camera in self._cameras},
             "timestamp": {"dtype": "float32", "shape": [1], "names": None},
             **{
                 n: {"dtype": "int64", "shape": [1], "names": None}
@@ -255,7 +266,7 @@ class _Export:
             "features": features,
         }
         statistics = {
-            name: _statistics(np.concatenate(values), image=name == self._camera) for name, values in self._vectors.items()
+            name: _statistics(np.concatenate(values), image=name in self._cameras) for name, values in self._vectors.items()
         }
         for name, value in (("info", info), ("stats", statistics)):
             (meta).mkdir(exist_ok=True)
@@ -264,6 +275,33 @@ class _Export:
         episodes = self._folder / EPISODES_PATH.format(chunk_index=0, file_index=0)
         episodes.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(_episode_table(self._rows), episodes)
+
+
+def _video_feature(size: tuple[int, int], codec: Codec) -> dict[str, Any]:
+    height, width = size
+    return {
+        "dtype": "video",
+        "shape": [height, width, 3],
+        "names": ["height", "width", "channels"],
+        "info": {
+            "video.height": height,
+            "video.width": width,
+            "video.codec": codec,
+            "video.pix_fmt": "yuv420p",
+            "video.is_depth_map": False,
+            "video.fps": FPS,
+            "video.channels": 3,
+            "has_audio": False,
+        },
+    }
+
+
+def _pixels(images_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return some pixels (P, 3) of some frames, 0..1."""
+    count = len(images_NHWC)
+    shown = np.linspace(0, count - 1, min(_IMAGE_SAMPLES, count)).astype(int)
+    pixels = images_NHWC[shown].reshape(-1, 3) / np.float32(255)
+    return np.asarray(pixels[:: max(1, len(pixels) // 4096)])
 
 
 def _episode_table(rows: list[dict[str, Any]]) -> pa.Table:

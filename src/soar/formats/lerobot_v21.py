@@ -8,6 +8,7 @@ data/chunk-000/episode_000000.parquet       videos/chunk-000/CAMERA/episode_0000
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from soar.untrusted import parse_json
 VERSION = "v2.1"
 
 
-def episode_rows(folder: Path, chunk_size: int, camera: str) -> list[dict[str, Any]]:
+def episode_rows(folder: Path, chunk_size: int, cameras: Sequence[str]) -> list[dict[str, Any]]:
     """Return the episodes as v3.0 lists them, each alone in its files.
 
     Raises:
@@ -31,8 +32,10 @@ def episode_rows(folder: Path, chunk_size: int, camera: str) -> list[dict[str, A
         if type(index) is not int:
             raise FormatError(f"{folder / 'meta' / 'episodes.jsonl'}: episode_index must be a number; it is {index!r}")
         chunk = index // chunk_size
-        place = {f"{prefix}/{key}": 0 for prefix in ("data", f"videos/{camera}") for key in ("chunk_index", "file_index")}
-        rows.append({**place, **entry, "episode_chunk": chunk, f"videos/{camera}/from_timestamp": 0.0})
+        videos = [f"videos/{camera}" for camera in cameras]
+        place = {f"{prefix}/{key}": 0 for prefix in ("data", *videos) for key in ("chunk_index", "file_index")}
+        begins = {f"{video}/from_timestamp": 0.0 for video in videos}
+        rows.append({**place, **entry, "episode_chunk": chunk, **begins})
     return rows
 
 

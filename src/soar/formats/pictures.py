@@ -33,6 +33,10 @@ _ALONE = {0x01, *range(0xD0, 0xD8)}
 """Markers of a JPEG that no length follows."""
 
 
+class DeepImageError(FormatError):
+    """An image has more than 8 bits, and nobody said what of it is black and white."""
+
+
 def check_range(image_range: ImageRange | None) -> None:
     """Refuse a range that is none.
 
@@ -89,11 +93,11 @@ def scaled(values: NDArray[Any], what: str, place: str, image_range: ImageRange 
         image_range: What becomes black and white.
 
     Raises:
-        FormatError: There is no range.
+        DeepImageError: There is no range.
     """
     if image_range is None:
         found = f"its values are {np.nanmin(values):g} to {np.nanmax(values):g}" if values.size else "it is empty"
-        raise FormatError(
+        raise DeepImageError(
             f"{place}: an image is {what}, not 8-bit colour or grey, perhaps depth; {found}. Choose another camera, or name "
             "the values that become black and white, for example --image-range 0 2000"
         )

@@ -1,8 +1,9 @@
 """RLDS in TFRecord: SOAR-Data, BridgeData v2, and whatever else has their steps.
 
 A record is an episode. `steps/observation/CAMERA`, `steps/observation/state` and `steps/action` are needed. `steps/goal` (the
-generated subgoal, repeated at each step), `steps/language_instruction` and all of `episode_metadata` may be missing; keys that
-are not named here are ignored. `soar/episodes.parquet`, which our own export writes, says what RLDS has no place for.
+generated subgoal, repeated at each step), `steps/language_instruction` and all of `episode_metadata` may be missing. Pictures
+of other cameras come along (`further_cameras`); keys that are not named here are ignored. `soar/episodes.parquet`, which our
+own export writes, says what RLDS has no place for.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from soar.episodes.identity import moment
 from soar.errors import FormatError
 from soar.formats import sidecar, tfrecord
 from soar.formats.fingerprints import fingerprint
+from soar.formats.further_cameras import FurtherCameras, check_complete, main_of
 from soar.formats.gripper_range import Grippers
 from soar.formats.pictures import ImageRange, check_range
 from soar.formats.rlds_features import (
@@ -31,9 +33,11 @@ from soar.formats.rlds_features import (
     Features,
     as_bytes,
     camera_images,
+    cameras_in,
     check_steps,
     instructions,
     metadata,
+    other_cameras,
     other_wordings,
 )
 from soar.formats.rlds_vectors import measured_records, read_vectors
@@ -49,6 +53,10 @@ _NO_LATENCY_SINCE = datetime(2021, 7, 23)
 """Cameras of earlier BridgeData recordings lag one step behind."""
 _FOREIGN_FILES = ("array_record", "riegeli", "parquet")
 """What tensorflow_datasets can write instead of TFRecord files; part of a file's name."""
+_USUAL = "image_0"
+"""The main camera of most."""
+_LOOKED_AT = 16
+"""Records in which other cameras are looked for, to know whether an import is another one than it was."""
 _log = logging.getLogger(__name__)
 
 
@@ -57,7 +65,9 @@ class RLDSConfig:
     """How an RLDS dataset is read.
 
     Attributes:
-        camera: Which of the `steps/observation/…` images.
+        camera: Which of the `steps/observation/…` images are the main camera's; empty: the one that an export says, else
+            `image_0`.
+        other_cameras: Bring the others along as further ones.
         splits: Only these; all by default.
         actions: `reached` replaces the commanded motions by those that the next state shows, as BridgeData is trained on.
         latency_shift: `by-date` pairs each observation with the action before in episodes whose path has a date before
@@ -67,7 +77,8 @@ class RLDSConfig:
         unsaid: What the files do not say.
     """
 
-    camera: str = "image_0"
+    camera: str = ""
+    other_cameras: bool = field(default=True, repr=False)
     splits: tuple[str, ...] = ()
     actions: Actions = "commanded"
     latency_shift: Literal["off", "by-date"] = "off"
@@ -109,8 +120,9 @@ def open_rlds(folder: Path, config: RLDSConfig) -> Dataset:
     known = {parent: sidecar.read(parent) for parent in {path.parent for path in files}}
 
     new = [record for record in records if _key(record) not in known[record.path.parent]]
+    usual = config.camera or _USUAL
     grippers, notes = survey_vectors(
-        measured_records(new, config.camera, config.vectors), config.vectors, actions=config.actions, place=str(folder)
+        measured_records(new, usual, config.vectors), config.vectors, actions=config.actions, place=str(folder)
     )
     if new:  # RLDS has no place for names: what is taken for what is said, as where LeRobot has none
         mapped = {"state": config.vectors.state_map, "action": config.vectors.action_map}
@@ -119,17 +131,21 @@ def open_rlds(folder: Path, config: RLDSConfig) -> Dataset:
         notes = (*(note for _, note in told if note), *notes)
     for note in notes:
         _log.warning("%s", note)
-    options = replace(config, unsaid=Unsaid(), splits=())
+    options = replace(config, camera=usual, unsaid=Unsaid(), splits=())
+    beside = FurtherCameras(str(folder))
+    several = config.other_cameras and any(_has_several(record, usual) for record in new[:_LOOKED_AT])
 
     def episodes() -> Iterator[Found]:
         for record in records:
             row = known[record.path.parent].get(_key(record))
             id = row["id"] if row else f"{record.path.name}-{record.number:05d}"
-            known_by = moment(row["created_s"], row["length"]) if row else fingerprint(options, record.crc, record.length)
+            # Nothing more where there is one camera: what was imported before others came along is known by this, too.
+            parts = (options, record.crc, record.length, *(("other cameras",) if several else ()))
+            known_by = moment(row["created_s"], row["length"]) if row else fingerprint(*parts)
             yield Found(
                 id=id,
                 place=record.place,
-                read=partial(_read, record, id, row, config, grippers),
+                read=partial(_read, record, id, row, config, grippers=grippers, beside=beside),
                 fingerprint=partial(str, known_by),
             )
 
@@ -137,17 +153,29 @@ def open_rlds(folder: Path, config: RLDSConfig) -> Dataset:
 
 
 def _read(
-    record: tfrecord.Record, id: str, row: dict[str, Any] | None, config: RLDSConfig, grippers: Grippers
+    record: tfrecord.Record,
+    id: str,
+    row: dict[str, Any] | None,
+    config: RLDSConfig,
+    *,
+    grippers: Grippers,
+    beside: FurtherCameras,
 ) -> EncodedEpisode:
     place = record.place
     features = tfrecord.parse_example(tfrecord.read(record), place)
-    images = camera_images(features, config.camera, place)
+    camera = config.camera or main_of([row] if row else [], cameras_in(features)) or _USUAL
+    images = camera_images(features, camera, place)
+    names = beside.usable(other_cameras(features, camera, place)) if config.other_cameras else []
+    readers = {name: partial(camera_images, features, name, place) for name in names}
+    further = beside.frames(readers, place, config.image_range)
     steps = len(images)
     states_ND = read_vectors(features, STATE, config.vectors, steps, place)
     actions_ND = read_vectors(features, ACTION, config.vectors, steps, place)
     check_steps(features, steps, place)
     if row is not None:
-        return sidecar.restore(row, images, states_ND, actions_ND, place)
+        if config.other_cameras:
+            check_complete(row, camera, further, place)
+        return sidecar.restore(row, images, states_ND, actions_ND, place=place, further=further)
     states_ND, actions_ND = grippers(states_ND, actions_ND)
     said = instructions(features, steps, place)
     others = other_wordings(features, said, place)
@@ -155,6 +183,7 @@ def _read(
     file_path = str(known.get("file_path") or "")
     if config.latency_shift == "by-date" and _lags(file_path):
         images, states_ND, actions_ND = images[1:], states_ND[1:], actions_ND[:-1]
+        further = {name: jpegs[1:] for name, jpegs in further.items()}
         said = tuple((max(step - 1, 0), text) for step, text in said)
     lists = {name: text_list(str(known[name])) for name in ("task_list", "object_list") if name in known}
     where = _collection_path(file_path)
@@ -170,12 +199,22 @@ def _read(
         actions=config.actions,
         instructions=said,
         image_range=config.image_range,
+        further=further,
         origin=origin | ({"other_wordings": others} if others else {}),
         scene=where.get("scene") or config.unsaid.scene,
         subgoals=subgoals_of_steps(as_bytes(features.get("steps/goal", ())), len(images) - 1, place, config.image_range),
         labels=() if success is None else (config.unsaid.label(success),),
         provenance=config.unsaid.provenance(policy=where.get("policy", ""), robot=robot),
     )
+
+
+def _has_several(record: tfrecord.Record, camera: str) -> bool:
+    """Whether there are other cameras in a record; one that cannot be read says what is wrong with it when it is its turn."""
+    try:
+        features = tfrecord.parse_example(tfrecord.read(record), record.place)
+        return bool(other_cameras(features, camera, record.place))
+    except FormatError:
+        return False
 
 
 def _success(features: Features, split: str, where: str, place: str) -> bool | None:

@@ -7,7 +7,7 @@ in an episode without subgoals it is the last observation, which is what the epi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ import numpy as np
 from soar.episodes import jpeg as frames
 from soar.episodes.encoded import EncodedEpisode
 from soar.episodes.schema import EpisodeRecord
+from soar.episodes.scores import Score
 from soar.episodes.store import EpisodeStore
 from soar.formats import tfrecord
-from soar.formats.exporting import Report, chosen, new_folder, write_card
+from soar.formats.exporting import Report, chosen, further_cameras, new_folder, write_card
+from soar.formats.score_columns import DESCRIBED, DESCRIBED_STEPS, any_curve, rlds_scores
 from soar.formats.sidecar import SidecarWriter
 from soar.formats.steps import actions_of_steps
 from soar.types import ACTION_DIM, STATE_DIM
@@ -41,9 +43,12 @@ def export_rlds(
     *,
     where: str | None = None,
     name: str = "soar_dataset",
+    camera: str = "image_0",
+    other_cameras: bool = True,
     version: str = "1.0.0",
     license: str = "cc-by-4.0",
     shard_bytes: int = _SHARD_BYTES,
+    scores: Mapping[str, Score] | None = None,
     report: Report | None = None,
 ) -> Path:
     """Write episodes as an RLDS dataset.
@@ -53,9 +58,12 @@ def export_rlds(
         out: Folder of datasets.
         where: SQL that selects some of the episodes.
         name: Of the dataset.
+        camera: What the main camera is called; further ones keep their names.
+        other_cameras: Write further cameras, too.
         version: Of the dataset.
         license: For the card.
         shard_bytes: About how large a file becomes.
+        scores: By episode: features of episodes and steps; episodes without one are left out.
         report: Is told how far it is.
 
     Returns:
@@ -63,24 +71,32 @@ def export_rlds(
 
     Raises:
         StoreError: No episode is selected.
-        FormatError: The folder exists already or cannot be written.
+        FormatError: The folder exists already or cannot be written, or episodes differ in their cameras.
     """
-    records = chosen(store, where)
+    records = chosen(store, where, scores)
+    curves = scores is not None and any_curve(scores, records)
+    cameras = (camera, *further_cameras(records, camera, wanted=other_cameras))
     folder = out / name / version
-    sizes = set()
+    sizes: dict[str, set[tuple[int, int] | None]] = {one: set() for one in cameras}
     splits = []
     done = 0
     with new_folder(folder) as aside, closing(SidecarWriter(aside)) as known:
         for split, success in (("success", True), ("failure", False), ("unlabelled", None)):
             shards: list[int] = []
             size = 0
-            for shard, episodes in _shards([record for record in records if record.success is success], store, shard_bytes):
+            own = [record for record in records if record.success is success]
+            for shard, episodes in _shards(own, store, shard_bytes, further=len(cameras) > 1):
                 with (aside / f"{split}-{shard}").open("wb") as file:
                     for number, encoded in enumerate(episodes):
-                        tfrecord.write(file, _example(encoded, success is True))
+                        more = {}
+                        if scores is not None:
+                            more = rlds_scores(scores[encoded.id], len(encoded.actions_TD), curves=curves)
+                        shots = _shots(encoded, cameras)
+                        tfrecord.write(file, _example(encoded, shots, success is True, more))
                         # The names of the files are known only when their number is; a file is known by split and shard.
                         known.add(tfrecord.key(split, shard, number), encoded)
-                        sizes.add(frames.size(encoded.frames[0]))
+                        for one, shot in shots.items():
+                            sizes[one].add(frames.size(shot[0]))
                         done += 1
                         if report:
                             report(done, len(records))
@@ -97,7 +113,8 @@ def export_rlds(
                         "shardLengths": [str(length) for length in shards],
                     }
                 )
-        _write_json(aside / "features.json", _features(sizes.pop() if len(sizes) == 1 else None))
+        alike = {one: found.pop() if len(found) == 1 else None for one, found in sizes.items()}
+        _write_json(aside / "features.json", _features(alike, scored=scores is not None, curves=curves))
         _write_json(
             aside / "dataset_info.json",
             {
@@ -115,7 +132,7 @@ def export_rlds(
 
 
 def _shards(
-    records: Sequence[EpisodeRecord], store: EpisodeStore, shard_bytes: int
+    records: Sequence[EpisodeRecord], store: EpisodeStore, shard_bytes: int, *, further: bool
 ) -> Iterator[tuple[int, Iterator[EncodedEpisode]]]:
     """Yield the episodes of one file after the other; a file ends when it is large enough."""
     queue = iter(records)
@@ -125,10 +142,10 @@ def _shards(
         nonlocal left
         size = 0
         while left and size < shard_bytes:
-            encoded = store.read_encoded(next(queue).id)
+            encoded = store.read_encoded(next(queue).id, further=further)
             left -= 1
             # Goals are repeated at each step, so an example is about twice as large as its frames.
-            size += 2 * sum(len(jpeg) for jpeg in encoded.frames)
+            size += encoded.bytes + sum(len(jpeg) for jpeg in encoded.frames)
             yield encoded
 
     shard = 0
@@ -137,7 +154,12 @@ def _shards(
         shard += 1
 
 
-def _example(encoded: EncodedEpisode, success: bool) -> bytes:
+def _shots(encoded: EncodedEpisode, cameras: Sequence[str]) -> dict[str, tuple[bytes, ...]]:
+    """Return the frames of each camera by its name in the dataset; the main one comes first."""
+    return {cameras[0]: encoded.frames} | {camera: encoded.extra_frames[camera] for camera in cameras[1:]}
+
+
+def _example(encoded: EncodedEpisode, shots: Mapping[str, Sequence[bytes]], success: bool, more: Mapping[str, Any]) -> bytes:
     steps = len(encoded.frames)
     numbers = np.arange(steps)
     metadata = encoded.origin.get("metadata", {})
@@ -151,7 +173,7 @@ def _example(encoded: EncodedEpisode, success: bool) -> bytes:
         goals[: encoded.subgoals[0][0]] = [encoded.subgoals[0][1]] * encoded.subgoals[0][0]
     return tfrecord.serialise_example(
         {
-            "steps/observation/image_0": encoded.frames,
+            **{f"steps/observation/{camera}": shot for camera, shot in shots.items()},
             "steps/observation/state": np.asarray(encoded.states_TD, np.float32),
             "steps/goal": goals,
             "steps/action": actions_of_steps(encoded),
@@ -161,6 +183,7 @@ def _example(encoded: EncodedEpisode, success: bool) -> bytes:
             "episode_metadata/has_language": np.array([bool(encoded.instruction)]),
             "episode_metadata/success": np.array([success]),
             **{f"episode_metadata/{name}": [text.encode()] for name, text in texts.items()},
+            **more,
         }
     )
 
@@ -169,17 +192,26 @@ def _text(value: Any) -> str:
     return "" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
-def _features(size: tuple[int, int] | None) -> dict[str, Any]:
-    """Return features.json; without a size, images of any size."""
-    height, width = size or (-1, -1)
-    image = {"shape": {"dimensions": [str(height), str(width), "3"]}, "dtype": "uint8", "encodingFormat": "jpeg"}
+def _features(sizes: Mapping[str, tuple[int, int] | None], *, scored: bool, curves: bool) -> dict[str, Any]:
+    """Return features.json; with scores, and with curves of progress, those too.
 
-    def picture(description: str) -> dict[str, Any]:
+    Args:
+        sizes: Height and width of each camera's images, the main one's first; None: any.
+    """
+    main, *further = sizes
+
+    def picture(description: str, camera: str = main) -> dict[str, Any]:
+        height, width = sizes[camera] or (-1, -1)
+        image = {"shape": {"dimensions": [str(height), str(width), "3"]}, "dtype": "uint8", "encodingFormat": "jpeg"}
         return {"pythonClassName": f"{_FEATURES}.image_feature.Image", "image": image, "description": description}
 
     def vector(dim: int, description: str) -> dict[str, Any]:
         tensor = {"shape": {"dimensions": [str(dim)]}, "dtype": "float32", "encoding": "none"}
         return {"pythonClassName": f"{_FEATURES}.tensor_feature.Tensor", "tensor": tensor, "description": description}
+
+    def number(description: str) -> dict[str, Any]:
+        tensor = {"shape": {}, "dtype": "float32", "encoding": "none"}
+        return {"pythonClassName": f"{_FEATURES}.scalar.Scalar", "tensor": tensor, "description": description}
 
     def flag(description: str) -> dict[str, Any]:
         tensor = {"shape": {}, "dtype": "bool", "encoding": "none"}
@@ -193,7 +225,8 @@ def _features(size: tuple[int, int] | None) -> dict[str, Any]:
 
     steps = group(
         observation=group(
-            image_0=picture("Main camera RGB observation (fixed position)."),
+            **{main: picture("Main camera RGB observation (fixed position).")},
+            **{camera: picture("Further camera RGB observation.", camera) for camera in further},
             state=vector(STATE_DIM, "End effector: x y z [m], roll pitch yaw [rad], gripper opening 0..1."),
         ),
         goal=picture("The subgoal that is being pursued."),
@@ -201,10 +234,12 @@ def _features(size: tuple[int, int] | None) -> dict[str, Any]:
         is_first=flag("True on the first step of the episode."),
         is_last=flag("True on the last step of the episode."),
         language_instruction=text("Language instruction."),
+        **{name: number(description) for name, description in DESCRIBED_STEPS.items() if curves},
     )
     metadata = {name: text(description) for name, description in _TEXTS.items()}
     metadata["has_language"] = flag("Whether there is a language instruction.")
     metadata["success"] = flag("Whether the episode was judged successful.")
+    metadata |= {name: number(description) for name, description in DESCRIBED.items() if scored}
     return group(
         steps={
             "pythonClassName": f"{_FEATURES}.dataset_feature.Dataset",

@@ -47,13 +47,13 @@ def camera_images(features: Features, camera: str, place: str) -> list[bytes]:
     name = OBSERVATION + camera
     if name not in features:
         there = sorted(key.removeprefix(OBSERVATION) for key in features if key.startswith(OBSERVATION))
-        cameras = _cameras(features)
+        cameras = cameras_in(features)
         raise FormatError(
             f"{place}: no {name}; below {OBSERVATION} there is {', '.join(there) or 'nothing'}"
             + (f". Pictures are in {', '.join(cameras)}: --camera {cameras[0]}" if cameras else "")
         )
     if flag := _denial(features, camera, place):
-        others = [other for other in _cameras(features) if not _denial(features, other, place)]
+        others = [other for other in cameras_in(features) if not _denial(features, other, place)]
         raise FormatError(
             f"{place}: {flag}: there was no camera {camera}, and what {name} holds are no pictures. "
             + (f"This episode has pictures of {', '.join(others)}: --camera {others[0]}" if others else "It has no pictures")
@@ -61,7 +61,12 @@ def camera_images(features: Features, camera: str, place: str) -> list[bytes]:
     return as_bytes(features[name])
 
 
-def _cameras(features: Features) -> list[str]:
+def other_cameras(features: Features, camera: str, place: str) -> list[str]:
+    """Return the names of the cameras of an episode besides one of them; those that a flag denies are left out."""
+    return [other for other in cameras_in(features) if other != camera and not _denial(features, other, place)]
+
+
+def cameras_in(features: Features) -> list[str]:
     """Return the names of what holds JPEGs or PNGs."""
     return [
         key.removeprefix(OBSERVATION)

@@ -6,7 +6,7 @@ episode is in the dataset. Readers of the other format ignore it; our own import
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +74,23 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def restore(
-    row: dict[str, Any], images: Sequence[bytes], states_ND: NDArray[np.floating], actions_ND: NDArray[np.floating], place: str
+    row: dict[str, Any],
+    images: Sequence[bytes],
+    states_ND: NDArray[np.floating],
+    actions_ND: NDArray[np.floating],
+    *,
+    place: str,
+    further: Mapping[str, tuple[bytes, ...]],
 ) -> EncodedEpisode:
     """Return the episode as it was before the export: a row of the sidecar, and the N steps of the dataset.
+
+    Args:
+        row: Of the sidecar.
+        images: N of the main camera.
+        states_ND: (N, 7).
+        actions_ND: (N, 7).
+        place: File and episode, for messages.
+        further: N JPEGs of each further camera.
 
     Raises:
         FormatError: The numbers of steps differ.
@@ -92,4 +106,5 @@ def restore(
         [jpeg(image, place) for image in images],
         np.ascontiguousarray(states_ND, np.float32),
         np.ascontiguousarray(actions_ND[:-1], np.float32),
+        further,
     )

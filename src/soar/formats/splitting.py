@@ -44,6 +44,7 @@ def _part(episode: EncodedEpisode, number: int, instruction: str, begin: int, en
         id=f"{episode.id}-part-{number}",
         instruction=instruction,
         frames=episode.frames[begin : end + 1],
+        extra_frames={camera: jpegs[begin : end + 1] for camera, jpegs in episode.extra_frames.items()},
         states_TD=episode.states_TD[begin : end + 1],
         actions_TD=episode.actions_TD[begin:end],
         subgoals=tuple(sorted(goals.items())),

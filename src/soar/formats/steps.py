@@ -99,6 +99,7 @@ def episode_of_steps(
     actions: Actions = "commanded",
     instructions: Spoken = (),
     image_range: ImageRange | None = None,
+    further: Mapping[str, tuple[bytes, ...]] | None = None,
     origin: Mapping[str, Any],
     **known: Any,
 ) -> EncodedEpisode:
@@ -113,6 +114,7 @@ def episode_of_steps(
         actions: `reached` replaces the motion that was commanded by the one that the next state shows.
         instructions: The first one names the episode; several are kept in `origin`.
         image_range: Of images of more than 8 bits, see `soar.formats.pictures`.
+        further: N JPEGs of each further camera, by name.
         origin: What else the file says.
         known: Fields of the `EncodedEpisode`.
 
@@ -139,6 +141,7 @@ def episode_of_steps(
         id=found,
         instruction=instructions[0][1] if instructions else "",
         frames=tuple(jpeg(image, place, image_range) for image in images),
+        extra_frames=further or {},
         states_TD=states_TD,
         actions_TD=actions_TD,
         origin={**origin, **several, **final},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, cast
@@ -107,6 +107,9 @@ class VideoWriter:
         self._stream = cast(av.VideoStream, self._container.add_stream(encoder, rate=Fraction(fps), options=options))
         self._stream.height, self._stream.width = size
         self._stream.pix_fmt = "yuv420p"
+        self._urgent = set(_real_time_threads())
+        self._stream.codec_context.open()
+        _take_back_priority(self._urgent)
 
     def add(self, image_HWC: Image) -> None:
         """Append a frame."""
@@ -125,6 +128,8 @@ class VideoWriter:
         for packet in self._stream.encode(frame):
             self.bytes += packet.size
             self._container.mux(packet)
+        if not self.count or frame is None or _is_real_time(0):  # some of its threads begin with a frame
+            _take_back_priority(self._urgent)
 
 
 def _image(frame: av.VideoFrame, path: Path, image_range: ImageRange | None) -> Image:
@@ -158,3 +163,32 @@ def _opened(path: Path) -> Iterator[av.container.InputContainer]:
             yield container
     except (av.FFmpegError, OSError) as error:
         raise FormatError(f"cannot read the video {path}: {error.strerror or error}; restore the file") from error
+
+
+def _take_back_priority(before: set[int]) -> None:
+    """Take back the real-time priority that the AV1 encoder gives itself where it may, as root.
+
+    It gives it to its threads and to the one that opens it, from which whatever is started later inherits it: two such
+    processes on two cores let nobody else in, for minutes.
+
+    Args:
+        before: Threads that had it already.
+    """
+    for thread in _real_time_threads():
+        if thread not in before:
+            with suppress(ProcessLookupError):
+                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+
+
+def _real_time_threads() -> Iterator[int]:
+    """Yield the threads of this process with real-time priority; none where there is no such thing."""
+    threads = Path("/proc/self/task")
+    for name in os.listdir(threads) if threads.exists() else ():
+        with suppress(ProcessLookupError):
+            if _is_real_time(int(name)):
+                yield int(name)
+
+
+def _is_real_time(thread: int) -> bool:
+    """Whether a thread, 0 for the one that asks, has real-time priority."""
+    return hasattr(os, "sched_getscheduler") and os.sched_getscheduler(thread) in (os.SCHED_FIFO, os.SCHED_RR)

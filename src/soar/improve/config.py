@@ -30,7 +30,7 @@ class ImproveConfig:
     """A run.
 
     Attributes:
-        run: Its folder, see `soar.improve.run_folder`; its name is the run's name.
+        run: Its folder, see `soar.run_folder`; its name is the run's name.
         workcell: Name of a workcell, path of its YAML file, or `sim:SCENE`.
         models: The base policy, and the frozen models.
         preset: How much of everything.
@@ -126,7 +126,9 @@ def check(config: ImproveConfig) -> None:
             if config.ask == "page":
                 check_named(config.judge_name)
             else:
-                check_judge(workcell, judge=config.evaluate, vlm=config.models.vlm, name=config.judge_name)
+                check_judge(
+                    workcell, judge=config.evaluate, vlm=config.models.vlm, sees=collection.sees, name=config.judge_name
+                )
 
 
 def holds_network(name: str) -> bool:

@@ -35,7 +35,7 @@ def estimate(config: ImproveConfig) -> list[tuple[str, str]]:
     if config.fleet is not None:
         robots = len(load_fleet(config.fleet).robots)
     hours, trial_hours = attempts * cost.hours, trials * cost.hours
-    judged = trials * (cost.looks + (config.evaluate == "vlm"))
+    judged = trials * (cost.looks + cost.judged * (config.evaluate == "vlm"))
     disk_mb = attempts * (cost.steps + 1 + rollout.subgoals) * picture_bytes / 1e6
     return [
         ("attempts", f"{attempts} ({improvement.rounds} x {collection.episodes}) by {robots} robot{'s' * (robots != 1)}"),
@@ -48,8 +48,8 @@ def estimate(config: ImproveConfig) -> list[tuple[str, str]]:
         ),
         (
             "questions to the VLM",
-            f"{attempts * cost.questions + judged} ({cost.asked} what is feasible, {cost.looks} on the way and 1 at the end of "
-            f"each attempt{f'; {judged} in trials' if judged else ''})",
+            f"{attempts * cost.questions + judged} ({cost.asked} what is feasible, {cost.looks} on the way and {cost.judged} "
+            f"at the end of each attempt{f'; {judged} in trials' if judged else ''})",
         ),
         ("subgoal images", f"{attempts * rollout.subgoals + trials * rollout.subgoals}, more where a robot backs off"),
         ("disk", f"{disk_mb:.0f} MB of episodes ({picture_bytes / 1000:.1f} kB a picture), beside policies and films"),

@@ -28,8 +28,8 @@ from soar.fleet.config import load_fleet
 from soar.fleet.deployment import manifest_of
 from soar.fleet.supervision import RobotStatus, phases_said
 from soar.improve.config import ImproveConfig
-from soar.improve.run_folder import RunFolder
 from soar.progress import Progress
+from soar.run_folder import RunFolder
 
 _LOOKS_S = 0.3
 _DEPLOYING_S = 120.0

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from soar.errors import ConfigError
 from soar.improve.config import ImproveConfig, holds_network
+from soar.nn.model_files import copy_model
+from soar.policies.lineage import Lineage
 from soar.policies.loading import load_policy
+from soar.policies.named import Named, write_named
 from soar.references import is_reference
 from soar.remote.wire import is_url
 from soar.robots.workcell import load_workcell
@@ -52,3 +55,22 @@ def checked_learner(config: ImproveConfig) -> str | None:
     """
     recipe = config.preset.improvement.policy
     return None if config.learner is None else ImitationLearner(recipe).check(Path(config.learner))
+
+
+def keep_policy(name: str, folder: Path) -> None:
+    """Keep in a folder of a run what it begins with: a copy of a network, or the name of somebody else's policy and its id.
+
+    Args:
+        name: See `soar.policies.loading`.
+        folder: Of the run.
+
+    Raises:
+        SoarError: A file cannot be read or written.
+    """
+    source = Path(name)
+    if holds_network(name):
+        copy_model(source, folder)
+        return
+    whole = str(source.absolute()) if source.exists() else name
+    id = load_policy(name).id
+    write_named(Named(id=id, behind=id, name=whole, folder=folder), Lineage())

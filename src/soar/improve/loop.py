@@ -9,11 +9,13 @@ it practises the next round, and stays if it was not judged to do worse there th
 
 Rounds are numbered from 1; candidate N is the one that round N trains. A round without a single judged success trains nothing;
 the next one collects more. Every phase is skipped when the run's folder says that it is finished (see
-`soar.improve.run_folder`).
+`soar.run_folder`).
 
 Whoever is deployed collects. It learns itself, or with `ImproveConfig.learner` another policy does, such as one that follows
 instructions: subgoals lead the arm to successes at which such a policy could not arrive, and the instructions of those
 successes are all that it needs.
+
+What a person asks for meanwhile, another policy or the end, is heeded between two episodes or phases (`soar.improve.asked`).
 """
 
 from __future__ import annotations
@@ -25,21 +27,25 @@ from pathlib import Path
 from typing import Any
 
 from soar.episodes import EpisodeStore
+from soar.episodes.browsing import Browser
 from soar.errors import ConfigError, LearnerError, NothingToLearnError
 from soar.evaluation import Evaluation, not_worse, read_evaluation
+from soar.evaluation.practice import practice_of
 from soar.evaluation.promotion import Practice, Verdict, practised_not_worse
 from soar.evaluation.runner import evaluate
 from soar.fleet.collection import collect
+from soar.fleet.session import paused_words
+from soar.improve.asked import Asked
 from soar.improve.config import CHANGEABLE, ImproveConfig, check, plain
 from soar.improve.fleet_rounds import FleetRounds
-from soar.improve.learners import checked_base, checked_learner, learner_of
+from soar.improve.learners import checked_base, checked_learner, keep_policy, learner_of
 from soar.improve.person import judged_by_person
-from soar.improve.practice import practice
-from soar.improve.run_folder import RunFolder, keep_policy
 from soar.improve.run_report import write_run_report
+from soar.policies.named import id_in
 from soar.progress import Progress, ProgressFile
-from soar.robots.workcell import load_workcell
 from soar.run_claim import RunClaim
+from soar.run_folder import RunFolder
+from soar.run_orders import Orders
 from soar.training.cotraining import AutonomousData
 from soar.training.learner import LearningData
 from soar.training.served import served
@@ -51,7 +57,7 @@ class Improvement:
 
     Attributes:
         before: Evaluation of the policy that it began with; None without evaluations.
-        after: Evaluation, on the same starts, of the policy that is deployed now.
+        after: Evaluation, on the same starts, of the policy that is deployed now; None, too, where a person was faster.
         compared: What there is to compare: `before` and `after`, or the deployed policy and a candidate that was refused.
         practised: What each policy did while it practised, as judged, oldest first.
         verdicts: On each candidate, oldest first, and on one that is on trial.
@@ -83,7 +89,7 @@ def improve(
     Raises:
         ConfigError: The folder holds another run, or something in the configuration is invalid.
         CheckpointError: A model cannot be loaded.
-        SoarError: Something cannot be written; what was finished is kept.
+        SoarError: Something cannot be written, or a person has stopped the run; what was finished is kept.
     """
     # What is wrong with the models, the scene or the folder must not leave anything behind.
     claim = RunClaim(folder=config.run, command="soar improve", changeable=CHANGEABLE)
@@ -105,6 +111,7 @@ def improve(
 
 def _improve(config: ImproveConfig, on_progress: Progress, on_fleet: Callable[[str], None]) -> Improvement:
     folder = RunFolder(config.run)
+    Orders(folder.path).begin()
     for source, target in ((config.models.policy, folder.policy(0)), (config.learner, folder.learner)):
         if source is not None and not (target / "config.json").exists():
             keep_policy(source, target)
@@ -120,15 +127,16 @@ def _improve(config: ImproveConfig, on_progress: Progress, on_fleet: Callable[[s
                 folder.journal.append("round_finished", round=round)
     finally:
         loop.close()
+    loop.asked.take_over()
     folder.point_at(folder.in_use())
-    report = write_run_report(folder, scene=load_workcell(config.workcell).scene.name)
-    evaluated = folder.evaluation(0).exists()
+    found = write_run_report(folder)
+    evaluated, deployed = folder.evaluation(0).exists(), folder.evaluation(folder.deployed())
     return Improvement(
         before=read_evaluation(folder.evaluation(0)) if evaluated else None,
-        after=read_evaluation(folder.evaluation(folder.deployed())) if evaluated else None,
-        compared=report.compared,
-        practised=report.practised,
-        verdicts=tuple(verdict.sentence for verdict in report.promotions),
+        after=read_evaluation(deployed) if evaluated and deployed.exists() else None,
+        compared=found.compared,
+        practised=found.practised,
+        verdicts=tuple(decision.sentence for decision in found.decisions),
         report=folder.report,
         dataset=folder.episodes,
     )
@@ -142,6 +150,7 @@ class _Loop:
     ) -> None:
         self._config, self._folder, self._on_progress = config, folder, on_progress
         self._preset, self._improvement = config.preset, config.preset.improvement
+        self.asked = Asked(config, folder)
         questions = self._improvement.collection.proposal.questions
         self._questions = Path(questions) if questions else None
         self._fleet = None if config.fleet is None else FleetRounds(config, folder, on_progress, on_fleet)
@@ -167,7 +176,9 @@ class _Loop:
                 judge="vlm" if config.evaluate == "vlm" else "truth",
                 vlm=config.models.vlm,
                 threshold=self._improvement.collection.threshold,
+                sees=self._improvement.collection.sees,
                 questions=self._questions,
+                run=self._folder.path,
                 rollout=self._improvement.collection.rollout,
                 on_trial=lambda done, total, rate: self._on_progress(phase, done, total, f"success {rate:.2f}"),
             )
@@ -178,7 +189,7 @@ class _Loop:
             return
         from soar.pretraining.recording import record  # only the tabletop needs what simulates it
 
-        phase = "record demonstrations"
+        phase, report = "record demonstrations", self.asked.stoppable(self._on_progress, "what was recorded is there")
         with self._folder.timed(phase):
             record(
                 self._config.demonstrations,
@@ -186,7 +197,7 @@ class _Loop:
                 worlds=self._improvement.cotraining_worlds,
                 seed=self._preset.pretraining.demonstration_seed,
                 workers=self._preset.workers,
-                on_world=lambda done, total: self._on_progress(phase, done, total, "worlds"),
+                on_world=lambda done, total: report(phase, done, total, "worlds"),
             )
 
     def run_round(self, round: int) -> None:
@@ -194,26 +205,19 @@ class _Loop:
         if self._fleet is not None:
             self._run_round_by_fleet(self._fleet, round)
             return
-        off, deployed = self._config.evaluate == "off", self._folder.deployed(before_round=round)
+        off = self._config.evaluate == "off"
         # Whoever is on trial practises, and is judged by that.
         on_trial = round - 1 if off and round > 1 and self._trained(round - 1) else None
-        self._collect(round, self._folder.policy(deployed if on_trial is None else on_trial))
+        self._collect(round)
         if on_trial is not None:
-            self._decide(
-                round,
-                on_trial,
-                deployed,
-                lambda old, new: practised_not_worse(practice(self._folder, new), practice(self._folder, old)),
-            )
-            deployed = self._folder.deployed(before_round=round + 1)
-        learner = self._folder.policy(deployed) if deployed or self._config.learner is None else self._folder.learner
-        if not self._train(round, initial=learner):
+            self._decide(round, on_trial, lambda old, new: practised_not_worse(self._practice(new), self._practice(old)))
+        if not self._train(round):
             return
         if off:
-            if self._folder.on_trial() != round:
+            if self._folder.on_trial() != round and not self.asked.decided(round):
                 self._folder.journal.append("on_trial", round=round, candidate=round)
         else:
-            self._decide(round, round, deployed, lambda old, new: not_worse(*self._tried(round, new, old)))
+            self._decide(round, round, lambda old, new: not_worse(*self._tried(round, new, old)))
         self._folder.point_at(self._folder.in_use())
 
     def _run_round_by_fleet(self, fleet: FleetRounds, round: int) -> None:
@@ -223,8 +227,7 @@ class _Loop:
         fleet.finish(round, self._folder.policy(deployed))
         if not last:
             fleet.begin(round + 1, self._folder.policy(deployed))
-        learner = self._folder.policy(deployed) if deployed or self._config.learner is None else self._folder.learner
-        if not self._train(round, initial=learner):
+        if not self._train(round):
             return
 
         def compare(old: int, new: int) -> Verdict:
@@ -235,15 +238,18 @@ class _Loop:
             return tried if verdict is None else Verdict(promote=tried.promote, sentence=f"{verdict.sentence} {tried.sentence}")
 
         if not (off and last):
-            self._decide(round, round, deployed, compare)
+            self._decide(round, round, compare)
         elif self._folder.on_trial() != round:  # no robot works that could try it
             self._folder.journal.append("on_trial", round=round, candidate=round)
         self._folder.point_at(self._folder.in_use())
 
-    def _decide(self, round: int, candidate: int, deployed: int, compare: Callable[[int, int], Verdict]) -> None:
-        """Decide about a candidate, once."""
-        if any(event["round"] == round for event in self._folder.events("promotion")):
+    def _decide(self, round: int, candidate: int, compare: Callable[[int, int], Verdict]) -> None:
+        """Decide about a candidate, once, unless a person has; it is compared with what is deployed then."""
+        self.asked.take_over()
+        decided = any(event["round"] == round and "by" not in event for event in self._folder.events("promotion"))
+        if decided or self.asked.decided(candidate):
             return
+        deployed = self._folder.deployed()
         verdict = compare(deployed, candidate)
         self._folder.journal.append(
             "promotion",
@@ -258,21 +264,36 @@ class _Loop:
         """Return the trials of a candidate and of the deployed policy."""
         if self._config.evaluate == "person":
             return judged_by_person(self._config, self._folder, round, candidate=candidate, deployed=deployed)
+        if self.asked.decided(deployed):  # then it may not have been evaluated
+            self.evaluate(deployed, f"round {deployed}" if deployed else "pretrained")
         return self.evaluate(candidate, f"round {candidate}"), read_evaluation(self._folder.evaluation(deployed))
+
+    def _practice(self, number: int) -> Practice:
+        """Return what a policy of the run did in its episodes."""
+        store = self._folder.episodes
+        return practice_of(Browser(store) if store.exists() else None, id_in(self._folder.policy(number)))
 
     def _trained(self, candidate: int) -> bool:
         return (self._folder.policy(candidate) / "config.json").exists()
 
-    def _collect(self, round: int, policy: Path) -> None:
+    def _collect(self, round: int) -> None:
+        """Collect with the policy in use, and with another one from when a person asks for it."""
+        wanted, count = self._improvement.collection.episodes, -1
+        while count < wanted:
+            self.asked.take_over()
+            count = self._collect_with(round, self._folder.policy(self._folder.in_use()))
+
+    def _collect_with(self, round: int, policy: Path) -> int:
         phase, judged = f"collect, round {round}", 0
 
         def on_episode(done: int, total: int, last: dict[str, Any]) -> None:
             nonlocal judged
             judged += last.get("success") is True
-            self._on_progress(phase, done, total, f"{judged} judged successes" if last else "")
+            said = f"{judged} judged successes" if last else ""
+            self._on_progress(phase, done, total, paused_words(last) or said)
 
         with self._folder.timed(phase), served(policy):
-            collect(
+            return collect(
                 dataclasses.replace(self._config.models, policy=str(policy)),
                 workcell=self._config.workcell,
                 store=self._folder.episodes,
@@ -285,15 +306,17 @@ class _Loop:
                 on_episode=on_episode,
             )
 
-    def _train(self, round: int, *, initial: Path) -> bool:
+    def _train(self, round: int) -> bool:
         """Train the candidate of a round; False when there is nothing to learn from."""
         if self._trained(round):
             return True
         if any(event["round"] == round for event in self._folder.events("not_learned")):
             return False
-        # The data are those of the moment when training began, however often it is interrupted.
-        begun = [event["data"] for event in self._folder.events("training") if event["round"] == round]
-        version = begun[0] if begun else EpisodeStore(self._folder.episodes).version
+        # Data and policy are those of the moment when training began, however often it is interrupted.
+        begun = [event for event in self._folder.events("training") if event["round"] == round]
+        version = begun[0]["data"] if begun else EpisodeStore(self._folder.episodes).version
+        number = int(begun[0].get("initial", self._folder.deployed())) if begun else self._folder.deployed()
+        initial = self._folder.policy(number) if number or self._config.learner is None else self._folder.learner
         learned = self._improvement
         data = AutonomousData(
             store=self._folder.episodes, version=version, success_only=learned.success_only, threshold=learned.threshold
@@ -302,8 +325,8 @@ class _Loop:
             self._folder.journal.append("nothing_to_learn", round=round)
             return False
         if not begun:
-            self._folder.journal.append("training", round=round, data=version)
-        phase = f"train, round {round}"
+            self._folder.journal.append("training", round=round, data=version, initial=number)
+        phase, report = f"train, round {round}", self.asked.stoppable(self._on_progress, "the last checkpoint is there")
         pretraining = self._config.pretraining or self._folder.pretraining / "episodes"
         try:
             with self._folder.timed(phase, self._config.device):
@@ -313,7 +336,7 @@ class _Loop:
                     self._folder.policy(round),
                     seed=self._config.seed,
                     device=self._config.device,
-                    on_step=lambda done, total, metrics: self._on_progress(
+                    on_step=lambda done, total, metrics: report(
                         phase, done, total, f"loss {metrics['loss']:.2f}" if "loss" in metrics else "seconds at most"
                     ),
                 )

@@ -10,7 +10,7 @@ from soar.evaluation import Evaluation
 from soar.evaluation.dialogue import PageDialogue
 from soar.evaluation.person import evaluate_by_person
 from soar.improve.config import ImproveConfig
-from soar.improve.run_folder import RunFolder
+from soar.run_folder import RunFolder
 from soar.seeding import derive_seed
 from soar.training.served import served
 
@@ -56,6 +56,7 @@ def judged_by_person(
             rollout=improvement.collection.rollout,
             vlm=config.models.vlm,
             threshold=improvement.collection.threshold,
+            sees=improvement.collection.sees,
             terminal=dialogue,
         )
     if not judged.finished:

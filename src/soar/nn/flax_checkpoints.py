@@ -35,7 +35,7 @@ def read_flax(path: Path) -> dict[str, NDArray[Any]]:
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise CheckpointError(f"{path} is not a Flax msgpack, or damaged ({error}). Download it again.") from error
     if not arrays:
-        raise CheckpointError(f"{path} is not a Flax msgpack: it holds no arrays")
+        raise CheckpointError(f"{path} is not a Flax msgpack: it holds no arrays. Name the file of a network's parameters")
     return arrays
 
 

@@ -61,7 +61,9 @@ class TextConfig:
         if self.width % self.heads:
             raise ConfigError(f"text.width must be a multiple of text.heads ({self.heads}), got {self.width}")
         if len(set(self.vocabulary)) != len(self.vocabulary):
-            raise ConfigError("text.vocabulary lists a word twice")
+            raise ConfigError(
+                f"text.vocabulary lists a word twice: {next(w for w in self.vocabulary if self.vocabulary.count(w) > 1)!r}"
+            )
 
 
 def unknown_words(config: TextConfig, text: str) -> list[str]:

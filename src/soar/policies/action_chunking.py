@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from soar.types import ACTION_DIM, Goal, Observation
+from soar.types import ACTION_DIM, Goal, ImageAndInstruction, Observation
 
 Plan = Callable[[Sequence[Observation], Sequence[Goal], Sequence[int]], NDArray[np.float32]]
 """From observations, goals and plan indices to chunks (B, H, 7) in physical units."""
@@ -85,6 +85,8 @@ class ActionChunker:
 def _same(one: Goal | None, other: Goal) -> bool:
     if one is other:
         return True
+    if isinstance(one, ImageAndInstruction) and isinstance(other, ImageAndInstruction):
+        return one.instruction == other.instruction and np.array_equal(one.image_HWC, other.image_HWC)
     return (isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and np.array_equal(one, other)) or (
         isinstance(one, str) and one == other
     )

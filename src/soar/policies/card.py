@@ -12,6 +12,11 @@ from soar.untrusted import parse_json
 
 FILES = ("config.json", "model.safetensors", "lineage.json")
 """What makes a policy; nothing else of its folder is published."""
+_CONDITIONED = {
+    "goal": "it reaches the image of a goal",
+    "language": "it follows instructions",
+    "both": "it reaches the image of a goal, follows an instruction, or both",
+}
 _CARD = """---
 license: {license}
 library_name: soar-robot
@@ -63,7 +68,6 @@ def card(policy: Path, *, name: str, license: str) -> str:
         config: dict[str, Any] = parse_json((policy / "config.json").read_text(encoding="utf-8"))
         lineage: dict[str, Any] = parse_json((policy / "lineage.json").read_text(encoding="utf-8"))
         network = config["network"]
-        told = network["conditioning"] == "language"
         sources = [
             f"{source} (version {'.'.join(map(str, versions.values()))})" for source, versions in lineage["data"].items()
         ]
@@ -71,7 +75,7 @@ def card(policy: Path, *, name: str, license: str) -> str:
         return _CARD.format(
             license=license,
             name=name,
-            conditioned="it follows instructions" if told else "it reaches the image of a goal",
+            conditioned=_CONDITIONED[network["conditioning"]],
             size=network["image_size"],
             id=policy_id(config),
             parent=lineage.get("parent") or "none, a fresh network",

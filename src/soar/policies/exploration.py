@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from soar.errors import ConfigError
-from soar.policies.base import Instructed, Policy
+from soar.policies.base import Conditioning, Instructed, Policy, cameras_of
 from soar.seeding import generator
 from soar.types import ACTION_DIM, Goal, Observation
 
@@ -67,7 +66,7 @@ class _Wrapper:
     policy: Policy
 
     @property
-    def conditioning(self) -> Literal["goal", "language"]:
+    def conditioning(self) -> Conditioning:
         """The policy's."""
         return self.policy.conditioning
 
@@ -80,6 +79,11 @@ class _Wrapper:
     def image_size(self) -> int | None:
         """The policy's."""
         return self.policy.image_size
+
+    @property
+    def cameras(self) -> Sequence[str]:
+        """The policy's."""
+        return cameras_of(self.policy)
 
     def instruct(self, instruction: str) -> None:
         """Pass on what the coming episode is about, to a policy that wants to know."""

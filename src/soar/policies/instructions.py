@@ -50,7 +50,7 @@ class InstructionConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"instruction.{name} must be at least 1, got {getattr(self, name)}")
         if not self.encoder:
-            raise ConfigError(f"instruction.encoder must be {MINILM}, {HASHED_WORDS} or the path of a checkpoint")
+            raise ConfigError(f"instruction.encoder must be {MINILM}, {HASHED_WORDS} or the path of a checkpoint, and is empty")
 
 
 class InstructionEncoder:

@@ -1,6 +1,6 @@
 """A trained policy on disk and in use.
 
-    folder/model.safetensors   the weights; of a language-conditioned policy also the embeddings of the instructions it knows
+    folder/model.safetensors   the weights; of a policy that takes instructions also the embeddings of the instructions it knows
     folder/lineage.json        where they come from, see `Lineage`
     folder/config.json         schema version, network, action statistics, preprocessing, instructions, SHA-256 of the weights
 
@@ -29,11 +29,13 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 
 from soar import configuration
+from soar.cameras import MAIN
 from soar.errors import CheckpointError, ConfigError
 from soar.files import replacing, write_json
 from soar.nn.model_files import make_network
 from soar.normalization import ActionStatistics
-from soar.policies.chunked import Conditioning, PlanningPolicy
+from soar.policies.base import Conditioning
+from soar.policies.chunked import Both, PlanningPolicy, Told
 from soar.policies.instructions import InstructionEncoder
 from soar.policies.lineage import Lineage, policy_id
 from soar.policies.network import NetworkConfig, PolicyNetwork, images_to_tensor
@@ -41,12 +43,18 @@ from soar.types import ACTION_DIM
 from soar.untrusted import parse_json
 
 SCHEMA_VERSION = 1
-KINDS: Mapping[Conditioning, str] = {"goal": "soar-gcbc-policy", "language": "soar-lcbc-policy"}
+KINDS: Mapping[Conditioning, str] = {
+    "goal": "soar-gcbc-policy",
+    "language": "soar-lcbc-policy",
+    "both": "soar-glcbc-policy",
+}
 _INSTRUCTIONS = "instructions"
 _RESIZE = "brought to network.image_size as network.fit says (soar.images); uint8 RGB / 127.5 - 1"
 _PREPROCESSING: Mapping[Conditioning, str] = {
     "goal": f"{_RESIZE}; observation and goal stacked on channels",
     "language": f"{_RESIZE}; instruction embedded by network.instruction.encoder",
+    "both": f"{_RESIZE}; observation and goal stacked on channels; instruction embedded by network.instruction.encoder; zeros "
+    "in place of what is not given",
 }
 _REMEDY = "Pass the folder of a policy that `soar train` or `soar pretrain` wrote."
 
@@ -58,7 +66,7 @@ class LearnedPolicy(PlanningPolicy):
         network: The network.
         statistics: How its actions are normalised.
         id: See `id`.
-        instructions: Embeds instructions; needed by a language-conditioned policy.
+        instructions: Embeds instructions; needed by a policy that takes them.
         bf16: Compute in bfloat16 autocast; faster, and actions differ by some thousandths of their standard deviation.
     """
 
@@ -80,6 +88,7 @@ class LearnedPolicy(PlanningPolicy):
             execute=config.head.execute,
             action_std=statistics.std,
             instructions=instructions or InstructionEncoder(config.instruction),
+            camera=config.camera,
         )
         self.network = network.eval()
         self.statistics = statistics
@@ -89,17 +98,14 @@ class LearnedPolicy(PlanningPolicy):
     def predict(
         self,
         observation_BHWC: NDArray[np.uint8],
-        goal: NDArray[np.uint8] | NDArray[np.float32],
+        goal: Told,
         noise_BHD: NDArray[np.float32],
     ) -> NDArray[np.float32]:
         """Return chunks of actions (B, H, 7), see `PlanningPolicy.predict`."""
-        images_BCHW = images_to_tensor(observation_BHWC)
-        goal_tensor = (
-            torch.from_numpy(goal) if self.conditioning == "language" else images_to_tensor(np.asarray(goal, np.uint8))
-        )
-        inputs = (tensor.to(self._device) for tensor in (images_BCHW, goal_tensor, torch.from_numpy(noise_BHD)))
+        images_BCHW, noise = images_to_tensor(observation_BHWC).to(self._device), torch.from_numpy(noise_BHD).to(self._device)
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
-            normalized_BHD: NDArray[np.float32] = self.network.plan(*inputs).float().cpu().numpy()
+            plan_BHD = self.network.plan(images_BCHW, goal_tensors(goal, self._device), noise)
+            normalized_BHD: NDArray[np.float32] = plan_BHD.float().cpu().numpy()
         return np.asarray(normalized_BHD * self.statistics.std + self.statistics.mean)
 
     @classmethod
@@ -179,13 +185,26 @@ class LearnedPolicy(PlanningPolicy):
             {
                 "kind": KINDS[network.config.conditioning],
                 "schema_version": SCHEMA_VERSION,
-                "network": dataclasses.asdict(network.config),
+                "network": _described(network.config),
                 "actions": {"mean": statistics.mean.tolist(), "std": statistics.std.tolist()},
                 "preprocessing": _PREPROCESSING[network.config.conditioning],
                 **({_INSTRUCTIONS: list(known)} if known else {}),
                 "sha256": sha256,
             },
         )
+
+
+def goal_tensors(goal: Told, device: torch.device | str) -> torch.Tensor | Both[torch.Tensor]:
+    """Return what robots are told as a network takes it, on its device."""
+    if isinstance(goal, Both):
+        return Both(
+            image=images_to_tensor(goal.image).to(device),
+            embedding=torch.from_numpy(goal.embedding).to(device),
+            given_B2=torch.from_numpy(goal.given_B2).to(device),
+        )
+    if goal.dtype == np.uint8:
+        return images_to_tensor(np.asarray(goal, np.uint8)).to(device)
+    return torch.from_numpy(goal).to(device)
 
 
 def read_lineage(folder: Path | str) -> Lineage:
@@ -201,10 +220,16 @@ def read_lineage(folder: Path | str) -> Lineage:
         raise CheckpointError(f"{path} cannot be read: {error}. {_REMEDY}") from error
 
 
+def _described(config: NetworkConfig) -> dict[str, Any]:
+    """Return a network's configuration as JSON; the main camera is not said, so that older versions read it."""
+    return {name: value for name, value in dataclasses.asdict(config).items() if (name, value) != ("camera", MAIN)}
+
+
 def _read_description(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not os.path.isdir(folder):  # unlike Path.is_dir, no exception where nothing may be looked at
-        raise CheckpointError(f"there is no policy at {folder}: no such folder. {_REMEDY}")
+        what = "that is a file, and a policy's folder is asked for here" if os.path.isfile(folder) else "no such folder"
+        raise CheckpointError(f"there is no policy at {folder}: {what}. {_REMEDY}")
     if not path.is_file():
         raise CheckpointError(f"{folder} holds no policy: config.json is missing. {_REMEDY}")
     try:

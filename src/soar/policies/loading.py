@@ -5,8 +5,8 @@ an ONNX file              the policy that was exported to it (`soar.policies.onn
 a URL                     the one behind `soar serve policy` there (`soar.policies.remote`)
 MODULE:NAME               what that function or class of yours makes (see `soar.references`)
 a YAML file               `backend: remote` with the fields of `RemoteConfig`, `backend: openpi` for a server of openpi's
-                          protocol (`soar.policies.openpi.maps`), or `backend: MODULE:NAME` with the arguments of your function
-                          or class
+                          protocol (`soar.policies.openpi.maps`), `backend: by-task` for one of several, by the instruction
+                          (`soar.policies.by_task`), or `backend: MODULE:NAME` with the arguments of your function or class
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from soar.configuration import read_yaml, validate
 from soar.errors import ConfigError, UnknownNameError
 from soar.extras import require
 from soar.policies.base import Policy
-from soar.policies.named import NamedPolicy, check_place, read_named
+from soar.policies.by_task import BACKEND, ByTaskConfig, load_by_task
+from soar.policies.named import NamedPolicy, chain_from, check_place
 from soar.references import is_reference, made
 from soar.remote.wire import is_url
 
@@ -49,9 +50,9 @@ def load_policy(name: str) -> Policy:
         return own
     if path.suffix in (".yaml", ".yml"):
         return _described(path)
-    if (named := read_named(path)) is not None:
-        check_place(named)
-        return NamedPolicy(load_policy(named.target), named)
+    if chain := list(chain_from(path)):
+        check_place(chain[0])
+        return NamedPolicy(load_policy(chain[0].target), chain[0])
     # What a robot's computer may lack is imported when it is needed: it runs an ONNX file, or asks a server.
     if path.suffix == ".onnx":
         from soar.policies.onnx import ExportedPolicy
@@ -75,7 +76,11 @@ def _described(path: Path) -> Policy:
         return _openpi(data, str(path))
     if backend == "remote":
         return _remote(data, str(path))
-    raise UnknownNameError("backend", backend, ["remote", "openpi", "MODULE:NAME"], f"Give one as `backend:` in {path}.")
+    if backend == BACKEND:
+        return load_by_task(validate(ByTaskConfig, data, str(path)), path, load_policy)
+    raise UnknownNameError(
+        "backend", backend, ["remote", "openpi", BACKEND, "MODULE:NAME"], f"Give one as `backend:` in {path}."
+    )
 
 
 def _remote(data: dict[str, object], where: str) -> RemotePolicy:

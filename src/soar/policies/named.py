@@ -11,10 +11,10 @@ there is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from soar.configuration import read_yaml
 from soar.errors import CheckpointError
 from soar.files import write_json
-from soar.policies.base import Instructed, Policy
+from soar.policies.base import Conditioning, Instructed, Policy, cameras_of
 from soar.policies.lineage import NAMED, Lineage, policy_id
 from soar.references import is_reference
 from soar.types import Goal, Observation
@@ -30,6 +30,8 @@ from soar.untrusted import parse_json
 
 SCHEMA_VERSION = 1
 OWN_FILE = "policy.yaml"
+_ASKED = ("remote", "openpi")
+"""Backends of a policy file that run nothing here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,21 @@ def read_named(folder: Path) -> Named | None:
     return Named(id=id, behind=behind, name=name, folder=folder, more=more)
 
 
+def chain_from(folder: Path) -> Iterator[Named]:
+    """Yield what a folder names, what that names if it is such a folder, too, and so on.
+
+    Raises:
+        CheckpointError: One is damaged, or they name each other in a circle.
+    """
+    seen: set[Path] = set()
+    while (named := read_named(folder)) is not None:
+        if folder.resolve() in seen:
+            raise CheckpointError(f"{folder} names itself, by way of {len(seen)} folder(s): name a policy in its config.json")
+        seen.add(folder.resolve())
+        yield named
+        folder = Path(named.target)
+
+
 def id_in(folder: Path) -> str:
     """Return the id of the policy in a folder, or that it names; nothing is opened.
 
@@ -102,7 +119,9 @@ def id_in(folder: Path) -> str:
     try:
         return policy_id(parse_json(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} describes no policy: {error!r}") from error
+        raise CheckpointError(
+            f"{path} describes no policy: {error!r}. Restore the file, or train or fetch the policy again"
+        ) from error
 
 
 def check_place(named: Named) -> None:
@@ -118,9 +137,12 @@ def check_place(named: Named) -> None:
     if place.name == "policies" and (place.parent / "config.yaml").is_file():
         return
     backend = named.name
-    if (named.folder / OWN_FILE).is_file():
-        backend = str(read_yaml(named.folder / OWN_FILE).get("backend"))
-    if runs := str(named.more.get("serve") or (backend if is_reference(backend) else "")):
+    if Path(named.target).suffix in (".yaml", ".yml"):
+        backend = str(read_yaml(Path(named.target)).get("backend"))
+        backend = "" if backend in _ASKED else f"backend: {backend}"
+    elif not is_reference(backend):
+        backend = ""
+    if runs := str(named.more.get("serve") or backend):
         raise CheckpointError(
             f"{named.folder} names what would be run for it ({runs[:200]}), and lies in no run: nothing of it was run. "
             "If you trust it, serve or import it yourself, and name that (docs/how-to/your-policy.md)"
@@ -147,7 +169,7 @@ class NamedPolicy:
         self._policy, self.id = policy, named.id
 
     @property
-    def conditioning(self) -> Literal["goal", "language"]:
+    def conditioning(self) -> Conditioning:
         """The policy's."""
         return self._policy.conditioning
 
@@ -160,6 +182,11 @@ class NamedPolicy:
     def image_size(self) -> int | None:
         """The policy's."""
         return self._policy.image_size
+
+    @property
+    def cameras(self) -> Sequence[str]:
+        """The policy's."""
+        return cameras_of(self._policy)
 
     def act(self, observations: Sequence[Observation], goals: Sequence[Goal]) -> NDArray[np.float32]:
         """Return the policy's actions (B, 7)."""

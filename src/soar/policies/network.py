@@ -2,8 +2,10 @@
 
     goal       observation and goal stacked on the channels, so that the first convolution can compare them   → encoder → head
     language   embedding of the instruction → two fully connected layers → FiLM in the encoder of the observation   → head
+    both       the first with the FiLM of the second, which is also told whether there is a goal image and an instruction
 
-What a network is conditioned on is its *goal* in either case: a goal image (B, 3, H, W), or an embedding (B, E). The head is
+What a network is conditioned on is its *goal* in any case: a goal image (B, 3, H, W), an embedding (B, E), or both
+(`soar.policies.chunked.Both`), of which either may be missing: zeros are in its place then. The head is
 one of `soar.policies.heads`. The Gaussian one has a fixed standard deviation, which makes the log-likelihood a weighted squared
 error: a small one for the gripper makes its error count for more.
 
@@ -16,19 +18,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from soar.cameras import MAIN, check_camera_names
 from soar.errors import ConfigError
 from soar.images import Fit, ImageFitter
-from soar.policies.chunked import Conditioning
+from soar.policies.base import CONDITIONINGS, Conditioning
+from soar.policies.chunked import Both
 from soar.policies.encoders import SMALL_IMAGE_SIZE, EncoderConfig, build_encoder
 from soar.policies.heads import FlowHead, HeadConfig, mlp
 from soar.policies.instructions import InstructionConfig
 from soar.types import ACTION_DIM, STATE_DIM
+
+Goal: TypeAlias = Tensor | Both[Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,18 +43,19 @@ class NetworkConfig:
     """Architecture and loss of a policy; the defaults are the paper's and its released code's.
 
     Attributes:
-        conditioning: On a goal image (GCBC), or on an instruction (LCBC).
+        conditioning: On a goal image (GCBC), on an instruction (LCBC), or on both, of which either may be missing.
         encoder: The image encoder.
         head: From features to actions.
         instruction: How an instruction becomes a vector; nothing with goal images.
         image_size: Height and width of its images [px]; others are brought to it.
         fit: How, see `soar.images`.
+        camera: Whose pictures they are, see `soar.cameras`.
         dropout: After each hidden layer of the action head.
         motion_std: Standard deviation of the six motion dimensions, in normalised units; nothing with a flow.
         gripper_std: Standard deviation of the gripper target; nothing with a flow.
         auxiliary_weight: Weight of predicting the proprioception of observation and goal from the encoder's features. It
             teaches a small encoder where the gripper is; the prediction is not used when the policy acts. 0 for none. An
-            instruction says nothing of the goal's: a language-conditioned policy predicts the observation's only.
+            instruction says nothing of the goal's: without a goal image the observation's counts only.
     """
 
     conditioning: Conditioning = "goal"
@@ -56,14 +64,17 @@ class NetworkConfig:
     instruction: InstructionConfig = field(default_factory=InstructionConfig)
     image_size: int = 256
     fit: Fit = "squash"
+    camera: str = MAIN
     dropout: float = 0.1
     motion_std: float = 1.0
     gripper_std: float = 0.1
     auxiliary_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.conditioning not in ("goal", "language"):
-            raise ConfigError(f"network.conditioning: unknown {self.conditioning!r}. Valid choices: goal, language.")
+        if self.conditioning not in CONDITIONINGS:
+            raise ConfigError(
+                f"network.conditioning: unknown {self.conditioning!r}. Valid choices: {', '.join(CONDITIONINGS)}."
+            )
         if self.image_size < 32:
             raise ConfigError(f"network.image_size must be at least 32 px, got {self.image_size}")
         if self.encoder.name == "small" and self.image_size != SMALL_IMAGE_SIZE:
@@ -71,6 +82,8 @@ class NetworkConfig:
                 f"network.image_size: the small encoder takes {SMALL_IMAGE_SIZE} px, got {self.image_size}. "
                 "Set network.image_size to 64, or network.encoder.name to resnet34."
             )
+        if self.camera != MAIN:
+            check_camera_names([self.camera], "network.camera")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"network.dropout must be at least 0 and below 1, got {self.dropout}")
         for name in ("motion_std", "gripper_std"):
@@ -94,11 +107,12 @@ class PolicyNetwork(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        language = config.conditioning == "language"
+        language, both = config.conditioning == "language", config.conditioning == "both"
         width = config.instruction.hidden
-        self.encoder = build_encoder(config.encoder, 3 if language else 6, condition=width if language else 0)
-        if language:
-            self.language = nn.Sequential(nn.Linear(config.instruction.features, width), nn.SiLU(), nn.Linear(width, width))
+        self.encoder = build_encoder(config.encoder, 3 if language else 6, condition=width if language or both else 0)
+        if language or both:
+            told = config.instruction.features + 2 * both
+            self.language = nn.Sequential(nn.Linear(told, width), nn.SiLU(), nn.Linear(width, width))
         features = self.encoder.features
         self.head: nn.Module
         if config.head.name == "flow":
@@ -111,7 +125,7 @@ class PolicyNetwork(nn.Module):
             self.register_buffer("state_mean", torch.zeros(STATE_DIM))
             self.register_buffer("state_std", torch.ones(STATE_DIM))
 
-    def forward(self, observation_BCHW: Tensor, goal: Tensor) -> Tensor:
+    def forward(self, observation_BCHW: Tensor, goal: Goal) -> Tensor:
         """Return the next normalised action (B, 7) for images in -1..1: the mean, or where the flow carries no noise to."""
         return self.plan(observation_BCHW, goal, observation_BCHW.new_zeros(len(observation_BCHW), *self.noise_shape))[:, 0]
 
@@ -120,7 +134,7 @@ class PolicyNetwork(nn.Module):
         """(H, D) of the chunks that are predicted, and of the noise that a flow begins with."""
         return self.config.head.chunk, ACTION_DIM
 
-    def plan(self, observation_BCHW: Tensor, goal: Tensor, noise_BHD: Tensor) -> Tensor:
+    def plan(self, observation_BCHW: Tensor, goal: Goal, noise_BHD: Tensor) -> Tensor:
         """Return normalised chunks of actions (B, H, 7); the noise (B, H, 7) decides which, if the head is a flow."""
         features_BF = self._features(observation_BCHW, goal)
         if isinstance(self.head, FlowHead):
@@ -130,7 +144,7 @@ class PolicyNetwork(nn.Module):
     def losses(
         self,
         observation_BCHW: Tensor,
-        goal: Tensor,
+        goal: Goal,
         action: Tensor,
         *,
         observation_state_BD: Tensor,
@@ -141,7 +155,7 @@ class PolicyNetwork(nn.Module):
 
         Args:
             observation_BCHW: Images in -1..1.
-            goal: Goal images in -1..1, or embeddings of instructions.
+            goal: Goal images in -1..1, embeddings of instructions, or both.
             action: Normalised actions (B, 7), or with a flow chunks (B, H, 7), NaN after the end of an episode.
             observation_state_BD: Proprioception [m, rad, opening]; only the auxiliary loss sees it.
             goal_state_BD: That of the goal.
@@ -160,7 +174,10 @@ class PolicyNetwork(nn.Module):
         if self.config.auxiliary_weight:
             states = [observation_state_BD, goal_state_BD][: self.state_head.out_features // STATE_DIM]
             states_BD = torch.cat([(state - self.state_mean) / self.state_std for state in states], dim=-1)
-            losses["state_error"] = (self.state_head(features_BF).float() - states_BD).square().mean()
+            error_BD = (self.state_head(features_BF).float() - states_BD).square()
+            if isinstance(goal, Both):  # where there is no goal image, nobody can know its state
+                error_BD = torch.cat([error_BD[:, :STATE_DIM], error_BD[:, STATE_DIM:] * goal.given_B2[:, :1]], dim=-1)
+            losses["state_error"] = error_BD.mean()
             losses["loss"] = losses["loss"] + self.config.auxiliary_weight * losses["state_error"]
         return losses
 
@@ -192,7 +209,11 @@ class PolicyNetwork(nn.Module):
             self.state_mean.copy_(torch.as_tensor(mean_D))
             self.state_std.copy_(torch.as_tensor(std_D))
 
-    def _features(self, observation_BCHW: Tensor, goal: Tensor) -> Tensor:
+    def _features(self, observation_BCHW: Tensor, goal: Goal) -> Tensor:
+        if isinstance(goal, Both):
+            image_BCHW = goal.image * goal.given_B2[:, :1, None, None]
+            told_BE = torch.cat([goal.embedding * goal.given_B2[:, 1:], goal.given_B2], dim=-1)
+            return torch.as_tensor(self.encoder(torch.cat([observation_BCHW, image_BCHW], dim=1), self.language(told_BE)))
         if self.config.conditioning == "language":
             return torch.as_tensor(self.encoder(observation_BCHW, self.language(goal)))
         return torch.as_tensor(self.encoder(torch.cat([observation_BCHW, goal], dim=1)))

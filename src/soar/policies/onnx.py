@@ -5,6 +5,8 @@ Its inputs and outputs mean the same in any language that runs ONNX:
 
     observation   (B, S, S, 3) uint8 RGB, brought to S pixels as `fit` in the metadata says (`soar.images`)
     goal          the same; of a language-conditioned policy `embedding` (B, E) float32 instead
+    given         of a policy that takes both, which has `goal` and `embedding`: (B, 2) float32, 1 or 0, whether there is a goal
+                  image and whether there is an instruction; what is not there may be anything, such as zeros
     noise         (B, H, 7) float32, standard normal; only if the head is a flow
     actions       (B, H, 7) float32 in physical units, see `soar.types.Action`; the gripper opens from 0.5 on
 
@@ -22,13 +24,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from soar.cameras import MAIN
 from soar.errors import CheckpointError, ConfigError
 from soar.images import ImageFitter
-from soar.policies.chunked import PlanningPolicy
+from soar.policies.chunked import Both, PlanningPolicy, Told
 from soar.policies.instructions import InstructionConfig, InstructionEncoder
 from soar.untrusted import parse_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION, OF_ANOTHER_CAMERA, OF_BOTH = 1, 2, 3
+"""Of the metadata: with the main camera; with another one (`camera`); of a policy that takes goal images and instructions.
+Versions from before know nothing of the latter ones."""
 METADATA = "soar"
 SUFFIX = ".onnx"
 _REMEDY = "Pass a file that `soar export-policy` wrote."
@@ -53,6 +58,7 @@ class ExportedPolicy(PlanningPolicy):
             execute=int(metadata["execute"]),
             action_std=np.array(metadata["action_std"], np.float32),
             instructions=InstructionEncoder(instruction, dict(zip(metadata["instructions"], vectors_NE, strict=True))),
+            camera=metadata.get("camera", MAIN),
         )
         self._session = session
         self._inputs = [value.name for value in session.get_inputs()]
@@ -60,11 +66,13 @@ class ExportedPolicy(PlanningPolicy):
     def predict(
         self,
         observation_BHWC: NDArray[np.uint8],
-        goal: NDArray[np.uint8] | NDArray[np.float32],
+        goal: Told,
         noise_BHD: NDArray[np.float32],
     ) -> NDArray[np.float32]:
         """Return chunks of actions (B, H, 7), see `PlanningPolicy.predict`."""
-        values = {"observation": observation_BHWC, "goal": goal, "embedding": goal, "noise": noise_BHD}
+        values: dict[str, Any] = {"observation": observation_BHWC, "goal": goal, "embedding": goal, "noise": noise_BHD}
+        if isinstance(goal, Both):
+            values |= {"goal": goal.image, "embedding": goal.embedding, "given": goal.given_B2}
         (actions_BHD,) = self._session.run(["actions"], {name: values[name] for name in self._inputs})
         return np.asarray(actions_BHD)
 
@@ -99,8 +107,9 @@ class ExportedPolicy(PlanningPolicy):
         if text is None:
             raise CheckpointError(f"{path} is an ONNX model, but no policy of SOAR (no metadata {METADATA!r}). {_REMEDY}")
         metadata = parse_json(text)
-        if metadata.get("schema_version") != SCHEMA_VERSION:
+        if metadata.get("schema_version") not in (SCHEMA_VERSION, OF_ANOTHER_CAMERA, OF_BOTH):
             raise CheckpointError(
-                f"{path}: schema_version {metadata.get('schema_version')}, this SOAR reads {SCHEMA_VERSION}. Update SOAR."
+                f"{path}: schema_version {metadata.get('schema_version')}, this SOAR reads {SCHEMA_VERSION} to {OF_BOTH}. "
+                "Update SOAR."
             )
         return cls(session, metadata)

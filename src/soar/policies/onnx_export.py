@@ -10,21 +10,33 @@ import dataclasses
 import json
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from soar.cameras import MAIN
 from soar.errors import CheckpointError, ConfigError
 from soar.files import replacing
+from soar.policies.base import Conditioning
+from soar.policies.chunked import Both, Told
 from soar.policies.learned import LearnedPolicy
 from soar.policies.network import PolicyNetwork
-from soar.policies.onnx import METADATA, SCHEMA_VERSION, SUFFIX, ExportedPolicy
+from soar.policies.onnx import METADATA, OF_ANOTHER_CAMERA, OF_BOTH, SCHEMA_VERSION, SUFFIX, ExportedPolicy
 from soar.seeding import generator
 
 TOLERANCE = 1e-4
 """Largest difference between onnxruntime and torch, in normalised units (float32)."""
+INPUTS: Mapping[Conditioning, tuple[bool, bool, bool]] = {
+    "goal": (True, False, False),
+    "language": (False, True, False),
+    "both": (True, True, True),
+}
+"""Whether a policy's graph has the inputs `goal`, `embedding` and `given`."""
 _OPSET = 20
 _CHECKED = 3
 """Robots of the batch on which both are compared; the graph is traced with another number."""
@@ -42,11 +54,24 @@ class _Physical(nn.Module):
         self.register_buffer("mean_D", mean_D)
         self.register_buffer("std_D", std_D)
 
-    def forward(self, observation_BHWC: Tensor, goal: Tensor, noise_BHD: Tensor) -> Tensor:
+    def forward(
+        self,
+        observation_BHWC: Tensor,
+        goal_BHWC: Tensor | None,
+        embedding_BE: Tensor | None,
+        given_B2: Tensor | None,
+        noise_BHD: Tensor,
+    ) -> Tensor:
         """Return (B, H, 7)."""
-        language = self.network.config.conditioning == "language"
-        observation_BCHW = _scaled(observation_BHWC)
-        chunks_BHD = self.network.plan(observation_BCHW, goal if language else _scaled(goal), noise_BHD)
+        goal: Tensor | Both[Tensor]
+        if given_B2 is not None and goal_BHWC is not None and embedding_BE is not None:
+            goal = Both(image=_scaled(goal_BHWC), embedding=embedding_BE, given_B2=given_B2)
+        elif embedding_BE is not None:
+            goal = embedding_BE
+        else:
+            assert goal_BHWC is not None
+            goal = _scaled(goal_BHWC)
+        chunks_BHD = self.network.plan(_scaled(observation_BHWC), goal, noise_BHD)
         return chunks_BHD * self.std_D + self.mean_D
 
 
@@ -72,14 +97,15 @@ def export_policy(policy: LearnedPolicy, out: Path) -> float:
     if out.suffix != SUFFIX:
         raise ConfigError(f"--out: an exported policy is a file that ends in {SUFFIX}, got {out}")
     config = policy.network.config
-    language, flow = config.conditioning == "language", config.head.name == "flow"
-    names = ["observation", "embedding" if language else "goal", *(["noise"] if flow else [])]
-    model = _Physical(policy.network, *(torch.from_numpy(value) for value in (policy.statistics.mean, policy.statistics.std)))
+    goal, embedding, given = INPUTS[config.conditioning]
     # A Gaussian has no use for noise: it would become an input that nothing reads.
-    dynamic = [{0: torch.export.Dim.DYNAMIC} for _ in names] + ([] if flow else [None])
-    instructions = policy.instructions.known if language else {}
+    has = {"observation": True, "goal": goal, "embedding": embedding, "given": given, "noise": config.head.name == "flow"}
+    names = [name for name, there in has.items() if there]
+    model = _Physical(policy.network, *(torch.from_numpy(value) for value in (policy.statistics.mean, policy.statistics.std)))
+    instructions = policy.instructions.known if embedding else {}
     metadata = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": OF_BOTH if given else SCHEMA_VERSION if config.camera == MAIN else OF_ANOTHER_CAMERA,
+        **({} if config.camera == MAIN else {"camera": config.camera}),
         "id": f"{policy.id}+onnx",
         "conditioning": config.conditioning,
         "image_size": config.image_size,
@@ -91,17 +117,18 @@ def export_policy(policy: LearnedPolicy, out: Path) -> float:
         "instructions": list(instructions),
         "embeddings": base64.b64encode(b"".join(vector.tobytes() for vector in instructions.values())).decode(),
     }
-    inputs = _inputs(policy, 2)
+    images, told, noise = _inputs(policy, 2)
+    values = {"observation": images, "goal": told.image, "embedding": told.embedding, "given": told.given_B2, "noise": noise}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Of deprecations inside of torch and onnxscript.
             logging.getLogger("torch.onnx").setLevel(logging.ERROR)
             program = torch.onnx.export(
                 model,
-                inputs if flow else (*inputs[:2], None),
+                tuple(torch.from_numpy(value) if has[name] else None for name, value in values.items()),
                 input_names=names,
                 output_names=["actions"],
-                dynamic_shapes=dynamic,
+                dynamic_shapes=[{0: torch.export.Dim.DYNAMIC} if there else None for there in has.values()],
                 opset_version=_OPSET,
                 dynamo=True,
                 verbose=False,
@@ -123,18 +150,20 @@ def export_policy(policy: LearnedPolicy, out: Path) -> float:
     return difference
 
 
-def _inputs(policy: LearnedPolicy, robots: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return images, goals and noise of so many robots, drawn at random."""
+def _inputs(policy: LearnedPolicy, robots: int) -> tuple[NDArray[np.uint8], Both[NDArray[Any]], NDArray[np.float32]]:
+    """Return images, goals of both kinds and noise of so many robots, drawn at random; of most robots one kind is missing."""
     config, rng = policy.network.config, generator(0, "export")
     size = config.image_size
     images, goals = rng.integers(0, 256, (2, robots, size, size, 3), np.uint8)
     embeddings = rng.standard_normal((robots, config.instruction.features), np.float32)
     noise = rng.standard_normal((robots, *policy.network.noise_shape), np.float32)
-    goal = torch.from_numpy(embeddings if config.conditioning == "language" else goals)
-    return torch.from_numpy(images), goal, torch.from_numpy(noise)
+    given_B2 = np.array([[1, 1], [1, 0], [0, 1]], np.float32)[np.arange(robots) % 3]
+    return images, Both(image=goals, embedding=embeddings, given_B2=given_B2), noise
 
 
 def _difference(policy: LearnedPolicy, exported: ExportedPolicy) -> float:
-    inputs = [tensor.numpy() for tensor in _inputs(policy, _CHECKED)]
-    ours, theirs = policy.predict(*inputs), exported.predict(*inputs)
+    images, both, noise = _inputs(policy, _CHECKED)
+    told: Mapping[Conditioning, Told] = {"goal": both.image, "language": both.embedding, "both": both}
+    goal = told[policy.conditioning]
+    ours, theirs = policy.predict(images, goal, noise), exported.predict(images, goal, noise)
     return float(np.abs((ours - theirs) / policy.statistics.std).max())

@@ -20,8 +20,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from soar.cameras import MAIN, listed
 from soar.errors import ConfigError, SoarError
-from soar.policies.base import Instructed, Policy
+from soar.policies.base import CONDITIONINGS, Policy, begin, cameras_of, told
 from soar.robots.checks import Finding
 from soar.robots.safety import SafetyLimits
 from soar.types import ACTION_DIM, STEP_S, Goal, Observation, WorkspaceBox
@@ -72,8 +73,12 @@ def probe(
         clock: Seconds, never going back.
     """
     yield Finding(check="policy", ok=True, detail=f"{policy.id}, {_wants(policy)}")
+    cameras = _cameras(policy, situation)
+    yield cameras
     if isinstance(policy, Described):
         yield from (Finding(check=name, ok=True, detail=said) for name, said in policy.describe().items())
+    if not cameras.ok:
+        return
     try:
         times, anew_ND = _asked_anew(policy, situation, asks, clock)
         going_on_ND = np.stack([_act(policy, situation.observation, _goal(policy, situation)) for _ in range(asks)])
@@ -90,17 +95,22 @@ def probe(
 
 def _wants(policy: Policy) -> str:
     size = "pictures of any size" if policy.image_size is None else f"pictures of {policy.image_size} px"
-    return f"follows {'instructions' if policy.conditioning == 'language' else 'goal images'}, looks at {size}"
+    return f"follows {CONDITIONINGS[policy.conditioning]}, looks at {size}"
+
+
+def _cameras(policy: Policy, situation: Situation) -> Finding:
+    wanted, given = cameras_of(policy), situation.observation.extra_images
+    missing = [camera for camera in wanted if camera not in (MAIN, *given)]
+    return Finding(
+        check="cameras",
+        ok=not missing,
+        detail=f"looks at {', '.join(wanted)}; here is {listed(given)}",
+        advice=f"name {', '.join(missing)} in the workcell's file (`cameras`), or correct the policy's file (`images`)",
+    )
 
 
 def _goal(policy: Policy, situation: Situation) -> Goal:
-    return situation.instruction if policy.conditioning == "language" else situation.observation.image_HWC
-
-
-def _begin(policy: Policy, instruction: str) -> None:
-    policy.reset()
-    if isinstance(policy, Instructed):
-        policy.instruct(instruction)
+    return told(policy, situation.observation.picture(cameras_of(policy)[0]), situation.instruction)
 
 
 def _act(policy: Policy, observation: Observation, goal: Goal) -> NDArray[np.float32]:
@@ -132,7 +142,7 @@ def _asked_anew(
     """Return the seconds that each plan took, and its first action; the first plan, which may compile, is not timed."""
     times, actions = [], []
     for ask in range(asks + 1):
-        _begin(policy, situation.instruction)
+        begin(policy, situation.instruction)
         begun = clock()
         actions.append(_act(policy, situation.observation, _goal(policy, situation)))
         if ask:
@@ -210,12 +220,16 @@ def _against_limits(actions_ND: NDArray[np.float32], situation: Situation) -> It
 
 def _senses(policy: Policy, situation: Situation, first_D: NDArray[np.float32], spread: float) -> Iterator[Finding]:
     seen = situation.observation
-    dark = replace(seen, image_HWC=255 - seen.image_HWC)
-    _begin(policy, situation.instruction)
-    yield _reacts("picture", _act(policy, dark, _goal(policy, situation)), first_D, spread)
-    if policy.conditioning == "language" and situation.another:
-        _begin(policy, situation.another)
-        yield _reacts("instruction", _act(policy, seen, situation.another), first_D, spread)
+    for camera in cameras_of(policy):
+        dark = 255 - seen.picture(camera)
+        changed = {"image_HWC": dark} if camera == MAIN else {"extra_images": {**seen.extra_images, camera: dark}}
+        begin(policy, situation.instruction)
+        what = "picture" if camera == MAIN else f"picture of {camera}"
+        yield _reacts(what, _act(policy, replace(seen, **changed), _goal(policy, situation)), first_D, spread)
+    if policy.conditioning != "goal" and situation.another:
+        begin(policy, situation.another)
+        goal = _goal(policy, replace(situation, instruction=situation.another))
+        yield _reacts("instruction", _act(policy, seen, goal), first_D, spread)
 
 
 def _reacts(what: str, action_D: NDArray[np.float32], first_D: NDArray[np.float32], spread: float) -> Finding:

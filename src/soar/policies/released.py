@@ -54,7 +54,10 @@ class ActionsConfig:
 
     def __post_init__(self) -> None:
         if len(self.mean) != ACTION_DIM - 1 or len(self.std) != ACTION_DIM - 1 or min(self.std) <= 0:
-            raise ConfigError(f"actions: mean and std must hold {ACTION_DIM - 1} numbers each, and std positive ones")
+            raise ConfigError(
+                f"actions: mean and std must hold {ACTION_DIM - 1} numbers each, and std positive ones; got {list(self.mean)} "
+                f"and {list(self.std)}"
+            )
 
     def statistics(self) -> ActionStatistics:
         """Return them with the gripper's, which is not normalised."""

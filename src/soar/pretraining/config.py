@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from soar.errors import ConfigError
-from soar.training.config import PolicyTrainingConfig, following_instructions
+from soar.training.config import PolicyTrainingConfig, conditioned
 from soar.training.flow_subgoals import SubgoalTrainingConfig
 from soar.training.vqa import VQATrainingConfig
 
@@ -24,7 +24,7 @@ class PretrainingConfig:
         policy: Training of the policy.
         subgoal: Training of the subgoal model.
         subgoal_correction: Its training after the first, on the attempts of its own too.
-        sentences: Sentence encoder of the policy's counterpart that follows instructions, see `InstructionConfig`; "" for none.
+        sentences: Sentence encoder of the policy's counterparts that take instructions, see `InstructionConfig`; "" for none.
         vqa: Training of the VQA model.
         validation_share: Of the demonstrations, held out of the policy's training.
     """
@@ -44,11 +44,19 @@ class PretrainingConfig:
 
     def __post_init__(self) -> None:
         if min(self.demonstration_worlds, self.picture_worlds) < 1:
-            raise ConfigError("pretraining: demonstration_worlds and picture_worlds must be at least 1")
+            raise ConfigError(
+                "pretraining: demonstration_worlds and picture_worlds must be at least 1, "
+                f"got {self.demonstration_worlds} and {self.picture_worlds}"
+            )
         if not 0 < self.validation_share < 1:
             raise ConfigError(f"pretraining.validation_share must lie between 0 and 1, got {self.validation_share}")
 
     @property
     def language(self) -> PolicyTrainingConfig:
         """Training of the policy's counterpart that follows instructions: the same on the same data."""
-        return following_instructions(self.policy, self.sentences)
+        return conditioned(self.policy, "language", self.sentences)
+
+    @property
+    def both(self) -> PolicyTrainingConfig:
+        """Training of the policy's counterpart that takes goal images and instructions: the same on the same data."""
+        return conditioned(self.policy, "both", self.sentences)

@@ -4,6 +4,7 @@
     pictures            anything, mistakes included, with answers   → DATA/pictures/episodes, DATA/pictures/worlds
     policy              from the demonstrations                     → DATA/models/policy,  WEIGHTS/policy
     language            the same, but it follows instructions       → DATA/models/language, WEIGHTS/language
+    both                the same, but it takes goals of both kinds  → DATA/models/both,    WEIGHTS/both
     subgoal             from the pictures                           → DATA/models/subgoal, WEIGHTS/subgoal
     corrections         attempts of these two, with answers         → more of DATA/pictures
     subgoal_correction  the subgoal model, from all pictures        → DATA/models/subgoal_correction, WEIGHTS/subgoal
@@ -30,7 +31,7 @@ import pyarrow.parquet as pq
 from soar.datasets import action_statistics, load_arrays, train_validation_split
 from soar.datasets.image_cache import StoredImages
 from soar.episodes import EpisodeStore
-from soar.errors import SoarError, StoreError
+from soar.errors import ConfigError, SoarError, StoreError
 from soar.files import write_json
 from soar.images import ImageFitter
 from soar.nn.model_files import copy_model
@@ -47,8 +48,12 @@ from soar.training.policy import train_policy
 from soar.training.vqa import train_vqa
 from soar.untrusted import parse_json
 
-Stage = Literal["demonstrations", "pictures", "policy", "language", "subgoal", "corrections", "subgoal_correction", "vqa"]
+Stage = Literal[
+    "demonstrations", "pictures", "policy", "language", "both", "subgoal", "corrections", "subgoal_correction", "vqa"
+]
 STAGES: tuple[Stage, ...] = get_args(Stage)
+SHIPPED: tuple[Stage, ...] = tuple(stage for stage in STAGES if stage != "both")
+"""The stages of the models that come with SOAR."""
 
 
 def pretrain(
@@ -56,7 +61,7 @@ def pretrain(
     data: Path,
     weights: Path,
     *,
-    stages: Sequence[Stage] = STAGES,
+    stages: Sequence[Stage] = SHIPPED,
     workers: int = 2,
     demonstrations: str = "demonstrations",
     pictures: str = "pictures",
@@ -71,12 +76,13 @@ def pretrain(
         config: How much of everything.
         data: Where recordings, training runs and the manifest go.
         weights: Where the finished models go.
-        stages: Which ones.
+        stages: Which ones; those of the models that come with SOAR by default.
         workers: Processes that record.
         demonstrations: Configuration of the demonstrations, see `soar.pretraining.recording.record`.
         pictures: Configuration of the pictures.
         corrections: Configuration of the attempts of the models that were made so far.
-        initial: Folder of earlier models (policy, subgoal, vqa) that the training continues from; fresh networks by default.
+        initial: Folder of earlier models (policy, language, both, subgoal, vqa) that the training continues from; fresh
+            networks by default.
         device: Of torch.
         on_progress: Called as the work goes on.
 
@@ -85,9 +91,14 @@ def pretrain(
 
     Raises:
         StoreError: A stage needs recordings that were not made.
-        ConfigError: A folder holds a training run of another configuration.
+        ConfigError: A folder holds a training run of another configuration, or a stage lacks a sentence encoder.
         SoarError: A folder cannot be written; what was finished is kept.
     """
+    if "both" in stages and not config.sentences:
+        raise ConfigError(
+            "stage both trains a policy that takes instructions: name its sentence encoder in the preset, such as "
+            "`pretraining.sentences: hashed-words`"
+        )
     path = data / "manifest.json"
     group = current_group()
     recordings = {
@@ -107,7 +118,7 @@ def pretrain(
 
     for stage in STAGES:
         corrects = stage in ("corrections", "subgoal_correction")
-        left_out = not config.sentences if stage == "language" else corrects and not config.correction_worlds
+        left_out = not config.sentences if stage in ("language", "both") else corrects and not config.correction_worlds
         if stage not in stages or left_out:
             continue
         recording = recordings.get(stage)
@@ -139,6 +150,7 @@ def pretrain(
             made = {
                 "policy": _policy,
                 "language": _language,
+                "both": _both,
                 "subgoal": _subgoal,
                 "subgoal_correction": _subgoal_correction,
                 "vqa": _vqa,
@@ -197,6 +209,10 @@ def _policy(job: _Job) -> dict[str, Any]:
 
 def _language(job: _Job) -> dict[str, Any]:
     return _train_policy(job, job.config.language)
+
+
+def _both(job: _Job) -> dict[str, Any]:
+    return _train_policy(job, job.config.both)
 
 
 def _train_policy(job: _Job, config: PolicyTrainingConfig) -> dict[str, Any]:

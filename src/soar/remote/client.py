@@ -15,7 +15,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,12 +23,14 @@ import httpx2
 
 from soar.errors import ConfigError, ModelServerError
 from soar.remote.transport import ReplyLimits, open_client
-from soar.remote.wire import TOKEN, Encoding, is_url
+from soar.remote.wire import TOKEN, Encoding, is_id, is_url
 from soar.seeding import generator
 from soar.untrusted import parse_json
 
-PROTOCOL = 1
-"""Version of what servers and clients say to each other."""
+PROTOCOL, SEVERAL_CAMERAS = 1, 2
+"""Versions of what servers and clients say to each other; the second is of policies that look at further cameras."""
+WANTED, NEWEST = "Soar-Model", "Soar-Newest"
+"""Headers: the version of a model that a request is for, and in an answer the one that is newer (`soar.serving.versions`)."""
 _LONGEST_WAIT_S = 5.0
 
 
@@ -63,7 +65,10 @@ class RemoteConfig:
         if not is_url(self.url):
             raise ConfigError(f"url must begin with http:// or https://, got {self.url!r}")
         if (self.timeout_s is not None and self.timeout_s <= 0) or self.retries < 0 or self.probe_every_s < 0:
-            raise ConfigError("timeout_s must be positive, retries and probe_every_s not negative")
+            raise ConfigError(
+                f"timeout_s must be positive, retries and probe_every_s not negative; got {self.timeout_s}, {self.retries} and "
+                f"{self.probe_every_s}"
+            )
 
 
 class ModelServer:
@@ -75,6 +80,10 @@ class ModelServer:
         token: That it asks for; that of the environment by default.
         clock: Seconds, never going back.
         sleep: Waits so many seconds between attempts.
+
+    Attributes:
+        wanted: Id of the model that requests are for; empty for whatever is there.
+        newer: Id of the one that is there beside it, and will take its place; empty for none.
     """
 
     def __init__(
@@ -91,21 +100,24 @@ class ModelServer:
         token = os.environ.get(config.token_env, "") if token is None else token
         if token and not (token.isascii() and token.isprintable()):
             raise ConfigError(
-                f"the token in the environment variable {config.token_env} holds something that no header can carry"
+                f"the token in the environment variable {config.token_env} holds something that no header can carry: "
+                "set it to what the server showed, without line breaks"
             )
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._client = self._connect()
         self._next_probe_s: float | None = None
         self._requests = 0
+        self.wanted = self.newer = ""
 
     def _connect(self) -> httpx2.Client:
         return open_client(self.config.url, self._timeout_s, ReplyLimits(), headers=self._headers)
 
-    def about(self, kind: str) -> dict[str, Any]:
+    def about(self, kind: str, protocols: Sequence[int] = (PROTOCOL,)) -> dict[str, Any]:
         """Return what the server says of its model.
 
         Args:
             kind: Of model that is wanted.
+            protocols: That are understood.
 
         Raises:
             ModelServerError: It is another kind, or speaks another version.
@@ -115,10 +127,10 @@ class ModelServer:
             about = self.request("GET", "/v1/model")
         except ModelAwayError as error:
             raise ModelAwayError(f"{error}. Start it with `soar serve {kind}`, or correct the address.") from error
-        if about.get("kind") != kind or about.get("protocol") != PROTOCOL:
+        if about.get("kind") != kind or about.get("protocol") not in protocols:
             raise ModelServerError(
                 f"{self.config.url} serves {str(about.get('kind'))[:40]!r} (protocol {str(about.get('protocol'))[:10]}), and a "
-                f"{kind} of protocol {PROTOCOL} is wanted. Start one: `soar serve {kind}`."
+                f"{kind} of protocol {' or '.join(map(str, protocols))} is wanted. Start one: `soar serve {kind}`."
             )
         return about
 
@@ -154,6 +166,8 @@ class ModelServer:
                 status, problem = 0, str(error) or type(error).__name__
                 if isinstance(error, httpx2.TimeoutException):
                     problem = f"no complete answer in {self._timeout_s:g} s"
+                elif "CERTIFICATE_VERIFY_FAILED" in problem:
+                    problem += ": name the file of the certificate, or of whoever vouches for it, in SSL_CERT_FILE"
             if 300 <= status < 500 and status not in (408, 425, 429):
                 raise ModelServerError(f"{self.config.url}{path}: {problem}. {self._hint(status)}")
         # Connections that were kept may be dead without anybody knowing: the next try shall begin a new one.
@@ -165,7 +179,10 @@ class ModelServer:
     def _send(self, method: str, path: str, content: bytes | None) -> tuple[int, bytes, float]:
         """Return status, body, and after how many seconds the server wishes to be asked again."""
         headers = {"Content-Type": "application/json"} if content is not None else {}
+        headers |= {WANTED: self.wanted} if self.wanted and self.wanted.isascii() else {}
         response = self._client.request(method, path, content=content, headers=headers)
+        newer = response.headers.get(NEWEST, "")
+        self.newer = newer if is_id(newer) else ""
         return response.status_code, response.content, _seconds(response.headers.get("Retry-After", ""))
 
     def _wait_s(self, attempt: int, wish_s: float) -> float:

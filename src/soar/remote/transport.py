@@ -77,7 +77,7 @@ def open_client(
         transport = BoundedTransport(limits, proxy=None if direct else _proxy(url), connections=connections)
         return httpx2.Client(base_url=url, headers=headers, timeout=timeout_s, transport=transport, follow_redirects=False)
     except (httpx2.InvalidURL, ValueError) as error:
-        raise ConfigError(f"{url} is no address: {error}") from error
+        raise ConfigError(f"{url} is no address: {error}. Name one such as http://127.0.0.1:8123") from error
 
 
 class BoundedTransport(httpx2.BaseTransport):
@@ -255,4 +255,6 @@ def _proxy(url: str) -> httpx2.Proxy | None:
     try:
         return httpx2.Proxy(proxy if "://" in proxy else f"http://{proxy}")
     except (httpx2.InvalidURL, ValueError) as error:
-        raise ConfigError(f"the environment names a proxy that is none, {proxy!r}: {error}") from error
+        raise ConfigError(
+            f"the environment names a proxy that is none, {proxy!r}: {error}. Correct HTTP_PROXY and its like, or unset them"
+        ) from error

@@ -1,1 +1,1 @@
-"""What people look at: pages, films, plots, the viewer, and the tables of the documents."""
+"""What people look at: films, plots, the viewer, and the tables of the documents."""

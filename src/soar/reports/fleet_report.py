@@ -19,6 +19,8 @@ from soar.errors import ConfigError
 from soar.evaluation.statistics import Rate
 from soar.event_log import read_journal
 from soar.fleet.supervision import NOT_STARTED
+from soar.prometheus import BOUNDS_S, Histogram, merged
+from soar.types import STEP_S
 
 _PIECES = 10
 _WORK = "collecting"
@@ -73,6 +75,10 @@ class FleetReport:
         lost_s: Seconds of all robots by what they did instead of collecting, most first [s].
         faults: By kind, most first.
         deployed: What was decided about new policies, oldest first.
+        waits: How long robots waited for models behind servers, by kind (`soar.prometheus.Histogram.plain`).
+        fallbacks: Answers that robots did without.
+        ended: Attempts that looks ended, since success was seen.
+        saved: Robot-hours that these did not take.
     """
 
     robots: tuple[RobotHours, ...]
@@ -81,6 +87,10 @@ class FleetReport:
     lost_s: dict[str, float]
     faults: dict[str, int]
     deployed: tuple[str, ...]
+    waits: dict[str, list[float]]
+    fallbacks: int
+    ended: int
+    saved: float
 
     def tables(self) -> list[str]:
         """Return the report as texts, one a question."""
@@ -109,6 +119,11 @@ class FleetReport:
                 [(cause, f"{s / 3600:.2f}", f"{s / everything:.1%}") for cause, s in self.lost_s.items()],
             ),
             _table(("fault", "attempts"), self.faults.items()),
+            _table(("server", "answers", "half within", "99 % within"), [_waited(*one) for one in self.waits.items()]),
+            f"{self.fallbacks} answers of models that were away, replaced as their files say" if self.fallbacks else "",
+            f"{self.saved:.2f} robot-hours saved, by {self.ended} attempts that ended when success was seen"
+            if self.ended
+            else "",
             "\n".join(self.deployed),
         ]
         return [text for text in texts if text]
@@ -129,6 +144,8 @@ def fleet_report(run: Path) -> FleetReport:
     seconds: Counter[tuple[str, str]] = Counter()
     faults: Counter[tuple[str, str]] = Counter()
     calls: Counter[str] = Counter()
+    waits: dict[str, list[Histogram]] = {}
+    fallbacks = ended = saved = 0
     for event in events:
         if event["event"] == "phases":
             for robot, phases in event["robots"].items():
@@ -137,6 +154,11 @@ def fleet_report(run: Path) -> FleetReport:
             faults[str(event.get("robot", "")), str(event.get("fault") or event.get("kind"))] += 1
         elif event["event"] == "person_needed":
             calls[event["robot"]] += 1
+        elif event["event"] == "asked":
+            fallbacks += event.get("fallbacks", 0)  # journals of earlier versions do not say
+            ended, saved = ended + event.get("ended", 0), saved + event.get("saved", 0)
+            for kind, said in event.get("waits", {}).items():
+                waits.setdefault(kind, []).append(Histogram.read(said))
     names = sorted({r.provenance.robot for r in records} | {robot for robot, _ in (*seconds, *faults)} | set(calls))
     lost, kinds = Counter[str](), Counter[str]()
     for (_, phase), s in seconds.items():
@@ -170,6 +192,10 @@ def fleet_report(run: Path) -> FleetReport:
         lost_s=dict(lost.most_common()),
         faults=dict(kinds.most_common()),
         deployed=tuple(f"{event['done']}: {event['sentence']}" for event in events if event["event"] == "deployed"),
+        waits={kind: merged(each).plain() for kind, each in sorted(waits.items())},
+        fallbacks=fallbacks,
+        ended=ended,
+        saved=saved * STEP_S / 3600,
     )
 
 
@@ -179,6 +205,13 @@ def _judged(records: Sequence[EpisodeRecord]) -> Rate:
 
 def _when(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def _waited(kind: str, said: list[float]) -> tuple[str, int, str, str]:
+    """Return how many answers of a kind of server there were, and how long half of them, and nearly all, took at most."""
+    waits = Histogram.read(said)
+    half, most = (f"{s:g} s" if math.isfinite(s) else f"over {BOUNDS_S[-1]:g} s" for s in (waits.below(0.5), waits.below(0.99)))
+    return kind, sum(waits.counts), half, most
 
 
 def _number(value: float | None) -> str:

@@ -6,6 +6,7 @@ step, which is what it judges.
 
 ```
 camera, subgoal          images, as JPEG: nothing is decoded or encoded again
+cameras/wrist …          those of further cameras
 state/x … action/dx …    curves
 gripper/path             where the gripper went, in the robot's base frame
 labels, about            texts
@@ -41,7 +42,7 @@ def save_recording(episode: EncodedEpisode, path: Path) -> None:
     rerun = _rerun()
     with replacing(path) as temporary:
         stream = _stream(rerun, episode)
-        stream.save(temporary, default_blueprint=_blueprint(rerun))
+        stream.save(temporary, default_blueprint=_blueprint(rerun, list(episode.extra_frames)))
         _log_episode(rerun, stream, episode)
         stream.disconnect()
 
@@ -56,7 +57,7 @@ def show(episodes: Sequence[EncodedEpisode]) -> None:
     for episode in episodes:
         stream = _stream(rerun, episode)
         try:
-            stream.spawn(default_blueprint=_blueprint(rerun))
+            stream.spawn(default_blueprint=_blueprint(rerun, list(episode.extra_frames)))
         except (OSError, RuntimeError) as error:
             raise ConfigError(f"Rerun's window does not open: {error}. Without a screen, write a file with --save") from error
         _log_episode(rerun, stream, episode)
@@ -90,6 +91,8 @@ def _log_episode(rerun: Any, stream: Any, episode: EncodedEpisode) -> None:
         stream.set_time("step", sequence=step)
         stream.set_time("time", duration=step * STEP_S)
         stream.log("camera", rerun.EncodedImage(contents=jpeg, media_type="image/jpeg"))
+        for camera, jpegs in episode.extra_frames.items():
+            stream.log(f"cameras/{camera}", rerun.EncodedImage(contents=jpegs[step], media_type="image/jpeg"))
         if step in subgoals:
             stream.log("subgoal", rerun.EncodedImage(contents=subgoals[step], media_type="image/jpeg"))
         stream.log("gripper/now", rerun.Points3D([episode.states_TD[step, :3]], radii=0.01))
@@ -135,13 +138,16 @@ def _judgement(label: Label) -> str:
     return ", ".join(parts)
 
 
-def _blueprint(rerun: Any) -> Any:
+def _blueprint(rerun: Any, cameras: Sequence[str]) -> Any:
     views = rerun.blueprint
+    further = [views.Spatial2DView(origin=f"cameras/{camera}", name=camera) for camera in cameras]
     return views.Blueprint(
         views.Horizontal(
             views.Vertical(
                 views.Horizontal(
-                    views.Spatial2DView(origin="camera", name="camera"), views.Spatial2DView(origin="subgoal", name="subgoal")
+                    views.Spatial2DView(origin="camera", name="camera"),
+                    *further,
+                    views.Spatial2DView(origin="subgoal", name="subgoal"),
                 ),
                 views.Tabs(
                     views.Spatial3DView(origin="gripper", name="gripper"),

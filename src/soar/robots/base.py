@@ -19,7 +19,7 @@ class Health:
 
 @runtime_checkable
 class Robot(Protocol):
-    """A robot with one camera, controlled by delta end-effector actions at 5 Hz (paper §C).
+    """A robot with a main camera, and further ones maybe, controlled by delta end-effector actions at 5 Hz (paper §C).
 
     `observe` and `act` raise `soar.errors.RobotFault` when the robot fails; the caller drops the episode and calls `recover`.
     """

@@ -7,6 +7,7 @@ the robot is recovered, and the next check follows. Everything moves through the
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from soar.cameras import MAIN
 from soar.errors import RobotFault
 from soar.robots.safety import SafetyError
 from soar.robots.workcell import Workcell, WorkcellConfig
@@ -25,7 +27,7 @@ ROUND_TRIPS, FRAMES, HOMES = 50, 100, 5
 SLOW_S, LEAST_FPS, NEAR_HOME_M = 0.2, 10.0, 0.01
 _STEP_M, _TURN_RAD, _SETTLE = 0.01, 0.1, 3
 _CORNER_M, _BEYOND_M, _MARGIN_M = 0.02, 0.03, 0.01
-_MOST_STEPS, _UNDONE = 40, 0.1
+_UNDONE, _DETOUR, _LAST_STEPS = 0.1, 1.5, 15
 _VIEW = 25.0
 """Grey levels by which the picture may differ from the reference on average: things move, light changes."""
 
@@ -84,11 +86,13 @@ def check_robot(workcell: Workcell, reference: Image | None, tell: Callable[[Fin
             for finding in check():
                 tell(finding)
         except (RobotFault, SafetyError) as error:
-            tell(Finding(check=name, ok=False, detail=str(error), advice="look at the arm, then at the robot's own messages"))
+            detail = error.detail if isinstance(error, RobotFault) else str(error)
+            tell(Finding(check=name, ok=False, detail=detail, advice="look at the arm, then at the robot's own messages"))
             try:
                 workcell.robot.recover()
             except (RobotFault, SafetyError) as fault:
-                tell(Finding(check="recovery", ok=False, detail=str(fault), advice="the other checks wait for that"))
+                advice = "look at arm, cables and power, mend that, and check again: all else waits for it"
+                tell(Finding(check="recovery", ok=False, detail=str(fault), advice=advice))
                 return False
     return True
 
@@ -105,31 +109,37 @@ def _connection(workcell: Workcell) -> Iterator[Finding]:
         check="connection",
         ok=bool(p99 < SLOW_S),
         detail=detail,
-        advice=f"{SLOW_S:g} s is what a step has: use a cable instead of wireless, a smaller picture, another tunnel",
+        advice=f"{SLOW_S:g} s is what a step has: a cable, not wireless, smaller pictures, another tunnel, a computer at rest",
     )
 
 
 def _camera(workcell: Workcell, reference: Image | None) -> Iterator[Finding]:
-    images, begun = [], time.perf_counter()
+    seen, begun = [], time.perf_counter()
     for _ in range(FRAMES):
-        images.append(workcell.robot.observe().image_HWC)
+        seen.append(workcell.robot.observe())
     passed_s = time.perf_counter() - begun
+    for camera in (MAIN, *workcell.robot.cameras):
+        yield from _pictures([one.picture(camera) for one in seen], passed_s, "" if camera == MAIN else f" {camera}")
+    yield _colours(seen[-1].image_HWC, reference)
+
+
+def _pictures(images: list[Image], passed_s: float, whose: str) -> Iterator[Finding]:
+    """Look at the pictures that one camera gave."""
     different = 1 + sum(not np.array_equal(one, other) for one, other in itertools.pairwise(images))
     rate = different / passed_s
     yield Finding(
-        check="camera",
+        check=f"camera{whose}",
         ok=rate >= LEAST_FPS and different > 1,
         detail=f"{different} different pictures of {FRAMES}, {rate:.0f} a second",
         advice="the camera's driver repeats pictures or is slow: restart it, use another USB port",
     )
     image, luminance = images[-1], float(images[-1].mean())
     yield Finding(
-        check="exposure",
+        check=f"exposure{whose}",
         ok=bool(10 < luminance < 245 and image.std() > 5),
         detail=f"mean brightness {luminance:.0f} of 255, {image.shape[0]} x {image.shape[1]} px",
         advice="the picture is black, white or of one colour: light, lens cap, exposure",
     )
-    yield _colours(image, reference)
 
 
 def _colours(image: Image, reference: Image | None) -> Finding:
@@ -183,7 +193,7 @@ def _home(workcell: Workcell) -> Iterator[Finding]:
         for sign in (1, 1, -1):
             robot.act(_action(step=sign * _inwards(workcell) * 0.02))
     spread = float(np.linalg.norm(np.stack(places) - np.mean(places, 0), axis=1).max())
-    inside = workcell.config.workspace.contains(places[-1])
+    inside = workcell.config.workspace.contains(places[-1], NEAR_HOME_M)
     yield Finding(
         check="home",
         ok=spread < NEAR_HOME_M and inside,
@@ -193,8 +203,12 @@ def _home(workcell: Workcell) -> Iterator[Finding]:
 
 
 def _motion(workcell: Workcell) -> Iterator[Finding]:
-    robot = workcell.robot
+    robot, box = workcell.robot, workcell.config.workspace
     robot.home()
+    # Where the box ends at home, what the shell refuses is nothing that the arm does wrong.
+    low, high = np.array(box.low), np.array(box.high)
+    clear = np.minimum(np.full(3, 2 * _STEP_M), (high - low) / 2)
+    _go(workcell, np.clip(robot.observe().state[:3].astype(np.float64), low + clear, high - clear))
     for axis, sign in itertools.product(range(3), (1, -1)):
         wanted = np.zeros(3)
         wanted[axis] = sign * _STEP_M
@@ -243,8 +257,7 @@ def _gripper(workcell: Workcell) -> Iterator[Finding]:
 def _box(workcell: Workcell) -> Iterator[Finding]:
     box, robot = workcell.config.workspace, workcell.robot
     middle = (np.array(box.low) + np.array(box.high)) / 2
-    reached, beyond, furthest = 0, 0, 0.0
-    missed = ""
+    reached, beyond, furthest, missed = 0, 0, 0.0, ""
     robot.home()
     corners = itertools.product(*zip(box.high, box.low, strict=True))
     for corner in sorted((np.array(corner) for corner in corners), key=lambda place: -place[2]):
@@ -299,9 +312,10 @@ def _reboot(workcell: Workcell) -> Iterator[Finding]:
 
 def _go(workcell: Workcell, place: FloatArray) -> float:
     """Go to a place (3,) by steps, and return how far away the gripper is in the end [m]."""
-    longest = 0.8 * workcell.config.robot.limits.translation_m
-    away = np.inf
-    for _ in range(_MOST_STEPS):
+    limits = workcell.config.robot.limits  # an arm that is far behind what it was told is kept further inside by the shell
+    longest = 0.8 * min(limits.translation_m, limits.lag_m / 2 if limits.lag_m > 0 else np.inf)
+    away = float(np.linalg.norm(place - workcell.robot.observe().state[:3]))
+    for _ in range(math.ceil(_DETOUR * away / longest) + _LAST_STEPS):  # more than the straight way takes, and to settle there
         rest = place - workcell.robot.observe().state[:3]
         if (away := float(np.linalg.norm(rest))) < 0.004:
             break
@@ -332,9 +346,5 @@ def _inwards(workcell: Workcell) -> FloatArray:
 
 def _action(step: FloatArray | None = None, turn: FloatArray | None = None, gripper: float = 1.0) -> NDArray[np.float32]:
     action = np.zeros(ACTION_DIM, np.float32)
-    action[6] = gripper
-    if step is not None:
-        action[:3] = step
-    if turn is not None:
-        action[3:6] = turn
+    action[:3], action[3:6], action[6] = 0 if step is None else step, 0 if turn is None else turn, gripper
     return action

@@ -1,13 +1,14 @@
 """Failures on demand (§G): any robot with a motor failure, a frozen camera or a lost connection at a chosen step.
 
 The failures look as they do on a real robot, so that the code that finds them is the code that runs there: a failed motor
-is seen in `health()` and does not move, a frozen camera repeats its last image, a lost connection raises `ConnectionError`.
+is seen in `health()` and does not move, a frozen main camera repeats its last image, a lost connection raises
+`ConnectionError`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from soar.errors import ConfigError, RobotFault, UnknownNameError
 from soar.robots.base import Health, Robot
@@ -53,7 +54,7 @@ class FaultyRobot:
         self._require_connection()
         observation = self._robot.observe()
         if self._fault is not None and self._fault.kind == "camera" and self._image is not None:
-            return Observation(image_HWC=self._image.copy(), state=observation.state)
+            return replace(observation, image_HWC=self._image.copy())
         self._image = observation.image_HWC.copy()
         return observation
 

@@ -13,7 +13,8 @@
 
 The environment's contract:
 
-    observation_space   Dict with "image": Box uint8 (H, W, 3) RGB, and "state": Box (7,), see `soar.types.Observation`
+    observation_space   Dict with "image": Box uint8 (H, W, 3) RGB, and "state": Box (7,), see `soar.types.Observation`; with
+                        further cameras also "extra_images": Dict of such images by name
     action_space        Box (7,), see `soar.types.Action`
     reset               `options={"home": True}` asks for the gripper to go home and for everything else to stay where it is; an
                         environment that ignores the option starts anew, which makes every episode one with a reset
@@ -56,7 +57,12 @@ class GymRobot:
 
     def observe(self) -> Observation:
         """Return what the environment last returned."""
-        return Observation(image_HWC=np.array(self._last["image"], np.uint8), state=np.array(self._last["state"], np.float32))
+        further = self._last.get("extra_images", {})
+        return Observation(
+            image_HWC=np.array(self._last["image"], np.uint8),
+            state=np.array(self._last["state"], np.float32),
+            extra_images={name: np.array(image, np.uint8) for name, image in further.items()},
+        )
 
     def act(self, action: Action) -> None:
         """Step the environment."""
@@ -149,7 +155,7 @@ def open_gym(
         success: See `GymCell`.
         state: This and the following: see `soar.robots.gymnasium_maps`. None when the environment keeps the contract by itself.
         action: Needed with `state`.
-        maps: `image`, `opening`, `gripper`, `units`, `steps`, `settle`.
+        maps: `image`, `images`, `opening`, `gripper`, `units`, `steps`, `settle`.
 
     Raises:
         ConfigError: There is no such environment, or it has no such pictures or numbers.

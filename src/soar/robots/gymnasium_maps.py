@@ -1,6 +1,7 @@
 """A Gymnasium environment of somebody else's, brought to the contract of `soar.robots.gymnasium` by a few words in a file.
 
     image     `render`, or where a picture is in an observation: pixels.front
+    images    further cameras by name: {wrist: pixels.wrist}
     state     where the numbers are: {x: agent_pos.11, y: agent_pos.12, z: agent_pos.13, opening: agent_pos.10}; besides these
               four roll, pitch, yaw or a quaternion qx, qy, qz, qw, else the orientation counts as 0. A number stands for itself
     opening   [CLOSED, OPEN], what the environment says of a gripper that is closed, and of one that is open
@@ -27,6 +28,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 
+from soar.cameras import check_camera_names
 from soar.errors import ConfigError
 from soar.types import ACTION_DIM, STATE_DIM, Image
 
@@ -44,6 +46,7 @@ class EnvMap:
     state: Mapping[str, str | float]
     action: Sequence[str | float]
     image: str = RENDER
+    images: Mapping[str, str] = field(default_factory=dict)
     opening: tuple[float, float] = (0.0, 1.0)
     gripper: tuple[float, float] = (0.0, 1.0)
     units: Mapping[str, float] = field(default_factory=dict)
@@ -65,9 +68,16 @@ class EnvMap:
         if wrong := sorted(set(self.units) - {"m", "rad"}):
             raise ConfigError(f"units: there is no {wrong[0]!r}; there are: m, rad")
         if not all(value > 0 for value in self.units.values()) or self.steps < 1 or self.settle < 0:
-            raise ConfigError("units must be positive, steps at least 1, and settle at least 0")
+            raise ConfigError(
+                f"units must be positive, steps at least 1, and settle at least 0; got {self.units}, {self.steps} and "
+                f"{self.settle}"
+            )
+        check_camera_names(self.images, "images")
         if self.opening[0] == self.opening[1] or self.gripper[0] == self.gripper[1]:
-            raise ConfigError("opening and gripper are [CLOSED, OPEN], two different numbers")
+            raise ConfigError(
+                f"opening and gripper are [CLOSED, OPEN], two different numbers; got {list(self.opening)} and "
+                f"{list(self.gripper)}"
+            )
 
 
 class MappedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -90,14 +100,15 @@ class MappedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise ConfigError(f"action: it names {len(maps.action)} numbers, and an action of {env} is {shape or space}")
         self._inner = space
         first, _ = env.reset(seed=0)
-        image = self._image(first)
+        image, further = self._image(first, maps.image), self._further(first)
         self._state(first)
-        self.observation_space = Dict(
-            {
-                "image": Box(0, 255, image.shape, np.uint8),
-                "state": Box(-np.inf, np.inf, (STATE_DIM,), np.float32),
-            }
-        )
+        spaces: dict[str, gymnasium.spaces.Space[Any]] = {
+            "image": Box(0, 255, image.shape, np.uint8),
+            "state": Box(-np.inf, np.inf, (STATE_DIM,), np.float32),
+        }
+        if further:
+            spaces["extra_images"] = Dict({name: Box(0, 255, one.shape, np.uint8) for name, one in further.items()})
+        self.observation_space = Dict(spaces)
         self.action_space = Box(-np.inf, np.inf, (ACTION_DIM,), np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -117,7 +128,12 @@ class MappedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self._mapped(observation), reward, terminated, truncated, info
 
     def _mapped(self, observation: Any) -> dict[str, Any]:
-        return {"image": self._image(observation), "state": self._state(observation)}
+        further = self._further(observation)
+        mapped = {"image": self._image(observation, self._maps.image), "state": self._state(observation)}
+        return mapped | ({"extra_images": further} if further else {})
+
+    def _further(self, observation: Any) -> dict[str, Image]:
+        return {name: self._image(observation, place) for name, place in self._maps.images.items()}
 
     def _command(self, action: NDArray[np.float64]) -> NDArray[Any]:
         """Return an action of the environment, of which `steps` make up one of ours."""
@@ -155,9 +171,8 @@ class MappedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         opening = (said["opening"] - closed) / (opened - closed)
         return np.array([said["x"], said["y"], said["z"], *angles, opening], np.float32)
 
-    def _image(self, observation: Any) -> Image:
-        """Return the picture (H, W, 3)."""
-        where = self._maps.image
+    def _image(self, observation: Any, where: str) -> Image:
+        """Return a picture (H, W, 3)."""
         found: Any = self.env.render() if where == RENDER else _part(observation, where, "image")
         image = np.asarray(found)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:

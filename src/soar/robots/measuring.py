@@ -20,6 +20,7 @@ from soar.types import Image, WorkspaceBox
 _STEP_M = 0.01
 _LEAST_M = 0.02
 _WAYS = {"w": (0, 1), "s": (0, -1), "a": (1, 1), "d": (1, -1), "r": (2, 1), "f": (2, -1)}
+KEYS = "w s forward and back, a d left and right, r f up and down, a centimetre each; Enter when it was everywhere, q to leave"
 TERMINAL = Path("/dev/tty")
 
 

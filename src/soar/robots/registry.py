@@ -11,7 +11,8 @@
     simulated: false                       # true: may be opened any number of times, is never waited for, and cannot hang
 
 A driver with a parameter `scene` is told its workcell's `soar.scenes.SceneFile`; one with a parameter `image_size`, which
-(height, width) is asked of its camera, if any; `limits` and `workspace` are those of the shell around it. The driver is
+(height, width) is asked of its camera, if any; one with a parameter `cameras`, which further ones the workcell names; `limits`
+and `workspace` are those of the shell around it. The driver is
 imported when the robot is opened, so that no robot's library is needed to drive another. A robot of your own needs a module
 that can be imported and a YAML file, whose path is as good as a name.
 """
@@ -22,10 +23,12 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from soar.configuration import find, read_yaml, validate
-from soar.errors import ConfigError
+from soar.errors import ConfigError, UnknownNameError
 from soar.references import build, is_reference, resolve
 from soar.robots.safety import SafetyLimits
 from soar.robots.timeouts import Timeouts
@@ -42,6 +45,7 @@ _PATIENCE = {
     SHORT["lerobot"]: Timeouts(open=180.0, recover=300.0),
 }
 """Timeouts of those that need other ones: servers that start, libraries that take long to load, motors that cool."""
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,17 @@ class RobotConfig:
                 f"robot: driver {self.driver!r} must be MODULE:NAME, such as my_lab.arm:open_arm, or {', '.join(SHORT)}"
             )
 
+    @property
+    def device(self) -> str:
+        """What a driver that comes with SOAR drives, and nobody else may at the same time; empty where that is not known."""
+        if self.driver == SHORT["widowx"]:
+            host = str(self.options.get("host", "localhost"))
+            return f"the WidowX at {'localhost' if host in _LOOPBACK else host}:{self.options.get('port', 5556)}"
+        config = self.options.get("config")
+        if self.driver == SHORT["lerobot"] and isinstance(config, dict) and config.get("port"):
+            return f"the arm at {config['port']}"
+        return ""
+
     def takes(self, name: str) -> bool:
         """Whether the driver has a parameter of that name.
 
@@ -92,10 +107,29 @@ class RobotConfig:
         function = resolve(self.driver, "robot driver", self.folder)
         offered = {"limits": self.limits} | offered
         wanted = {name: value for name, value in offered.items() if name in _parameters(function)}
-        return build(self.driver, "robot driver", wanted | self.options, self.folder)
+        return build(self.driver, "robot driver", wanted | self._checked(function), self.folder)
+
+    def _checked(self, function: Callable[..., Any]) -> dict[str, Any]:
+        """Return the options; those of drivers that come with SOAR in the kinds that they are declared with."""
+        word = next((word for word, driver in SHORT.items() if driver == self.driver), self.driver)
+        known = _parameters(function)
+        if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values()):
+            for name in self.options if known else ():
+                if name not in known:
+                    raise UnknownNameError("option", str(name), known, f"In the options of the robot driver {word}.")
+        if word not in SHORT:
+            return self.options
+        hints, checked = get_type_hints(function), dict[str, Any]()
+        for name, value in self.options.items():
+            try:
+                checked[name] = TypeAdapter(hints[name]).validate_python(value)
+            except ValidationError as error:
+                what = "; ".join(dict.fromkeys(problem["msg"] for problem in error.errors()))
+                raise ConfigError(f"{word}: option {name}: {what}; got {str(value)[:60]}") from error
+        return checked
 
 
-def _parameters(function: Callable[..., Any]) -> Mapping[str, Any]:
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):  # some that are not written in Python do not say

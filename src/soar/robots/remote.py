@@ -3,7 +3,7 @@
     driver: remote
     options: {url: http://127.0.0.1:8124, token: …}      # without a token, that of the environment variable SOAR_TOKEN
 
-    GET  /v1/robot          what it is: protocol, abilities, how long its calls may take
+    GET  /v1/robot          what it is: protocol, cameras, abilities, how long its calls may take
     POST /v1/robot/CALL     {"seq": 7, …} → {"result": …}, {"fault": {"kind": …, "detail": …}} or {"unsafe": …}
 
 The connection is the session: it begins with the call `open` and ends with `close`, or when the connection is lost, and then
@@ -13,6 +13,9 @@ which `recover` begins another session.
 
 A stop is told on a connection of its own (`halt`), whatever is in flight: the robot's side lets no motion begin until it is
 started again, and does not call its driver's `close`, so that the arm is held where it is.
+
+A robot with further cameras says protocol 2 and their names, and `observe` has their pictures in `images`; one without says
+1. So a client that knows nothing of further cameras refuses such a robot, and goes on with any other.
 
 Nothing that comes back is believed: it is bounded in size and time, and is what the protocol says, or a fault.
 """
@@ -40,8 +43,8 @@ from soar.untrusted import parse_json
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 KIND = "robot"
-PROTOCOL = 1
-"""Version of what the two sides say to each other."""
+PROTOCOL, SEVERAL_CAMERAS = 1, 2
+"""Versions of what the two sides say to each other: with a main camera alone, and with further ones."""
 PATH = "/v1/robot"
 REQUIRED = ("observe", "act", "home", "health", "recover")
 ABILITIES = ("reset_for", "set_table", "truth", "imagine", "answer", "motors", "reboot")
@@ -69,7 +72,9 @@ def open_robot(
         raise ConfigError(f"robot: url must begin with http:// or https://, got {url!r}")
     token = token or os.environ.get(TOKEN, "")
     if not (token.isascii() and token.isprintable()):
-        raise ConfigError("robot: the token holds something that no header can carry")
+        raise ConfigError(
+            f"robot: the token holds something that no header can carry: set {TOKEN} to what `soar robot serve` showed"
+        )
     if encoding not in (None, "raw", "png", "jpeg"):
         raise ConfigError(f"robot: encoding must be raw, png or jpeg, got {encoding!r}")
     return RemoteRobot(url, token, encoding or ("raw" if is_loopback(url) else "png"), image_size)
@@ -178,10 +183,10 @@ class RemoteRobot:
                 f"{self._url} is no robot: something else answers there ({str(about)[:80]}). Correct the address; "
                 "`soar robot serve` says its own."
             )
-        if about.get("protocol") != PROTOCOL:
+        if about.get("protocol") not in (PROTOCOL, SEVERAL_CAMERAS):
             raise ConfigError(
-                f"{self._url} speaks protocol {str(about.get('protocol'))[:10]} and this SOAR {PROTOCOL}: install the same "
-                "version of soar-robot on both sides"
+                f"{self._url} speaks protocol {str(about.get('protocol'))[:10]} and this SOAR {PROTOCOL} and "
+                f"{SEVERAL_CAMERAS}: install the same version of soar-robot on both sides"
             )
         offered, timeouts = about.get("abilities"), about.get("timeouts")
         offered = offered if isinstance(offered, list) else []

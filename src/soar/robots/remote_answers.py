@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from soar.cameras import check_camera_names
+from soar.errors import ConfigError
 from soar.remote.wire import Limits, plain, unpack
 from soar.robots.base import Health
 from soar.types import ACTION_DIM, Action, Image, Observation
@@ -24,8 +26,19 @@ def numbers(values: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def observation(result: Any) -> Observation:
-    """Return what was perceived."""
-    return Observation(image_HWC=unpack(result["image"], LIMITS), state=numbers(result["state"]))
+    """Return what was perceived; pictures of further cameras are in `images`, by name."""
+    images = result.get("images", {}) if isinstance(result, dict) else None
+    if not isinstance(images, dict):
+        raise ValueError("images are no pictures by name")
+    try:
+        names = check_camera_names(images, "images")
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+    return Observation(
+        image_HWC=unpack(result["image"], LIMITS),
+        state=numbers(result["state"]),
+        extra_images={name: unpack(images[name], LIMITS) for name in names},
+    )
 
 
 def action_of(result: Any) -> Action:

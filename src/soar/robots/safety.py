@@ -19,30 +19,33 @@ instead, since under delta control silence means hold the position; the caller d
 fill the dataset with the stillness of a broken policy.
 
 What is noticed. Whatever a driver raises is a fault with its words, an `OSError` (timeouts included) a lost connection;
-`health()` is asked after every action; `CameraWatchdog` sees every observation; a picture of another size than before is
-refused. A stop (`soar.robots.stopping`) lets no motion begin. The time of a driver's calls is bounded by
-`soar.robots.driver`, in which a workcell wraps it.
+`health()` is asked after every action; `CameraWatchdog` sees every camera of every observation; a picture of another size than
+before is refused, and a further camera that gives none is a fault. A stop (`soar.robots.stopping`) lets no motion begin. The
+time of a driver's calls is bounded by `soar.robots.driver`, in which a workcell wraps it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from soar.cameras import check_camera_names, differences
 from soar.errors import ConfigError, RobotFault, SoarError
 from soar.robots.base import Health, Robot
 from soar.robots.driver import as_fault
 from soar.robots.readings import PositionReadings
 from soar.robots.stopping import StopSwitch
 from soar.robots.watchdog import CameraWatchdog
-from soar.types import ACTION_DIM, STATE_DIM, Action, Observation, WorkspaceBox
+from soar.types import ACTION_DIM, STATE_DIM, Action, Image, Observation, WorkspaceBox
 
 log = logging.getLogger(__name__)
+_SAME = 1e-6
+"""Differences up to this are those of rounding [m, rad]."""
 
 
 class SafetyError(SoarError):
@@ -99,6 +102,7 @@ class SafeRobot:
     ) -> None:
         self._robot, self._stop = robot, stop
         self._image_size = image_size
+        self._further: dict[str, tuple[int, int]] | None = None
         self._low, self._high = np.array(workspace.low), np.array(workspace.high)
         self._limits = limits or SafetyLimits()
         self._watchdog = CameraWatchdog()
@@ -106,6 +110,7 @@ class SafeRobot:
         self._measured: NDArray[np.float64] | None = None
         self._commanded: _Interval | None = None
         self._last_action: Action = np.zeros(ACTION_DIM, np.float32)
+        self._last_limited = False
         self.gate: Callable[[], None] = lambda: None
         """Called before every motion; what it raises is raised instead of moving."""
 
@@ -114,20 +119,31 @@ class SafeRobot:
         """The action (7,) that the driver was last given: the one to record."""
         return self._last_action
 
+    @property
+    def last_limited(self) -> bool:
+        """Whether the limits or the box changed how far the last action was to move or turn the gripper."""
+        return self._last_limited
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The further cameras (`soar.cameras`) of what was observed first; none before that."""
+        return tuple(sorted(self._further or ()))
+
     def observe(self) -> Observation:
         """Return what the robot perceives now.
 
         Raises:
-            RobotFault: The camera is frozen, the measured position cannot be true (`soar.robots.readings`), the connection is
-                lost, or the driver reports a fault.
+            RobotFault: A camera is frozen or gives no picture, the measured position cannot be true
+                (`soar.robots.readings`), the connection is lost, or the driver reports a fault.
             SafetyError: The driver's observation is not what `soar.types.Observation` says.
         """
         with as_fault("observe"):
             observation = self._robot.observe()
         _check_observation(observation, self._image_size)
         self._image_size = observation.image_HWC.shape[:2]
+        self._further = _check_further(observation, self._further)
         self._watchdog.check(observation)
-        observation = Observation(image_HWC=observation.image_HWC, state=np.asarray(observation.state, np.float32))
+        observation = replace(observation, state=np.asarray(observation.state, np.float32))
         measured = observation.state[:3].astype(np.float64)
         self._readings.check(measured, None if self._commanded is None else (self._commanded.low, self._commanded.high))
         self._measured = measured
@@ -152,12 +168,13 @@ class SafeRobot:
             self.observe()
         assert self._measured is not None and self._commanded is not None  # noqa: PT018 - observe() sets both
         safe = self._bound(values, self._measured, self._commanded)
+        limited = bool(np.abs(safe[:6] - values[:6]).max() > _SAME)
         self.gate()
         with self._motion("act"), as_fault("act"):
             executed = self._robot.act(safe)
         if executed is not None:
             safe = _check_executed(executed)
-        self._last_action = safe
+        self._last_action, self._last_limited = safe, limited
         step = safe[:3].astype(np.float64)
         self._commanded = self._commanded.after(step, self._measured, self._limits.lag_m)
         self._readings.told(step)
@@ -238,17 +255,43 @@ def _shorten(vector: NDArray[np.float64], longest: float) -> NDArray[np.float64]
 def _check_observation(observation: Observation, size: tuple[int, int] | None) -> None:
     if not isinstance(observation, Observation):
         raise SafetyError(f"the driver's observe() returned a {type(observation).__name__}, not a soar.types.Observation")
-    image, state = np.asarray(observation.image_HWC), np.asarray(observation.state)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise SafetyError(f"the driver's image is {image.dtype} of shape {image.shape}; expected uint8 (H, W, 3) RGB")
-    if size is not None and image.shape[:2] != size:
-        raise SafetyError(f"the driver's image is {_by(image.shape[:2])}; expected {_by(size)} (height x width)")
+    state = np.asarray(observation.state)
+    _check_image(observation.image_HWC, size, "the driver's image")
     if state.dtype.kind not in "fiu":
         raise SafetyError(f"the driver's state is {state.dtype}; expected {STATE_DIM} numbers, see soar.types.Observation")
     if state.shape != (STATE_DIM,):
         raise SafetyError(f"the driver's state has shape {state.shape}; expected ({STATE_DIM},), see soar.types.Observation")
     if not np.all(np.isfinite(state)):
         raise RobotFault("motor", f"the joint readings are not finite: {state}")
+
+
+def _check_image(value: Image, size: tuple[int, int] | None, what: str) -> None:
+    image = np.asarray(value)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise SafetyError(f"{what} is {image.dtype} of shape {image.shape}; expected uint8 (H, W, 3) RGB")
+    if size is not None and image.shape[:2] != size:
+        raise SafetyError(f"{what} is {_by(image.shape[:2])}; expected {_by(size)} (height x width)")
+
+
+def _check_further(observation: Observation, known: dict[str, tuple[int, int]] | None) -> dict[str, tuple[int, int]]:
+    """Return the sizes of the pictures of further cameras, which are the same cameras all the time."""
+    images = observation.extra_images
+    if not isinstance(images, Mapping):
+        raise SafetyError(f"the driver's extra_images is a {type(images).__name__}; expected pictures by the names of cameras")
+    if known is None:
+        try:
+            check_camera_names(images, "the driver's further cameras")
+        except ConfigError as error:
+            raise SafetyError(str(error)) from error
+    elif images.keys() != known.keys():
+        missing, new = differences(list(known), list(images))
+        raise RobotFault(
+            "camera",
+            f"camera {', '.join(missing)} gave no picture" if missing else f"camera {', '.join(new)} was not there before",
+        )
+    for name, image in images.items():
+        _check_image(image, None if known is None else known[name], f"the driver's image of camera {name}")
+    return {name: (image.shape[0], image.shape[1]) for name, image in images.items()}
 
 
 def _check_executed(executed: Action) -> Action:

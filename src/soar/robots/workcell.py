@@ -5,6 +5,7 @@
     scene: my-scene.yaml             # a name, a path, or the keys of such a file (`soar.scenes`)
     workspace: {low: [0.15, -0.2, 0.01], high: [0.4, 0.2, 0.25]}    # [m]; else the scene's, else the robot's
     image_size: [480, 640]           # height and width of the camera's pictures; what the driver gives by default
+    cameras: [wrist, side]           # what the robot's further cameras are called, beside the main one
     reference: start.png             # how the table looks when a trial begins
 
 What a place can do besides is what its driver has besides the methods of `soar.robots.base.Robot`; each is optional:
@@ -30,12 +31,13 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from soar.cameras import check_camera_names, differences, listed
 from soar.configuration import find, read_yaml, validate
 from soar.errors import ConfigError, RobotFault
 from soar.robots.driver import Driver
@@ -63,6 +65,7 @@ class WorkcellConfig:
         workspace: The box that the gripper never leaves.
         image_size: Height and width of the pictures [px]; None: whatever the driver gives.
         reference: Picture of the table when a trial begins.
+        cameras: The robot's further cameras, by name.
         path: Of the file; None for the simulated workcell of a scene.
     """
 
@@ -72,6 +75,7 @@ class WorkcellConfig:
     workspace: WorkspaceBox
     image_size: tuple[int, int] | None = None
     reference: Path | None = None
+    cameras: tuple[str, ...] = ()
     path: Path | None = None
 
     @property
@@ -98,30 +102,64 @@ class WorkcellConfig:
         size = self.image_size
         if size is None and self.simulated and image_size is not None and self.robot.takes("image_size"):
             size = image_size, image_size
-        where = f"workcell {self.name!r}"
-        driver = Driver(
-            lambda: self.robot.make(scene=self.scene, image_size=size, workspace=self.workspace),
-            where=where,
-            timeouts=None if self.simulated else self.robot.timeouts,
-        )
-        workcell = Workcell(self, scene, driver, size)
+        workcell = Workcell(self, scene, size)
         try:
             workcell.robot.observe()
         except (RobotFault, SafetyError) as error:
             workcell.close()
             detail = error.detail if isinstance(error, RobotFault) else str(error)
-            raise ConfigError(f"{where}: its driver {self.robot.driver} cannot be used: {detail}") from error
+            raise ConfigError(f"workcell {self.name!r}: its driver {self.robot.driver} cannot be used: {detail}") from error
+        try:
+            self.check_given(workcell.robot.cameras)
+        except ConfigError:
+            workcell.close()
+            raise
         return workcell
+
+    def check_given(self, given: Sequence[str]) -> None:
+        """Refuse further cameras of a robot that are not those that this file names.
+
+        Raises:
+            ConfigError: One is missing, or not named.
+        """
+        missing, unnamed = differences(self.cameras, given)
+        if not missing and not unnamed:
+            return
+        where = f"workcell {self.name!r}" if self.path is None else str(self.path)
+        gives = f"and its driver {self.robot.driver} gives {listed(given)}"
+        if missing:
+            raise ConfigError(
+                f"{where}: cameras: {', '.join(missing)} is not there: the file names {listed(self.cameras)}, {gives}. Add it "
+                "to the robot's options, or take it out of the list"
+            )
+        raise ConfigError(
+            f"{where}: cameras: {', '.join(unnamed)} is not named: the file names {listed(self.cameras)}, {gives}. Write "
+            f"`cameras: [{', '.join(sorted(given))}]` there, or take the camera out of the robot's options"
+        )
 
 
 class Workcell:
     """A workcell that is open; a context manager that closes it. Made by `open_workcell`."""
 
-    def __init__(self, config: WorkcellConfig, scene: Scene, driver: Driver, image_size: tuple[int, int] | None) -> None:
+    def __init__(self, config: WorkcellConfig, scene: Scene, image_size: tuple[int, int] | None) -> None:
         self.config, self.name, self.scene = config, config.name, scene
-        self._driver = driver
-        self._stop = None if config.simulated else StopSwitch(config.name, driver.halt)
-        self.robot = SafeRobot(driver, config.workspace, config.robot.limits, image_size=image_size, stop=self._stop)
+        self._stop = None if config.simulated else StopSwitch(config.name, device=config.robot.device)
+        try:
+            with nullcontext() if self._stop is None else self._stop.motion("open"):
+                self._driver = Driver(
+                    lambda: config.robot.make(
+                        scene=config.scene, image_size=image_size, workspace=config.workspace, cameras=config.cameras
+                    ),
+                    where=f"workcell {self.name!r}",
+                    timeouts=None if self._stop is None else config.robot.timeouts,
+                )
+        except BaseException:
+            if self._stop is not None:
+                self._stop.release()
+            raise
+        if self._stop is not None:
+            self._stop.halts(self._driver.halt)
+        self.robot = SafeRobot(self._driver, config.workspace, config.robot.limits, image_size=image_size, stop=self._stop)
         _open.add(self)
 
     def ability(self, name: str) -> Callable[..., Any] | None:
@@ -235,6 +273,7 @@ class _File:
     workspace: WorkspaceBox | None = None
     image_size: int | tuple[int, int] | None = None
     reference: str = ""
+    cameras: tuple[str, ...] = ()
 
 
 def _config(name: str, robot: RobotConfig, scene: SceneFile, said: _File, path: Path | None = None) -> WorkcellConfig:
@@ -252,9 +291,16 @@ def _config(name: str, robot: RobotConfig, scene: SceneFile, said: _File, path: 
     folder = path.parent if path else Path()
     reference = folder / said.reference if said.reference else None
     if reference is not None and not reference.is_file():
-        raise ConfigError(f"{path}: reference: there is no picture {reference}")
+        raise ConfigError(f"{path}: reference: there is no picture {reference}; `soar robot box` takes one")
     return WorkcellConfig(
-        name=name, robot=robot, scene=scene, workspace=workspace, image_size=size, reference=reference, path=path
+        name=name,
+        robot=robot,
+        scene=scene,
+        workspace=workspace,
+        image_size=size,
+        reference=reference,
+        cameras=check_camera_names(said.cameras, f"{path or name}: cameras"),
+        path=path,
     )
 
 

@@ -2,6 +2,7 @@
 
 GET  /health       {"status": "ok"}, without a token
 GET  /v1/model     kind, model, protocol, how many batches of how many items there were, and how many wait
+GET  /metrics      the same, what was refused, and how long answers took, as Prometheus reads it
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, HTTPException, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, ValidationError
 
 from soar.errors import ConfigError
+from soar.prometheus import CONTENT_TYPE
 from soar.remote.client import PROTOCOL
 from soar.remote.wire import Limits, WireError
 from soar.serving.auth import HEALTH
@@ -24,6 +26,7 @@ from soar.serving.memory import NoRoomError
 
 log = logging.getLogger(__name__)
 M = TypeVar("M", bound=BaseModel)
+METRICS = "/metrics"
 MOST_ITEMS = 1024
 """Of any request: no more are looked at to say how many there are."""
 
@@ -51,6 +54,7 @@ def new_application(kind: str, model: str, batcher: Batcher[Any, Any], about: Ma
     """Return an application that has all but the kind's own paths."""
     # Its documentation pages would need no token and load scripts from elsewhere.
     app = FastAPI(title=f"soar serve {kind}", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.close = batcher.close  # for whoever gives it up before the process ends (`soar.serving.versions`)
 
     @app.get(HEALTH)
     async def health() -> dict[str, str]:
@@ -60,6 +64,10 @@ def new_application(kind: str, model: str, batcher: Batcher[Any, Any], about: Ma
     async def describe() -> dict[str, Any]:
         counts = {"batches": batcher.batches, "items": batcher.items, "waiting": batcher.waiting}
         return {"kind": kind, "model": model, "protocol": PROTOCOL, **counts, **about}
+
+    @app.get(METRICS)
+    async def metrics() -> PlainTextResponse:
+        return PlainTextResponse(batcher.metrics("soar_serve", {"kind": kind, "model": model}), media_type=CONTENT_TYPE)
 
     @app.exception_handler(WireError)
     async def no_image(_request: Request, error: WireError) -> JSONResponse:

@@ -13,13 +13,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from soar.errors import ConfigError, SoarError
+from soar.prometheus import Histogram, MetricsText
 
 log = logging.getLogger(__name__)
 In = TypeVar("In")
@@ -41,16 +43,18 @@ class BatchConfig:
     Attributes:
         max_batch: Most items of a batch.
         wait_ms: How long the first of a batch that is not full waits for others, when the model is idle.
+        every_ms: After how long at the earliest a batch that is not full follows the one before, from beginning to beginning.
         most_waiting: Items that may wait.
     """
 
     max_batch: int = 8
     wait_ms: float = 5.0
+    every_ms: float = 0.0
     most_waiting: int = 256
 
     def __post_init__(self) -> None:
-        if self.max_batch < 1 or self.most_waiting < 1 or self.wait_ms < 0:
-            raise ConfigError(f"max_batch and most_waiting must be positive, wait_ms not negative; got {self}")
+        if self.max_batch < 1 or self.most_waiting < 1 or self.wait_ms < 0 or self.every_ms < 0:
+            raise ConfigError(f"max_batch and most_waiting must be positive, wait_ms and every_ms not negative; got {self}")
 
 
 class Batcher(Generic[In, Out]):
@@ -63,6 +67,9 @@ class Batcher(Generic[In, Out]):
     Attributes:
         batches: Calls of `work` so far.
         items: Items of those calls.
+        refused: Items for which there was no place.
+        failed: Items for which `work` failed.
+        took: From when an item came until it was answered.
     """
 
     def __init__(self, work: Callable[[list[In]], Sequence[Out]], config: BatchConfig) -> None:
@@ -73,7 +80,8 @@ class Batcher(Generic[In, Out]):
         self._current: set[asyncio.Future[Out]] = set()
         self._over = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
-        self.batches = self.items = 0
+        self.batches = self.items = self.refused = self.failed = 0
+        self.took = Histogram()
 
     @property
     def waiting(self) -> int:
@@ -88,8 +96,9 @@ class Batcher(Generic[In, Out]):
             ModelFailedError: `work` fails for one of them.
         """
         if len(self._waiting) + len(items) > self._config.most_waiting:
+            self.refused += len(items)
             raise OverloadedError(f"{len(self._waiting)} items are waiting already")
-        loop = asyncio.get_running_loop()
+        loop, begins = asyncio.get_running_loop(), time.perf_counter()
         if self._runner is None or self._runner.done():
             self._runner = loop.create_task(self._run())
         futures: list[asyncio.Future[Out]] = [loop.create_future() for _ in items]
@@ -104,11 +113,30 @@ class Batcher(Generic[In, Out]):
                 await self._over.wait()
             raise
         for result in results:
+            self.took.add(time.perf_counter() - begins)
             if isinstance(result, BaseException):
                 raise result
         return [result for result in results if not isinstance(result, BaseException)]
 
+    def close(self) -> None:
+        """End; nobody asks any more."""
+        if self._runner is not None:
+            self._runner.cancel()
+        self._thread.shutdown(wait=False)
+
+    def metrics(self, prefix: str, labels: Mapping[str, str]) -> str:
+        """Return what was counted, as Prometheus reads it."""
+        text = MetricsText(prefix)
+        text.add("batches_total", "counter", "Calls for one item or several.", [(labels, self.batches)])
+        text.add("items_total", "counter", "Items of those calls.", [(labels, self.items)])
+        text.add("refused_total", "counter", "Items for which there was no place.", [(labels, self.refused)])
+        text.add("failed_total", "counter", "Items that failed.", [(labels, self.failed)])
+        text.add("waiting", "gauge", "Items that wait.", [(labels, self.waiting)])
+        text.histogram("seconds", "From when an item came until it was answered.", [(labels, self.took)])
+        return str(text)
+
     async def _run(self) -> None:
+        next_s = -float("inf")
         while True:
             self._more.clear()
             if not self._waiting:
@@ -116,7 +144,7 @@ class Batcher(Generic[In, Out]):
             if len(self._waiting) < self._config.max_batch:
                 self._full.clear()
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._config.wait_ms / 1000):
+                    async with asyncio.timeout(max(self._config.wait_ms / 1000, next_s - time.perf_counter())):
                         await self._full.wait()
             batch: list[tuple[In, asyncio.Future[Out]]] = []
             while self._waiting and len(batch) < self._config.max_batch:
@@ -126,6 +154,7 @@ class Batcher(Generic[In, Out]):
             if batch:
                 self._current = {future for _, future in batch}
                 self._over.clear()
+                next_s = time.perf_counter() + self._config.every_ms / 1000
                 await self._do(batch)
                 self._current = set()
                 self._over.set()
@@ -139,6 +168,7 @@ class Batcher(Generic[In, Out]):
                 raise ValueError(f"{len(results)} results for {len(batch)} items")
         except Exception as error:
             if len(batch) == 1:
+                self.failed += 1
                 log.exception("the model failed")
                 problem = ModelFailedError(f"the model failed ({type(error).__name__}); the server's log says more")
                 _set(batch[0][1], error=problem)

@@ -18,13 +18,17 @@ SLOW_S = 60.0
 _HEADER_BYTES = 2**14
 
 
-def protected(app: App, slow_s: float = SLOW_S, waiting: int = WAITING) -> uvicorn.Config:
+def protected(
+    app: App, slow_s: float = SLOW_S, waiting: int = WAITING, *, certificate: str = "", key: str = ""
+) -> uvicorn.Config:
     """Return how an application is served to strangers.
 
     Args:
         app: With `soar.serving.auth` in front.
         slow_s: Longest time for headers to come, and for an answer to be taken.
         waiting: Most connections without a request.
+        certificate: PEM file, for TLS; empty for none.
+        key: PEM file of its key.
     """
     return uvicorn.Config(
         app,
@@ -35,6 +39,8 @@ def protected(app: App, slow_s: float = SLOW_S, waiting: int = WAITING) -> uvico
         log_level="error",  # that something is no HTTP is no news
         server_header=False,
         timeout_graceful_shutdown=_LAST_S,
+        ssl_certfile=certificate or None,
+        ssl_keyfile=key or None,
     )
 
 

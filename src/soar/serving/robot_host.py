@@ -14,10 +14,11 @@ from typing import Any, cast
 
 import numpy as np
 
+from soar.cameras import differences, listed
 from soar.errors import ConfigError, RobotFault, SoarError
 from soar.remote.wire import Encoding, pack, plain
 from soar.robots.driver import Driver
-from soar.robots.remote import ABILITIES, KIND, PROTOCOL, REQUIRED
+from soar.robots.remote import ABILITIES, KIND, PROTOCOL, REQUIRED, SEVERAL_CAMERAS
 from soar.robots.remote_answers import LIMITS
 from soar.robots.safety import SafeRobot, SafetyError, SafetyLimits
 from soar.robots.stopping import StopSwitch
@@ -51,6 +52,8 @@ class RobotServerConfig:
         workspace: The box that its gripper never leaves, whatever the client says.
         limits: How far one action may go.
         timeouts: How long its calls may take.
+        device: See `soar.robots.registry.RobotConfig.device`.
+        cameras: The further ones that it has to give; None: whatever it gives.
         token: That every request must carry.
         host: Address to listen on.
         port: Port to listen on; 0 for any that is free.
@@ -62,6 +65,8 @@ class RobotServerConfig:
     workspace: WorkspaceBox
     limits: SafetyLimits = field(default_factory=SafetyLimits)
     timeouts: Timeouts = field(default_factory=Timeouts)
+    device: str = ""
+    cameras: tuple[str, ...] | None = None
     token: str
     host: str = "127.0.0.1"
     port: int = 8124
@@ -100,17 +105,20 @@ class RobotHost:
         self._seq = 0
         self._encoding: Encoding = "png"
         self._driver: Driver | None = None
-        self._stop = StopSwitch(config.name, self._halt)
+        self._stop = StopSwitch(config.name, device=config.device)
+        self._stop.halts(self._halt)
         try:
             self._open(None)
-        except ConfigError:
+        except BaseException:
             self._stop.release()
             raise
 
     def about(self) -> dict[str, Any]:
         """Return what a client has to know."""
         timeouts = {name: self.config.timeouts.of(name) for name in ("open", *REQUIRED, *ABILITIES, "other")}
-        return {"kind": KIND, "protocol": PROTOCOL, "abilities": self._abilities, "timeouts": timeouts}
+        protocol = SEVERAL_CAMERAS if self._cameras else PROTOCOL
+        about = {"kind": KIND, "protocol": protocol, "abilities": self._abilities, "timeouts": timeouts}
+        return about | ({"cameras": list(self._cameras)} if self._cameras else {})
 
     def begin(self, owner: object, body: dict[str, Any]) -> None:
         """Begin a session.
@@ -129,6 +137,8 @@ class RobotHost:
                 raise RefusedError(409, "another client drives this robot")
         try:
             self._left.wait_for(lambda: self._ended or self._owner is None, _HANDOVER_S)
+            if self._stop.pressed:  # opening it again might take the arm's torque for a moment
+                raise RefusedError(409, "the robot was stopped. Look at the arm, and start `soar robot serve` again")
             if self._ended or self._owner is not None:
                 raise RefusedError(409, "this server ends" if self._ended else "another client drives this robot")
             self._check_number(body, 0)
@@ -137,7 +147,7 @@ class RobotHost:
                 self.release()
                 self._open(wanted)
             self._owner, self._encoding = owner, encoding
-        except ConfigError as error:
+        except (ConfigError, RobotFault) as error:
             raise RefusedError(409, str(error)) from error
         finally:
             self._busy.release()
@@ -197,16 +207,24 @@ class RobotHost:
 
     def _open(self, image_size: tuple[int, int] | None) -> None:
         config = self.config
-        driver = Driver(lambda: config.make(image_size), where=config.name, timeouts=config.timeouts)
+        with self._stop.motion("open"):
+            driver = Driver(lambda: config.make(image_size), where=config.name, timeouts=config.timeouts)
         robot = SafeRobot(driver, config.workspace, config.limits, image_size=image_size, stop=self._stop)
         try:
-            height, width = robot.observe().image_HWC.shape[:2]
-            if max(height, width) > LIMITS.side:
-                raise SafetyError(f"its pictures are {height} x {width} px; up to {LIMITS.side} px a side can travel")
+            seen = robot.observe()
+            for image in (seen.image_HWC, *seen.extra_images.values()):
+                height, width = image.shape[:2]
+                if max(height, width) > LIMITS.side:
+                    raise SafetyError(f"its pictures are {height} x {width} px; up to {LIMITS.side} px a side can travel")
+            if config.cameras is not None and any(differences(config.cameras, robot.cameras)):
+                raise SafetyError(
+                    f"its cameras are {listed(robot.cameras)}, and {listed(config.cameras)} are named in the workcell's file"
+                )
         except (RobotFault, SafetyError) as error:
             driver.close()
             raise ConfigError(f"{config.name}: its driver cannot be used: {error}") from error
-        self._driver, self._robot, self._seen = driver, robot, (height, width)
+        self._driver, self._robot, self._cameras = driver, robot, robot.cameras
+        self._seen = (seen.image_HWC.shape[0], seen.image_HWC.shape[1])
         self._abilities = [name for name in ABILITIES if driver.ability(name) is not None]
 
     def _halt(self) -> None:
@@ -229,7 +247,9 @@ class RobotHost:
             case "observe":
                 seen = robot.observe()
                 state = [float(value) for value in seen.state]
-                return {"image": pack(np.ascontiguousarray(seen.image_HWC), self._encoding), "state": state}
+                said = {"image": pack(np.ascontiguousarray(seen.image_HWC), self._encoding), "state": state}
+                images = {name: pack(np.ascontiguousarray(one), self._encoding) for name, one in seen.extra_images.items()}
+                return said | ({"images": images} if images else {})
             case "act":
                 robot.act(_action(body.get("action")))
                 return {"executed": [float(value) for value in robot.last_action]}

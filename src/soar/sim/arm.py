@@ -19,6 +19,8 @@ _PAD = (
     'solref="0.006 1" priority="1"'
 )
 _EYE = 'contype="0" conaffinity="0"'
+WRIST_CAMERA = '<camera name="wrist" pos="-0.02 0 0.07" xyaxes="0 -1 0 0.474 0 0.88" fovy="60"/>'
+"""Beside the gripper, on the side away from the base; it looks past the finger tips."""
 
 
 def _joint(index: int, axis: str, position: str) -> str:
@@ -39,8 +41,12 @@ def _finger(name: str, side: int) -> str:
     </body>"""
 
 
-def arm_body() -> str:
-    """Return the arm as a `<body>`; the finger joints measure half the opening between the pads [m]."""
+def arm_body(on_gripper: str = "") -> str:
+    """Return the arm as a `<body>`; the finger joints measure half the opening between the pads [m].
+
+    Args:
+        on_gripper: What is mounted on the gripper besides.
+    """
     return f"""
 <body name="base" pos="0 0 0">
   <geom type="cylinder" size="0.055 0.035" pos="0 0 0.035" rgba="{ARM_RGBA}" {_EYE}/>
@@ -70,7 +76,7 @@ def arm_body() -> str:
               {_joint(5, "1 0 0", "0 0 0")}
               <inertial pos="0.03 0 0" mass="0.18" diaginertia="2e-4 2e-4 2e-4"/>
               <geom type="box" pos="0.018 0 0" size="0.016 0.042 0.014" rgba="{ARM_RGBA}" {_EYE}/>
-              <site name="grip" pos="0.093575 0 0" size="0.003" rgba="0 0 0 0"/>
+              <site name="grip" pos="0.093575 0 0" size="0.003" rgba="0 0 0 0"/>{on_gripper}
               {_finger("left", 1)}
               {_finger("right", -1)}
             </body>

@@ -68,7 +68,9 @@ def answer(world: World, question: str) -> bool:
         return world.drawer_opening() > DRAWER_OPEN
     if asked.kind == "cloth":
         return is_folded(world)
-    raise ConfigError(f"{question!r} cannot be answered in scene {world.config.name!r}")
+    raise ConfigError(
+        f"{question!r} cannot be answered in scene {world.config.name!r}: it is about what stands on another table"
+    )
 
 
 def succeeded(world: World, instruction: str) -> bool:
@@ -115,4 +117,7 @@ def reset_for(world: World, instruction: str, seed: int, *, used: bool = False) 
             continue
         if not succeeded(world, instruction):
             return
-    raise ConfigError(f"no start was found from which {instruction!r} is feasible in scene {world.config.name!r}")
+    raise ConfigError(
+        f"no start was found from which {instruction!r} is feasible in scene {world.config.name!r}: leave the task out, "
+        "or give its objects more room"
+    )

@@ -7,6 +7,7 @@ gripper) on the table, so that a scene stays solvable for a whole night without 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from soar.sim import arm
 from soar.sim.catalogue import ObjectSpec, find_object, find_table
@@ -14,6 +15,9 @@ from soar.sim.cloth import MEMORY, cloth_xml
 from soar.sim.scene import BARRIER_HIGH, BARRIER_LOW, BOWL_FLOOR_M, DRAWER_POSITION, DRAWER_TRAVEL_M, SceneConfig, body_name
 
 _WALLS = 12
+_SIDE_CAMERA = '<camera name="side" pos="0.28 -0.55 0.5" xyaxes="1 0 0 0 0.65 0.76" fovy="36"/>'
+CAMERAS = ("side", "wrist")
+"""Further cameras that a scene may have beside the one that faces the robot."""
 
 
 def _rgba(spec: ObjectSpec, shade: float = 1.0) -> str:
@@ -120,8 +124,13 @@ def _barriers() -> str:
     )
 
 
-def scene_xml(config: SceneConfig) -> str:
-    """Return the MuJoCo XML of a scene; its asset `table.png` is `soar.sim.appearance.table_texture`."""
+def scene_xml(config: SceneConfig, cameras: Collection[str] = ()) -> str:
+    """Return the MuJoCo XML of a scene; its asset `table.png` is `soar.sim.appearance.table_texture`.
+
+    Args:
+        config: The scene.
+        cameras: Some of `CAMERAS`; what the main one sees does not depend on them.
+    """
     parts = []
     for name in config.objects:
         spec = find_object(name, f"scene {config.name!r}")
@@ -151,12 +160,12 @@ def scene_xml(config: SceneConfig) -> str:
   <worldbody>
     <light name="lamp" pos="0.3 0 1.5" dir="-0.4 0.2 -1" directional="true" diffuse="0.5 0.5 0.5" specular="0 0 0"
       castshadow="false"/>
-    <camera name="front" pos="0.7 0 0.44" fovy="34"/>
+    <camera name="front" pos="0.7 0 0.44" fovy="34"/>{_SIDE_CAMERA if "side" in cameras else ""}
     <geom type="plane" size="1 1 0.1" rgba="0 0 0 0" friction="0.9 0.02 0.001" {table_bits}/>
     <geom name="table_top" type="box" pos="0.25 0 -0.011" size="0.42 0.5 0.01" material="table" contype="0" conaffinity="0"/>
     <geom name="wall" type="box" pos="-0.6 0 0.4" size="0.02 1.6 1.0" rgba="{wall} 1" contype="0" conaffinity="0"/>
     <geom name="floor" type="box" pos="0 0 -0.5" size="2 2 0.02" rgba="{wall} 1" contype="0" conaffinity="0"/>
-    {arm.arm_body()}
+    {arm.arm_body(arm.WRIST_CAMERA if "wrist" in cameras else "")}
     {_barriers()}
     {"".join(parts)}
   </worldbody>

@@ -73,7 +73,7 @@ class _Renderer(mujoco.Renderer):  # type: ignore[misc]
 
 
 class Camera:
-    """Draws the `front` camera of a model.
+    """Draws the cameras of a model: `front`, and others if it has some.
 
     Args:
         model: The compiled scene; its off-screen buffer is enlarged when the image needs it.
@@ -107,9 +107,9 @@ class Camera:
         for flag in ("SHADOW", "REFLECTION", "SKYBOX", "FOG", "HAZE"):
             flags[int(getattr(mujoco.mjtRndFlag, f"mjRND_{flag}"))] = 0
 
-    def render(self, data: mujoco.MjData) -> Image:
+    def render(self, data: mujoco.MjData, camera: str = "front") -> Image:
         """Return (H, W, 3) uint8 RGB."""
-        self._renderer.update_scene(data, camera="front")
+        self._renderer.update_scene(data, camera=camera)
         image: Image = self._renderer.render()
         if self._double:
             size = image.shape[0] // 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from soar.errors import ConfigError
@@ -31,15 +33,17 @@ class SimRobot:
         self._frames = 0
 
     def observe(self) -> Observation:
-        """Return the camera image and the arm's own pose."""
+        """Return the camera's image, those of further cameras, and the arm's own pose."""
         self._frames += 1
         image = self.world.render()
         # A real sensor never gives the same frame twice, not even of a still table with the arm out of sight: one grey level
         # in a few pixels keeps a frozen camera distinguishable.
         rng = np.random.default_rng(self._frames)
-        rows, columns = rng.integers(image.shape[0], size=8), rng.integers(image.shape[1], size=8)
-        image[rows, columns] ^= 1
-        return Observation(image_HWC=image, state=self.world.proprioception())
+        further = {name: self.world.render(name) for name in self.world.cameras}
+        for picture in (image, *further.values()):
+            rows, columns = rng.integers(picture.shape[0], size=8), rng.integers(picture.shape[1], size=8)
+            picture[rows, columns] ^= 1
+        return Observation(image_HWC=image, state=self.world.proprioception(), extra_images=further)
 
     def act(self, action: Action) -> None:
         """Execute one action in 0.2 simulated seconds."""
@@ -97,18 +101,22 @@ class SimRobot:
         return imagine(self.world, instruction, seed)[0]
 
 
-def open_robot(scene: SceneFile | str, image_size: int | tuple[int, int] | None = None) -> SimRobot:
+def open_robot(
+    scene: SceneFile | str, image_size: int | tuple[int, int] | None = None, cameras: Sequence[str] = ()
+) -> SimRobot:
     """Return the simulated robot in front of a scene (the driver of the robot `widowx-sim`).
 
     Args:
         scene: The scene, its name, or the path of its YAML file.
-        image_size: Height and width of the camera's pictures [px]; 256 by default.
+        image_size: Height and width of the cameras' pictures [px]; 256 by default.
+        cameras: Further ones: `wrist`, `side`, or both.
 
     Raises:
-        ConfigError: The scene cannot be drawn, or the picture is not square.
+        ConfigError: There is no such camera, the scene cannot be drawn, or the picture is not square.
         RenderingError: No headless rendering library works here.
     """
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size or (IMAGE_SIZE, IMAGE_SIZE)
     if height != width:
         raise ConfigError(f"the simulated camera's pictures are square; image_size is {height} x {width}")
-    return SimRobot(World(load_scene(scene) if isinstance(scene, str) else drawable(scene), image_size=height))
+    drawn = load_scene(scene) if isinstance(scene, str) else drawable(scene)
+    return SimRobot(World(drawn, image_size=height, cameras=cameras))

@@ -9,18 +9,20 @@ Ownership: a world owns its renderer, made when the first picture is asked for; 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from soar.errors import UnknownNameError
 from soar.seeding import generator
 from soar.sim import kinematics, placement
 from soar.sim.appearance import Appearance, table_texture
 from soar.sim.arm import FINGER_OPEN_M
 from soar.sim.catalogue import find_object, find_table
 from soar.sim.cloth import Cloth
-from soar.sim.mjcf import scene_xml
+from soar.sim.mjcf import CAMERAS, scene_xml
 from soar.sim.rendering import Camera, mujoco
 from soar.sim.scene import DRAWER_TRAVEL_M, SceneConfig, body_name
 from soar.types import Action, Image
@@ -64,13 +66,20 @@ class World:
     Args:
         config: The scene.
         image_size: Height and width of the camera image in pixels.
+        cameras: Further ones, some of `soar.sim.mjcf.CAMERAS`. What is not asked for is neither there nor drawn.
+
+    Raises:
+        UnknownNameError: There is no such camera.
     """
 
-    def __init__(self, config: SceneConfig, *, image_size: int = 256) -> None:
+    def __init__(self, config: SceneConfig, *, image_size: int = 256, cameras: Sequence[str] = ()) -> None:
         self.config = config
         self.image_size = image_size
+        self.cameras = tuple(cameras)
+        if unknown := sorted(set(cameras) - set(CAMERAS)):
+            raise UnknownNameError("simulated camera", unknown[0], CAMERAS)
         texture = table_texture(find_table(config.appearance.table, config.name), config.appearance.seed)
-        self.model = mujoco.MjModel.from_xml_string(scene_xml(config), {"table.png": texture})
+        self.model = mujoco.MjModel.from_xml_string(scene_xml(config, self.cameras), {"table.png": texture})
         self.data = mujoco.MjData(self.model)
         self.specs = {name: find_object(name, config.name) for name in config.objects}
         self.graspable = [name for name, spec in self.specs.items() if spec.is_graspable]
@@ -294,11 +303,11 @@ class World:
                 colours = model.geom_rgba[first : first + count, :3] * factors
                 model.geom_rgba[first : first + count, :3] = np.clip(colours, 0, 1)
 
-    def render(self) -> Image:
-        """Return the camera image (image_size, image_size, 3) uint8 RGB."""
+    def render(self, camera: str = "front") -> Image:
+        """Return the image (image_size, image_size, 3) uint8 RGB of the main camera, `front`, or of another one."""
         if self._camera is None:
             self._camera = Camera(self.model, self.image_size)
-        return self._camera.render(self.data)
+        return self._camera.render(self.data, camera)
 
     def close(self) -> None:
         """Free the renderer."""

@@ -51,6 +51,7 @@ class DiffusionConfig(DiffusionSamplingConfig):
         channels_last: Keep images and convolutions channels-last in memory, which is faster; `auto` does so in half precision.
         compile: Let `torch.compile` make the UNet faster; the first images then take minutes. Batches are filled up to 1, 2, 4
             … images, so that few shapes are compiled.
+        camera: Whose pictures it imagines; empty: any camera's.
         numerical_failure: What NaN in half precision means: `stop`, or go on in `float32` for good, which listeners are told.
     """
 
@@ -61,6 +62,7 @@ class DiffusionConfig(DiffusionSamplingConfig):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     channels_last: bool | Literal["auto"] = "auto"
     compile: bool = False
+    camera: str = ""
     numerical_failure: Literal["stop", "float32"] = "stop"
 
     def __post_init__(self) -> None:
@@ -75,6 +77,8 @@ class DiffusionSubgoals:
     def __init__(self, config: DiffusionConfig, pipeline: Any) -> None:
         """Take a pipeline that is where it is to run."""
         self.config = config
+        if config.camera:
+            self.camera = config.camera
         sampled = f"{config.sampler}{config.steps}-{config.guidance:g}-{config.image_guidance:g}"
         if config.spacing is not None:
             sampled += f"-{config.spacing}"

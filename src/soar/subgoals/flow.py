@@ -36,6 +36,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from soar.cameras import MAIN
 from soar.errors import ConfigError, NumericalError
 from soar.nn.layers import ResidualBlock, TransformerBlock, drawn_parameter
 from soar.nn.model_files import make_network, read_config, read_weights
@@ -267,6 +268,9 @@ class FlowSubgoalModel:
 
     It works at its own resolution; the change that it makes is enlarged and added to an image of another size.
     """
+
+    camera = MAIN
+    """Whose pictures it imagines."""
 
     def __init__(self, network: FlowNetwork, id: str, sampling: SamplingConfig) -> None:
         self.network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

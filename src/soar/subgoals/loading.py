@@ -16,6 +16,7 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
+from soar.cameras import MAIN
 from soar.configuration import read_yaml, validate
 from soar.errors import UnknownNameError
 from soar.extras import require
@@ -61,7 +62,7 @@ def _diffusion(data: dict[str, object], where: str) -> SubgoalModel:
     from soar.subgoals.diffusion import SAMPLING, DiffusionConfig, DiffusionSubgoals
 
     if (beside := Path(str(data.get("model"))) / SAMPLING).is_file():
-        data = read_yaml(beside) | data
+        data = {"camera": MAIN} | read_yaml(beside) | data  # which says so unless it is another one
     return DiffusionSubgoals.load(validate(DiffusionConfig, data, where))
 
 

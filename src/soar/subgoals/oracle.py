@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from soar.cameras import MAIN
 from soar.types import Image
 
 
@@ -14,6 +15,9 @@ class OracleSubgoals:
         imagine: Renders what an expert's scene looks like 20 steps from the simulator's present state, given an
             instruction and a seed. The images passed to `generate` must therefore be of the present.
     """
+
+    camera = MAIN
+    """Whose pictures it imagines."""
 
     def __init__(self, imagine: Callable[[str, int], Image]) -> None:
         self._imagine = imagine

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from soar.errors import ModelServerError, NumericalError
 from soar.remote.client import ModelAwayError, ModelServer, RemoteConfig
 from soar.remote.fallbacks import fell_back
+from soar.remote.waits import waiting
 from soar.remote.wire import Limits, WireError, is_id, pack, unpack
 from soar.subgoals.base import check_imagined
 from soar.types import Image
@@ -35,11 +36,13 @@ class RemoteSubgoals:
         self.config, self._server = config, server or ModelServer(config, _TIMEOUT_S)
         name = self._server.about(KIND).get("model")
         if not is_id(name):
-            raise ModelServerError(f"{config.url} does not name its subgoal model")
-        self.id = str(name)
+            raise ModelServerError(
+                f"{config.url} does not name its subgoal model. Is it a `soar serve subgoal` of this version?"
+            )
+        self.id = self._server.wanted = str(name)
         self._previous: dict[int, tuple[str, Image]] = {}
         self.replaced = ""
-        """The model that answers there now, when it is another one than `id`; whoever opens the address anew has that."""
+        """The newest model there, when it is another one than `id`; whoever opens the address anew has that."""
 
     def reset(self) -> None:
         """Forget the subgoals of the last episode."""
@@ -75,10 +78,12 @@ class RemoteSubgoals:
             for image, text, seed in zip(images, instructions, seeds, strict=True)
         ]
         body = {"items": items, "encoding": self.config.encoding}
-        answer = self._server.request("POST", "/v1/subgoals", body)
+        with waiting(KIND):
+            answer = self._server.request("POST", "/v1/subgoals", body)
         if answer.get("model") != self.id:
             self.replaced = str(answer.get("model"))[:60]
             raise ModelAwayError(f"{self.config.url} serves {str(answer.get('model'))[:60]} now, not {self.id}")
+        self.replaced = self._server.newer
         values = answer.get("images")
         if not isinstance(values, list) or len(values) != len(images):
             count = len(values) if isinstance(values, list) else "no"

@@ -52,7 +52,10 @@ class SmallConfig:
 
     def __post_init__(self) -> None:
         if len(self.vae_channels) < 2 or len(self.channels) < 2:
-            raise ConfigError("network.vae_channels and network.channels need two resolutions or more")
+            raise ConfigError(
+                "network.vae_channels and network.channels need two resolutions or more, "
+                f"got {list(self.vae_channels)} and {list(self.channels)}"
+            )
         for name in ("vae_channels", "channels"):
             if any(count < 1 or count % self.groups for count in getattr(self, name)):
                 raise ConfigError(f"network.{name} must be multiples of groups ({self.groups}), got {getattr(self, name)}")

@@ -1,4 +1,7 @@
-"""Did it work, and is everything still there? Two uses of the same yes/no questions (paper §B.1.2, §G)."""
+"""Did it work, and is everything still there? Two uses of the same yes/no questions (paper §B.1.2, §G).
+
+A `SuccessDetector` judges the film of an attempt by what its view sees of it (`soar.tasks.views`), by default the last frame.
+"""
 
 from __future__ import annotations
 
@@ -6,57 +9,110 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from soar.errors import ConfigError
 from soar.instruction_grammar import presence_question
-from soar.types import Image, Label, Task
+from soar.tasks.evidence import written
+from soar.tasks.judges import Judge, agreed
+from soar.tasks.views import LAST, Film, View, read_views
+from soar.types import STATE_DIM, Image, Label, Observation, Task
 from soar.vlm.answer_parsing import decide
-from soar.vlm.base import Answer, VisionLanguageModel
+from soar.vlm.base import VisionLanguageModel
+from soar.vlm.loading import load_vlm
 
 logger = logging.getLogger(__name__)
+_NO_STATE = np.zeros(STATE_DIM, np.float32)
 
 
 class SuccessDetector:
-    """Judges an attempt by its final frame: it worked when the answer is the opposite of the one that means feasible.
+    """Judges an attempt: it worked when the answer is the opposite of the one that means feasible.
 
     Args:
         vlm: Answers the task's question.
         threshold: Least probability of success that counts as success. Raising it trades recall for precision, which is the
             better side to err on: only what is judged successful is learned from.
         clock: Seconds since the Unix epoch.
+        sees: What it sees of an attempt, see `soar.tasks.views`.
 
     Raises:
-        ConfigError: The threshold is not within (0, 1).
+        ConfigError: The threshold is not within (0, 1), `sees` names no view, or the model cannot have that one.
+        CheckpointError: A model that `sees` names cannot be loaded.
     """
 
-    def __init__(self, vlm: VisionLanguageModel, threshold: float = 0.5, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        vlm: VisionLanguageModel,
+        threshold: float = 0.5,
+        clock: Callable[[], float] = time.time,
+        *,
+        sees: str = LAST,
+    ) -> None:
         if not 0 < threshold < 1:
             raise ConfigError(f"the success detector's threshold must lie between 0 and 1, both excluded; got {threshold}")
         self._vlm, self._threshold, self._clock = vlm, threshold, clock
+        self._judges = tuple(Judge(view, load_vlm(view.model) if view.model else vlm, threshold) for view in read_views(sees))
+
+    @property
+    def id(self) -> str:
+        """What its labels name as their source."""
+        return " + ".join(judge.id for judge in self._judges)
+
+    def check(self) -> None:
+        """Let the models say what is wrong, and whether they can see what they shall, before any robot moves.
+
+        Raises:
+            ConfigError: A model takes one picture and shall see several, or gives no probabilities where they are needed.
+            ModelServerError: A server does not answer.
+        """
+        for judge in self._judges:
+            judge.check()
+
+    def frames(self, last: int) -> list[int]:
+        """Return the frames of a film that are looked at, increasing; `last` is the index of its last one."""
+        return sorted({frame for judge in self._judges for frame in judge.frames(last)})
+
+    def cost(self, last: int) -> tuple[int, int]:
+        """Return how many questions about how many pictures a film costs."""
+        costs = [judge.view.cost(last) for judge in self._judges]
+        return sum(questions for questions, _ in costs), sum(pictures for _, pictures in costs)
 
     def detect(self, image_HWC: Image, task: Task) -> Label:
-        """Return the model's label for the final frame of an attempt; `success` is None when its answer is undecidable."""
+        """Return the model's label for what one picture shows, whatever `sees` says; `success` is None when undecidable."""
         return self.detect_all([image_HWC], [task])[0]
 
     def detect_all(self, images: Sequence[Image], tasks: Sequence[Task]) -> list[Label]:
-        """Return a label for each final frame, by one batched call of the model."""
-        answers = self._vlm.answer(images, [task.question for task in tasks])
-        return [self._label(answer, task) for answer, task in zip(answers, tasks, strict=True)]
+        """Return a label for each picture, by one batched call of the model."""
+        films = [[Observation(image_HWC=image, state=_NO_STATE)] for image in images]
+        return self._labels(films, tasks, (Judge(View(kind=LAST), self._vlm, self._threshold),))
 
-    def _label(self, answer: Answer, task: Task) -> Label:
-        verdict = decide(answer)
-        success = None if verdict is None else verdict is not task.feasible_answer
-        probability = None
-        if answer.p_yes is not None and verdict is not None:
-            probability = 1 - answer.p_yes if task.feasible_answer else answer.p_yes
-            success = probability >= self._threshold
-        return Label(
-            success=success,
-            probability=probability,
-            source=self._vlm.id,
-            question=task.question,
-            answer=answer.text,
-            time_s=self._clock(),
-        )
+    def judge(self, film: Film, task: Task) -> Label:
+        """Return the label of an attempt, from its film until now; `success` is None when it is undecidable."""
+        return self.judge_all([film], [task])[0]
+
+    def judge_all(self, films: Sequence[Film], tasks: Sequence[Task]) -> list[Label]:
+        """Return a label for each film, by one batched call of each model."""
+        return self._labels(films, tasks, self._judges)
+
+    def _labels(self, films: Sequence[Film], tasks: Sequence[Task], judges: tuple[Judge, ...]) -> list[Label]:
+        verdicts = zip(*(judge.verdicts(films, tasks) for judge in judges), strict=True)
+        source, now_s = " + ".join(judge.id for judge in judges), self._clock()
+        plain = len(judges) == 1 and judges[0].view.kind == LAST
+        labels = []
+        for task, found in zip(tasks, verdicts, strict=True):
+            success, probability = agreed(found)
+            answer = found[0].answers[0] if plain else written(found)
+            labels.append(
+                Label(
+                    success=success,
+                    probability=probability,
+                    source=source,
+                    question=task.question,
+                    answer=answer,
+                    time_s=now_s,
+                )
+            )
+        return labels
 
 
 def log_missing(name: str) -> None:

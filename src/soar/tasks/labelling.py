@@ -42,7 +42,7 @@ def label_sample(
     source = _label(None, name, "").source
     records = [r for r in store.episodes(where or None) if all(label.source != source for label in r.labels)]
     if episode is not None:
-        store.read_encoded(episode)  # a wrong id is answered with a similar one
+        store.read_encoded(episode, further=False)  # a wrong id is answered with a similar one
         records = [record for record in records if record.id == episode]
     order = generator(seed, "labelling").permutation(len(records))
     done = 0

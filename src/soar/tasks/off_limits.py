@@ -3,20 +3,19 @@
     RUN/off_limits.json    {"schema": 1, "tasks": ["open the drawer"]}
 
 The console writes it, sessions read it before each episode, and a fleet's coordinator passes it on with every beat. When it
-cannot be read, what was off limits stays so; whoever has never read it does not begin.
+cannot be read, what was off limits stays so (`soar.watched_file`).
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
-from soar.errors import SoarError
 from soar.files import write_json
-from soar.untrusted import parse_json
+from soar.watched_file import WatchedFile
 
-log = logging.getLogger(__name__)
 FILE = "off_limits.json"
 _SCHEMA = 1
 
@@ -29,9 +28,7 @@ class OffLimits:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE
-        self._read: tuple[int, int] | None = None
-        self._tasks: frozenset[str] = frozenset()
+        self._file = WatchedFile(folder / FILE, _read, frozenset[str](), "what no robot may attempt")
 
     def now(self) -> frozenset[str]:
         """Return the instructions that may not be attempted; the file is read when it has changed.
@@ -39,22 +36,15 @@ class OffLimits:
         Raises:
             SoarError: It cannot be read, and never was.
         """
-        try:
-            status = self._path.stat()
-            if (status.st_mtime_ns, status.st_ino) != self._read:
-                said = parse_json(self._path.read_text(encoding="utf-8"))
-                if said["schema"] != _SCHEMA or not all(isinstance(task, str) for task in said["tasks"]):
-                    raise ValueError(f"its schema is not {_SCHEMA}, or a task is no text")
-                self._tasks, self._read = frozenset(said["tasks"]), (status.st_mtime_ns, status.st_ino)
-        except FileNotFoundError:
-            self._tasks, self._read = frozenset(), None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            if self._read is None:
-                raise SoarError(
-                    f"{self._path}: cannot be read ({error}). It says what no robot may attempt: mend it, or delete it"
-                ) from error
-            log.warning("%s: cannot be read (%s); %d tasks stay off limits", self._path, error, len(self._tasks))
-        return self._tasks
+        return self._file.now()
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Let nobody else change what is off limits within.
+
+        Raises:
+            SoarError: One may not write into the folder.
+        """
+        return self._file.alone()
 
     def write(self, tasks: Collection[str]) -> None:
         """Let these tasks be off limits, and no others.
@@ -62,4 +52,12 @@ class OffLimits:
         Raises:
             SoarError: The file cannot be written.
         """
-        write_json(self._path, {"schema": _SCHEMA, "tasks": sorted(tasks)})
+        write_json(self._file.path, {"schema": _SCHEMA, "tasks": sorted(tasks)})
+
+
+def _read(said: Any) -> frozenset[str]:
+    tasks = said["tasks"]
+    # A text is a list of letters, too, and none of them a task.
+    if said["schema"] != _SCHEMA or not isinstance(tasks, list) or not all(isinstance(task, str) for task in tasks):
+        raise ValueError(f"its schema is not {_SCHEMA}, its tasks are no list, or a task is no text")
+    return frozenset(tasks)

@@ -1,4 +1,4 @@
-"""Judge stored episodes again, with another model. Old labels are kept, and a person's still outranks every model's."""
+"""Judge stored episodes again, by another model or more frames. Old labels are kept, and a person's outranks every model's."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from soar.episodes import EpisodeStore
-from soar.episodes import jpeg as frames
 from soar.episodes.schema import PERSON
 from soar.errors import ConfigError
 from soar.instruction_grammar import task_from_instruction
 from soar.tasks.detection import SuccessDetector
+from soar.tasks.stored_films import films_of
 from soar.types import Task
-from soar.vlm.base import VisionLanguageModel
 
-_BATCH = 256
-"""Last frames that are read at a time, before any of their episodes is labelled."""
 Report = Callable[[int, int], None]
 """Is told how many of how many episodes are done."""
 
@@ -39,46 +36,42 @@ class Relabelled:
 
 def rejudge(
     store: EpisodeStore,
-    vlm: VisionLanguageModel,
+    detector: SuccessDetector,
     *,
     where: str | None = None,
-    threshold: float = 0.5,
     task_of: Callable[[str], Task] = task_from_instruction,
     report: Report | None = None,
 ) -> Relabelled:
-    """Give each episode that the model has not judged yet its label, from the last frame; a repeated call goes on.
+    """Give each episode that the detector has not judged yet its label; a repeated call goes on.
 
     Args:
         store: Gets the labels.
-        vlm: Answers the task's question; `vlm.id` is the label's source.
+        detector: Judges; `detector.id` is the label's source.
         where: SQL that selects some of the episodes.
-        threshold: Least probability that counts as success.
         task_of: From an instruction to its task, or a `ConfigError`; see `soar.tasks.questions.task_finder`.
         report: Is told how far it is.
 
     Raises:
-        ConfigError: The threshold is not within (0, 1).
         StoreError: The SQL is invalid, or the store cannot be written.
     """
-    detector = SuccessDetector(vlm, threshold)
     selected = store.episodes(where)
-    records = [record for record in selected if all(label.source != vlm.id for label in record.labels)]
+    records = [record for record in selected if all(label.source != detector.id for label in record.labels)]
     unknown: dict[str, None] = {}
+    tasks: dict[str, Task] = {}
+    for record in records:
+        try:
+            tasks[record.id] = task_of(record.instruction)
+        except ConfigError:
+            unknown[record.instruction] = None
+    known = [record for record in records if record.id in tasks]
     judged = changed = 0
-    for start in range(0, len(records), _BATCH):
-        batch = records[start : start + _BATCH]
-        table = store.table([record.first_row + record.length for record in batch], ["frame"])
-        for number, (record, jpeg) in enumerate(zip(batch, table["frame"].to_pylist(), strict=True), start=start + 1):
-            try:
-                task = task_of(record.instruction)
-            except ConfigError:
-                unknown[record.instruction] = None
-                continue
-            label = detector.detect(frames.decode(jpeg), task)
+    for part, films in films_of(store, known, detector):
+        labels = detector.judge_all(films, [tasks[record.id] for record in part])
+        for record, label in zip(part, labels, strict=True):
             store.add_label(record.id, label)
             judged += 1
-            outranked = any(known.source.startswith(PERSON) for known in record.labels)
+            outranked = any(other.source.startswith(PERSON) for other in record.labels)
             changed += not outranked and label.success is not record.success
             if report:
-                report(number, len(records))
+                report(judged, len(known))
     return Relabelled(judged=judged, changed=changed, present=len(selected) - len(records), unknown=tuple(unknown))

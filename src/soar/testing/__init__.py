@@ -5,10 +5,11 @@ the real ones. `check_robot(my_robot)` and its siblings tell whether an implemen
 """
 
 from soar.testing.contracts import ContractError, check_learner, check_policy, check_robot, check_subgoal_model, check_vlm
-from soar.testing.fakes import FakePolicy, FakeRobot, FakeSubgoals, FakeVLM
+from soar.testing.fakes import FakeFilmVLM, FakePolicy, FakeRobot, FakeSubgoals, FakeVLM
 
 __all__ = [
     "ContractError",
+    "FakeFilmVLM",
     "FakePolicy",
     "FakeRobot",
     "FakeSubgoals",

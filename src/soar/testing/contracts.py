@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from soar.cameras import MAIN, is_camera_name
 from soar.errors import SoarError
-from soar.policies.base import Instructed, Policy
+from soar.policies.base import Policy, begin, cameras_of
 from soar.robots.base import Health, Robot
 from soar.seeding import generator
 from soar.subgoals.base import SubgoalModel
-from soar.types import ACTION_DIM, STATE_DIM, Goal, Image, Observation
-from soar.vlm.base import Answer, VisionLanguageModel
+from soar.types import ACTION_DIM, STATE_DIM, Goal, Image, ImageAndInstruction, Observation
+from soar.vlm.base import Answer, FilmModel, VisionLanguageModel
 
 
 class ContractError(SoarError):
@@ -54,7 +55,7 @@ def check_robot(robot: Robot) -> None:
                 f"three actions of {direction:+.0f} cm along {name} of the base frame move the gripper by about 3 cm along "
                 f"{name}, given that home is 3 cm inside the workspace; it moved by {moved} m",
             )
-            _require(after.image_HWC.shape == first.image_HWC.shape, "images keep their size")
+            _require(_sizes(after) == _sizes(first), "images keep their size, and cameras their names")
     close = np.zeros(ACTION_DIM, np.float32)
     for _ in range(5):
         robot.act(close)
@@ -68,12 +69,18 @@ def check_robot(robot: Robot) -> None:
     again = robot.observe()
     distance = float(np.linalg.norm((again.state - first.state)[:3]))
     _require(distance < 0.02, f"recover() ends in the home pose; it ended {distance:.3f} m away")
-    again.image_HWC[:] = 0
-    _require(bool(robot.observe().image_HWC.any()), "an observation belongs to the caller, who may overwrite it")
+    for camera in _sizes(again):
+        again.picture(camera)[:] = 0
+        _require(bool(robot.observe().picture(camera).any()), "an observation belongs to the caller, who may overwrite it")
 
 
-def check_vlm(vlm: VisionLanguageModel, size: int = 64) -> None:
+def check_vlm(vlm: VisionLanguageModel, size: int = 64, *, several: bool = True) -> None:
     """Check a vision-language model with noise images of `size` pixels.
+
+    Args:
+        vlm: The model.
+        size: Height and width of the images.
+        several: Whether a client's server takes several pictures a question, too.
 
     Raises:
         ContractError: A promise is broken.
@@ -93,6 +100,12 @@ def check_vlm(vlm: VisionLanguageModel, size: int = 64) -> None:
         alone.p_yes is not None and answers[0].p_yes is not None and abs(alone.p_yes - answers[0].p_yes) < 0.01
     )
     _require(same, f"an answer does not depend on its batch; alone {alone}, in a batch {answers[0]}")
+    if several and isinstance(vlm, FilmModel):
+        _require(vlm.answer_films([], []) == [], "no question about a film gets no answer")
+        films = vlm.answer_films([images[:1], images], questions, true_false=True)
+        _require(len(films) == 2, f"there is one answer a film; two films got {len(films)}")
+        (shown,) = vlm.answer_films([images[:1]], questions[:1])
+        _require(shown.text == alone.text, f"a film of one picture is that picture; {alone}, as a film {shown}")
 
 
 def check_subgoal_model(model: SubgoalModel, size: int = 64) -> None:
@@ -128,22 +141,24 @@ def check_policy(policy: Policy, size: int = 64) -> None:
     _require(isinstance(policy, Policy), f"{policy!r} lacks a member of soar.policies.base.Policy")
     _check_id(policy.id)
     state = np.array([0.27, 0.0, 0.12, 0.0, 0.0, 0.0, 1.0], np.float32)
-    observations = [Observation(image_HWC=_noise(size, i), state=state) for i in range(3)]
+    further = [camera for camera in cameras_of(policy) if camera != MAIN]
+    observations = [
+        Observation(image_HWC=_noise(size, i), state=state, extra_images={camera: _noise(size, 20 + i) for camera in further})
+        for i in range(3)
+    ]
+    begin(policy, "open the drawer")
     goals: list[Goal] = [_noise(size, 10 + i) for i in range(3)]
     if policy.conditioning == "language":
         goals = ["open the drawer", "close the drawer", "open the drawer"]
-    if isinstance(policy, Instructed):
-        policy.instruct("open the drawer")
-    policy.reset()
+    if policy.conditioning == "both":
+        goals = [_noise(size, 10), "close the drawer", ImageAndInstruction(image_HWC=_noise(size, 12), instruction="open it")]
     actions = np.asarray(policy.act(observations, goals))
     _require(actions.shape == (3, ACTION_DIM), f"three observations get actions (3, {ACTION_DIM}), got {actions.shape}")
     _require(actions.dtype == np.float32, f"actions are float32, got {actions.dtype}")
     _require(bool(np.all(np.isfinite(actions))), "actions are finite")
     gripper = actions[:, 6]
     _require(bool(np.all((gripper >= 0) & (gripper <= 1))), f"the gripper's target is in 0..1, got {gripper}")
-    policy.reset()
-    if isinstance(policy, Instructed):
-        policy.instruct("open the drawer")
+    begin(policy, "open the drawer")
     alone = np.asarray(policy.act(observations[:1], goals[:1]))
     _require(bool(np.allclose(alone[0], actions[0], atol=1e-4)), "after reset(), equal inputs give equal actions in any batch")
 
@@ -200,10 +215,18 @@ def _check_observation(observation: Observation) -> None:
     image, state = observation.image_HWC, observation.state
     is_image = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
     _require(is_image, f"image_HWC is uint8 (H, W, 3), got {image.dtype} {image.shape}")
+    for name, further in observation.extra_images.items():
+        _require(is_camera_name(name), f"a further camera has a name of its own (soar.cameras), got {name!r}")
+        is_image = further.dtype == np.uint8 and further.ndim == 3 and further.shape[2] == 3
+        _require(is_image, f"extra_images[{name!r}] is uint8 (H, W, 3), got {further.dtype} {further.shape}")
     is_state = state.dtype == np.float32 and state.shape == (STATE_DIM,)
     _require(is_state, f"state is float32 ({STATE_DIM},), got {state.dtype} {state.shape}")
     _require(bool(np.all(np.isfinite(state))), f"the state is finite, got {state}")
     _require(bool(-0.1 <= state[6] <= 1.1), f"the opening is in 0..1, got {state[6]}")
+
+
+def _sizes(observation: Observation) -> dict[str, tuple[int, ...]]:
+    return {MAIN: observation.image_HWC.shape} | {name: image.shape for name, image in observation.extra_images.items()}
 
 
 def _noise(size: int, seed: int) -> Image:

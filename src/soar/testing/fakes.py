@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from soar.policies.base import Conditioning
 from soar.robots.base import Health
 from soar.seeding import generator
 from soar.types import ACTION_DIM, Action, Goal, Image, Observation, WorkspaceBox
@@ -25,24 +25,29 @@ class FakeRobot:
 
     Args:
         size: Height and width of the image in pixels.
+        cameras: Further ones; each shows the same, of another size and another colour.
     """
 
-    def __init__(self, size: int = 64) -> None:
-        self._size = size
+    def __init__(self, size: int = 64, cameras: Sequence[str] = ()) -> None:
+        self._size, self._cameras = size, tuple(cameras)
         self._state = np.array(HOME_STATE, np.float64)
 
     def observe(self) -> Observation:
         """Draw the dot."""
-        image = np.full((self._size, self._size, 3), 200, np.uint8)
+        further = {
+            name: self._drawn(self._size - 8 * number, 200 - 20 * number) for number, name in enumerate(self._cameras, 1)
+        }
+        return Observation(image_HWC=self._drawn(self._size, 200), state=self._state.astype(np.float32), extra_images=further)
+
+    def _drawn(self, size: int, grey: int) -> Image:
+        image = np.full((size, size, 3), grey, np.uint8)
         low, high = np.array(FAKE_WORKSPACE.low), np.array(FAKE_WORKSPACE.high)
-        row, column = (np.clip(np.nan_to_num((self._state[:2] - low[:2]) / (high - low)[:2]), 0, 1) * (self._size - 5)).astype(
-            int
-        )
+        row, column = (np.clip(np.nan_to_num((self._state[:2] - low[:2]) / (high - low)[:2]), 0, 1) * (size - 5)).astype(int)
         # Height and the sub-pixel part of the position show as brightness, so that every motion changes the picture.
         shade = int(10_000 * np.nan_to_num(abs(self._state[:6] @ (1.0, 1.3, 1.7, 0.1, 0.13, 0.17)))) % 90
         opening = self._state[6]
         image[row : row + 5, column : column + 5] = (int(150 * opening) + shade, shade, int(150 * (1 - opening)) + shade)
-        return Observation(image_HWC=image, state=self._state.astype(np.float32))
+        return image
 
     def act(self, action: Action) -> None:
         """Add the delta and set the gripper."""
@@ -84,6 +89,22 @@ class FakeVLM:
         return [words[verdict] for verdict in verdicts]
 
 
+class FakeFilmVLM(FakeVLM):
+    """The same, that looks at several pictures in one question: its script sees the last of them.
+
+    Args:
+        script: From (image, question) to yes, no or undecided (None).
+    """
+
+    id = "fake-film-vlm"
+
+    def answer_films(
+        self, films: Sequence[Sequence[Image]], questions: Sequence[str], *, true_false: bool = False
+    ) -> list[Answer]:
+        """Answer by the script."""
+        return self.answer([film[-1] for film in films], questions)
+
+
 class FakeSubgoals:
     """A subgoal model that paints a square of a random colour, by seed, into a random place of the image."""
 
@@ -112,7 +133,7 @@ class FakePolicy:
     """
 
     id = "fake-policy"
-    conditioning: Literal["goal", "language"] = "goal"
+    conditioning: Conditioning = "goal"
     image_size: int | None = None
 
     def __init__(self, action: Sequence[float] = (0.002, 0.001, 0.0, 0.0, 0.0, 0.0, 1.0)) -> None:

@@ -114,7 +114,10 @@ class Command:
                     start_new_session=True,
                 )
         except OSError as error:
-            raise SoarError(f"{words[0]} cannot be run, or {self.log} not be written: {error.strerror or error}") from error
+            raise SoarError(
+                f"{words[0]} cannot be run, or {self.log} not be written: {error.strerror or error}. Correct the "
+                "command in the preset, or free some space; then run the same command again"
+            ) from error
 
     def wait(self, timeout_s: float, on_wait: Callable[[float], None]) -> int | None:
         """Return how it ended; None when it has not ended in time, or nobody knows how it did.

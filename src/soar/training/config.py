@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from soar.errors import ConfigError
+from soar.policies.base import Conditioning
 from soar.policies.network import NetworkConfig
 from soar.training.augment import AugmentationConfig
 from soar.training.data import SourceConfig
@@ -24,6 +25,8 @@ class PolicyTrainingConfig:
         upsampling: How many times its proportion autonomous data is drawn.
         autonomous_cap: Largest share of autonomous data in a batch.
         autonomous_share: Share of autonomous data in a batch, whatever its amount; None leaves it to the two above.
+        condition_dropout: Share of the samples at which a policy that takes goal images and instructions (`both`) sees no goal
+            image, and share at which it gets no instruction; never at once, so that it learns to act with either and with both.
         compile: Compile the encoder with torch.compile: minutes at the beginning, then faster steps on a GPU.
     """
 
@@ -35,6 +38,7 @@ class PolicyTrainingConfig:
     upsampling: float = 10.0
     autonomous_cap: float = 0.5
     autonomous_share: float | None = None
+    condition_dropout: float = 0.3
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -44,9 +48,13 @@ class PolicyTrainingConfig:
             raise ConfigError(f"autonomous_cap must lie between 0 and 1, got {self.autonomous_cap}")
         if self.autonomous_share is not None and not 0 <= self.autonomous_share <= 1:
             raise ConfigError(f"autonomous_share must lie between 0 and 1, got {self.autonomous_share}")
+        if not 0 <= self.condition_dropout <= 0.5:
+            raise ConfigError(
+                f"condition_dropout must lie between 0 and 0.5, since no sample goes without both; got {self.condition_dropout}"
+            )
 
 
-def following_instructions(config: PolicyTrainingConfig, sentences: str = "") -> PolicyTrainingConfig:
-    """Return the same training of a policy that follows instructions (LCBC, paper §B.3) with that sentence encoder."""
+def conditioned(config: PolicyTrainingConfig, conditioning: Conditioning, sentences: str = "") -> PolicyTrainingConfig:
+    """Return the same training of a policy of another conditioning, with that sentence encoder for instructions (§B.3)."""
     instruction = replace(config.network.instruction, encoder=sentences or config.network.instruction.encoder)
-    return replace(config, network=replace(config.network, conditioning="language", instruction=instruction))
+    return replace(config, network=replace(config.network, conditioning=conditioning, instruction=instruction))

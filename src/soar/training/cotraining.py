@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from soar.cameras import MAIN
 from soar.datasets import Mixture, StepArrays, action_statistics, load_arrays, train_validation_split
 from soar.datasets.image_cache import free_bytes
 from soar.datasets.relabelled import relabelled
@@ -102,15 +103,22 @@ def cotrain(
     Raises:
         StoreError: A store is missing, or no episode is left to learn from: none that matches, or none with an instruction; or
             the gripper's commands are not 0 to 1.
-        ConfigError: The folder holds a training run of another kind.
+        ConfigError: The folder holds a training run of another kind, or there is no such camera.
         CheckpointError: `initial` is no policy, or of another network.
     """
-    demonstrations = EpisodeStore(pretraining)
+    camera = config.network.camera
+    for name, source in (("pretraining", config.pretraining), ("autonomous", config.autonomous)):
+        if camera != MAIN and source.imagined_goals and (name == "pretraining" or autonomous is not None):
+            raise ConfigError(
+                f"{name}.imagined_goals: whose camera's pictures imagined goals are, a store does not say; with --camera "
+                f"{camera} leave them out (--imagined-goals 0)"
+            )
+    demonstrations = EpisodeStore(pretraining, camera=camera)
     data = {"pretraining": demonstrations.version}
     sources = {"pretraining": _episodes(demonstrations, pretraining_where, config, config.pretraining, cache_bytes)}
     statistics = action_statistics(sources["pretraining"])
     if autonomous is not None:
-        store = EpisodeStore(autonomous.store, version=autonomous.version)
+        store = EpisodeStore(autonomous.store, version=autonomous.version, camera=camera)
         data["autonomous"] = store.version
         arrays = _episodes(store, autonomous.filter(), config, config.autonomous, cache_bytes)
         if autonomous.instructions_by:
@@ -155,7 +163,7 @@ def _episodes(
     )
     check_commands(arrays.actions_ND, store.uri)
     check_magnitudes({"state": arrays.states_ND, "action": arrays.actions_ND}, store.uri)
-    return with_instructions(arrays, store.uri) if config.network.conditioning == "language" else arrays
+    return with_instructions(arrays, store.uri) if config.network.conditioning != "goal" else arrays
 
 
 def _mixture(sources: Mapping[str, StepArrays], config: PolicyTrainingConfig) -> Mixture:

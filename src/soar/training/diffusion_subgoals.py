@@ -31,6 +31,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from soar.cameras import MAIN
 from soar.episodes import EpisodeStore
 from soar.errors import ConfigError
 from soar.files import replacing, write_json, write_text
@@ -151,6 +152,7 @@ def train_diffusion_subgoals(
     folder: Path,
     *,
     where: str = "",
+    camera: str = MAIN,
     lineage: Mapping[str, Any] | None = None,
     on_step: Report | None = None,
     device: str = "cpu",
@@ -162,6 +164,7 @@ def train_diffusion_subgoals(
         store: Folder of a store of episodes.
         folder: See the module.
         where: SQL that selects some of the episodes; a failed attempt shows what should not be imagined.
+        camera: Whose pictures it learns to imagine.
         lineage: JSON values to keep with the model.
         on_step: Called with the phase (`autoencoder` or `editor`), the steps done and in all, and the last metrics.
         device: Where to train.
@@ -178,9 +181,10 @@ def train_diffusion_subgoals(
     check_parts(config.fit, cuttable=True)
     group, training, seed = current_group(), folder / "training", config.fit.seed
     if group.leads and not (training / "data.json").exists():
-        split(EpisodeStore(store), where, config.held_out, seed)  # what is refused must not lay claim to the folder
+        # What is refused must not lay claim to the folder.
+        split(EpisodeStore(store, camera=camera), where, config.held_out, seed)
     base = None if config.base is None else load_pipeline(config.base)
-    pinned_store, data = pinned(store, where, training / "data.json")
+    pinned_store, data = pinned(store, where, training / "data.json", camera)
     learned, kept = split(pinned_store, where, config.held_out, seed)
     if group.leads:
         claim(training / "run.json", dataclasses.asdict(config), dataclasses.asdict(from_nothing()))
@@ -228,7 +232,8 @@ def train_diffusion_subgoals(
         recipe = {"base": config.base or "", "horizon": config.horizon, "seed": seed, "data": data}
         counts = {"episodes": len(learned), "held_out": len(kept)}
         write_json(folder / "lineage.json", {**recipe, **counts, "metrics": metrics, **(lineage or {})})
-        write_text(folder / SAMPLING, yaml.safe_dump(_plain(config.sampling), sort_keys=False))
+        sampling = _plain(config.sampling) | ({} if camera == MAIN else {"camera": camera})
+        write_text(folder / SAMPLING, yaml.safe_dump(sampling, sort_keys=False))
         save_pipeline(pipeline, folder)
     group.wait()
     return metrics

@@ -32,6 +32,7 @@ from soar.policies.loading import load_policy
 from soar.policies.named import OWN_FILE, Named, id_in, read_named, write_named
 from soar.policies.probing import Situation, probe
 from soar.robots.safety import SafetyLimits
+from soar.tasks.scoring import scores_of
 from soar.training.commands import Command, check_places, filled, places_in, words_of
 from soar.training.cotraining import AutonomousData
 from soar.training.learner import LearningData, OnStep
@@ -54,6 +55,8 @@ class ExternalLearnerConfig:
         serve: Words of its server, with {checkpoint} and {port}, which runs while the candidate is used; empty: none is needed.
         base: What {base} is as long as no candidate is deployed.
         format: Of the dataset.
+        scores: Whether it has weights, advantages and progress as columns (`soar.tasks.scoring`); what has no verdict is left
+            out.
         timeout_s: For the command.
         serve_timeout_s: Until the server answers.
     """
@@ -64,6 +67,7 @@ class ExternalLearnerConfig:
     serve: str = ""
     base: str = ""
     format: Literal["lerobot", "rlds"] = "lerobot"
+    scores: bool = False
     timeout_s: float = 86_400.0
     serve_timeout_s: float = 600.0
 
@@ -83,7 +87,9 @@ class ExternalLearnerConfig:
         if "base" in places_in(self.command) and not self.base:
             raise ConfigError(f"{where}.command has a {{base}}: say with `base` what that is before a candidate is deployed")
         if min(self.timeout_s, self.serve_timeout_s) <= 0:
-            raise ConfigError(f"{where}: timeout_s and serve_timeout_s must be positive")
+            raise ConfigError(
+                f"{where}: timeout_s and serve_timeout_s must be positive, got {self.timeout_s} and {self.serve_timeout_s}"
+            )
 
     def words(self, name: str) -> list[str]:
         """Return the words of `command` or `serve`, with nothing filled in."""
@@ -151,7 +157,7 @@ class ExternalLearner:
         work = folder.absolute() / "training"
         store = EpisodeStore(data.autonomous.store, version=data.autonomous.version)
         values = {
-            "dataset": str(self._exported(store, data.autonomous.filter(), work / "dataset")),
+            "dataset": str(self._exported(store, data.autonomous.filter(), work / "dataset", scored=self.config.scores)),
             "out": str(work / "out"),
             "base": self._checkpoint(base),
             "pretraining": self._pretraining(data, work),
@@ -169,12 +175,14 @@ class ExternalLearner:
         self._take(checkpoint, folder, base, store, data.autonomous)
         return folder
 
-    def _exported(self, store: EpisodeStore, where: str | None, out: Path) -> Path:
+    def _exported(self, store: EpisodeStore, where: str | None, out: Path, *, scored: bool = False) -> Path:
         """Return the folder of a dataset, which appears whole or not at all."""
+        # An advantage is over all attempts at a task, whichever are learned from.
+        scores = scores_of(store.episodes()).scores if scored else None
         if self.config.format == "rlds":
             whole = out / "soar_dataset" / "1.0.0"
-            return whole if whole.exists() else export_rlds(store, out, where=where)
-        return out if out.exists() else export_lerobot(store, out, where=where)
+            return whole if whole.exists() else export_rlds(store, out, where=where, scores=scores)
+        return out if out.exists() else export_lerobot(store, out, where=where, scores=scores)
 
     def _pretraining(self, data: LearningData, work: Path) -> str:
         if not self.config.wants_pretraining:
@@ -236,7 +244,11 @@ class ExternalLearner:
         records = store.episodes(autonomous.filter())
         episode = store.read(records[0].id)
         return Situation(
-            observation=Observation(image_HWC=episode.images_THWC[0], state=episode.states_TD[0]),
+            observation=Observation(
+                image_HWC=episode.images_THWC[0],
+                state=episode.states_TD[0],
+                extra_images={camera: images_THWC[0] for camera, images_THWC in episode.extra_images.items()},
+            ),
             instruction=episode.instruction,
             another=next((one.instruction for one in records if one.instruction != episode.instruction), ""),
             limits=self.limits,

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from soar.cameras import MAIN
 from soar.datasets import StepArrays
 from soar.episodes import EpisodeStore
 from soar.episodes.schema import EpisodeRecord
@@ -111,27 +112,29 @@ class StorePairs:
         return f", whose batch is from the episodes {', '.join(ids[:8])}" + (" and others" if len(ids) > 8 else "")
 
 
-def pinned(store: Path, where: str, path: Path) -> tuple[EpisodeStore, dict[str, Any]]:
+def pinned(store: Path, where: str, path: Path, camera: str = MAIN) -> tuple[EpisodeStore, dict[str, Any]]:
     """Open a store at the version that a file names; without the file, at the newest, which the file names then.
 
     Raises:
         StoreError: There is no such store.
+        UnknownNameError: None of its episodes has such a camera.
         CheckpointError: The file is damaged, or names another store or filter.
     """
     if not path.exists() and current_group().leads:
-        write_json(path, {"store": str(store.resolve()), "where": where, "version": EpisodeStore(store).version})
+        said = {"store": str(store.resolve()), "where": where, "version": EpisodeStore(store, camera=camera).version}
+        write_json(path, said | ({} if camera == MAIN else {"camera": camera}))
     current_group().wait()
     try:
         data = dict(parse_json(path.read_text(encoding="utf-8")))
         version = data["version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}). Train in another folder.") from error
-    if (data.get("store"), data.get("where")) != (str(store.resolve()), where):
+    if (data.get("store"), data.get("where"), data.get("camera", MAIN)) != (str(store.resolve()), where, camera):
         raise CheckpointError(
-            f"{path.parent} holds a training on other data: {data.get('store')} where {data.get('where') or 'everything'}. "
-            "Name these to resume it, or train in another folder."
+            f"{path.parent} holds a training on other data: {data.get('store')} where {data.get('where') or 'everything'}, "
+            f"camera {data.get('camera', MAIN)}. Name these to resume it, or train in another folder."
         )
-    return EpisodeStore(store, version=version), data
+    return EpisodeStore(store, version=version, camera=camera), data
 
 
 def split(store: EpisodeStore, where: str, held_out: float, seed: int) -> tuple[list[EpisodeRecord], list[EpisodeRecord]]:

@@ -61,7 +61,7 @@ class Learner(Protocol):
 @dataclass(frozen=True, slots=True)
 class ImitationLearner:
     """Imitates demonstrations and what was chosen of the own attempts (§B.2.2, §B.3). The candidate is told what its base is
-    told, a goal image or an instruction, and sees pictures as it does.
+    told, a goal image, an instruction or both, and sees pictures as it does.
 
     Args:
         recipe: How it trains.
@@ -104,5 +104,11 @@ class ImitationLearner:
     def _for(self, base: Path) -> PolicyTrainingConfig:
         """Return the recipe for a candidate that is told what the base is told, and sees what it sees."""
         told = LearnedPolicy.load(base).network.config
-        network = replace(self.recipe.network, conditioning=told.conditioning, instruction=told.instruction, fit=told.fit)
+        network = replace(
+            self.recipe.network,
+            conditioning=told.conditioning,
+            instruction=told.instruction,
+            fit=told.fit,
+            camera=told.camera,
+        )
         return replace(self.recipe, network=network)

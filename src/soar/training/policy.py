@@ -27,6 +27,7 @@ from soar.datasets.arrays import StepArrays
 from soar.datasets.mixture import Mixture
 from soar.errors import CheckpointError, ConfigError
 from soar.normalization import ActionStatistics
+from soar.policies.chunked import Both
 from soar.policies.instructions import InstructionEncoder
 from soar.policies.learned import LearnedPolicy
 from soar.policies.lineage import Lineage
@@ -120,12 +121,15 @@ def train_policy(
         assert hindsight is not None
         observation = torch.from_numpy(hindsight.observation_BHWC).to(device)
         draw_BU = torch.from_numpy(batch.augmentation_BU)
-        if batch.embeddings_BE is None:
-            goal_image = torch.from_numpy(hindsight.goal_BHWC).to(device)
-            images_BCHW, goal = augment(observation, goal_image, augmentation, draw_BU)
-        else:
+        goal: Tensor | Both[Tensor]
+        if batch.embeddings_BE is not None and batch.given_B2 is None:
             (images_BCHW,) = augment_together([observation], augmentation, draw_BU)
             goal = torch.from_numpy(batch.embeddings_BE).to(device)
+        else:
+            images_BCHW, goal = augment(observation, torch.from_numpy(hindsight.goal_BHWC).to(device), augmentation, draw_BU)
+            if batch.embeddings_BE is not None and batch.given_B2 is not None:
+                embedding, given_B2 = (torch.from_numpy(part).to(device) for part in (batch.embeddings_BE, batch.given_B2))
+                goal = Both(image=goal, embedding=embedding, given_B2=given_B2)
         actions = hindsight.actions_BD if batch.chunks_BHD is None else batch.chunks_BHD
         return cast(PolicyNetwork, model).losses(
             images_BCHW,
@@ -181,7 +185,7 @@ def load_parent(folder: Path, network: NetworkConfig) -> LearnedPolicy:
     """
     parent = LearnedPolicy.load(folder)
     theirs, mine = dataclasses.asdict(parent.network.config), dataclasses.asdict(network)
-    if network.conditioning == "goal":
+    if network.conditioning == "goal":  # has no use for one
         theirs["instruction"] = mine["instruction"]
     # Dropout, the deviations and the auxiliary weight change the loss, not the shapes: they may differ.
     for config in (theirs, mine):
@@ -189,7 +193,7 @@ def load_parent(folder: Path, network: NetworkConfig) -> LearnedPolicy:
         config["head"] = {name: config["head"][name] for name in ("name", "hidden", "chunk")}
     different = [
         f"network.{name} ({theirs[name]} there, {mine[name]} now)"
-        for name in ("conditioning", "encoder", "head", "instruction", "image_size", "fit", "auxiliary_weight")
+        for name in ("conditioning", "encoder", "head", "instruction", "image_size", "fit", "camera", "auxiliary_weight")
         if theirs[name] != mine[name]
     ]
     if different:

@@ -39,6 +39,8 @@ class Batch:
         hindsight: Images, actions and states; None before they are gathered.
         chunks_BHD: Actions from the observations on, NaN after the end of an episode; None unless the head has chunks.
         embeddings_BE: Of the instructions; None unless the policy is conditioned on them.
+        given_B2: Whether a policy that takes both sees the goal image, and whether it gets the instruction: 0 or 1; None for
+            others.
     """
 
     draw: HindsightDraw
@@ -46,6 +48,7 @@ class Batch:
     hindsight: HindsightBatch | None = None
     chunks_BHD: NDArray[np.float32] | None = None
     embeddings_BE: NDArray[np.float32] | None = None
+    given_B2: NDArray[np.float32] | None = None
 
 
 class Samples:
@@ -65,7 +68,8 @@ class Samples:
         self._batch_size, self._head = config.fit.batch_size, config.network.head
         self._episodes = [sampler.arrays.episode_N for sampler in mixture.samplers]
         self._tables: list[NDArray[np.float32]] = []
-        if config.network.conditioning == "language":
+        self._dropout = config.condition_dropout if config.network.conditioning == "both" else None
+        if config.network.conditioning != "goal":
             for name, sampler in zip(mixture.names, mixture.samplers, strict=True):
                 if not all(sampler.arrays.instructions):
                     raise StoreError(
@@ -76,13 +80,20 @@ class Samples:
     def draw(self, rng: np.random.Generator, batch_size: int | None = None) -> Batch:
         """Draw a batch, without its images."""
         drawn = self.mixture.draw(rng, batch_size or self._batch_size)
-        return Batch(draw=drawn, augmentation_BU=rng.random((len(drawn.source_B), DRAWS), np.float32))
+        batch = Batch(draw=drawn, augmentation_BU=rng.random((len(drawn.source_B), DRAWS), np.float32))
+        if self._dropout is None:
+            return batch
+        chance_B = rng.random(len(drawn.source_B))
+        given_B2 = np.stack([chance_B >= self._dropout, chance_B < 1 - self._dropout], axis=-1)
+        return replace(batch, given_B2=given_B2.astype(np.float32))
 
     def gather(self, batch: Batch, part: slice | NDArray[np.int64]) -> Batch:
         """Return some samples of a batch with everything that training needs of them."""
         draw = batch.draw[part]
         hindsight = self.mixture.gather(draw)
         batch = replace(batch, draw=draw, augmentation_BU=batch.augmentation_BU[part], hindsight=hindsight)
+        if batch.given_B2 is not None:
+            batch = replace(batch, given_B2=batch.given_B2[part])
         if self._head.name == "flow":
             batch = replace(batch, chunks_BHD=self._chunks(draw))
         if self._tables:

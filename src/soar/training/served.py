@@ -23,7 +23,7 @@ import yaml
 from soar.errors import LearnerError, SoarError
 from soar.files import write_text
 from soar.policies.loading import load_policy
-from soar.policies.named import OWN_FILE, Named, check_place, read_named
+from soar.policies.named import OWN_FILE, Named, chain_from, check_place
 from soar.training.commands import Command, filled, words_of
 
 CHECKPOINT, PORT = "checkpoint", "port"
@@ -38,11 +38,10 @@ def served(folder: Path) -> Iterator[None]:
 
     Raises:
         LearnerError: It ends, or does not answer in time.
-        CheckpointError: It lies in no run.
+        CheckpointError: It lies in no run, or names itself.
     """
-    named = read_named(folder)
-    while named is not None and not named.more.get("serve"):
-        named = read_named(Path(named.target))  # a run may begin with a candidate of another one
+    # A run may begin with a candidate of another one.
+    named = next((one for one in chain_from(folder) if one.more.get("serve")), None)
     if named is None or named.folder.resolve() in _served:
         yield
         return
@@ -130,4 +129,4 @@ def _free_port(wish: int) -> int:
                 return int(listening.getsockname()[1])
         except OSError:
             continue
-    raise LearnerError("there is no port that is free for the server of a candidate")
+    raise LearnerError("there is no port that is free for the server of a candidate: end what listens on this computer")

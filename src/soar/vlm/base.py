@@ -48,6 +48,23 @@ class VisionLanguageModel(Protocol):
 
 
 @runtime_checkable
+class FilmModel(VisionLanguageModel, Protocol):
+    """A vision-language model that looks at several pictures in one question; whoever takes one has no such method."""
+
+    def answer_films(
+        self, films: Sequence[Sequence[Image]], questions: Sequence[str], *, true_false: bool = False
+    ) -> list[Answer]:
+        """Answer question i about the pictures of film i, in their order.
+
+        Args:
+            films: At least one picture each; any numbers of them.
+            questions: As many. With `true_false` they are statements, and what counts as yes is True.
+            true_false: Whether the model is to say True or False instead of yes or no.
+        """
+        ...
+
+
+@runtime_checkable
 class LanguageModel(Protocol):
     """A frozen model that replies in words; most vision-language models are one too."""
 

@@ -51,6 +51,12 @@ _ADVICE: tuple[tuple[tuple[int, ...], str, str], ...] = (
         r"(?:does not|doesn't|not) (?:support|accept|a)\b.{0,40}(?:image|vision|multimodal)|image.{0,40}not supported",
         "This model takes no pictures, or the server does not pass them on: name a vision model.",
     ),
+    (
+        (),
+        r"\b(?:one|single|only|at most|up to|max(?:imum)?(?: of)?)\b[^.]{0,30}\bimages?\b|(?:multiple|several|many) images",
+        "This server takes fewer pictures a question: raise its limit (vLLM: --limit-mm-per-prompt), or let the judge see one "
+        "picture a question (last, changed, twice:N, looks:N, rise:N).",
+    ),
     ((), r"quota|billing|credit|balance|payment", "The account must be topped up; the key itself is right."),
     ((402,), "", "The account must be topped up; the key itself is right."),
     ((413,), "", "The picture is too large for this server: lower `jpeg_quality`, or raise its limit."),

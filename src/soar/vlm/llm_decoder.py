@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from soar.types import Image
 from soar.vlm.answer_parsing import yes_or_no
-from soar.vlm.base import Answer, LanguageModel, VisionLanguageModel
+from soar.vlm.base import Answer, FilmModel, LanguageModel, VisionLanguageModel
 
 _PROMPT = """Somebody was shown a picture and asked a yes/no question about it. Read the reply and say what it means.
 
@@ -44,7 +44,9 @@ class DecodedVLM:
 
     def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
         """Answer question i about image i; `decoded` of an answer is what the decoder made of it."""
-        answers = self._vlm.answer(images, questions)
+        return self._decoded(self._vlm.answer(images, questions), questions)
+
+    def _decoded(self, answers: list[Answer], questions: Sequence[str]) -> list[Answer]:
         unread = [
             index
             for index, answer in enumerate(answers)
@@ -58,3 +60,17 @@ class DecodedVLM:
         for index, reply in zip(unread, replies, strict=True):
             answers[index] = replace(answers[index], decoded=yes_or_no(reply))
         return answers
+
+
+class DecodedFilmModel(DecodedVLM):
+    """The same of a model that takes several pictures (see `soar.vlm.base.FilmModel`)."""
+
+    def __init__(self, vlm: FilmModel, decoder: LanguageModel) -> None:
+        super().__init__(vlm, decoder)
+        self._films = vlm
+
+    def answer_films(
+        self, films: Sequence[Sequence[Image]], questions: Sequence[str], *, true_false: bool = False
+    ) -> list[Answer]:
+        """Answer question i about film i."""
+        return self._decoded(self._films.answer_films(films, questions, true_false=true_false), questions)

@@ -19,7 +19,7 @@ from soar.configuration import read_yaml, validate
 from soar.errors import ConfigError, UnknownNameError
 from soar.extras import require
 from soar.references import is_reference, made
-from soar.vlm.base import LanguageModel, VisionLanguageModel
+from soar.vlm.base import FilmModel, LanguageModel, VisionLanguageModel
 
 HUMAN = "human"
 _BACKENDS = ("openai", "transformers")
@@ -83,9 +83,10 @@ def _open_file(path: Path) -> VisionLanguageModel:
     model: VisionLanguageModel = _open_backend(str(path))
     if decoder is None:
         return model
-    from soar.vlm.llm_decoder import DecodedVLM
+    from soar.vlm.llm_decoder import DecodedFilmModel, DecodedVLM
 
-    return DecodedVLM(model, load_language_model(str(path.parent / str(decoder))))
+    reader = load_language_model(str(path.parent / str(decoder)))
+    return DecodedFilmModel(model, reader) if isinstance(model, FilmModel) else DecodedVLM(model, reader)
 
 
 @functools.cache

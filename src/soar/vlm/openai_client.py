@@ -1,7 +1,7 @@
 """Any model behind an OpenAI-compatible endpoint: vLLM, SGLang, Ollama, llama.cpp, hosted services.
 
-One question is one call; calls of a batch run side by side. The client of `openai` repeats what may be repeated (429, 5xx, time
-out, lost connection), with back-off and jitter, and waits as long as Retry-After asks.
+One question, about one picture or several, is one call; calls of a batch run side by side. The client of `openai` repeats what
+may be repeated (429, 5xx, time out, lost connection), with back-off and jitter, and waits as long as Retry-After asks.
 
     what goes wrong                          what happens
     the same question was asked before       the answer that is on disk, no call
@@ -39,6 +39,7 @@ import simplejpeg
 from soar.errors import ConfigError, ModelServerError
 from soar.remote.fallbacks import fell_back
 from soar.remote.transport import ReplyLimits, open_client
+from soar.remote.waits import waiting
 from soar.remote.wire import plain
 from soar.types import Image
 from soar.vlm.answer_parsing import FILTERED, SHOWN_NOTHING, VERSION, Reading, is_whole, read
@@ -51,6 +52,9 @@ from soar.vlm.thoughts import Marks, split_thought
 
 log = logging.getLogger(__name__)
 YES_NO = "{question} Answer with one word, yes or no."
+TRUE_FALSE = " Answer with one word, True or False."
+"""What is asked for behind a statement, whatever `prompt` says."""
+Kind = Literal["yes/no", "true/false", "text"]
 _LONGEST = 30_000
 """Characters after which an answer is cut off."""
 _AWAY = (openai.OpenAIError, httpx2.HTTPError, ValueError)
@@ -115,7 +119,10 @@ class OpenAIConfig:
         if "{question}" not in self.prompt:
             raise ConfigError(f"prompt must contain {{question}}, got {self.prompt!r}")
         if self.timeout_s <= 0 or self.retries < 0 or min(self.concurrency, self.answer_tokens) < 1:
-            raise ConfigError("timeout_s, concurrency and answer_tokens must be positive, and retries not negative")
+            raise ConfigError(
+                "timeout_s, concurrency and answer_tokens must be positive, and retries not negative; "
+                f"got {self.timeout_s}, {self.concurrency}, {self.answer_tokens} and {self.retries}"
+            )
         if not 1 <= self.jpeg_quality <= 100:
             raise ConfigError(f"jpeg_quality must be in 1..100, got {self.jpeg_quality}")
 
@@ -126,7 +133,7 @@ class OpenAIConfig:
 
 
 class OpenAIModel:
-    """A `soar.vlm.base.VisionLanguageModel` and `LanguageModel` behind an OpenAI-compatible endpoint."""
+    """A `soar.vlm.base.FilmModel` and `LanguageModel` behind an OpenAI-compatible endpoint."""
 
     def __init__(self, config: OpenAIConfig) -> None:
         self.config = config
@@ -175,29 +182,35 @@ class OpenAIModel:
         """
         if len(images) != len(questions):
             raise ValueError(f"{len(images)} images but {len(questions)} questions")
+        return self.answer_films([[image] for image in images], questions)
+
+    def answer_films(
+        self, films: Sequence[Sequence[Image]], questions: Sequence[str], *, true_false: bool = False
+    ) -> list[Answer]:
+        """Answer question i about film i in one call; see `soar.vlm.base.FilmModel`. Errors as in `answer`."""
+        if true_false:
+            return self._ask_all([question + TRUE_FALSE for question in questions], films, "true/false")
         prompts = [self.config.prompt.replace("{question}", question) for question in questions]
-        return self._ask_all(prompts, images, yes_no=True)
+        return self._ask_all(prompts, films, "yes/no")
 
     def reply(self, prompts: Sequence[str], images: Sequence[Image | None] | None = None) -> list[str]:
         """Reply to prompt i about image i; empty when the server is away, or only thought. Errors as in `answer`."""
-        answers = self._ask_all(prompts, images or [None] * len(prompts), yes_no=False)
+        shown = [[] if image is None else [image] for image in images or [None] * len(prompts)]
+        answers = self._ask_all(prompts, shown, "text")
         return [answer.text for answer in answers]
 
-    def _ask_all(self, prompts: Sequence[str], images: Sequence[Image | None], *, yes_no: bool) -> list[Answer]:
-        kind = "yes/no" if yes_no else "text"
-        extra = self._extra(yes_no=yes_no)
+    def _ask_all(self, prompts: Sequence[str], films: Sequence[Sequence[Image]], kind: Kind) -> list[Answer]:
+        extra = self._extra(kind)
         common: tuple[str, ...] = (self.id, self.config.base_url, kind, str(self.config.answer_tokens), VERSION)
         common += tuple("".join(marks) for marks in self.config.thought_marks)
         common += (json.dumps(extra, sort_keys=True, default=str),) if extra else ()  # it may decide what can be answered
-        keys = [
-            (*common, prompt, "" if image is None else digest(image)) for prompt, image in zip(prompts, images, strict=True)
-        ]
+        keys = [(*common, prompt, "+".join(map(digest, film))) for prompt, film in zip(prompts, films, strict=True)]
         answers = {key: answer for key in set(keys) if (answer := self.cache.find(*key)) is not None}
-        missing = {key: (key, prompt, image) for key, prompt, image in zip(keys, prompts, images, strict=True)}
+        missing = {key: (key, prompt, film) for key, prompt, film in zip(keys, prompts, films, strict=True)}
         work = [item for key, item in missing.items() if key not in answers]
         if work:
             with ThreadPoolExecutor(max_workers=min(self.config.concurrency, len(work))) as pool:
-                found = list(pool.map(lambda item: self._ask(*item, yes_no=yes_no), work))
+                found = list(pool.map(lambda item: self._ask(*item, kind=kind), work))
             problems = [problem for _, problem in found if problem]
             self._away = bool(problems)
             if problems:
@@ -205,11 +218,12 @@ class OpenAIModel:
             answers.update(zip([key for key, _, _ in work], [answer for answer, _ in found], strict=True))
         return [answers[key] for key in keys]
 
-    def _ask(self, key: tuple[str, ...], prompt: str, image: Image | None, *, yes_no: bool) -> tuple[Answer, str]:
+    def _ask(self, key: tuple[str, ...], prompt: str, film: Sequence[Image], *, kind: Kind) -> tuple[Answer, str]:
         """Return an answer, and why it is none; empty when it is one."""
         self.cache.book()
         try:
-            answer = self._call(prompt, image, yes_no=yes_no)
+            with waiting("vlm"):
+                answer = self._call(prompt, film, kind)
         except _AWAY as error:
             if self.config.when_away == "stop" or (hopeless(error) and not self._answered):
                 raise self._refusal(error) from error
@@ -219,16 +233,16 @@ class OpenAIModel:
             self.cache.keep(answer, *key)
         return answer, ""
 
-    def _call(self, prompt: str, image: Image | None, *, yes_no: bool) -> Answer:
-        content: list[dict[str, Any]] = [{"type": "text", "text": prompt}]
-        if image is not None:
-            content.insert(0, {"type": "image_url", "image_url": {"url": data_url(image, self.config.jpeg_quality)}})
+    def _call(self, prompt: str, film: Sequence[Image], kind: Kind) -> Answer:
+        urls = [data_url(image, self.config.jpeg_quality) for image in film]
+        content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+        content.append({"type": "text", "text": prompt})
         request = {"model": self.config.model, "messages": [{"role": "user", "content": content}], "stream": self.config.stream}
-        wishes = {"logprobs": yes_no and self.config.logprobs, "stream": self.config.stream}
+        wishes = {"logprobs": kind != "text" and self.config.logprobs, "stream": self.config.stream}
         dialect, refused = self._dialect, None
         while True:
             try:
-                said = self._send(request | dialect.fields(self.config.answer_tokens, **wishes), yes_no=yes_no)
+                said = self._send(request | dialect.fields(self.config.answer_tokens, **wishes), kind)
                 break
             except (openai.APIStatusError, ServerSaidError) as error:
                 simpler = dialect.without(error, **wishes)
@@ -240,19 +254,19 @@ class OpenAIModel:
             self._dialect = dialect
         self.cache.add_tokens(said.spent)
         spend(said.spent)
-        return self._read(said, yes_no=yes_no)
+        return self._read(said, kind)
 
-    def _send(self, request: dict[str, Any], *, yes_no: bool) -> Said:
+    def _send(self, request: dict[str, Any], kind: Kind) -> Said:
         client = self._client.with_options(max_retries=0) if self._away else self._client
         create: Callable[..., Any] = client.chat.completions.create
         try:
-            response = create(**request, extra_body=self._extra(yes_no=yes_no) or None)
+            response = create(**request, extra_body=self._extra(kind) or None)
             return self._read_stream(response) if self.config.stream else read_completion(response)
         except _STRANGE as error:
             # The client believes what a server sends; one that sends something else makes it stumble anywhere.
             raise ValueError(f"this is not a chat completion ({type(error).__name__}: {short(error)})") from error
 
-    def _read(self, said: Said, *, yes_no: bool) -> Answer:
+    def _read(self, said: Said, kind: Kind) -> Answer:
         text, tokens, marks = plain(said.text, _LONGEST), self.config.answer_tokens, self.config.thought_marks
         cut = not is_whole(said.finish) or (not text.strip() and said.made >= tokens)
         if not text.strip() and said.refusal:
@@ -263,7 +277,7 @@ class OpenAIModel:
             )
             self._tell_once("cut off", f"{why}. Raise `answer_tokens`; a model that thinks aloud needs thousands")
             return Answer(text="", unreadable=why)
-        if not yes_no:
+        if kind == "text":
             split = split_thought(text, marks)
             if split.unfinished:
                 self._tell_once("cut off", f"a thought did not end within answer_tokens ({tokens}). Raise `answer_tokens`")
@@ -290,8 +304,8 @@ class OpenAIModel:
             self._told.add(kind)
             log.warning("%s: %s", self.id, message)
 
-    def _extra(self, *, yes_no: bool) -> dict[str, Any]:
-        return self.config.extra | (self.config.extra_yes_no if yes_no else {})
+    def _extra(self, kind: Kind) -> dict[str, Any]:
+        return self.config.extra | (self.config.extra_yes_no if kind == "yes/no" else {})
 
     def _read_stream(self, chunks: Any) -> Said:
         """Return what a stream says; cuts off what is too long."""

@@ -52,7 +52,10 @@ class ResponseCache:
             self._database = sqlite3.connect(path or ":memory:", timeout=_WAIT_S, check_same_thread=False, isolation_level=None)
             (version,) = self._database.execute("PRAGMA user_version").fetchone()
             if version not in (0, _SCHEMA):
-                raise ConfigError(f"{path}: written by another version of SOAR (schema {version}, this one reads {_SCHEMA})")
+                raise ConfigError(
+                    f"{path}: written by another version of SOAR (schema {version}, this one reads {_SCHEMA}). Name "
+                    "another file under `cache`"
+                )
             with self._writing() as database:
                 database.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL)")
                 database.execute("CREATE TABLE IF NOT EXISTS spent (id INTEGER PRIMARY KEY, calls INTEGER, tokens INTEGER)")

@@ -30,6 +30,7 @@ from soar.vlm.token_probability import Token, side
 
 log = logging.getLogger(__name__)
 YES_NO = "{question} Answer with one word, yes or no."
+TRUE_FALSE = " Answer with one word, True or False."
 _LEAST = 1e-30
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -69,7 +70,7 @@ class TransformersConfig:
 
 
 class TransformersModel:
-    """A `soar.vlm.base.VisionLanguageModel` and `LanguageModel` that runs in this process."""
+    """A `soar.vlm.base.FilmModel` and `LanguageModel` that runs in this process."""
 
     def __init__(self, config: TransformersConfig, model: Any, processor: Any) -> None:
         self.config, self._model, self._processor = config, model.eval(), processor
@@ -124,9 +125,24 @@ class TransformersModel:
         """Answer question i about image i."""
         if len(images) != len(questions):
             raise ValueError(f"{len(images)} images but {len(questions)} questions")
-        prompts = [self.config.prompt.replace("{question}", question) for question in questions]
+        return self.answer_films([[image] for image in images], questions)
+
+    def answer_films(
+        self, films: Sequence[Sequence[Image]], questions: Sequence[str], *, true_false: bool = False
+    ) -> list[Answer]:
+        """Answer question i about film i; see `soar.vlm.base.FilmModel`. Films of equal length are a batch."""
+        wording = "{question}" + TRUE_FALSE if true_false else self.config.prompt
+        prompts = [wording.replace("{question}", question) for question in questions]
+        answers: dict[int, Answer] = {}
+        for count in dict.fromkeys(map(len, films)):
+            chosen = [index for index, film in enumerate(films) if len(film) == count]
+            found = self._answers([prompts[index] for index in chosen], [films[index] for index in chosen])
+            answers |= zip(chosen, found, strict=True)
+        return [answers[index] for index in range(len(films))]
+
+    def _answers(self, prompts: Sequence[str], films: Sequence[Sequence[Image]]) -> list[Answer]:
         answers = []
-        for made in self._generate(prompts, images, self.config.answer_tokens):
+        for made in self._generate(prompts, films, self.config.answer_tokens):
             text = "".join(token.text for token in made.tokens)
             reading = read(text, made.tokens, finish="length" if made.cut else None, marks=self.config.thought_marks)
             self._tell(reading, cut=made.cut)
@@ -139,7 +155,8 @@ class TransformersModel:
         if any(image is None for image in shown) and any(image is not None for image in shown):
             raise ValueError("either all prompts have an image or none")
         replies = []
-        for made in self._generate(prompts, shown, 10 * self.config.answer_tokens):
+        films = [[] if image is None else [image] for image in shown]
+        for made in self._generate(prompts, films, 10 * self.config.answer_tokens):
             split = split_thought("".join(token.text for token in made.tokens), self.config.thought_marks)
             replies.append(split.answer.strip())
         return replies
@@ -160,12 +177,12 @@ class TransformersModel:
             more = f"; answer_tokens is {self.config.answer_tokens}, raise it" if cut else ""
             log.warning("%s: an answer cannot be read: %s%s", self.id, reading.reason, more)
 
-    def _generate(self, prompts: Sequence[str], images: Sequence[Image | None], answer_tokens: int) -> list[_Made]:
-        """Return what the model makes of each prompt."""
+    def _generate(self, prompts: Sequence[str], films: Sequence[Sequence[Image]], answer_tokens: int) -> list[_Made]:
+        """Return what the model makes of each prompt and its pictures, of which all prompts have equally many."""
         results: list[_Made] = []
         for start in range(0, len(prompts), self.config.batch_size):
             stop = start + self.config.batch_size
-            inputs = self._inputs(prompts[start:stop], images[start:stop])
+            inputs = self._inputs(prompts[start:stop], films[start:stop])
             recorder = _Recorder(list(self._sides))
             with torch.inference_mode():
                 made = self._model.generate(
@@ -220,12 +237,12 @@ class TransformersModel:
             begin, read_to = read_to, index + 1
         return pieces
 
-    def _inputs(self, prompts: Sequence[str], images: Sequence[Image | None]) -> dict[str, torch.Tensor]:
-        pictures = [None if image is None else Pillow.fromarray(image) for image in images]
+    def _inputs(self, prompts: Sequence[str], films: Sequence[Sequence[Image]]) -> dict[str, torch.Tensor]:
+        pictures = [[Pillow.fromarray(image) for image in film] for film in films]
         if getattr(self._processor, "chat_template", None):
             chats = [
-                [{"role": "user", "content": [*_shown(picture), {"type": "text", "text": prompt}]}]
-                for prompt, picture in zip(prompts, pictures, strict=True)
+                [{"role": "user", "content": [*_shown(film), {"type": "text", "text": prompt}]}]
+                for prompt, film in zip(prompts, pictures, strict=True)
             ]
             inputs = self._processor.apply_chat_template(
                 chats,
@@ -235,12 +252,13 @@ class TransformersModel:
                 return_tensors="pt",
                 processor_kwargs={"padding": True},
             )
-        elif pictures and pictures[0] is None:
+        elif pictures and not pictures[0]:
             inputs = self._tokenizer(list(prompts), padding=True, return_tensors="pt")
         else:
             mark = getattr(self._processor, "image_token", "")
-            texts = [f"{mark}\n{prompt}" for prompt in prompts]
-            inputs = self._processor(images=pictures, text=texts, padding=True, return_tensors="pt")
+            texts = [f"{mark * len(film)}\n{prompt}" for prompt, film in zip(prompts, pictures, strict=True)]
+            single = [film[0] for film in pictures] if len(pictures[0]) == 1 else pictures
+            inputs = self._processor(images=single, text=texts, padding=True, return_tensors="pt")
         device, dtype = self._model.device, self._model.dtype
         return {name: x.to(device, dtype) if x.is_floating_point() else x.to(device) for name, x in inputs.items()}
 
@@ -263,5 +281,5 @@ class _Recorder:
         return scores_BV
 
 
-def _shown(picture: Pillow.Image | None) -> list[dict[str, Any]]:
-    return [] if picture is None else [{"type": "image", "image": picture}]
+def _shown(film: Sequence[Pillow.Image]) -> list[dict[str, Any]]:
+    return [{"type": "image", "image": picture} for picture in film]

@@ -103,7 +103,7 @@ def drip() -> Iterator[bytes]:
 def test_a_server_that_does_not_come_to_an_end_is_given_up(how: str) -> None:
     never = threading.Event()
     with answering() as server:
-        policy = opened(server, timeout_s=0.3)
+        policy = opened(server, timeout_s=2.0)
         server.infer = (lambda observation: never.wait()) if how == "hangs" else (lambda observation: drip())
         with pytest.raises(SafetyError, match="no complete answer in time"):
             policy.act([seen()], ["open the drawer"])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -15,26 +17,36 @@ SCENES = [f"scene{number}" for number in range(1, 10)]
 PUT = "put the green block in the wooden bowl"
 
 
+def attempt(
+    world: World, task: str, seed: int, *, start: int | None = None, used: bool = False, style: Style | None = None
+) -> bool:
+    """Let the expert try a task once."""
+    reset_for(world, task, 50 + seed if start is None else start, used=used)
+    return perform(world, task, 100, seed, style)
+
+
+def three_of_four(attempts: Iterator[bool]) -> bool:
+    """Say whether at least three of four succeed; one that would change nothing is not made."""
+    done = failed = 0
+    while done < 3 and failed < 2:
+        success = next(attempts)
+        done, failed = done + success, failed + (not success)
+    return done == 3
+
+
 @pytest.mark.parametrize("scene", SCENES)
 def test_the_expert_does_every_task(scene: str) -> None:
     world = World(load_scene(scene))
     for task in world.config.tasks:
-        done = []
-        for seed in range(4):
-            reset_for(world, task, 50 + seed)
-            done.append(perform(world, task, 100, seed))
-        assert sum(done) >= 3, task  # 95 % and more over many starts: see results/simulation.json
+        # 95 % and more over many starts: see results/simulation.json.
+        assert three_of_four(attempt(world, task, seed) for seed in range(4)), task
 
 
 @pytest.mark.parametrize("scene", ["scene1", "scene3", "scene9"])
 def test_it_does_every_task_from_a_table_that_practice_left(scene: str) -> None:
     world = World(load_scene(scene))
     for task in world.config.tasks:
-        done = []
-        for seed in range(4):
-            reset_for(world, task, 50 + seed, used=True)
-            done.append(perform(world, task, 100, seed))
-        assert sum(done) >= 3, task
+        assert three_of_four(attempt(world, task, seed, used=True) for seed in range(4)), task
 
 
 def test_it_turns_the_gripper_where_a_finger_would_come_down_on_the_bowl() -> None:
@@ -79,11 +91,7 @@ def test_it_recovers_from_an_object_that_is_taken_away() -> None:
 def test_mistakes_and_noise_are_recovered_from() -> None:
     world = World(load_scene("scene1"))
     clumsy = Style(noise_m=0.004, mistake_probability=0.03)
-    done = []
-    for seed in range(4):
-        reset_for(world, PUT, seed)
-        done.append(perform(world, PUT, 100, seed, clumsy))
-    assert sum(done) >= 3
+    assert three_of_four(attempt(world, PUT, seed, start=seed, style=clumsy) for seed in range(4))
 
 
 def test_its_pace_fits_the_subgoals() -> None:

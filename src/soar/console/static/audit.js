@@ -8,6 +8,8 @@ const threshold = Number(box.dataset.threshold);
 const given = [];
 const skipped = [];
 const begun = Date.now();
+const mine = sessionStorage.getItem("soar-page") || crypto.getRandomValues(new Uint32Array(4)).join("-");
+sessionStorage.setItem("soar-page", mine); // a page that is loaded again is the same, and goes on with its episode
 let now = null;
 let busy = false;
 let late = false; // z was pressed while something was under way; keys that judge are for what is seen, and wait for nothing
@@ -23,6 +25,7 @@ function show(offer) {
   now = offer;
   box.dataset.id = offer.id || "";
   box.querySelectorAll("button[data-key]").forEach((button) => { button.disabled = !offer.id; });
+  document.querySelector("#undo").disabled = given.length === 0;
   if (!offer.id) {
     parts.task.textContent = "Nothing is left to judge: everything was judged, or is being looked at by somebody else.";
     for (const name of ["why", "left"]) parts[name].textContent = "";
@@ -39,7 +42,7 @@ function show(offer) {
 }
 
 async function following() {
-  show(await soar.ask(`${soar.base}/audit/next`, { who: soar.who(), threshold, skipped: skipped.slice(-1000) }));
+  show(await soar.ask(`${soar.base}/audit/next`, { who: soar.who(), threshold, skipped: skipped.slice(-1000), page: mine }));
 }
 
 function list() {

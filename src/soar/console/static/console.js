@@ -45,6 +45,14 @@ const soar = {
     return soar.el("span", `v v-${name}`, `${sign} ${name}`);
   },
 
+  // Sets what is in an element, unless it is that already: whoever stands on a link in it stays there.
+  fill(element, what, make) {
+    const now = JSON.stringify(what);
+    if (element.soarHolds === now) return;
+    element.soarHolds = now;
+    element.replaceChildren(...make());
+  },
+
   typing(event) {
     return event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
   },

@@ -35,21 +35,21 @@ function fill(element, robot) {
     }
     element.dataset.drawn = "yes";
   }
-  part("answers").replaceChildren(...robot.answers.map((one) => {
+  soar.fill(part("answers"), robot.answers, () => robot.answers.map((one) => {
     const said = one.what === "success" ? soar.verdict(one.said) : soar.el("b", "", one.said === true ? "yes" : one.said === false ? "no" : "undecidable");
     const line = soar.el("li", "", `${one.question} `);
     line.append(said, sure(one.probability));
-    if (one.answer) line.append(soar.el("small", "", ` “${one.answer.slice(0, 120)}”`));
+    if (one.answer) line.append(soar.el("small", "", ` “${String(one.answer).slice(0, 120)}”`));
     return line;
   }));
-  part("attempts").replaceChildren(...robot.attempts.map((one) => {
+  soar.fill(part("attempts"), robot.attempts, () => robot.attempts.map((one) => {
     const line = soar.el("li");
     const link = soar.el("a", "", one.instruction || one.id);
     link.href = `${soar.base}/episode?id=${encodeURIComponent(one.id)}`;
     line.append(soar.verdict(one.success), `${sure(one.probability)} `, link);
     return line;
   }));
-  part("faults").replaceChildren(...robot.faults.map((one) => soar.el("li", "", `${one.kind}: ${one.detail}`)));
+  soar.fill(part("faults"), robot.faults, () => robot.faults.map((one) => soar.el("li", "", `${one.kind}: ${one.detail}`)));
   part("faulty").classList.toggle("hidden", robot.faults.length === 0);
 }
 
@@ -106,40 +106,54 @@ box.addEventListener("change", () => {
 });
 follow();
 
-// The fleet, and what its operator says to it.
+// The fleet, or the run without one, and what an operator says to it.
 const fleet = document.querySelector("#fleet");
 const orders = document.querySelector("#orders-said");
 
+// A row is kept as long as its robot is there: whoever stands on one of its buttons stays there.
+const rows = new Map();
+
 function row(robot) {
-  const line = soar.el("tr");
-  line.dataset.robot = robot.name;
+  if (!rows.has(robot.name)) {
+    const made = soar.el("tr");
+    made.dataset.robot = robot.name;
+    for (let number = 0; number < 8; number += 1) made.append(soar.el("td", number === 1 ? "does" : ""));
+    rows.set(robot.name, made);
+  }
+  const line = rows.get(robot.name);
   const cells = [robot.name, robot.phase, robot.instruction, robot.policy, `${robot.successes}/${robot.episodes}`,
     String(Object.values(robot.faults).reduce((sum, one) => sum + one, 0)), robot.detail];
-  cells.forEach((text, number) => line.append(soar.el("td", number === 1 ? "does" : "", text)));
-  const acts = soar.el("td");
+  cells.forEach((text, number) => { line.children[number].textContent = text; });
   if (fleet.dataset.may) {
     const names = robot.phase === "waiting" ? ["release", "stop"] : robot.phase === "paused" ? ["resume", "stop"] : robot.phase === "stopped" ? ["resume"] : ["pause", "stop"];
-    for (const name of names) {
+    soar.fill(line.lastElementChild, names, () => names.flatMap((name) => {
       const button = soar.el("button", name === "stop" ? "stop" : "", name);
       button.addEventListener("click", () => order(name === "release" ? "resume" : name, [robot.name]));
-      acts.append(button, " ");
-    }
+      return [button, " "];
+    }));
   }
-  line.append(acts);
   return line;
 }
 
 function drawFleet(said) {
-  if (!said.state) { soar.find(".words", fleet).textContent = said.away || ""; return; }
-  soar.find("tbody", fleet).replaceChildren(...said.state.robots.map(row));
+  if (!said.state) { soar.find(".words", fleet).textContent = said.away || ""; return; } // of a run, nothing has begun
+  if (said.state.words !== undefined) { // a run without a fleet: its robots are below, and hear what is said to all
+    const works = said.state.works ? "At work." : "No command works here now: the one that began it goes on where it stopped.";
+    soar.find(".words", fleet).textContent = said.state.words && said.state.works ? said.state.words : `${said.state.words} ${works}`.trim();
+    fleet.classList.toggle("hidden", !fleet.dataset.may && !said.state.words); // who may only look hears of orders that hold
+    return;
+  }
+  const lines = said.state.robots.map(row);
+  const body = soar.find("tbody", fleet);
+  if (lines.length !== body.children.length || lines.some((line, number) => body.children[number] !== line)) body.replaceChildren(...lines);
   const deployment = said.state.deployment;
   const words = deployment ? ` Policy ${deployment.policy}: ${deployment.done ? `${deployment.done}: ${deployment.sentence}` : `${deployment.canary || "all robots"} tries it`}` : "";
   soar.find(".words", fleet).textContent = `${said.state.episodes} of ${said.state.wanted} episodes.${words}`;
 }
 
-async function order(what, robots = [], more = {}) {
+async function order(what, robots = [], more = {}, sure = "") {
   if (!soar.who()) { orders.textContent = "Say who you are first: orders are kept with a name."; document.querySelector("input[data-who]").focus(); return; }
-  if ((what === "stop" || what === "stop arms") && robots.length === 0 && !confirm("Stop all of them at once? Episodes that are under way are dropped.")) return;
+  if (sure && !confirm(sure)) return;
   orders.textContent = `${what} …`;
   try {
     const said = await soar.ask(`${soar.base}/orders`, { do: what, who: soar.who(), robots, ...more });
@@ -150,12 +164,12 @@ async function order(what, robots = [], more = {}) {
   } catch (error) { orders.textContent = error.message; }
 }
 
-document.querySelectorAll("button[data-order]").forEach((button) => button.addEventListener("click", () => order(button.dataset.order)));
+document.querySelectorAll("button[data-order]").forEach((button) => button.addEventListener("click", () => order(button.dataset.order, [], {}, button.dataset.sure)));
 const deploy = document.querySelector("#deploy");
 if (deploy) {
   deploy.addEventListener("submit", (event) => {
     event.preventDefault();
-    order("deploy", [], { policy: deploy.elements.policy.value, canary: deploy.elements.canary.value.trim() });
+    order("deploy", [], { policy: deploy.elements.policy.value, canary: deploy.elements.canary ? deploy.elements.canary.value.trim() : "" });
   });
 }
 if (fleet) {

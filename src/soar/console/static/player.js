@@ -55,14 +55,27 @@ const button = document.querySelector("#play");
 let step = Math.min(Number(new URLSearchParams(location.search).get("step")) || 0, last);
 let timer = null;
 
+// The address is that of what is seen, once it stands still: browsers count how often it changes.
+let noted = null;
+function note() {
+  clearTimeout(noted);
+  noted = setTimeout(() => {
+    const address = new URL(location.href);
+    if (step) address.searchParams.set("step", step); else address.searchParams.delete("step");
+    if (timer === null && address.href !== location.href) history.replaceState(null, "", address);
+  }, 300);
+}
+
 function show(next) {
   step = Math.max(0, Math.min(last, next));
   slider.value = step;
   players.forEach((player) => player.show(step));
+  note();
 }
 
 function play(on) {
   clearInterval(timer);
+  note();
   timer = on ? setInterval(() => (step >= last ? play(false) : show(step + 1)), STEP_MS / Number(document.querySelector("#speed").value)) : null;
   button.textContent = on ? "Pause" : "Play";
 }

@@ -1,5 +1,16 @@
-// What an operator sets off limits, and allows again.
+// What an operator sets off limits, and allows again; and the page about a run as it goes on.
 "use strict";
+
+// Nothing is replaced under somebody who reads what they have opened, or stands on a link.
+const part = document.querySelector("#part");
+const AGAIN_MS = 60000;
+setInterval(async () => {
+  if (document.hidden || part.contains(document.activeElement) || part.querySelector("details[open]")) return;
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" }).catch(() => null);
+  if (!answer || !answer.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#part");
+  if (fresh) part.replaceChildren(...fresh.childNodes);
+}, AGAIN_MS);
 
 const limits = document.querySelector("#limits");
 

@@ -33,7 +33,7 @@ from soar.errors import ConfigError, ModelServerError
 from soar.event_log import Journal
 from soar.files import write_text
 from soar.fleet.asking import ask
-from soar.fleet.config import FleetConfig, FleetModels, FleetRobot
+from soar.fleet.config import FleetConfig, FleetModels, FleetRobot, Tls
 from soar.fleet.rehearsal.around import FAKE, motions, subgoal_server, telephone
 from soar.fleet.rehearsal.lines import HOST, Line, Lines
 from soar.fleet.rehearsal.plan import RehearsalPlan
@@ -251,6 +251,7 @@ def stage(config: FleetConfig, plan: RehearsalPlan, folder: Path) -> Iterator[St
             set=(f"{rollout}.subgoals=2", f"{rollout}.steps_per_subgoal={steps}", f"{rollout}.early_success.every=0"),
             lease_s=plan.lease_s,
             notify=hook,
+            tls=Tls(),
         )
         write_text(folder / "fleet.yaml", yaml.safe_dump(json.loads(json.dumps(asdict(light))), sort_keys=False))
         port = _free_port()

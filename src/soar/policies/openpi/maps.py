@@ -2,9 +2,9 @@
 
     backend: openpi
     url: ws://127.0.0.1:8000
-    images:                                  # what each picture is called there; `black` for a camera that there is not
+    images:                                  # what each picture is called there, and whose it is
       observation/image: {size: 224, fit: pad}
-      observation/wrist_image: {size: 224, camera: black}
+      observation/wrist_image: {size: 224, camera: wrist}     # a further camera of the workcell; `black`: there is none
     state: {observation/state: [x, y, z, roll, pitch, yaw, {opening: [0, 1]}]}
     prompt: prompt                           # the instruction
     action: [x, y, z, roll, pitch, yaw, {gripper: [0, 1]}]      # what each number of an action is
@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from soar.cameras import MAIN, check_camera_names
 from soar.configuration import CONFIGS, read_yaml
 from soar.errors import ConfigError, ModelServerError
 from soar.images import Fit, ImageFitter
@@ -44,6 +45,7 @@ _MOTIONS = ("x", "y", "z", "roll", "pitch", "yaw")
 _STATE = (*_MOTIONS, "qx", "qy", "qz", "qw", "rx", "ry", "rz", "opening")
 _ACTION = (*_MOTIONS, "gripper", "unused")
 _RATE_HZ = round(1 / STEP_S)
+_BLACK = "black"
 _SLACK = 0.5
 """By how much of its range a gripper's number may be outside of it."""
 
@@ -53,13 +55,13 @@ class PictureSpec:
     """One picture that a server wants.
 
     Attributes:
-        camera: `main`, the workcell's camera; `black` for one that there is not.
+        camera: `main`, the workcell's main camera; the name of a further one; `black` for one that there is not.
         size: Height and width [px]; None: as the camera gives it.
         fit: How it is brought to that, see `soar.images`.
         layout: Of the array: height, width, channels, or channels first.
     """
 
-    camera: Literal["main", "black"] = "main"
+    camera: str = MAIN
     size: int | None = 224
     fit: Fit = "pad"
     layout: Literal["hwc", "chw"] = "hwc"
@@ -67,11 +69,18 @@ class PictureSpec:
     def __post_init__(self) -> None:
         if self.size is not None and not 1 <= self.size <= 4096:
             raise ConfigError(f"images: size must be 1 to 4096 pixels, got {self.size}")
+        if self.camera not in (MAIN, _BLACK):
+            check_camera_names([self.camera], "images: camera")
 
-    def of(self, image_HWC: Image) -> Image:
-        """Return what is sent of a camera's picture."""
+    def of(self, observation: Observation) -> Image:
+        """Return what is sent of an observation.
+
+        Raises:
+            UnknownNameError: It has no such camera.
+        """
+        image_HWC = observation.picture(MAIN if self.camera == _BLACK else self.camera)
         picture = image_HWC if self.size is None else ImageFitter(size=self.size, fit=self.fit)(image_HWC)
-        if self.camera == "black":
+        if self.camera == _BLACK:
             picture = np.zeros_like(picture)
         return picture if self.layout == "hwc" else np.ascontiguousarray(picture.transpose(2, 0, 1))
 
@@ -149,9 +158,14 @@ class OpenPIConfig:
                 f"{self.added} make one. Choose {self.added}, {2 * self.added}, {3 * self.added}, …"
             )
         if self.chunk is not None and self.chunk < self.execute:
-            raise ConfigError(f"execute: {self.execute} of {self.chunk} actions (`chunk`) cannot be executed")
+            raise ConfigError(
+                f"execute: {self.execute} of {self.chunk} actions (`chunk`) cannot be executed; at most {self.chunk} can"
+            )
         if min(self.timeout_s, self.warm_up_s) <= 0 or self.patience_s < 0:
-            raise ConfigError("timeout_s and warm_up_s must be positive, patience_s not negative")
+            raise ConfigError(
+                f"timeout_s and warm_up_s must be positive, patience_s not negative; got {self.timeout_s}, "
+                f"{self.warm_up_s} and {self.patience_s}"
+            )
         if self.action_std and (len(self.action_std) != ACTION_DIM or not all(value > 0 for value in self.action_std)):
             raise ConfigError(f"action_std must be {ACTION_DIM} positive numbers, got {list(self.action_std)}")
 
@@ -159,6 +173,11 @@ class OpenPIConfig:
     def added(self) -> int:
         """How many of the server's actions make one of ours."""
         return self.rate_hz // _RATE_HZ
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The cameras that it looks at, in the order of its pictures."""
+        return tuple(dict.fromkeys(one.camera for one in self.images.values() if one.camera != _BLACK)) or (MAIN,)
 
     @property
     def std(self) -> NDArray[np.float32]:
@@ -170,7 +189,7 @@ class OpenPIConfig:
 
     def message(self, observation: Observation, instruction: str) -> dict[str, Any]:
         """Return what is sent of an observation."""
-        sent: dict[str, Any] = {name: picture.of(observation.image_HWC) for name, picture in self.images.items()}
+        sent: dict[str, Any] = {name: picture.of(observation) for name, picture in self.images.items()}
         known = _numbers_of(observation)
         for key, numbers in self.state.items():
             sent[key] = np.asarray([_said(number, known) for number in numbers], np.float32)

@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from soar.cameras import MAIN
 from soar.errors import ConfigError, ModelServerError
 from soar.policies.action_chunking import ActionChunker
 from soar.policies.openpi.connection import Connection
@@ -60,9 +61,13 @@ class OpenPIPolicy:
         self.config, self._clock, self._sleep = config, clock, sleep
         key = os.environ.get(config.token_env, "")
         if key and not (key.isascii() and key.isprintable()):
-            raise ConfigError(f"the key in the environment variable {config.token_env} holds what no header can carry")
+            raise ConfigError(
+                f"the key in the environment variable {config.token_env} holds what no header can carry: letters, "
+                "digits and signs of ASCII, without line breaks"
+            )
         self._server = Connection(config.url, {"Authorization": f"Api-Key {key}"} if key else {})
         self.action_std = config.std
+        self.cameras = config.cameras
         self.image_size: int | None = max([picture.size or 0 for picture in config.images.values()], default=0) or None
         self._planner = ActionChunker(self._plan, config.execute // config.added)
         try:
@@ -70,9 +75,7 @@ class OpenPIPolicy:
         except ModelAwayError as error:
             raise ModelAwayError(f"{error}. Start the policy's server, or correct `url`.") from error
         self.id = self._identified()
-        grey = np.full((_MADE_UP_PX, _MADE_UP_PX, 3), 128, np.uint8)
-        made_up = Observation(image_HWC=grey, state=np.zeros(STATE_DIM, np.float32))
-        answer = self._server.ask(config.message(made_up, ""), self._end_s(config.warm_up_s))
+        answer = self._server.ask(config.message(self._made_up(128), ""), self._end_s(config.warm_up_s))
         _, self.chunk = config.actions(answer, config.chunk)
 
     def act(self, observations: Sequence[Observation], goals: Sequence[Goal]) -> NDArray[np.float32]:
@@ -99,12 +102,13 @@ class OpenPIPolicy:
 
     def describe(self) -> Mapping[str, str]:
         """Return what the server wants, what it gives, and what it says that it is."""
-        grey = np.zeros((_MADE_UP_PX, _MADE_UP_PX, 3), np.uint8)
-        sent = self.config.message(Observation(image_HWC=grey, state=np.zeros(STATE_DIM, np.float32)), "")
+        sent = self.config.message(self._made_up(0), "")
         wants = [f"{key} {value.dtype} {value.shape}" if isinstance(value, np.ndarray) else key for key, value in sent.items()]
+        whose = [f"{key} of {picture.camera}" for key, picture in self.config.images.items()]
         added = f", {self.config.added} of which make one of 0.2 s" if self.config.added > 1 else ""
         return {
             "wants": ", ".join(wants),
+            **({"pictures": ", ".join(whose)} if whose else {}),
             "gives": f"{self.config.answer} ({self.chunk}, {len(self.config.action)}), {self.config.execute} executed{added}",
             "server": f"{self.config.url} says {plain(json.dumps(_plain(self._server.said)), 200)}",
         }
@@ -132,6 +136,12 @@ class OpenPIPolicy:
                 if self._clock() >= end_s:
                     raise
             self._sleep(_AGAIN_S)
+
+    def _made_up(self, grey: int) -> Observation:
+        """Return an observation of nothing, by all cameras that it looks at."""
+        image_HWC = np.full((_MADE_UP_PX, _MADE_UP_PX, 3), grey, np.uint8)
+        further = {camera: image_HWC for camera in self.cameras if camera != MAIN}
+        return Observation(image_HWC=image_HWC, state=np.zeros(STATE_DIM, np.float32), extra_images=further)
 
     def _end_s(self, seconds: float) -> float:
         return time.monotonic() + seconds

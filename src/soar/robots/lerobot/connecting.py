@@ -14,6 +14,7 @@ import logging
 import pkgutil
 import shlex
 from collections.abc import Mapping
+from difflib import SequenceMatcher
 from typing import Any
 
 from soar.errors import ConfigError, UnknownNameError
@@ -21,6 +22,8 @@ from soar.errors import ConfigError, UnknownNameError
 log = logging.getLogger(__name__)
 _DEFAULTS = {"use_degrees": True, "disable_torque_on_disconnect": False}
 """What is not said: joints in degrees, and an arm that is held when it is let go of."""
+
+_NO_MOTORS = "its motors do not answer (`lerobot-find-port` finds the port)"
 
 
 def make_robot(kind: str, config: Mapping[str, Any]) -> Any:
@@ -41,8 +44,8 @@ def make_robot(kind: str, config: Mapping[str, Any]) -> Any:
             f"the driver `lerobot` needs LeRobot, which cannot be imported here ({error}). It wants an environment of its own, "
             "in which `soar robot serve --driver lerobot` runs: docs/how-to/lerobot.md"
         ) from error
-    broken = _import_below("lerobot.robots") | _import_below("lerobot.cameras")
     _import_plugins()
+    broken = _import_below("lerobot.robots", kind, robots.RobotConfig) | _import_below("lerobot.cameras")
     known = robots.RobotConfig.get_known_choices()
     if kind not in known:
         said = "; ".join(f"{name} cannot be imported: {error}" for name, error in broken.items() if name.endswith(kind))
@@ -66,7 +69,7 @@ def make_robot(kind: str, config: Mapping[str, Any]) -> Any:
         made = draccus.decode(robots.RobotConfig, {"type": kind} | defaults | _plain(config))
         return robots.make_robot_from_config(made)
     except Exception as error:
-        raise ConfigError(f"LeRobot refuses the config of {kind}: {' '.join(str(error).split())[:300]}") from error
+        raise ConfigError(f"LeRobot refuses the config of {kind}: {_reasons(error)[:400]}") from error
 
 
 def connect(robot: Any, kind: str, config: Mapping[str, Any]) -> None:
@@ -81,6 +84,7 @@ def connect(robot: Any, kind: str, config: Mapping[str, Any]) -> None:
         ConfigError: It is not calibrated, or it or a camera is not there; the message says what to do.
     """
     bus = getattr(robot, "bus", None)
+    asking = bus is not None
     try:
         if bus is not None:  # is it calibrated? Connecting the robot would already drop its torque
             if not bus.is_connected:
@@ -89,6 +93,7 @@ def connect(robot: Any, kind: str, config: Mapping[str, Any]) -> None:
             bus.disconnect(False)
             if not calibrated:
                 raise ConfigError(_calibrate(kind, robot, config))
+        asking = False
         robot.connect(calibrate=False)
         if not robot.is_calibrated:
             raise ConfigError(_calibrate(kind, robot, config))
@@ -96,7 +101,7 @@ def connect(robot: Any, kind: str, config: Mapping[str, Any]) -> None:
         let_go(robot)
         raise
     except Exception as error:
-        what = _which(robot, bus)
+        what = _NO_MOTORS if asking else _which(robot, bus)  # what answers there may be something else
         let_go(robot)
         raise ConfigError(f"{kind}: {what}: {' '.join(str(error).split())[:300]}") from error
 
@@ -139,21 +144,31 @@ def _calibrate(kind: str, robot: Any, config: Mapping[str, Any]) -> str:
 def _which(robot: Any, bus: Any) -> str:
     """Return what could not be connected, and how its name is found."""
     if bus is not None and not bus.is_connected:
-        return "its motors do not answer (`lerobot-find-port` finds the port)"
+        return _NO_MOTORS
     for name, camera in getattr(robot, "cameras", {}).items():
         if not camera.is_connected:
             return f"its camera {name!r} is not there (`lerobot-find-cameras` finds it)"
     return "it cannot be connected"
 
 
-def _import_below(package: str) -> dict[str, str]:
-    """Import what is in a package, which registers what it has; return what could not be, and why."""
+def _import_below(package: str, kind: str = "", configs: Any = None) -> dict[str, str]:
+    """Import what is in a package, which registers what it has; return what could not be, and why.
+
+    Args:
+        package: Its name.
+        kind: When this is registered, nothing more is imported: some of LeRobot's robots bring all of its policies. Those with
+            names like it come first.
+        configs: Where it is registered.
+    """
+    names = [module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}.")]
     broken = {}
-    for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
+    for name in sorted(names, key=lambda name: -SequenceMatcher(None, kind, name.rpartition(".")[2]).ratio()):
+        if configs is not None and kind in configs.get_known_choices():
+            break
         try:
-            importlib.import_module(module.name)
+            importlib.import_module(name)
         except Exception as error:  # noqa: BLE001 - the library of some other robot is missing
-            broken[module.name] = f"{type(error).__name__}: {error}"
+            broken[name] = f"{type(error).__name__}: {error}"
     return broken
 
 
@@ -170,3 +185,12 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(plain.get("max_relative_target"), int):
         plain["max_relative_target"] = float(plain["max_relative_target"])
     return plain
+
+
+def _reasons(error: BaseException | None) -> str:
+    """Return what an error says, and what it came of: the first alone often names no key."""
+    said: dict[str, None] = {}
+    while error is not None:
+        said[" ".join(str(error).split())] = None
+        error = error.__cause__
+    return " ".join(filter(None, said))

@@ -12,7 +12,7 @@ robot:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ def open_lerobot(
     *,
     arm: str | Mapping[str, Any] | None = None,
     camera: str | None = None,
+    cameras: Sequence[str] = (),
     home: tuple[float, ...] | None = None,
     move_s: float = 0.1,
     period_s: float = STEP_S,
@@ -48,7 +49,8 @@ def open_lerobot(
         type: Of the robot, as on LeRobot's command lines; those of plug-ins, too.
         config: What its configuration holds.
         arm: Name of its arm, path of its file, or what stands in one (`soar.robots.lerobot.arms`); by default that of the type.
-        camera: Which of its cameras; the only one by default.
+        camera: Which of its cameras is the main one; the only one by default, or the one that is left beside `cameras`.
+        cameras: Which of its cameras come along as further ones: those that the workcell names.
         home: State (7,) from which every episode starts; the arm's by default.
         move_s: How long the targets of one action are interpolated [s].
         period_s: Time from one action to the next, at least [s].
@@ -72,7 +74,7 @@ def open_lerobot(
     steering = Steering(shape, kinematics, workspace=workspace, lag_m=lag_m, lag_rad=lag_rad)
     start = np.array(shape.home if home is None else home, np.float64)
     home_angles = check_reach(steering, start, workspace)
-    camera = _camera(robot, camera, type)
+    camera = _camera(robot, camera, type, cameras)
     _check_motors(robot, shape, type)
     connect(robot, type, config or {})
     try:
@@ -81,6 +83,7 @@ def open_lerobot(
             shape,
             steering,
             camera=camera,
+            cameras=cameras,
             home=(start, home_angles),
             move_s=move_s,
             period_s=period_s,
@@ -91,14 +94,19 @@ def open_lerobot(
         raise
 
 
-def _camera(robot: Any, said: str | None, kind: str) -> str:
-    """Return which of a robot's pictures is meant."""
+def _camera(robot: Any, said: str | None, kind: str, further: Sequence[str] = ()) -> str:
+    """Return which of a robot's pictures is the main one."""
     pictures = [name for name, shape in robot.observation_features.items() if isinstance(shape, tuple) and len(shape) == 3]
-    if said is None and len(pictures) == 1:
-        return str(pictures[0])
-    if said in pictures:
-        return str(said)
     there = ", ".join(pictures) or "none: add one to `cameras` of its config"
+    if missing := sorted(set(further) - set(pictures)):
+        raise ConfigError(f"{kind}: the workcell names the camera {missing[0]!r} (`cameras`), and there are {there}")
+    left = [name for name in pictures if name not in further]
+    if said is None and len(left) == 1:
+        return str(left[0])
+    if said in left:
+        return str(said)
+    if said in further:
+        raise ConfigError(f"{kind}: {said!r} is the main camera (`camera`), and cannot be a further one (`cameras`), too")
     raise ConfigError(f"{kind}: which camera? `camera` is {said!r}, and there are {there}")
 
 

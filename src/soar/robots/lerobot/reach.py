@@ -29,7 +29,7 @@ def check_reach(steering: Steering, home: FloatArray, workspace: WorkspaceBox | 
     """
     if home.shape != (7,) or not np.all(np.isfinite(home)):
         raise ConfigError(f"home must be a state of seven numbers, see soar.types.Observation, got {home}")
-    if workspace is not None and not workspace.contains(home[:3]):
+    if workspace is not None and not workspace.contains(home[:3], REACH_M):
         raise ConfigError(
             f"home {home[:3].round(3).tolist()} lies outside of the workspace {workspace.low} … {workspace.high}: correct "
             "`workspace`, or say another `home` in the options"

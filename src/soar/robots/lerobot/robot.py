@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -43,7 +43,8 @@ class LeRobotArm:
         robot: With the methods of LeRobot's `Robot`.
         arm: What is known of it besides.
         steering: Of it.
-        camera: Which picture of its observations.
+        camera: Which picture of its observations is that of the main camera.
+        cameras: Which are those of further ones.
         home: State (7,) from which episodes start, and the angles (n,) of that.
         move_s: How long the targets of one action are interpolated [s].
         period_s: Time from one action to the next, at least [s].
@@ -59,6 +60,7 @@ class LeRobotArm:
         steering: Steering,
         *,
         camera: str,
+        cameras: Sequence[str] = (),
         home: tuple[FloatArray, FloatArray],
         move_s: float = 0.1,
         period_s: float = STEP_S,
@@ -66,7 +68,7 @@ class LeRobotArm:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._robot, self._arm, self._steering, self._camera = robot, arm, steering, camera
+        self._robot, self._arm, self._steering, self._camera, self._cameras = robot, arm, steering, camera, tuple(cameras)
         (self._home, self._home_angles), self._move_s, self._period_s = home, move_s, period_s
         self._size, self._clock, self._sleep = image_size, clock, sleep
         self._motors = Motors(robot, temperature_c=arm.temperature_c, load=arm.load, sleep=sleep)
@@ -83,7 +85,11 @@ class LeRobotArm:
         if complaint := self._follower.complaint(state):
             raise self._failed("motor", complaint)
         self._seen = angles, opening
-        return Observation(image_HWC=self._picture(seen), state=state.astype(np.float32))
+        return Observation(
+            image_HWC=self._picture(seen, self._camera),
+            state=state.astype(np.float32),
+            extra_images={name: self._picture(seen, name) for name in self._cameras},
+        )
 
     def act(self, action: Action) -> Action:
         """Execute one action (7,), `period_s` after the one before; returns the one that the arm was told in the end."""
@@ -249,11 +255,12 @@ class LeRobotArm:
             raise self._failed("motor", f"the joint readings are not finite: {values}")
         return self._arm.angles(values), self._arm.opened(values[self._arm.gripper])
 
-    def _picture(self, seen: Mapping[str, Any]) -> Image:
-        image = np.asarray(seen[self._camera])
+    def _picture(self, seen: Mapping[str, Any], camera: str) -> Image:
+        image = np.asarray(seen[camera])
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise self._failed("camera", f"{self._camera}: a picture is {image.dtype} {image.shape}, not uint8 (H, W, 3)")
-        return np.array(image if self._size is None else resized(image, self._size[::-1]))
+            raise self._failed("camera", f"{camera}: a picture is {image.dtype} {image.shape}, not uint8 (H, W, 3)")
+        size = self._size if camera == self._camera else None  # a further one keeps its own
+        return np.array(image if size is None else resized(image, size[::-1]))
 
     def _check_motors(self, *, thorough: bool) -> None:
         if complaint := self._asking(lambda: self._motors.complaint(thorough=thorough)):

@@ -13,6 +13,7 @@ until it answers, and the arm goes home before anything else. No action is ever 
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -33,6 +34,18 @@ from soar.types import STEP_S, Action, Observation, WorkspaceBox
 T = TypeVar("T")
 _MOTORS_EVERY = 25
 """Actions between two looks at the motors, where that is a request of its own."""
+_OPENING_S = 30.0
+"""How long a server that is known, and fails when it is looked at first, is waited for [s]."""
+_DO = {
+    "lost": "Start the robot's server, open the tunnel to it, or correct host and port.",
+    "connection": "What answers there is no server that SOAR knows (docs/how-to/widowx.md): correct host and port.",
+    "camera": "Start the camera's node on the robot's computer, or correct `camera` and `view` in the options.",
+    "motor": "Look at the arm, and at what the server's terminal says.",
+    "unrecoverable": "Run the same command again to go on.",
+}
+"""What to do when the first look fails."""
+_EDGE_M = 0.01
+"""How far home may lie outside of a box that was measured: an arm is never quite where it was told to be."""
 
 
 def open_widowx(
@@ -76,13 +89,13 @@ def open_widowx(
     Raises:
         ConfigError: An option is wrong, nobody answers there, or it is another kind of server.
     """
-    if not (isinstance(port, int) and 0 < port < 2**16 and host and host.isprintable() and "/" not in host):
+    if not (isinstance(port, int) and 0 < port < 2**16 and _is_host(host)):
         raise ConfigError(f"widowx: host and port must be an address and a number up to {2**16 - 1}, got {host!r} and {port!r}")
     if len(home) != 7 or not np.all(np.isfinite(home)):
         raise ConfigError(f"widowx: home must be a state of seven numbers, see soar.types.Observation, got {home}")
     if gripper is not None and (len(gripper) != 2 or gripper[0] == gripper[1]):
         raise ConfigError(f"widowx: gripper must be [closed, open], got {gripper}")
-    if workspace is not None and not workspace.contains(np.array(home[:3])):
+    if workspace is not None and not workspace.contains(np.array(home[:3]), _EDGE_M):
         raise ConfigError(
             f"widowx: home {[float(number) for number in home[:3]]} lies outside of the workspace {workspace.low} … "
             f"{workspace.high}: correct `workspace`, or say another `home` in the options"
@@ -94,6 +107,13 @@ def open_widowx(
     if unknown := set(waits or {}) - set(patience):
         raise ConfigError(f"widowx: waits has {', '.join(patience)}; got {', '.join(sorted(unknown))}")
     patience |= waits or {}
+    times = {"move_s": move_s, "lag_rad": lag_rad, "effort": effort} | {
+        f"waits.{name}": value for name, value in patience.items()
+    }
+    if wrong := [f"{name} {value:g}" for name, value in times.items() if not 0 < value < np.inf]:
+        raise ConfigError(f"widowx: must be positive numbers: {', '.join(wrong)}")
+    if not (0 <= period_s < np.inf and view >= 0):
+        raise ConfigError(f"widowx: period_s and view must be at least 0, got {period_s:g} and {view}")
     settings = Settings(
         home=tuple(float(number) for number in home),
         move_s=float(move_s),
@@ -116,6 +136,16 @@ def open_widowx(
         commanded=Commanded(lag_m, lag_rad),
         recovery=Recovery(settings.home, _inwards(settings.home, workspace)),
     )
+
+
+def _is_host(host: str) -> bool:
+    """Whether it may be a name or an address; a port has an option of its own."""
+    if ":" in host:
+        try:
+            ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            return False
+    return bool(host) and host.isprintable() and not set(host) & set("/ ")
 
 
 def _inwards(home: tuple[float, ...], workspace: WorkspaceBox | None) -> tuple[float, ...]:
@@ -150,11 +180,19 @@ class WidowX:
         self._fault = Health(ok=True)
         try:
             self._server: Server = self._who(wire.connect(patience["hash"]))
-            self._first_look()
+            try:
+                self._first_look()
+            except RobotFault:
+                if not wire.lost:
+                    raise
+                # It has said who it is: it may be starting again, as in the middle of a night's work.
+                self._server = self._who(wire.reconnect(min(patience["restart"], _OPENING_S), patience["hash"]))
+                self._first_look()
         except RobotFault as fault:
+            do = _DO["lost" if wire.lost else fault.kind]
             wire.close()
-            away = " Start the robot's server, open the tunnel to it, or correct host and port."
-            raise ConfigError(f"{fault.detail}.{away if fault.kind == 'connection' else ''}") from fault
+            where = "" if wire.address in fault.detail else f"{wire.address}: "
+            raise ConfigError(f"{where}{fault.detail}. {do}") from fault
         except ConfigError:
             wire.close()
             raise

@@ -63,7 +63,7 @@ def picture(value: Any, view: int) -> Image:
     elif isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3:
         image = value.copy()  # it is part of the message, and cannot be written to
     else:
-        raise RobotFault("camera", f"the server's picture is a {type(value).__name__}: is its camera there?")
+        raise RobotFault("camera", f"the server's picture is a {type(value).__name__} and no picture: its camera may be away")
     if min(image.shape[:2]) < SMALLEST_PX:
         raise RobotFault("camera", f"the server's picture is {image.shape[0]} x {image.shape[1]} px: its camera has not begun")
     return image
@@ -74,6 +74,8 @@ def square(value: Any, view: int) -> Image:
     right = isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim == 2 and view < len(value)
     side = round((value.shape[1] / 3) ** 0.5) if right else 0
     if not right or side < SMALLEST_PX or 3 * side * side != value.shape[1]:
-        raise RobotFault("camera", f"the server's image is {str(getattr(value, 'shape', value))[:60]}: is its camera there?")
+        raise RobotFault(
+            "camera", f"the server's image is {str(getattr(value, 'shape', value))[:60]} and no picture: its camera may be away"
+        )
     pixels = np.nan_to_num(value[view]).reshape(3, side, side).transpose(1, 2, 0)
     return np.ascontiguousarray(np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8))
