@@ -42,6 +42,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,8 @@ import numpy as np
 
 from soar.episodes.encoded import EncodedEpisode, encode
 from soar.evaluation.results import read_results, write_results
+from soar.evaluation.statistics import p_value, paired
+from soar.evaluation.trials import Evaluation, read_evaluation
 from soar.fleet.asking import ask
 from soar.fleet.episode_bytes import pack_episodes
 from soar.fleet.ledger import Holder, Ledger, episode_prefix
@@ -316,68 +319,93 @@ def simulated(count: int, episodes: int) -> list[Row]:
     ]
 
 
-def improve(part: Path, more: list[str]) -> list[Row]:
+def improve(part: Path, more: list[str], folder: Path, trials: int) -> list[Row]:
     """Let five simulated robots at five scenes improve in one run, three at one node and two at another.
 
     Args:
         part: Folder of the fleet's file and the preset.
         more: Words of the command.
+        folder: For the run; one that is there already goes on.
+        trials: Of each task, of three policies, from starts that are nobody's figure.
     """
     from soar.episodes.store import EpisodeStore
     from soar.event_log import read_journal
     from soar.fleet.config import load_fleet
+    from soar.run_folder import RunFolder
 
     file, preset = part / "five_scenes.yaml", part / "five_scenes_preset.yaml"
     joining = [name for name, robot in load_fleet(file).robots.items() if robot.at == "join"]
     os.environ["SOAR_TOKEN"] = secrets.token_urlsafe(32)
-    with tempfile.TemporaryDirectory() as text:
-        folder = Path(text)
-        run, there = folder / "run", folder / "node"
-        there.mkdir()
-        words = ["--fleet", str(file), "--preset", str(preset), "--evaluate", "off", "--host", "127.0.0.2", "--run", str(run)]
-        words += more
-        begins = time.perf_counter()
-        loop = subprocess.Popen([sys.executable, "-m", "soar.cli", "improve", *words], stdout=subprocess.DEVNULL)
-        robots: list[subprocess.Popen[bytes]] = []
-        try:
-            until(lambda: (run / "fleet.json").exists() or loop.poll() is not None)
-            if loop.poll() is not None:
-                raise SystemExit(f"the loop ended with status {loop.returncode}")
-            url = json.loads((run / "fleet.json").read_text())["url"]
-            robots += [  # its own folder for what is temporary makes it another computer: its own locks
-                subprocess.Popen(
-                    [*SOAR, "join", url, "--robot", name, "--spool", str(there / "spool")],
-                    env=os.environ | {"TMPDIR": str(there)},
-                )
-                for name in joining
-            ]
-            if loop.wait():
-                raise SystemExit(f"the loop ended with status {loop.returncode}")
-            minutes = (time.perf_counter() - begins) / 60
-            for robot in robots:
-                robot.wait(60)
-        finally:
-            for process in (loop, *robots):
-                process.kill()
-        records = EpisodeStore(run / "episodes").episodes()
-        tried = read_journal(run / "events.jsonl", "deploy")
-        decided = read_journal(run / "events.jsonl", "deployed")
+    run, there = folder / "run", folder / "node"
+    there.mkdir(parents=True, exist_ok=True)
+    words = ["--fleet", str(file), "--preset", str(preset), "--learner", "language", "--evaluate", "off", "--host", "127.0.0.2"]
+    words += ["--run", str(run), *more]
+    (run / "fleet.json").unlink(missing_ok=True)
+    begins = time.perf_counter()
+    loop = subprocess.Popen([sys.executable, "-m", "soar.cli", "improve", *words], stdout=subprocess.DEVNULL)
+    robots: list[subprocess.Popen[bytes]] = []
+    try:
+        until(lambda: (run / "fleet.json").exists() or loop.poll() is not None)
+        if loop.poll() is not None:
+            raise SystemExit(f"the loop ended with status {loop.returncode}")
+        url = json.loads((run / "fleet.json").read_text())["url"]
+        robots += [  # its own folder for what is temporary makes it another computer: its own locks
+            subprocess.Popen(
+                [*SOAR, "join", url, "--robot", name, "--spool", str(there / "spool")], env=os.environ | {"TMPDIR": str(there)}
+            )
+            for name in joining
+        ]
+        if loop.wait():
+            raise SystemExit(f"the loop ended with status {loop.returncode}")
+        minutes = (time.perf_counter() - begins) / 60
+        for robot in robots:
+            robot.wait(60)
+    finally:
+        for process in (loop, *robots):
+            process.kill()
+    records = EpisodeStore(run / "episodes").episodes()
+    tried = read_journal(run / "events.jsonl", "deploy")
+    decided = read_journal(run / "events.jsonl", "deployed")
+    promoted = [event["version"] for event in decided if event["done"] == "promoted"]
     rows: list[Row] = [
         {"metric": "five scenes, two nodes: minutes of the whole run", "ours": round(minutes, 1), "limit": None},
+        {"metric": "the same: episodes stored", "ours": len(records), "limit": None},
         {"metric": "the same: scenes at which a promotion was tried", "ours": len({event["canary"] for event in tried}),
          "limit": len(SCENES)},
-        {"metric": "the same: candidates tried, promoted", "limit": None,
-         "ours": f"{len(tried)}, {sum(event['done'] == 'promoted' for event in decided)}"},
+        {"metric": "the same: candidates tried, promoted", "limit": None, "ours": f"{len(tried)}, {len(promoted)}"},
     ]  # fmt: skip
-    first = records[0].provenance.policy
-    for scene in sorted({record.scene for record in records}):
-        mine = [record for record in records if record.scene == scene]
-        parts = [[r for r in mine if (r.provenance.policy == first) is base] for base in (True, False)]
-        said = [f"{sum(r.simulator_success is True for r in part)}/{len(part)}" for part in parts]
+    if promoted:
+        policies = {"first policy": RunFolder(run).policy(0), "learner": RunFolder(run).learner}
+        rows += compared(policies | {"last promoted": run / "deployed" / promoted[-1]}, folder / "evaluations", trials)
+    return rows
+
+
+def compared(policies: dict[str, Path], folder: Path, trials: int) -> list[Row]:
+    """Return what policies do from the same starts of each scene, by the simulator's truth."""
+
+    def evaluate(scene: int) -> list[Evaluation]:
+        out, counted = folder / f"scene{scene}.json", ["--trials", str(trials), "--first-trial", "1000"]
+        words = ["--scene", f"scene{scene}", "--policy", *map(str, policies.values()), *counted, "--out", str(out)]
+        subprocess.run([sys.executable, "-m", "soar.cli", "evaluate", *words], check=True, stdout=subprocess.DEVNULL)
+        return [read_evaluation(out.with_name(f"{out.stem}-{number}.json")) for number in range(1, len(policies) + 1)]
+
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(evaluate, SCENES))
+    rows: list[Row] = [
+        {"metric": f"the same, scene{scene}: successes of {', '.join(policies)}", "limit": None,
+         "ours": ", ".join(f"{rate.successes}/{rate.trials}" for rate in (each.rate() for each in evaluations))}
+        for scene, evaluations in zip(SCENES, done, strict=True)
+    ]  # fmt: skip
+    for number, name in enumerate(policies):
+        rates = [evaluations[number].rate() for evaluations in done]
+        rows.append({"metric": f"the same, all five: {name}", "ours": str(sum(rates[1:], rates[0])), "limit": None})
+    for number, name in enumerate(list(policies)[:-1]):
+        first, last = ({k: v for one in done for k, v in one[which].outcomes().items()} for which in (number, -1))
+        found = paired(first, last)
+        said = f"{found.only_second}, {found.only_first}; p = {p_value(found.p_second_better)}"
         rows.append(
-            {"metric": f"the same, {scene}: true successes with the first policy, with candidates", "ours": ", ".join(said),
-             "limit": None}
-        )  # fmt: skip
+            {"metric": f"the same: starts at which only the last, only the {name} succeeds", "ours": said, "limit": None}
+        )
     return rows
 
 
@@ -570,13 +598,15 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=1600, help="of the store's part")
     parser.add_argument("--day-episodes", type=int, default=100_000)
     parser.add_argument("--simulated-episodes", type=int, default=20)
+    parser.add_argument("--run", type=Path, help="folder for the run of improve; one that was interrupted goes on")
+    parser.add_argument("--trials", type=int, default=5, help="of each task, of the policies of improve")
     parser.add_argument("--beside", default="", help="what else the computer did meanwhile, for the table")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--small", action="store_true", help="whether all parts run")
     options = parser.parse_args()
     if options.small:
         options.robots, options.seconds, options.episodes = 8, 5.0, 160
-        options.day_episodes, options.simulated_episodes = 400, 5
+        options.day_episodes, options.simulated_episodes, options.trials = 400, 5, 1
     out = options.out or (Path(tempfile.gettempdir()) / "fleet-small.json" if options.small else RESULTS)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for name in ("soar", "httpx2"):
@@ -593,7 +623,9 @@ def main() -> None:
         "day": lambda: day(options.robots, options.day_episodes, partial(land, "day")),
         "kill": lambda: kill(3, 1 if options.small else 4),
         "simulated": lambda: simulated(5, options.simulated_episodes),
-        "improve": lambda: improve(Path(__file__).parent, SHORTER if options.small else []),
+        "improve": lambda: improve(
+            Path(__file__).parent, SHORTER if options.small else [], options.run or Path(tempfile.mkdtemp()), options.trials
+        ),
         "paper": lambda: paper(out),
     }
     for part in options.parts:

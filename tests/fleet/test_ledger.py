@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from soar.episodes.encoded import EncodedEpisode, encode
 from soar.episodes.store import EpisodeStore
 from soar.errors import SoarError, StoreError, UnknownNameError
+from soar.files import write_json
 from soar.fleet.episode_bytes import Delivery, pack_episodes, unpack_episodes
 from soar.fleet.ledger import GRACE_S, Holder, Ledger, LedgerRefusedError, episode_prefix
 from soar.fleet.spool import Spool
@@ -81,6 +83,53 @@ def test_who_holds_the_lock_of_the_same_computer_need_not_wait(tmp_path: Path) -
     with pytest.raises(LedgerRefusedError):
         shared.acquire("one", replace(THERE, lock="another place"))
     assert shared.acquire("one", replace(again, lock="this place")) == 2
+
+
+def test_beats_do_not_wait_for_a_lease_that_is_written_and_the_driver_before_is_over_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    kept = ledger(tmp_path, clock)
+    first, second = kept.acquire("one", HERE), kept.acquire("two", HERE)
+    clock.now_s += kept.lease_s / 2
+    kept.renew("two", second)
+    clock.now_s += kept.lease_s / 2 + GRACE_S
+    writing, written = threading.Event(), threading.Event()
+
+    def slowly(path: Path, content: object) -> None:
+        writing.set()
+        assert written.wait(60)
+        write_json(path, content)
+
+    monkeypatch.setattr("soar.fleet.ledger.write_json", slowly)
+    with ThreadPoolExecutor(1) as pool:
+        given = pool.submit(kept.acquire, "one", THERE)
+        assert writing.wait(60)
+        kept.renew("two", second)
+        with pytest.raises(LedgerRefusedError, match="is over"):
+            kept.renew("one", first)
+        assert not given.done()
+        written.set()
+        assert given.result() == first + 1
+
+
+def test_a_lease_that_cannot_be_written_is_not_given_and_the_one_before_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = ledger(tmp_path)
+    epoch = kept.acquire("one", HERE)
+
+    def full(path: Path, content: object) -> None:
+        raise SoarError(f"{path}: no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("soar.fleet.ledger.write_json", full)
+        for robot in ("one", "two"):
+            with pytest.raises(SoarError, match="no space left"):
+                kept.acquire(robot, HERE)
+    kept.renew("one", epoch)
+    assert kept.epoch("two") == 0
+    assert kept.acquire("one", HERE) == epoch + 1
 
 
 def test_a_lease_that_is_given_back_is_free_at_once(tmp_path: Path) -> None:

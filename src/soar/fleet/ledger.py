@@ -90,10 +90,9 @@ class Ledger:
         lease_s: float = 600.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._path, self._clock = path, clock
+        self._path, self._clock, self._robots = path, clock, tuple(robots)
         self.run, self.round, self.lease_s = run, round, lease_s
-        self._robots = tuple(robots)
-        self._lock, self._storing = threading.RLock(), threading.Lock()
+        self._lock, self._storing, self._giving = threading.RLock(), threading.Lock(), threading.Lock()
         self._store = EpisodeStore(store, mode="open_or_create")
         self._leases = self._read()
         self._stored: dict[str, tuple[int, int | None]] = {}
@@ -121,23 +120,21 @@ class Ledger:
             LedgerRefusedError: Somebody else drives it.
             SoarError: The epoch cannot be written.
         """
-        with self._lock:
-            self._check(robot)
-            lease, now_s = self._leases.get(robot), self._clock()
-            if lease is not None and lease.holder != holder and not (holder.lock and lease.holder.lock == holder.lock):
-                left_s = lease.renewed_s + self.lease_s + GRACE_S - now_s
-                if left_s > 0:
-                    raise LedgerRefusedError(
-                        f"robot {robot!r} is driven by {lease.holder}, epoch {lease.epoch}. Unless it is heard of, its "
-                        f"lease ends in {left_s:.0f} s"
-                    )
-            # The store knows of epochs, too: their file may have been deleted.
-            before = max(0 if lease is None else lease.epoch, self._newest.get(robot, 0))
-            new = _Lease(before + 1, holder, now_s)
-            self._write(self._leases | {robot: new})
-            self._leases[robot] = new
-            self._doing.pop(robot, None)
-            return new.epoch
+        with self._giving:  # beats of others do not wait until it is written
+            with self._lock:
+                self._check(robot)
+                self._refuse_if_driven(robot, holder)
+                # The store knows of epochs, too: their file may have been deleted.
+                epoch, earlier = max(self.epoch(robot), self._newest.get(robot, 0)) + 1, self._leases
+                self._leases = earlier | {robot: _Lease(epoch, holder, self._clock())}
+                self._doing.pop(robot, None)
+            epochs = {name: {"epoch": one.epoch, "holder": asdict(one.holder)} for name, one in self._leases.items()}
+            try:
+                write_json(self._path, epochs)
+            except BaseException:
+                self._leases = earlier
+                raise
+            return epoch
 
     def renew(self, robot: str, epoch: int, doing: tuple[str, str] | None = None) -> None:
         """Prolong a lease.
@@ -274,6 +271,14 @@ class Ledger:
         if robot not in self._robots:
             raise UnknownNameError("robot", robot, self._robots, "The fleet's file lists them.")
 
+    def _refuse_if_driven(self, robot: str, holder: Holder) -> None:
+        lease = self._leases.get(robot)
+        if lease is None or lease.holder == holder or (holder.lock and lease.holder.lock == holder.lock):
+            return
+        if (left_s := lease.renewed_s + self.lease_s + GRACE_S - self._clock()) > 0:
+            said = f"robot {robot!r} is driven by {lease.holder}, epoch {lease.epoch}. Unless it is heard of, its lease ends in"
+            raise LedgerRefusedError(f"{said} {left_s:.0f} s")
+
     def _current(self, robot: str, epoch: int) -> _Lease:
         self._check(robot)
         lease = self._leases.get(robot)
@@ -333,9 +338,6 @@ class Ledger:
             raise StoreError(
                 f"{self._path}: cannot be read ({error}). It says who drove which robot last; when no robot moves, delete it"
             ) from error
-
-    def _write(self, leases: dict[str, _Lease]) -> None:
-        write_json(self._path, {name: {"epoch": one.epoch, "holder": asdict(one.holder)} for name, one in leases.items()})
 
 
 def _what(episode: EncodedEpisode) -> tuple[int, int | None]:
