@@ -77,6 +77,10 @@ def test_the_policy_that_did_a_task_has_it_and_one_lucky_trial_decides_nothing()
         choose([goals], {"A": "goals", "C": "goals"})
     assert {one.task: one.policy for one in choices.tasks} == {PUT: "A", TAKE: "B"}
     assert str(choices.tasks[0].rates["A"]).startswith("6/8")
+    assert choices.unlike == (PUT, TAKE)
+    assert choose(
+        [trials("goals", put="11", take="1"), trials("words", put="01", take="11")], {"A": "goals", "B": "words"}
+    ).unlike == (TAKE,)
     more = choose([goals, words, trials("words", first=100, put="1111111")], {"A": "goals", "B": "words"})
     assert {one.task: one.policy for one in more.tasks} == {PUT: "B", TAKE: "B"}
     assert more.otherwise == "B"
@@ -102,7 +106,9 @@ def test_the_command_writes_a_policy_that_any_command_takes(tmp_path: Path, caps
     write_evaluation(tmp_path / "words.json", trials(ids["language"], put="0000", take="111"))
     out, by = tmp_path / "chosen.yaml", [str(tmp_path / "goals.json"), str(tmp_path / "words.json")]
     assert main(["policy", "choose", "base", "language", "--by", *by, "--out", str(out)]) == 0
-    assert "3/4" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "3/4" in said
+    assert "different starts" not in said
     policy = load_policy(str(out))
     assert isinstance(policy, PolicyByTask)
     assert [policy.acts(task).id for task in (PUT, TAKE)] == [ids["policy"], ids["language"]]

@@ -55,6 +55,11 @@ class Choose:
         places = {name: policy_named(name) for name in self.policies}
         choices = choose(evaluations, {name: load_policy(place).id for name, place in places.items()})
         print_choices(choices)
+        if choices.unlike:
+            say(
+                f"{', '.join(choices.unlike)}: the policies were tried from different starts, so that luck of the starts chooses, "
+                "too. Try them with one --first-trial and one --trials."
+            )
         found = {name: str(Path(place).absolute()) if Path(place).exists() else place for name, place in places.items()}
         tasks = {one.task: found[one.policy] for one in choices.tasks}
         write_text(self.out, file_of(found[choices.otherwise], tasks))

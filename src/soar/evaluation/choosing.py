@@ -44,10 +44,12 @@ class Choices:
     Attributes:
         tasks: That were tried, by name.
         otherwise: Name of the policy for all others: the one whose mean rate over tasks is greatest.
+        unlike: Tasks that the policies were tried at from different starts, of which some are easier than others.
     """
 
     tasks: tuple[Choice, ...]
     otherwise: str
+    unlike: tuple[str, ...] = ()
 
 
 def choose(evaluations: Sequence[Evaluation], policies: Mapping[str, str]) -> Choices:
@@ -97,5 +99,7 @@ def choose(evaluations: Sequence[Evaluation], policies: Mapping[str, str]) -> Ch
         whole = {name: rates[name] for name in policies}
         best = max(whole, key=lambda name: expected(name, whole[name]))
         tasks.append(Choice(task=task, rates=whole, policy=best))
+    begun = {task: [{key for name, key in seen if name == which and key[1] == task} for which in policies] for task in told}
+    unlike = tuple(task for task, starts in sorted(begun.items()) if any(each != starts[0] for each in starts))
     mean = {name: sum(expected(name, one.rates[name]) for one in tasks) for name in policies}
-    return Choices(tasks=tuple(tasks), otherwise=max(mean, key=mean.__getitem__))
+    return Choices(tasks=tuple(tasks), otherwise=max(mean, key=mean.__getitem__), unlike=unlike)
