@@ -57,7 +57,7 @@ class Choose:
         print_choices(choices)
         if choices.unlike:
             say(
-                f"{', '.join(choices.unlike)}: the policies were tried from different starts, so that luck of the starts chooses, "
+                f"{', '.join(choices.unlike)}: the policies were tried from different starts, so that luck chooses, "
                 "too. Try them with one --first-trial and one --trials."
             )
         found = {name: str(Path(place).absolute()) if Path(place).exists() else place for name, place in places.items()}
