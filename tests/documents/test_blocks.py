@@ -42,6 +42,16 @@ def test_a_block_says_its_language_and_why_it_is_not_run(block: Block) -> None:
         assert document.name in said or document.parent.name in said, f"{block.place}: {block.run_by} does not name the page"
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_no_code_is_indented_in_a_list_where_the_site_takes_it_for_prose(document: Path) -> None:
+    fenced, nested = False, []
+    for line in document.read_text(encoding="utf-8").splitlines():
+        fenced ^= line.lstrip().startswith("```")
+        if not fenced and re.match(r" {5,7}(soar|make|pip|export|docker) ", line):
+            nested.append(line.strip())
+    assert not nested, "put it between ``` at the left margin, after the list"
+
+
 def test_how_many_blocks_are_run_and_why_others_are_not_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     code = [block for block in BLOCKS if block.language in ("bash", "python")]
     needs = Counter(kind for block in code for kind in {*block.needs, *(k for ks in block.lines_need.values() for k in ks)})
