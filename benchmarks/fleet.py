@@ -57,7 +57,8 @@ from soar.evaluation.statistics import p_value, paired
 from soar.evaluation.trials import Evaluation, read_evaluation
 from soar.fleet.asking import ask
 from soar.fleet.episode_bytes import pack_episodes
-from soar.fleet.ledger import Holder, Ledger, episode_prefix
+from soar.fleet.leases import Holder
+from soar.fleet.ledger import Ledger, episode_prefix
 from soar.fleet.link import Coordinator, Link
 from soar.fleet.spool import Spool
 from soar.policies.loading import load_policy

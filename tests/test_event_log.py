@@ -59,7 +59,7 @@ import resource, sys
 from pathlib import Path
 from soar.event_log import Journal
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
-Journal(Path(sys.argv[1])).append_all("episode", [{"number": number, "text": "x" * 400} for number in range(9)])
+Journal(Path(sys.argv[1])).append_all([("episode", {"number": number, "text": "x" * 400}) for number in range(9)])
 """
 
 

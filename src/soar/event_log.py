@@ -42,16 +42,16 @@ class Journal:
         Raises:
             SoarError: The file cannot be written.
         """
-        self.append_all(event, [fields])
+        self.append_all([(event, fields)])
 
-    def append_all(self, event: str, each: Iterable[Mapping[str, Any]]) -> None:
-        """Append events of one kind, whose fields are given, and wait for the disk once.
+    def append_all(self, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Append events, each with its name and its fields, and wait for the disk once.
 
         Raises:
-            SoarError: The file cannot be written.
+            SoarError: The file cannot be written; none of them is in it.
         """
-        head = {"schema": SCHEMA, "time_s": self._clock(), "event": event}
-        lines = b"".join(json.dumps({**head, **fields}).encode() + b"\n" for fields in each)
+        head = {"schema": SCHEMA, "time_s": self._clock()}
+        lines = b"".join(json.dumps({**head, "event": event, **fields}).encode() + b"\n" for event, fields in events)
         if not lines:
             return
         try:

@@ -12,24 +12,28 @@ from typing import Any
 
 DEEPEST = 64
 """Lists and mappings within one another."""
+_HALF = re.compile("\\\\u[dD][89a-fA-F]|[\ud800-\udfff]")
+"""Halves of characters, of which two are one."""
 _MOST_YAML = 1_000_000
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """All but tab and newline: a terminal takes them for commands. The last ones turn the order of letters around."""
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return the value in a JSON text.
+    """Return the value in a JSON text; half a character in it (a lone surrogate), which can be written nowhere, is a `?`.
 
     Raises:
         ValueError: It is not JSON, not in UTF-8, or nested more than `DEEPEST` deep.
     """
+    text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
     try:
         value = json.loads(text)
     except RecursionError as error:
         raise ValueError(_too_deep()) from error
-    opened = text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")
-    if opened > DEEPEST:
+    if text.count("[") + text.count("{") > DEEPEST:
         _check_depth(value, None)
+    if _HALF.search(text):
+        value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     return value
 
 

@@ -91,6 +91,10 @@ def test_each_role_may_do_what_it_is_for_and_nothing_else(role: AsRole, tmp_path
     ):
         with pytest.raises(ModelServerError, match=f"the token of '{name}' may "):
             role(name).request(method, path, body)
+    for path in ("/v1/orders%0A", "/v1/deploy%0A", "/v1/status%0A", "/metrics%0A", "/v1/orders%0D%0A"):
+        for method in ("GET", "POST"):
+            with pytest.raises(ModelServerError, match="404"):
+                role("robot").request(method, path, {"do": "stop"} if method == "POST" else None)
     with pytest.raises(ModelServerError, match="Put the fleet's token into the environment variable SOAR_TOKEN"):
         role("a-token-of-somebody-else").request("GET", "/v1/status")
     assert acquire(role("robot")) == 1
@@ -197,6 +201,36 @@ def test_events_whose_beat_is_said_again_count_once(role: AsRole, tmp_path: Path
     status = next(one for one in role("viewer").request("GET", "/v1/status")["robots"] if one["name"] == "one")
     assert (status["episodes"], status["faults"]) == (1, {"motor": 2})
     assert len(read_journal(tmp_path / "events.jsonl", "fault")) == 2
+
+
+def test_a_beat_that_is_said_again_while_the_first_is_written_down_counts_once(role: AsRole, tmp_path: Path) -> None:
+    robot = role("robot")
+    said = {"robot": "one", "epoch": acquire(robot)} | beat({"kind": "fault", "fault": "motor", "number": 1})
+    with ThreadPoolExecutor(3) as pool:
+        with (tmp_path / "events.jsonl").open("rb") as journal:
+            fcntl.flock(journal, fcntl.LOCK_EX)
+            told = [pool.submit(role("robot").request, "POST", "/v1/beat", said) for _ in range(3)]
+            done, _ = wait(told, timeout=1.0)
+            assert not done
+        assert [answer.result()["do"] for answer in told] == ["go"] * 3
+    one = next(one for one in role("viewer").request("GET", "/v1/status")["robots"] if one["name"] == "one")
+    assert one["faults"] == {"motor": 1}
+    assert len(read_journal(tmp_path / "events.jsonl", "fault")) == 1
+
+
+def test_odd_texts_of_a_robot_keep_nobody_from_looking_or_stopping(role: AsRole, tmp_path: Path) -> None:
+    robot = role("robot")
+    said = {"robot": "one", "epoch": acquire(robot)} | beat(
+        {"kind": "fault", "fault": "\ud800", "self": 1, "event": "stop", "number": 1},
+        {"kind": "person", "detail": "look \udcff", "number": 2},
+    )
+    assert robot.request("POST", "/v1/beat", said)["do"] == "hold"
+    one = next(one for one in role("viewer").request("GET", "/v1/status")["robots"] if one["name"] == "one")
+    assert (one["faults"], one["detail"]) == ({"?": 1}, "look ?")
+    assert b'kind="?"' in role("viewer").read("/metrics")
+    role("operator").request("POST", "/v1/orders", {"do": "stop", "robots": ["two"]})
+    (fault,) = read_journal(tmp_path / "events.jsonl", "fault")
+    assert (fault["self"], fault["robot_event"]) == (1, "stop")
 
 
 def test_on_a_full_disk_a_robot_is_stopped_and_none_is_let_go_that_the_next_coordinator_would_hold(

@@ -9,14 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from soar.episodes import schema
 from soar.episodes.encoded import EncodedEpisode, encode
 from soar.episodes.store import EpisodeStore
 from soar.errors import SoarError, StoreError, UnknownNameError
+from soar.event_log import Journal
 from soar.files import write_json
 from soar.fleet.episode_bytes import Delivery, pack_episodes, unpack_episodes
-from soar.fleet.ledger import GRACE_S, Holder, Ledger, LedgerRefusedError, episode_prefix
+from soar.fleet.leases import GRACE_S, Holder, LedgerRefusedError
+from soar.fleet.ledger import Ledger, episode_prefix
 from soar.fleet.spool import Spool
 from soar.types import Episode, Label, Provenance
 
@@ -101,7 +105,7 @@ def test_beats_do_not_wait_for_a_lease_that_is_written_and_the_driver_before_is_
         assert written.wait(60)
         write_json(path, content)
 
-    monkeypatch.setattr("soar.fleet.ledger.write_json", slowly)
+    monkeypatch.setattr("soar.fleet.leases.write_json", slowly)
     with ThreadPoolExecutor(1) as pool:
         given = pool.submit(kept.acquire, "one", THERE)
         assert writing.wait(60)
@@ -123,7 +127,7 @@ def test_a_lease_that_cannot_be_written_is_not_given_and_the_one_before_stays(
         raise SoarError(f"{path}: no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr("soar.fleet.ledger.write_json", full)
+        patch.setattr("soar.fleet.leases.write_json", full)
         for robot in ("one", "two"):
             with pytest.raises(SoarError, match="no space left"):
                 kept.acquire(robot, HERE)
@@ -171,6 +175,71 @@ def test_what_is_delivered_twice_is_stored_once_and_said_to_be_there(tmp_path: P
     assert EpisodeStore(tmp_path / "episodes").count() == 3
     with pytest.raises(LedgerRefusedError, match="another episode is stored as"):
         shared.commit("one", 1, [encoded(1, seed=9)])
+
+
+def test_another_episode_under_a_known_id_is_refused_and_the_same_one_is_there_already(tmp_path: Path) -> None:
+    kept = ledger(tmp_path)
+    epoch = kept.acquire("one", HERE)
+    first = encode(episode(0))
+    kept.commit("one", epoch, [first])
+    for other in (replace(first, instruction="close the drawer"), replace(first, actions_TD=first.actions_TD + 1)):
+        for there in (kept, ledger(tmp_path)):
+            with pytest.raises(LedgerRefusedError, match="another episode is stored as"):
+                there.commit("one", epoch, [other])
+    assert ledger(tmp_path).commit("one", epoch, [first]) == [first.id]
+
+
+def test_an_append_that_stored_all_and_then_failed_has_stored_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = ledger(tmp_path)
+    epoch = kept.acquire("one", HERE)
+    append = EpisodeStore.append
+
+    def fails_at_last(store: EpisodeStore, episodes: list[EncodedEpisode], *, checked: bool = False) -> None:
+        append(store, episodes, checked=checked)
+        raise StoreError("too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpisodeStore, "append", fails_at_last)
+        assert kept.commit("one", epoch, [encoded(0), encoded(1)]) == []
+    assert kept.total() == 2
+    assert kept.commit("one", epoch, [encoded(0)]) == [encoded(0).id]
+
+
+def test_epochs_that_the_journal_knows_are_not_given_again_when_their_file_was_deleted(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "events.jsonl")
+    journal.append("epoch", robot="one", epoch=7)
+    journal.append("epoch", robot=["one"], epoch="9")
+    kept = Ledger(tmp_path / "ledger.json", tmp_path / "episodes", ["one"], run="run", journal=journal.path)
+    assert kept.acquire("one", HERE) == 8
+
+
+def test_a_late_word_revives_no_lease_that_was_given_back(tmp_path: Path) -> None:
+    kept = ledger(tmp_path)
+    epoch = kept.acquire("one", HERE)
+    kept.release("one", epoch)
+    with pytest.raises(LedgerRefusedError, match="was given back"):
+        kept.renew("one", epoch)
+    assert kept.acquire("one", THERE) == epoch + 1
+
+
+@pytest.mark.parametrize("epoch", ["1e999", "2.9", '"7"', "-3", "true"])
+def test_an_epoch_that_is_none_is_refused(tmp_path: Path, epoch: str) -> None:
+    holder = '{"host": "h", "pid": 1, "nonce": "n"}'
+    (tmp_path / "ledger.json").write_text(f'{{"one": {{"epoch": {epoch}, "holder": {holder}}}}}')
+    with pytest.raises(StoreError, match="the epoch of one must be a positive whole number"):
+        ledger(tmp_path)
+
+
+def test_a_delivery_that_is_compressed_is_refused_before_it_grows() -> None:
+    rows = pa.Table.from_pylist([schema.episode_row(encoded(0), 0, 0.0)], schema.EPISODES)
+    for compression in ("zstd", "lz4"):
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+            writer.write_table(rows)
+        head = sink.getvalue().to_pybytes()
+        with pytest.raises(StoreError, match="it is compressed"):
+            unpack_episodes(len(head).to_bytes(8, "big") + head + pack_episodes([encoded(0)])[8:], most=8)
+    assert len(unpack_episodes(pack_episodes([encoded(0), encoded(1)]), most=8)) == 2
 
 
 def test_what_an_earlier_epoch_kept_is_delivered_by_the_next_one(tmp_path: Path) -> None:
@@ -253,7 +322,9 @@ def test_deliveries_that_come_together_are_one_append_and_each_is_told_what_beca
 def test_what_the_store_refuses_of_one_delivery_keeps_no_other_one_from_it(tmp_path: Path) -> None:
     shared = ledger(tmp_path)
     shared.acquire("one", HERE)
-    EpisodeStore(tmp_path / "episodes").append(episode(1))  # by somebody whom the ledger does not know
+    EpisodeStore(tmp_path / "episodes").append(
+        replace(episode(1), instruction="another")
+    )  # by somebody whom the ledger does not know
     answers = shared.commit_together([Delivery(robot="one", epoch=1, episodes=[encoded(number)]) for number in range(3)])
     assert [isinstance(answer, StoreError) for answer in answers] == [False, True, False]
     assert "duplicate episode id" in str(answers[1])

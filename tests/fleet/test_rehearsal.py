@@ -17,7 +17,7 @@ import pytest
 from soar.errors import ConfigError, UnknownNameError
 from soar.event_log import Journal, read_journal
 from soar.fleet.config import FleetConfig, FleetRobot
-from soar.fleet.ledger import Holder
+from soar.fleet.leases import Holder
 from soar.fleet.rehearsal.lines import Line, Lines
 from soar.fleet.rehearsal.plan import COORDINATOR, KINDS, MODEL, RehearsalPlan, load_plan
 from soar.fleet.rehearsal.promises import Motion, Promise, check_promises

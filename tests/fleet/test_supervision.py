@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from soar.errors import SoarError, UnknownNameError
 from soar.fleet.config import FaultBudget, Rest
-from soar.fleet.supervision import SILENT, SILENT_S, WAITING, Supervisor
+from soar.fleet.status import SILENT, WAITING
+from soar.fleet.supervision import SILENT_S, Supervisor
 from soar.fleet.telemetry import metrics, read_asked
 from soar.prometheus import Histogram
 from tests.fleet.test_ledger import Clock
@@ -52,6 +55,28 @@ def test_too_many_faults_in_the_last_attempts_call_a_person_once_and_the_robot_w
     boss.resume(["one"])
     assert boss.hear("one", beat(FAULT)) == {"do": "go", "released": 1}
     assert len(called) == 1
+
+
+def test_while_a_person_is_called_other_robots_are_heard_and_nobody_is_called_twice() -> None:
+    calling, called = threading.Event(), threading.Event()
+    names: list[str] = []
+
+    def slowly(robot: str, why: str) -> None:
+        names.append(robot)
+        calling.set()
+        assert called.wait(60)
+
+    boss = Supervisor(["one", "two"], faults=FaultBudget(most=2, of=4), rest=Rest(after_h=0), call=slowly, clock=Clock())
+    with ThreadPoolExecutor(1) as pool:
+        telling = pool.submit(boss.hear, "one", beat({"kind": "person", "detail": "hot"}))
+        assert calling.wait(60)
+        assert boss.hear("two", beat(EPISODE))["do"] == "go"
+        assert boss.hear("one", beat(FAULT))["do"] == "hold"
+        boss.stop(["two"])
+        boss.tick()
+        called.set()
+        assert telling.result()["do"] == "hold"
+    assert names == ["one"]
 
 
 def test_a_robot_that_cannot_be_recovered_calls_a_person() -> None:

@@ -51,7 +51,7 @@ class Up:
         from soar.fleet.config import load_fleet
         from soar.fleet.estimate import estimate
         from soar.fleet.running import check_reachable, run_fleet
-        from soar.fleet.supervision import phases_said
+        from soar.fleet.status import phases_said
         from soar.fleet.tokens import read_tokens
 
         config = changed(load_fleet(self.file), episodes=self.episodes)

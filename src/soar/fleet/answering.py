@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ValidationError
 
 from soar.errors import SoarError, UnknownNameError
-from soar.fleet.ledger import LedgerRefusedError
+from soar.fleet.leases import LedgerRefusedError
 from soar.fleet.tokens import AtOnce
 from soar.serving.application import problem
 from soar.untrusted import parse_json

@@ -19,8 +19,10 @@ episodes are on disk.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,8 @@ from soar.fleet.deploying import Deployments
 from soar.fleet.deployment import Tally
 from soar.fleet.episode_bytes import Delivery, unpack_episodes
 from soar.fleet.launching import RobotProcesses
-from soar.fleet.ledger import Holder, Ledger
+from soar.fleet.leases import Holder
+from soar.fleet.ledger import Ledger
 from soar.fleet.link import PROTOCOL
 from soar.fleet.messages import AcquireBody, BeatBody, CountsBody, DeployBody, OrdersBody, ReleaseBody
 from soar.fleet.storing import Storing
@@ -88,6 +91,7 @@ class Fleet:
         deployments: Which policy each robot runs.
         processes: Of the robots that stand here; None before the address is known.
         heard: Epoch and number of the last event of each robot.
+        hearing: Held for a robot while what it says is written down.
         off_limits: What no robot may attempt.
         watched_s: When somebody looked last at what robots do [s, monotonic].
     """
@@ -101,29 +105,30 @@ class Fleet:
     deployments: Deployments
     processes: RobotProcesses | None = None
     heard: dict[str, tuple[int, int]] = field(default_factory=dict)
+    hearing: dict[str, threading.Lock] = field(init=False)
     off_limits: OffLimits = field(init=False)
     watched_s: float = -float("inf")
 
     def __post_init__(self) -> None:
         """Take up what the journal says that a coordinator before this one heard."""
         self.off_limits = OffLimits(self.journal.path.parent)
+        self.hearing = {name: threading.Lock() for name in self.config.robots}
         for event in read_journal(self.journal.path):
             robot, epoch, number = event.get("robot"), event.get("epoch"), event.get("number")
             if isinstance(robot, str) and isinstance(epoch, int) and isinstance(number, int):
                 self.heard[robot] = max(self.heard.get(robot, (0, 0)), (epoch, number))
 
-    def unheard(self, robot: str, epoch: int, events: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Yield the events that are new: a beat whose answer was lost is said again, and must not count twice.
+    def unheard(self, robot: str, epoch: int, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the events that are new: a beat whose answer was lost is said again, and must not count twice."""
+        return [event for event in events if (number := _number(event)) is None or (epoch, number) > self._last(robot)]
 
-        An event counts as heard once the next one is asked for.
-        """
-        for event in events:
-            number = event.get("number")
-            if not isinstance(number, int) or isinstance(number, bool):
-                yield event
-            elif (epoch, number) > self.heard.get(robot, (0, 0)):
-                yield event
-                self.heard[robot] = epoch, number
+    def heard_all(self, robot: str, epoch: int, events: list[dict[str, Any]]) -> None:
+        """Take note that events are written down."""
+        numbers = [(epoch, number) for event in events if (number := _number(event)) is not None]
+        self.heard[robot] = max([self._last(robot), *numbers])
+
+    def _last(self, robot: str) -> tuple[int, int]:
+        return self.heard.get(robot, (0, 0))
 
     def watched(self, robot: str) -> bool:
         """Whether somebody looks at a robot whose file is on another computer."""
@@ -266,31 +271,41 @@ def _beat(fleet: Fleet, body: BeatBody) -> dict[str, Any]:
     """Take note of a beat, and return what the robot is told; only what happened is written down, and takes a while."""
     doing = (body.scene, body.instruction) if body.instruction else None
     fleet.ledger.renew(body.robot, body.epoch, doing)
-    heard: list[dict[str, Any]] = []
-    try:
-        for event in fleet.unheard(body.robot, body.epoch, body.events):
-            keep_picture(fleet.journal, body.robot, event.pop("picture", None))
-            _hear(fleet, body.robot, body.epoch, event)
-            heard.append(event)
-    finally:  # what cannot be written down now comes again, and only that
-        told = fleet.supervisor.hear(body.robot, body.model_dump() | {"events": heard})
+    with fleet.hearing[body.robot] if body.events else nullcontext():  # the same beat, said again, waits until this one counted
+        heard: list[dict[str, Any]] = []
+        try:
+            heard = _hear(fleet, body.robot, body.epoch, fleet.unheard(body.robot, body.epoch, body.events))
+        finally:  # what cannot be written down now comes again, all of it
+            told = fleet.supervisor.hear(body.robot, body.model_dump() | {"events": heard})
     policy, off_limits = fleet.deployments.for_robot(body.robot), sorted(fleet.off_limits.now())
     more = {"round": fleet.ledger.round, "off_limits": off_limits, "watched": fleet.watched(body.robot)}
     return told | {"policy": policy} | more
 
 
-def _hear(fleet: Fleet, robot: str, epoch: int, event: dict[str, Any]) -> None:
-    """Journal what a robot says that happened; episodes are, once they are stored."""
-    kind = str(event.get("kind"))[:40]
-    if kind == "episode":
-        return
-    event |= (asked := read_asked(event) if kind == "asked" else {})
-    said = _journaled(event) | asked
-    fleet.journal.append(kind if kind in _SAID else f"robot_{kind}", **said, robot=robot, epoch=epoch)
-    if kind == "fault":
-        fleet.deployments.count(str(event.get("policy", "")), str(event.get("scene", ""))[:300], Tally(faults=1))
-    elif kind == "policy_refused":
-        fleet.deployments.refused(robot, str(event.get("version")), str(event.get("detail"))[:300])
+def _hear(fleet: Fleet, robot: str, epoch: int, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Journal what a robot says that happened, in one write, and return it; episodes are journaled once they are stored."""
+    written = []
+    for event in events:
+        kind = str(event.get("kind"))[:40]
+        if kind == "policy_refused":  # first: it may be told twice, and not be forgotten
+            fleet.deployments.refused(robot, str(event.get("version")), str(event.get("detail"))[:300])
+        keep_picture(fleet.journal, robot, event.pop("picture", None))
+        asked = read_asked(event) if kind == "asked" else {}
+        event.update(asked)
+        if kind != "episode":
+            name = kind if kind in _SAID else f"robot_{kind}"
+            written.append((name, _journaled(event) | asked | {"robot": robot, "epoch": epoch}))
+    fleet.journal.append_all(written)
+    fleet.heard_all(robot, epoch, events)
+    for event in events:
+        if event.get("kind") == "fault":
+            fleet.deployments.count(str(event.get("policy", "")), str(event.get("scene", ""))[:300], Tally(faults=1))
+    return events
+
+
+def _number(event: Mapping[str, Any]) -> int | None:
+    number = event.get("number")
+    return number if isinstance(number, int) and not isinstance(number, bool) else None
 
 
 def _unpacked(data: bytes) -> list[EncodedEpisode]:

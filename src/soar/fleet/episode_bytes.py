@@ -11,6 +11,7 @@ older version left behind are taken.
 from __future__ import annotations
 
 import dataclasses
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ from soar.episodes.encoded import EncodedEpisode, check
 from soar.errors import StoreError
 
 _LENGTH = 8
+_SCHEMA, _RECORD_BATCH = 1, 3
+"""Kinds of Arrow's messages."""
 _LATER = ("limited_steps", "cameras", extra_frames.COLUMN)
 """Columns that came after format 1.2."""
 
@@ -102,9 +105,36 @@ def _stream(table: pa.Table) -> bytes:
 
 
 def _table(data: bytes, wanted: pa.Schema) -> pa.Table:
+    if any(_grows(message.metadata.to_pybytes()) for message in pa.ipc.MessageReader.open_stream(data)):
+        raise StoreError("it is compressed, and nobody knows how large it is; SOAR sends episodes as they are")
     with pa.ipc.open_stream(data) as reader:
         if not reader.schema.equals(_known(wanted, reader.schema)):
             raise StoreError("its columns are those of another version of SOAR; update the robot's computer, or this one")
         table = reader.read_all()
     table.validate(full=True)
     return table
+
+
+def _grows(message: bytes) -> bool:
+    """Whether what follows an Arrow message may be larger in memory than it came: all but a schema and plain record batches.
+
+    The message is a flatbuffer (Message.fbs of Arrow): a table begins with how far before it its own table of offsets lies, in
+    which 0 stands for a field that is absent.
+    """
+
+    def field(table: int, index: int) -> int:
+        (back,) = struct.unpack_from("<i", message, table)
+        (size,) = struct.unpack_from("<H", message, table - back)
+        (offset,) = struct.unpack_from("<H", message, table - back + 4 + 2 * index) if 4 + 2 * index < size else (0,)
+        return table + offset if offset else 0
+
+    try:
+        (root,) = struct.unpack_from("<I", message, 0)
+        kind, header = field(root, 1), field(root, 2)
+        if not kind or not header:
+            return True
+        (to_header,) = struct.unpack_from("<I", message, header)
+        compression = field(header + to_header, 3)
+    except struct.error:
+        return True
+    return not (message[kind] == _SCHEMA or (message[kind] == _RECORD_BATCH and not compression))

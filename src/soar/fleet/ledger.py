@@ -1,16 +1,11 @@
-"""What all robots of a fleet must agree on: who drives which robot, how often each task was attempted, what is stored.
+"""What all robots of a fleet must agree on: how often each task was attempted, what is stored, and by `Leases` who drives what.
 
-    acquire ─► epoch n ─► renew, renew, …        one driver a robot: whoever has the newest epoch, and only until it expires
-               commit(epoch n, episode) ─► store  an older epoch is refused; an id that is there already is told so
+    commit(epoch n, episode) ─► store    an older epoch is refused; an id that is there already is told so
 
 Deliveries that come at about the same time are one append (`commit_together`), since an append costs as much for ten episodes
 as for one; what is wrong with one of them is told to whoever brought it, and the others are stored.
 
-Everything but the epochs follows from the store, which is read at the beginning. Epochs are on disk before they are given.
-
-Time. A lease lasts `lease_s` from the moment when its holder *asked* for it, by the holder's clock, and `GRACE_S` longer by the
-ledger's: whoever gets the next one finds a robot that has stopped. A holder that has the robot's lock at the same place, which
-is one computer, need not wait: the one before it is dead. Computers may have one name; places never do.
+Everything but the epochs follows from the store, which is read at the beginning.
 """
 
 from __future__ import annotations
@@ -19,54 +14,21 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import numpy as np
 
 from soar.episodes.encoded import EncodedEpisode
 from soar.episodes.filters import quoted
 from soar.episodes.schema import EpisodeRecord, resolve
 from soar.episodes.store import EpisodeStore
-from soar.errors import SoarError, StoreError, UnknownNameError
-from soar.files import write_json
+from soar.errors import SoarError
+from soar.event_log import read_journal
 from soar.fleet.episode_bytes import Delivery
-from soar.untrusted import parse_json
-
-GRACE_S = 5.0
-"""How much longer than its holder the ledger believes in a lease [s]."""
+from soar.fleet.leases import Leases, LedgerRefusedError
 
 
-class LedgerRefusedError(SoarError):
-    """Whoever asks does not drive this robot, or may not yet; the message says who does, and how long."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
-    """Who drives a robot.
-
-    Attributes:
-        host: Name of the computer.
-        pid: Of the process.
-        nonce: Drawn by the process when it began, so that it is not taken for another one.
-        lock: Names the place of the robot's lock, which the process holds; empty when it holds none.
-    """
-
-    host: str
-    pid: int
-    nonce: str
-    lock: str = ""
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
-
-
-@dataclass(slots=True)
-class _Lease:
-    epoch: int
-    holder: Holder
-    renewed_s: float
-
-
-class Ledger:
+class Ledger(Leases):
     """Leases, shared attempt counts, and the one place where a fleet's episodes are stored. Safe to use from several threads.
 
     Args:
@@ -77,6 +39,11 @@ class Ledger:
         round: Whose attempts count; episodes of earlier rounds, which a robot kept on its way, are still stored.
         lease_s: How long a lease lasts [s].
         clock: Seconds, never going back.
+        journal: Of the run; it knows epochs, too. None: there is none.
+
+    Raises:
+        StoreError: The file of epochs, or the store, cannot be read.
+        SoarError: The journal cannot be read.
     """
 
     def __init__(
@@ -89,103 +56,23 @@ class Ledger:
         round: int = 0,
         lease_s: float = 600.0,
         clock: Callable[[], float] = time.monotonic,
+        journal: Path | None = None,
     ) -> None:
-        self._path, self._clock, self._robots = path, clock, tuple(robots)
-        self.run, self.round, self.lease_s = run, round, lease_s
-        self._lock, self._storing, self._giving = threading.RLock(), threading.Lock(), threading.Lock()
+        super().__init__(path, robots, lease_s=lease_s, clock=clock)
+        self.run, self.round, self._storing = run, round, threading.Lock()
         self._store = EpisodeStore(store, mode="open_or_create")
-        self._leases = self._read()
         self._stored: dict[str, tuple[int, int | None]] = {}
         self._attempts: Counter[tuple[str, str]] = Counter()
         self._successes: Counter[tuple[str, str]] = Counter()
-        self._doing: dict[str, tuple[str, str]] = {}
         self.stored: Counter[str] = Counter()
-        self._newest: dict[str, int] = {}
         for record in self._store.episodes(f"run = {quoted(run)} AND round <= {round}"):
             key = record.provenance
             self._stored[record.id] = record.length, key.seed
-            self._newest[key.robot] = max(self._newest.get(key.robot, 0), self._epoch_of(record.id, key.robot, key.round))
+            self._know(key.robot, self._epoch_of(record.id, key.robot, key.round))
             if key.round == round:
                 self._count(record, record.success)
-
-    def acquire(self, robot: str, holder: Holder) -> int:
-        """Return a new epoch, in which the holder alone drives the robot.
-
-        Args:
-            robot: Which.
-            holder: Who asks.
-
-        Raises:
-            UnknownNameError: The fleet has no such robot.
-            LedgerRefusedError: Somebody else drives it.
-            SoarError: The epoch cannot be written.
-        """
-        with self._giving:  # beats of others do not wait until it is written
-            with self._lock:
-                self._check(robot)
-                self._refuse_if_driven(robot, holder)
-                # The store knows of epochs, too: their file may have been deleted.
-                epoch, earlier = max(self.epoch(robot), self._newest.get(robot, 0)) + 1, self._leases
-                self._leases = earlier | {robot: _Lease(epoch, holder, self._clock())}
-                self._doing.pop(robot, None)
-            epochs = {name: {"epoch": one.epoch, "holder": asdict(one.holder)} for name, one in self._leases.items()}
-            try:
-                write_json(self._path, epochs)
-            except BaseException:
-                self._leases = earlier
-                raise
-            return epoch
-
-    def renew(self, robot: str, epoch: int, doing: tuple[str, str] | None = None) -> None:
-        """Prolong a lease.
-
-        Args:
-            robot: Which.
-            epoch: That its holder was given.
-            doing: Scene and instruction of what it attempts now, if anything; it counts for other robots' choices.
-
-        Raises:
-            LedgerRefusedError: There is a newer epoch, or none.
-        """
-        with self._lock:
-            lease = self._current(robot, epoch)
-            lease.renewed_s = self._clock()
-            if doing is None:
-                self._doing.pop(robot, None)
-            else:
-                self._doing[robot] = doing
-
-    def release(self, robot: str, epoch: int) -> None:
-        """Give a lease back: the next one may begin at once.
-
-        Raises:
-            LedgerRefusedError: It was somebody else's already.
-        """
-        with self._lock:
-            lease = self._current(robot, epoch)
-            lease.renewed_s = -float("inf")
-            self._doing.pop(robot, None)
-
-    def check(self, robot: str, epoch: int) -> None:
-        """Refuse whoever does not drive a robot.
-
-        Raises:
-            LedgerRefusedError: There is a newer epoch, or none.
-        """
-        with self._lock:
-            self._current(robot, epoch)
-
-    def epoch(self, robot: str) -> int:
-        """Return the newest epoch of a robot, 0 when there was none."""
-        with self._lock:
-            return self._leases[robot].epoch if robot in self._leases else 0
-
-    def held(self, robot: str) -> Holder | None:
-        """Return who drives a robot now; None when nobody does, or nobody has been heard of for too long."""
-        with self._lock:
-            lease = self._leases.get(robot)
-            alive = lease is not None and self._clock() < lease.renewed_s + self.lease_s + GRACE_S
-            return lease.holder if lease is not None and alive else None
+        for event in [] if journal is None else read_journal(journal, "epoch"):
+            self._know(event.get("robot"), event.get("epoch"))
 
     def counts(self, scene: str, asking: str = "") -> tuple[dict[str, int], dict[str, int]]:
         """Return attempts and judged successes of each task of a scene (equation 1 of the paper, over all robots).
@@ -238,9 +125,10 @@ class Ledger:
             if new:
                 self._store.append(list(new.values()), checked=True)
         except SoarError as error:
-            if len(deliveries) == 1:
-                return [error]
-            return [answer for delivery in deliveries for answer in self._store_together([delivery])]  # one may be at fault
+            if not self._are_there(new):
+                if len(deliveries) == 1:
+                    return [error]
+                return [answer for delivery in deliveries for answer in self._store_together([delivery])]  # one may be at fault
         for episode in new.values():
             label = resolve(episode.labels)
             with self._lock:
@@ -266,26 +154,6 @@ class Ledger:
             StoreError: It cannot be written.
         """
         self._store.compact(lately=True)
-
-    def _check(self, robot: str) -> None:
-        if robot not in self._robots:
-            raise UnknownNameError("robot", robot, self._robots, "The fleet's file lists them.")
-
-    def _refuse_if_driven(self, robot: str, holder: Holder) -> None:
-        lease = self._leases.get(robot)
-        if lease is None or lease.holder == holder or (holder.lock and lease.holder.lock == holder.lock):
-            return
-        if (left_s := lease.renewed_s + self.lease_s + GRACE_S - self._clock()) > 0:
-            said = f"robot {robot!r} is driven by {lease.holder}, epoch {lease.epoch}. Unless it is heard of, its lease ends in"
-            raise LedgerRefusedError(f"{said} {left_s:.0f} s")
-
-    def _current(self, robot: str, epoch: int) -> _Lease:
-        self._check(robot)
-        lease = self._leases.get(robot)
-        if lease is None or lease.epoch != epoch:
-            newest = "nobody" if lease is None else f"{lease.holder}, epoch {lease.epoch}"
-            raise LedgerRefusedError(f"robot {robot!r}: epoch {epoch} is over; it is driven by {newest}")
-        return lease
 
     def _check_episode(self, robot: str, epoch: int, episode: EncodedEpisode) -> None:
         key = episode.provenance
@@ -318,26 +186,28 @@ class Ledger:
                 raise LedgerRefusedError(
                     f"another episode is stored as {episode.id[:80]!r}: (steps, seed) {there} there, {_what(episode)} here"
                 )
+            elif not _same(known or self._found(episode.id) or episode, episode):
+                raise LedgerRefusedError(
+                    f"another episode is stored as {episode.id[:80]!r}: its states, actions or task differ"
+                )
         return new
+
+    def _are_there(self, new: Mapping[str, EncodedEpisode]) -> bool:
+        """Whether an append that ended with an error had stored everything by then; else they would be refused for ever."""
+        try:
+            return all((there := self._found(id)) is not None and _same(there, episode) for id, episode in new.items())
+        except SoarError:
+            return False
+
+    def _found(self, id: str) -> EncodedEpisode | None:
+        """Return what is stored; None when somebody deleted it since."""
+        return self._store.read_encoded(id, further=False) if self._store.episodes(f"id = {quoted(id)}") else None
 
     def _count(self, episode: EpisodeRecord | EncodedEpisode, success: bool | None) -> None:
         task = episode.scene, episode.instruction
         self.stored[episode.provenance.robot] += 1
         self._attempts[task] += 1
         self._successes[task] += success is True
-
-    def _read(self) -> dict[str, _Lease]:
-        """Return the leases of an earlier ledger; they count as renewed now, since nobody knows better."""
-        try:
-            kept = parse_json(self._path.read_text(encoding="utf-8"))
-            now_s = self._clock()
-            return {robot: _Lease(int(one["epoch"]), Holder(**one["holder"]), now_s) for robot, one in kept.items()}
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(
-                f"{self._path}: cannot be read ({error}). It says who drove which robot last; when no robot moves, delete it"
-            ) from error
 
 
 def _what(episode: EncodedEpisode) -> tuple[int, int | None]:
@@ -348,3 +218,8 @@ def _what(episode: EncodedEpisode) -> tuple[int, int | None]:
 def episode_prefix(run: str, round: int, robot: str, epoch: int) -> str:
     """Return what the id of a fleet's episode begins with; its number within the epoch follows."""
     return f"{run}-{round:03d}-{robot}-e{epoch}-"
+
+
+def _same(one: EncodedEpisode, other: EncodedEpisode) -> bool:
+    alike = (one.scene, one.instruction, one.provenance.policy) == (other.scene, other.instruction, other.provenance.policy)
+    return alike and np.array_equal(one.actions_TD, other.actions_TD) and np.array_equal(one.states_TD, other.states_TD)

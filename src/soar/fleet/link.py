@@ -11,6 +11,7 @@ goes on with what it last knew until its lease ends, and holds still then. `gate
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import secrets
@@ -28,7 +29,7 @@ import httpx2
 from soar import __version__
 from soar.errors import ModelServerError, SoarError
 from soar.fleet.deployment import fetched
-from soar.fleet.ledger import Holder
+from soar.fleet.leases import Holder
 from soar.fleet.spool import Spool
 from soar.remote.client import ModelAwayError, ModelServer, RemoteConfig
 from soar.remote.wire import TOKEN
@@ -42,6 +43,12 @@ _DELIVERY_S = 60.0
 _BATCH = 8
 """Episodes that are delivered before the folder is looked at again."""
 _EVENTS = 1000
+_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # what this computer is short of is no fault of an episode
+
+
+def passed_s() -> float:
+    """Return seconds that never go back; a computer that was suspended meanwhile counts them, too, where it can (Linux)."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class MotionStoppedError(SoarError):
@@ -108,10 +115,10 @@ class Link:
         url: Of the coordinator.
         robot: Its name.
         token_env: Environment variable that holds the token.
-        clock: Seconds, never going back.
+        clock: Seconds, never going back, also of the time in which the computer was suspended: a lease ends then, too.
     """
 
-    def __init__(self, url: str, robot: str, token_env: str = TOKEN, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, url: str, robot: str, token_env: str = TOKEN, clock: Callable[[], float] = passed_s) -> None:
         self.robot, self._clock = robot, clock
         self.holder = Holder(host=socket.gethostname(), pid=os.getpid(), nonce=secrets.token_hex(8))
         config = RemoteConfig(url=url, token_env=token_env, retries=0, probe_every_s=0.0)
@@ -123,10 +130,11 @@ class Link:
         self.orders = Orders()
         self.epoch = 0
         self._lost = ""
-        self._until_s = -float("inf")
+        self._until_s, self._left = -float("inf"), set[Path]()
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        self._said: dict[str, Any] = {"phase": "starting", "scene": "", "instruction": "", "detail": "", "policy": ""}
+        self._said: dict[str, Any] = {"phase": "starting", "waiting": 0}
+        self._said |= dict.fromkeys(("scene", "instruction", "detail", "policy"), "")
         self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
         self._numbers = 0
         self._threads: list[threading.Thread] = []
@@ -135,7 +143,7 @@ class Link:
         """Become the one that drives the robot, and begin to say how it is.
 
         Args:
-            lock: Place of the robot's lock, which this process holds (`soar.fleet.ledger.Holder`).
+            lock: Place of the robot's lock, which this process holds (`soar.fleet.leases.Holder`).
 
         Raises:
             ModelServerError: The coordinator refuses, or is no coordinator.
@@ -247,7 +255,7 @@ class Link:
         while not self._ended.is_set():
             try:
                 self._beat()
-            except ModelAwayError as error:
+            except (ModelAwayError, OSError) as error:
                 log.info("%s: the coordinator is away: %s", self.robot, error)
             except ModelServerError as error:
                 self._lost = str(error)
@@ -257,8 +265,9 @@ class Link:
 
     def _beat(self) -> None:
         with self._lock:
+            with contextlib.suppress(OSError):  # who cannot look now says what was so before
+                self._said["waiting"] = sum(path not in self._left for path in self._spool.waiting()) if self._spool else 0
             said, events = dict(self._said), list(self._events)
-        said["waiting"] = 0 if self._spool is None else len(self._spool.waiting())
         asked_s = self._clock()
         answer = self._beats.request("POST", "/v1/beat", {"robot": self.robot, "epoch": self.epoch, "events": events, **said})
         with self._lock:
@@ -285,37 +294,56 @@ class Link:
                     shown = written
 
     def _deliver_for_ever(self, spool: Spool) -> None:
+        told = ""
         while True:
             ended = self._ended.is_set()
-            paths = spool.waiting()[:_BATCH]
-            if paths and not self._lost:
-                try:
-                    self._deliver(spool, paths)
+            try:
+                if not self._lost and (paths := [path for path in spool.waiting() if path not in self._left]):
+                    self._deliver(spool, paths[:_BATCH])
+                    told = ""
                     continue
-                except ModelAwayError as error:
-                    log.info("%s: %d episodes wait: %s", self.robot, len(paths), error)
+            except (ModelAwayError, OSError) as error:
+                if told != (told := str(error)):
+                    log.warning("%s: episodes wait in %s: %s", self.robot, spool.folder, error)
             if ended:
                 return
             self._ended.wait(BEAT_S)
 
     def _deliver(self, spool: Spool, paths: list[Path]) -> None:
-        """Deliver some episodes; what is refused for good is put aside, one by one."""
-        try:
-            for path in paths:
+        """Deliver some episodes; what cannot be read, or is refused for good, is put aside, one by one."""
+        for path in paths:
+            try:
                 data = path.read_bytes()
+            except FileNotFoundError:
+                return  # a line before this one, whose lease was over, had it under way
+            except OSError as error:
+                if error.errno in _SHORT:
+                    raise
+                self._put_aside(spool, path, f"cannot be read: {error.strerror}")
+                continue
+            try:
                 self._deliveries.request("POST", f"/v1/commit/{self.robot}/{self.epoch}", data)
-                path.unlink(missing_ok=True)
-        except FileNotFoundError:
-            return  # a line before this one, whose lease was over, had it under way
-        except ModelAwayError:
-            raise
-        except ModelServerError as error:
-            if self._lost or "is over" in str(error):
-                self._lost = str(error)
-                return
-            aside = spool.refuse(path)
-            log.error("%s: an episode was refused and is kept as %s: %s", self.robot, aside, error)
-            self.event("refused", detail=str(error)[:300], file=str(aside))
+            except ModelAwayError:
+                raise
+            except ModelServerError as error:
+                if self._lost or "is over" in str(error):
+                    self._lost = str(error)
+                    return
+                self._put_aside(spool, path, f"was refused: {error}")
+                continue
+            self._left.add(path)  # it is stored: one that cannot be removed is not brought again
+            path.unlink(missing_ok=True)
+            self._left.discard(path)
+
+    def _put_aside(self, spool: Spool, path: Path, why: str) -> None:
+        """Keep an episode that is not stored where a person finds it; what cannot be moved stays for the next process."""
+        try:
+            kept = spool.refuse(path)
+        except OSError as error:
+            self._left.add(path)
+            kept, why = path, f"{why}; it cannot be moved into {spool.folder / 'refused'} either: {error.strerror}"
+        log.error("%s: an episode %s; it is kept as %s", self.robot, why, kept)
+        self.event("refused", detail=why[:300], file=str(kept))
 
 
 def _counts(value: Any) -> dict[str, int]:

@@ -17,7 +17,7 @@ class Body(BaseModel):
 
 
 class HolderBody(Body):
-    """See `soar.fleet.ledger.Holder`."""
+    """See `soar.fleet.leases.Holder`."""
 
     host: str = _Name
     pid: int

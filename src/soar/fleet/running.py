@@ -43,11 +43,14 @@ from soar.fleet.coordinator import Fleet, coordinator_application
 from soar.fleet.deploying import Deployments
 from soar.fleet.deployment import Decide
 from soar.fleet.launching import RobotProcesses, Starter
-from soar.fleet.ledger import GRACE_S, Ledger
+from soar.fleet.leases import GRACE_S
+from soar.fleet.ledger import Ledger
+from soar.fleet.status import NOT_STARTED, SILENT, STOPPED, RobotStatus
 from soar.fleet.storing import tell_untold
-from soar.fleet.supervision import NOT_STARTED, SILENT, STOPPED, RobotStatus, Supervisor
+from soar.fleet.supervision import Supervisor
 from soar.fleet.telemetry import PhaseTimes
 from soar.fleet.tokens import Bearer, Tokens
+from soar.fleet.underway import Underway
 from soar.remote.wire import TOKEN
 from soar.run_claim import RunClaim
 from soar.serving.auth import choose_token
@@ -113,7 +116,7 @@ def run_fleet(
     Raises:
         ConfigError: Something in the file is invalid, the port is taken, or the run is another one or somebody else's.
         CheckpointError: A model cannot be loaded.
-        SoarError: Something cannot be written.
+        SoarError: Something cannot be written, or what is off limits cannot be read.
     """
     said = models or Models(**asdict(config.models))
     models = Models(policy=named(said.policy, "policy"), subgoals=named(said.subgoals, "subgoal"), vlm=named(said.vlm, "vqa"))
@@ -144,7 +147,13 @@ def run_fleet(
             )
             _remember(supervisor, caller, journal)
             ledger = Ledger(
-                run / "ledger.json", run / "episodes", config.robots, run=run.name, round=round, lease_s=config.lease_s
+                run / "ledger.json",
+                run / "episodes",
+                config.robots,
+                run=run.name,
+                round=round,
+                lease_s=config.lease_s,
+                journal=journal.path,
             )
             tell_untold(ledger, run / "episodes", journal)
             fleet = Fleet(
@@ -168,6 +177,7 @@ def run_fleet(
                     begin_with=_travelling(config, models.policy),
                 ),
             )
+            fleet.off_limits.now()  # what is read once holds, whatever becomes of the file
             listener.listen()
             scheme, tls = "https" if config.tls.certificate else "http", asdict(config.tls)
             url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
@@ -228,11 +238,12 @@ def _watch(fleet: Fleet, on_tick: OnTick, stopping: Callable[[], bool], idle: Ca
     processes, wanted, compacted = fleet.processes, fleet.config.episodes, fleet.ledger.total()
     assert processes is not None
     times, over = PhaseTimes(fleet.supervisor, fleet.journal), True
+    underway = Underway(fleet.supervisor, fleet.ledger.stored, fleet.journal)
     try:
         while not fleet.supervisor.all_stopped and not stopping():
             total, trying = fleet.ledger.total(), fleet.deployments.trying
             # What robots still have on their disks counts, too: a slow coordinator must not let them make too many.
-            fleet.supervisor.enough(total + fleet.supervisor.waiting() >= wanted and not trying)
+            fleet.supervisor.enough(total + underway.count() >= wanted and not trying)
             if total >= wanted and not trying and not idle():
                 break
             try:
@@ -245,11 +256,11 @@ def _watch(fleet: Fleet, on_tick: OnTick, stopping: Callable[[], bool], idle: Ca
             except (SoarError, OSError) as error:  # a disk that is full may be emptied: robots keep what they make meanwhile
                 log.warning("%s", error)
             time.sleep(_TICK_S)
-        _finish(fleet, on_tick)
+        _finish(fleet, underway, on_tick)
         over = not followed or stopping() or fleet.supervisor.all_stopped
     except KeyboardInterrupt:
         log.warning("robots end the episodes that they are at; press Ctrl-C again to stop them now")
-        _finish(fleet, on_tick)
+        _finish(fleet, underway, on_tick)
         raise
     finally:
         if over:
@@ -264,16 +275,18 @@ def _watch(fleet: Fleet, on_tick: OnTick, stopping: Callable[[], bool], idle: Ca
     return fleet.ledger.total()
 
 
-def _finish(fleet: Fleet, on_tick: OnTick) -> None:
+def _finish(fleet: Fleet, underway: Underway, on_tick: OnTick) -> None:
     """Let robots end the episodes that they are at, and bring what they have."""
     fleet.supervisor.enough(True)
     deadline_s = time.monotonic() + _LAST_EPISODE_S
     while time.monotonic() < deadline_s and not fleet.supervisor.all_stopped:
         robots = fleet.supervisor.status()
         on_tick(fleet.ledger.total(), fleet.config.episodes, robots)
-        if not any(robot.phase in ("collecting", "starting") for robot in robots) and not fleet.supervisor.waiting():
-            return
+        if not any(robot.phase in ("collecting", "starting") for robot in robots) and not underway.count():
+            break
         time.sleep(_TICK_S)
+    if left := fleet.supervisor.waiting():
+        log.warning("%d episodes stay on robots' disks: the same command, given again, lets robots bring them", left)
 
 
 def _let_hear(fleet: Fleet) -> None:

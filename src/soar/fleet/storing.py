@@ -55,7 +55,7 @@ class Storing:
             if episode.id not in there
         }
         try:
-            self._journal.append_all(_EVENT, self._untold.values())
+            self._journal.append_all((_EVENT, one) for one in self._untold.values())
         except SoarError as error:
             return [there if isinstance(there, SoarError) else error for there in answers]
         told, self._untold = self._untold, {}
@@ -77,7 +77,7 @@ def tell_untold(ledger: Ledger, store: Path, journal: Journal) -> None:
     """
     if untold := ledger.ids - {str(event.get("id")) for event in read_journal(journal.path, _EVENT)}:
         records = EpisodeStore(store).episodes(f"run = {quoted(ledger.run)} AND round <= {ledger.round}")
-        journal.append_all(_EVENT, [_journaled(record, record.length) for record in records if record.id in untold])
+        journal.append_all((_EVENT, _journaled(record, record.length)) for record in records if record.id in untold)
 
 
 def _journaled(episode: EncodedEpisode | EpisodeRecord, steps: int) -> dict[str, Any]:

@@ -15,66 +15,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from soar.errors import SoarError, UnknownNameError
 from soar.fleet.config import FaultBudget, Rest
+from soar.fleet.status import NOT_STARTED, SILENT, STOPPED, WAITING, RobotStatus
 from soar.prometheus import Histogram, merged
 
 log = logging.getLogger(__name__)
 SILENT_S = 10.0
 """After so long without a word a robot counts as silent [s]."""
-NOT_STARTED, SILENT, WAITING, STOPPED, RESTING = "not started", "silent", "waiting", "stopped", "resting"
 _WORKING = ("collecting",)
 _PHASES = ("starting", "collecting", "paused", "resting", "full", "away", "waiting", "stopped")
-
-
-@dataclass(slots=True)
-class RobotStatus:
-    """What is known of one robot.
-
-    Attributes:
-        name: Of the robot.
-        phase: What it said last, or what its silence means.
-        detail: In words.
-        scene: In front of it.
-        instruction: That it attempts now; empty for none.
-        policy: Id of the policy that it runs.
-        since_s: When the phase began [s, of the supervisor's clock].
-        counted_s: Until when its seconds are counted [s].
-        heard_s: When it was heard of last; None: never.
-        waiting: Episodes on its disk that the store does not have yet.
-        episodes: Recorded since the coordinator began.
-        successes: Of those, judged ones.
-        faults: By kind.
-        calls: How often a person was needed.
-        fallbacks: How often something was done while a model was away: the last subgoal again, say.
-        waits: For models behind servers, by kind, see `soar.prometheus.Histogram.plain`.
-        worked_s: Of work since the last rest [s].
-        seconds: In each phase [s].
-    """
-
-    name: str
-    phase: str = NOT_STARTED
-    detail: str = ""
-    scene: str = ""
-    instruction: str = ""
-    policy: str = ""
-    since_s: float = 0.0
-    counted_s: float = 0.0
-    heard_s: float | None = None
-    waiting: int = 0
-    episodes: int = 0
-    successes: int = 0
-    faults: dict[str, int] = field(default_factory=dict)
-    calls: int = 0
-    fallbacks: int = 0
-    waits: dict[str, list[float]] = field(default_factory=dict)
-    worked_s: float = 0.0
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -152,7 +107,10 @@ class Supervisor:
                 orders.rest_until_s, status.worked_s = now_s + self._rest.for_min * 60, 0.0
             if orders.rest_until_s is not None and now_s >= orders.rest_until_s:
                 orders.rest_until_s = None
-            return {"do": self._told(orders), "released": orders.released}
+            told = {"do": self._told(orders), "released": orders.released}
+        if beat.get("events"):
+            self._call_persons()
+        return told
 
     def remember(self, events: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
         """Take up what a coordinator before this one told robots and persons, as the journal has it, oldest first.
@@ -195,11 +153,9 @@ class Supervisor:
     def tick(self) -> None:
         """Notice who has not been heard of, and call persons who could not be called when that was needed."""
         with self._lock:
-            now_s = self._clock()
+            now_s, gone = self._clock(), []
             for status in self._robots.values():
                 orders = self._orders[status.name]
-                if orders.held and not orders.called:
-                    self._call_person(status.name, orders)
                 silent = status.heard_s is not None and now_s - status.heard_s > SILENT_S
                 if silent and status.phase not in (STOPPED, SILENT):
                     self._enter(status, SILENT, now_s)
@@ -207,10 +163,13 @@ class Supervisor:
                 elif status.phase != NOT_STARTED:
                     self._enter(status, status.phase, now_s)
                 last_s = status.since_s if status.heard_s is None else status.heard_s
-                gone = status.phase in (SILENT, NOT_STARTED) and now_s - last_s > self._lost_s
-                if gone and not orders.lost and not orders.stopped:
+                away = status.phase in (SILENT, NOT_STARTED) and now_s - last_s > self._lost_s
+                if away and not orders.lost and not orders.stopped:
                     orders.lost = True
-                    self._lost(status.name)
+                    gone.append(status.name)
+        for name in gone:
+            self._lost(name)
+        self._call_persons()
 
     def status(self) -> list[RobotStatus]:
         """Return how the robots are."""
@@ -225,11 +184,8 @@ class Supervisor:
             UnknownNameError: The fleet has no such robot.
         """
         with self._lock:
-            status, orders = self._of(robot)
-            if not orders.held:
-                orders.held, orders.called = why, False
-                status.calls += 1
-                self._call_person(robot, orders)
+            self._hold(*self._of(robot), why)
+        self._call_persons()
 
     def pause(self, robots: Sequence[str] = ()) -> None:
         """Let robots, or all of them, pause after the episode that they are at."""
@@ -267,13 +223,23 @@ class Supervisor:
         """Whether the whole fleet was told to stop."""
         return self._all_stopped
 
-    def _call_person(self, robot: str, orders: _Orders) -> None:
-        """Call a person; one who cannot be called, since the disk is full, is called at the next tick."""
-        try:
-            self._call(robot, orders.held)
-            orders.called = True
-        except SoarError as error:
-            log.warning("that %s waits for a person cannot be written down: %s", robot, error)
+    def _hold(self, status: RobotStatus, orders: _Orders, why: str) -> None:
+        if not orders.held:
+            orders.held, orders.called = why, False
+            status.calls += 1
+
+    def _call_persons(self) -> None:
+        """Call persons, which waits for the disk, while robots are heard; one who cannot be called is at the next tick."""
+        with self._lock:
+            due = {name: orders.held for name, orders in self._orders.items() if orders.held and not orders.called}
+            for name in due:
+                self._orders[name].called = True
+        for name, why in due.items():
+            try:
+                self._call(name, why)
+            except SoarError as error:
+                self._orders[name].called = False
+                log.warning("that %s waits for a person cannot be written down: %s", name, error)
 
     def _told(self, orders: _Orders) -> str:
         if orders.stopped or self._all_stopped:
@@ -296,11 +262,10 @@ class Supervisor:
             orders.last.append(True)
             if sum(orders.last) > self._faults.most:
                 detail = str(event.get("detail", ""))[:300]
-                self.hold(
-                    status.name, f"{sum(orders.last)} of its last {len(orders.last)} attempts ended with a fault: {detail}"
-                )
+                many = f"{sum(orders.last)} of its last {len(orders.last)}"
+                self._hold(status, orders, f"{many} attempts ended with a fault: {detail}")
         elif kind == "person":
-            self.hold(status.name, str(event.get("detail", ""))[:300])
+            self._hold(status, orders, str(event.get("detail", ""))[:300] or "a person is needed")
         elif kind == "asked":
             status.fallbacks += int(event.get("fallbacks", 0))
             for model, said in event.get("waits", {}).items():
@@ -341,9 +306,3 @@ def _pause(orders: _Orders) -> None:
 
 def _stop(orders: _Orders) -> None:
     orders.stopped = True
-
-
-def phases_said(robots: Sequence[RobotStatus]) -> str:
-    """Return how many robots are in which phase, in words."""
-    counts = Counter(robot.phase for robot in robots)
-    return ", ".join(f"{count} {phase}" for phase, count in counts.most_common())

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from soar.event_log import Journal
-from soar.fleet.supervision import RobotStatus, Supervisor
+from soar.fleet.status import RobotStatus
+from soar.fleet.supervision import Supervisor
 from soar.prometheus import Histogram, MetricsText, merged
 
 SERVED = ("subgoal", "policy", "vlm")

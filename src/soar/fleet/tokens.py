@@ -142,6 +142,8 @@ class TokenAuth(Auth):
             await (await answer(b"".join(parts)))(scope, receive, send)
 
     def _check_token(self, scope: Scope) -> None:
+        if not scope["path"].isprintable():  # routes match before a newline, too, and rights are by path
+            raise RequestRefusedError(404, "there is nothing at this path")
         given = b"".join(value for name, value in scope["headers"] if name == b"authorization")
         found = self._tokens.whose(lambda token: hmac.compare_digest(given, b"Bearer " + token.encode()))
         if found is None:

@@ -26,7 +26,7 @@ from soar.evaluation.promotion import Verdict
 from soar.fleet.asking import ask
 from soar.fleet.config import load_fleet
 from soar.fleet.deployment import manifest_of
-from soar.fleet.supervision import RobotStatus, phases_said
+from soar.fleet.status import RobotStatus, phases_said
 from soar.improve.config import ImproveConfig
 from soar.progress import Progress
 from soar.run_folder import RunFolder

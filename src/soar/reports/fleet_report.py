@@ -18,7 +18,7 @@ from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError
 from soar.evaluation.statistics import Rate
 from soar.event_log import read_journal
-from soar.fleet.supervision import NOT_STARTED
+from soar.fleet.status import NOT_STARTED
 from soar.prometheus import BOUNDS_S, Histogram, merged
 from soar.types import STEP_S
 
