@@ -59,7 +59,7 @@ def test_before_and_after_stand_beside_each_other_with_intervals_the_verdict_and
         *TASKS,
         "before: policy-000<br>judged by truth",
         "after: policy-001<br>judged by truth",
-        "Promoted policy-001: it is not worse than policy-000",
+        "Promoted policy-001: it is not significantly worse than policy-000",
         "<b>.25</b> <small>[.14, .40] 10/40</small>",
         "<b>.75</b>",
         "Success rates, from the same starts: before: 10/40 = .25 [.14, .40]; after: 30/40",

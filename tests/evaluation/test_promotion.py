@@ -20,7 +20,9 @@ def test_an_equal_or_better_candidate_is_promoted() -> None:
     assert judged([1, 0] * 10, [1, 0] * 10).promote
     verdict = judged([1] * 20, [1, 0] * 10)
     assert verdict.promote
-    assert verdict.sentence.startswith("Promoted policy-001: it is not worse than policy-000. Candidate 20/20 = 1.00 [")
+    assert verdict.sentence.startswith(
+        "Promoted policy-001: it is not significantly worse than policy-000. Candidate 20/20 = 1.00 ["
+    )
 
 
 def test_a_significantly_worse_candidate_is_refused() -> None:
@@ -70,7 +72,7 @@ def practised(successes: int, trials: int, policy: str) -> Practice:
 @pytest.mark.parametrize(
     ("candidate", "deployed", "promote", "words"),
     [
-        ((20, 40), (20, 40), True, "Promoted new: it is not worse than old"),
+        ((20, 40), (20, 40), True, "Promoted new: it is not significantly worse than old"),
         ((38, 80), (20, 40), True, "Promoted new"),
         ((4, 40), (20, 40), False, "Kept old: new is significantly worse"),
         ((16, 40), (20, 40), False, "Kept old: new is lower by more than the tolerated .05"),

@@ -98,6 +98,9 @@ def test_each_role_may_do_what_it_is_for_and_nothing_else(role: AsRole, tmp_path
     with pytest.raises(ModelServerError, match="Put the fleet's token into the environment variable SOAR_TOKEN"):
         role("a-token-of-somebody-else").request("GET", "/v1/status")
     assert acquire(role("robot")) == 1
+    one = role("viewer").request("GET", "/v1/status")["robots"][0]
+    assert one["unheard_s"] is None, "it only joined"
+    assert 0 <= one["for_s"] < 3600, "since the fleet began, and not since the computer did"
     assert len(role("viewer").request("GET", "/v1/status")["robots"]) == 2
     for name in ("operator", "night"):
         role(name).request("POST", "/v1/orders", {"do": "pause", "robots": ["two"]})

@@ -226,6 +226,12 @@ def test_a_stop_ends_all_motion_and_all_processes(lab: Lab) -> None:
     lab.write(episodes=100_000)
     up = lab.up()
     lab.until(lambda state: stored(state, left) >= 1 and stored(state, right) >= 1)
+    working = [robot_process(name) for name in lab.names]
+    refused = lab.soar("stop", "run", SOAR_TOKEN="a-token-of-somebody-else")
+    said, _ = refused.communicate()
+    lab.processes.remove(refused)
+    assert (refused.returncode, "does not answer" in said) == (2, False), said  # who answers would start them again
+    assert [robot_process(name) for name in lab.names] == working
     stop = lab.soar("stop", "run")
     said, _ = stop.communicate()
     assert stop.returncode == 0, said

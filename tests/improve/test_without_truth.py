@@ -87,7 +87,7 @@ def test_without_evaluations_a_candidate_stays_unless_it_is_judged_to_do_worse_w
         f"Kept {ids[0]}: {ids[1]} is significantly worse. Not evaluated; judged by fake-vlm while"
     )
     assert "candidate 0/4 = .00" in refused["sentence"]
-    assert kept["sentence"].startswith(f"Promoted {ids[2]}: it is not worse than {ids[0]}")
+    assert kept["sentence"].startswith(f"Promoted {ids[2]}: it is not significantly worse than {ids[0]}")
     assert [str(one.judged)[:3] for one in result.practised] == ["4/4", "0/4", "4/4", "no "]
     assert not (config.run / "evaluations").exists()
     page = result.report.read_text()

@@ -102,8 +102,10 @@ class Join:
 
     def run(self) -> None:
         """Run it."""
+        from soar.cli.tables import say
         from soar.fleet.member import run_member
 
+        say(f"{self.robot} joins the fleet at {self.url} as soon as it answers; `soar fleet status` shows it from then on.")
         run_member(self.url, self.robot, workcell=self.workcell, spool=self.spool)
 
 
@@ -183,13 +185,14 @@ class Stop(_Order):
 
     def run(self) -> None:
         """Run it."""
-        from soar.errors import ModelServerError
         from soar.fleet.asking import stop_processes
+        from soar.remote.client import ModelAwayError
 
         try:
             self._order("stop")
-        except ModelServerError:
-            # A coordinator that does not answer must not keep anybody from stopping the robots of this computer.
+        except ModelAwayError:
+            # A coordinator that does not answer must not keep anybody from stopping the robots of this computer. One that
+            # refuses does, and would start them again.
             if not self.robot and (stopped := stop_processes(Path(self.run_name))):
                 from soar.cli.tables import say
 
@@ -207,8 +210,8 @@ class Deploy(_Asking):
     Example: soar fleet deploy runs/monday --policy runs/train/policy --canary bench-1 --episodes 20
     """
 
-    policy: Path
-    """Its folder, or ONNX file, on the coordinator's computer."""
+    policy: str
+    """Its folder, or ONNX file, on the coordinator's computer; `base` and `language` are those that come with SOAR."""
     canary: str = ""
     """The robot that tries it first; all robots have it at once by default."""
     episodes: int = 20
@@ -216,9 +219,10 @@ class Deploy(_Asking):
 
     def run(self) -> None:
         """Run it."""
+        from soar.base_models import policy_named
         from soar.fleet.asking import ask
 
-        body = {"policy": str(self.policy.absolute()), "canary": self.canary, "episodes": self.episodes}
+        body = {"policy": str(Path(policy_named(self.policy)).absolute()), "canary": self.canary, "episodes": self.episodes}
         _print(ask(self.run_name, "POST", "/v1/deploy", body, timeout_s=120.0))
 
 
@@ -308,7 +312,9 @@ def how_to_join(config: FleetConfig, url: str, run: Path) -> str:
     """Return what somebody who starts a fleet reads: where it is, and how robots of other computers join."""
     joining = [name for name, robot in config.robots.items() if robot.at == "join"]
     lines = [f"The coordinator listens at {url}; `soar fleet status {run}` asks it."]
-    lines += [f"  on the computer of {name}: SOAR_TOKEN=… soar fleet join {url} --robot {name}" for name in joining]
+    lines += [
+        f"  on the computer of {name}: SOAR_TOKEN=… soar fleet join {url} --robot {name} --workcell FILE" for name in joining
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -324,7 +330,7 @@ def _print(state: dict[str, Any]) -> None:
         cells = (
             robot["name"],
             robot["phase"],
-            f"{robot['seconds'].get(robot['phase'], 0):.0f} s",
+            f"{robot['for_s']:.0f} s",
             robot["instruction"],
             robot["policy"],
             str(robot["stored"]),

@@ -125,6 +125,7 @@ def practised_not_worse(candidate: Practice, deployed: Practice, level: float = 
     verdict = _verdict(
         candidate.policy, deployed.policy, trials=new.trials, significant=p_worse < level, much_lower=much_lower, margin=margin
     )
+    lower = f", or if lower by more than {short(margin)}" if margin < 1 else ""
     return Promotion(
         promote=bool(new.trials) and p_worse >= level and not much_lower,
         candidate=new,
@@ -132,7 +133,7 @@ def practised_not_worse(candidate: Practice, deployed: Practice, level: float = 
         p_worse=p_worse,
         sentence=f"{verdict}. Not evaluated; judged by {candidate.judge} while practising: candidate {new}, deployed {old}, "
         "each with the tasks and from the starts that its practice brought (Fisher's exact test for the candidate being worse, "
-        f"one-sided: p = {p_worse:.3f}; refused below {short(level)}, or if lower by more than {short(margin)}).",
+        f"one-sided: p = {p_worse:.3f}; refused below {short(level)}{lower}).",
     )
 
 
@@ -143,4 +144,4 @@ def _verdict(candidate: str, deployed: str, *, trials: int, significant: bool, m
         return f"Kept {deployed}: {candidate} is lower by more than the tolerated {short(margin)}"
     if not trials:
         return f"Kept {deployed}: there are no trials to judge {candidate} by"
-    return f"Promoted {candidate}: it is not worse than {deployed}"
+    return f"Promoted {candidate}: it is not significantly worse than {deployed}"

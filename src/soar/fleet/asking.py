@@ -7,10 +7,10 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from soar.errors import ConfigError, ModelServerError, SoarError
+from soar.errors import ConfigError, SoarError
 from soar.fleet.link import Coordinator
 from soar.fleet.robot_lock import robot_process
-from soar.remote.client import RemoteConfig
+from soar.remote.client import ModelAwayError, RemoteConfig
 from soar.remote.wire import TOKEN
 from soar.untrusted import parse_json
 
@@ -39,7 +39,8 @@ def ask(run: str, method: str, path: str, body: dict[str, Any] | None = None, *,
 
     Raises:
         ConfigError: No coordinator runs there.
-        ModelServerError: It refuses, or does not answer.
+        ModelAwayError: It does not answer.
+        ModelServerError: It refuses.
     """
     if run.startswith(("http://", "https://")):
         return Coordinator(RemoteConfig(url=run, retries=0), timeout_s).request(method, path, body)
@@ -56,8 +57,8 @@ def ask(run: str, method: str, path: str, body: dict[str, Any] | None = None, *,
     try:
         config = RemoteConfig(url=url, retries=0)
         return Coordinator(config, timeout_s, token=read_token(folder)).request(method, path, body)
-    except ModelServerError as error:
-        raise ModelServerError(f"{error} Is the coordinator of {folder} alive (process {there.get('pid')})?") from error
+    except ModelAwayError as error:
+        raise ModelAwayError(f"{error} Is the coordinator of {folder} alive (process {there.get('pid')})?") from error
 
 
 def stop_processes(run: Path) -> int:

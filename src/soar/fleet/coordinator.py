@@ -136,10 +136,12 @@ class Fleet:
 
     def state(self) -> dict[str, Any]:
         """Return how the fleet is, JSON-able."""
-        stored = self.ledger.stored
+        stored, clocks, now_s = self.ledger.stored, ("since_s", "counted_s", "heard_s"), time.monotonic()
         robots = [
-            asdict(status)
+            {name: value for name, value in asdict(status).items() if name not in clocks}
             | {
+                "for_s": round(now_s - status.since_s, 1),
+                "unheard_s": None if status.heard_s is None else round(now_s - status.heard_s, 1),
                 "stored": stored[status.name],
                 "epoch": self.ledger.epoch(status.name),
                 "driven_by": str(self.ledger.held(status.name) or ""),

@@ -334,6 +334,8 @@ def fleet_token(run: Path) -> str:
     if not os.environ.get(TOKEN) and path.exists():
         return read_token(run)
     token, new = choose_token()
+    if not new:
+        path.unlink(missing_ok=True)  # that of an earlier start, with which nobody is let in now
     if new:
         write_text(path, "")  # empty until nobody else can read it
         path.chmod(0o600)

@@ -169,7 +169,7 @@ class ModelServer:
                 elif "CERTIFICATE_VERIFY_FAILED" in problem:
                     problem += ": name the file of the certificate, or of whoever vouches for it, in SSL_CERT_FILE"
             if 300 <= status < 500 and status not in (408, 425, 429):
-                raise ModelServerError(f"{self.config.url}{path}: {problem}. {self._hint(status)}")
+                raise ModelServerError(f"{self.config.url}{path}: {problem.removesuffix('.')}. {self._hint(status)}".rstrip())
         # Connections that were kept may be dead without anybody knowing: the next try shall begin a new one.
         self._client.close()
         self._client = self._connect()
