@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -29,6 +31,39 @@ def test_a_pause_outlives_the_command_and_a_stop_does_not(tmp_path: Path, caplog
     command.check("nothing")
     assert console.give("resume", "eve") == command.now() == Standing()
     assert command.now().words == ""
+
+
+BEGINS = """
+import sys
+print("loads", flush=True)
+sys.stdin.readline()
+from pathlib import Path
+from soar.run_orders import Orders
+Orders(Path(sys.argv[1])).begin()
+print("works")
+"""
+
+
+def test_a_command_that_is_stopped_while_it_loads_does_not_begin_and_the_next_one_does(tmp_path: Path) -> None:
+    said = []
+    for stops in (True, False):
+        process = subprocess.Popen(
+            [sys.executable, "-c", BEGINS, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "loads\n"
+        if stops:
+            Orders(tmp_path).give("stop", "ada")
+        said.append(process.communicate("\n"))
+    assert "stopped by ada before it began: nothing was done. Run the same command again to go on" in said[0][1]
+    assert [out for out, _ in said] == ["", "works\n"]
+    assert Orders(tmp_path).now() == Standing()
+    (tmp_path / FILE).write_text('{"schema": 1, "stopped": {"by": "ada", "time_s": 1}}')  # of a command before this process
+    assert Orders(tmp_path).begin() == Standing()
 
 
 def test_a_policy_that_is_asked_for_stands_until_it_is_deployed_unless_another_one_is_wanted_then(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
     RUN/orders.json    {"schema": 1, "paused": {"by": "ada", "time_s": 1718000000.0}, "stopped": null, "deploy": null}
 
     paused    no episode and no trial begins; it holds until somebody resumes the run, also when the command is run again
-    stopped   the command ends after the episodes that are under way, as by Ctrl-C; whoever runs it again wants it to go on
+    stopped   the command ends after the episodes that are under way, as by Ctrl-C; whoever runs it again wants it to go on. One
+              that is still loading when somebody stops it does not begin
     deploy    with the number of a policy of the run (`policy`): robots are to use it from their next episode on, until that is
               done or refused and journaled (`soar improve`)
 
@@ -14,6 +15,7 @@ The console writes it, and needs not be there for it to hold. When it cannot be 
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -32,6 +34,7 @@ _LOOKS_S = 0.5
 _NAMES = ("paused", "stopped", "deploy")
 _LONGEST_NAME = 80
 _LATEST_S = 253_402_300_800.0  # the year 10000, which no clock and no page can show
+_IMPORTED_S = time.time()
 RESUME_IT = "Resume it on the page Live of `soar console`, or delete the file"
 
 
@@ -48,6 +51,10 @@ class Order:
     by: str
     time_s: float
     policy: int | None = None
+
+
+_obeyed: set[Order] = set()
+"""What has ended a command of this process, which may begin another one: that one was not meant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,12 +137,17 @@ class Orders:
         """Take note that the command begins: it was stopped before, and is not now. Says who has paused it.
 
         Raises:
-            SoarError: The file cannot be read or written.
+            SoarError: The file cannot be read or written; or a person has stopped this command while it was loading, which is
+                the end of that order.
         """
         standing = self.now()
         if standing.stopped is not None:
             with self._file.alone():
-                standing = self._write(replace(self.now(), stopped=None))
+                standing = self._write(replace(before := self.now(), stopped=None))
+            if (stopped := before.stopped) is not None and stopped.time_s >= _started_s() and stopped not in _obeyed:
+                raise SoarError(
+                    f"stopped by {stopped.by} before it began: nothing was done. Run the same command again to go on."
+                )
         if standing.paused is not None:
             log.warning("%s %s: %s", standing.words, RESUME_IT, self._file.path)
         return standing
@@ -192,6 +204,7 @@ class Orders:
             SoarError: Somebody has.
         """
         if (stopped := self.now().stopped) is not None:
+            _obeyed.add(stopped)
             raise SoarError(f"stopped by {stopped.by}: {kept} and kept. Run the same command again to go on.")
 
     def _write(self, standing: Standing) -> Standing:
@@ -218,6 +231,16 @@ def _order(said: Any, *, deploys: bool) -> Order:
     if deploys and (type(policy) is not int or policy < 0):
         raise ValueError("an order to deploy names the number of a policy")
     return Order(by=_one_line(by), time_s=float(time_s), policy=policy if deploys else None)
+
+
+def _started_s() -> float:
+    """Return when this process began, in seconds since the Unix epoch; where no system says so, when this module was read."""
+    try:
+        fields = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return min(time.time() - age_s, _IMPORTED_S)
+    except (OSError, ValueError, IndexError, AttributeError):
+        return _IMPORTED_S
 
 
 def _one_line(by: str) -> str:

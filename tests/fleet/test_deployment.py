@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from soar.errors import CheckpointError, ConfigError, UnknownNameError
+from soar.errors import CheckpointError, ConfigError, SoarError, UnknownNameError
 from soar.evaluation.canary import canary_verdict
 from soar.event_log import Journal, read_journal
 from soar.fleet.deploying import CHUNK, Deployments
@@ -156,6 +157,26 @@ def test_a_decision_that_a_full_disk_keeps_from_being_written_is_made_after_the_
     kept.rename(journal)
     there.count("new", "", Tally(episodes=1))
     assert there.now.done == "promoted"
+
+
+def test_a_policy_for_all_at_once_is_tried_by_nobody_however_full_the_disk_gets(tmp_path: Path) -> None:
+    there, journal, source = deployments(tmp_path), tmp_path / "events.jsonl", tiny_policy(tmp_path / "new.onnx", "new")
+    there._journal.append("note", text="x" * 10**6)  # longer than all that is copied
+    size, before = journal.stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 250, before[1]))  # room for one of two lines
+    try:
+        with pytest.raises(SoarError, match="cannot write the journal"):
+            there.begin(source)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    for known in (there, deployments(tmp_path)):
+        assert (versions(known), known.trying, journal.stat().st_size) == ([""] * 3, False, size)
+    version = there.begin(source).version
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:-1]) + lines[-1][:50])  # the power went before all of it was there
+    again = deployments(tmp_path)
+    assert (versions(again), again.trying) == ([version] * 3, False)
+    assert again.now == there.now
 
 
 def test_a_policy_that_its_canary_cannot_use_is_rolled_back_and_one_that_another_robot_cannot_use_is_not(

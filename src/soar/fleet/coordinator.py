@@ -136,7 +136,7 @@ class Fleet:
 
     def state(self) -> dict[str, Any]:
         """Return how the fleet is, JSON-able."""
-        stored, clocks, now_s = self.ledger.stored, ("since_s", "counted_s", "heard_s"), time.monotonic()
+        stored, clocks, now_s = self.ledger.stored, ("since_s", "counted_s", "heard_s"), self.supervisor.now_s()
         robots = [
             {name: value for name, value in asdict(status).items() if name not in clocks}
             | {

@@ -23,6 +23,7 @@ from soar.fleet.deployment import Decide, Deployment, Manifest, Tally, fetched, 
 from soar.policies.loading import load_policy
 
 log = logging.getLogger(__name__)
+_FOR_ALL = "no canary was asked for"
 CHUNK = 2**20
 """Of a file that a robot fetches, at once [bytes]."""
 
@@ -87,9 +88,10 @@ class Deployments:
                 if standing == version or self._ids[standing] == id:
                     raise ConfigError(f"{policy}: all robots are to run that policy ({id}) already")
                 self._end("rolled back", "another policy was deployed before this one was tried to the end")
-                self._append("deploy", version=version, policy=id, previous=standing, canary=canary, wanted=episodes)
-                if not canary:
-                    self._end("promoted", "no canary was asked for")
+                which = {"version": version, "policy": id}
+                begins = ("deploy", which | {"previous": standing, "canary": canary, "wanted": episodes})
+                ends = ("deployed", which | {"done": "promoted", "sentence": _FOR_ALL})
+                self._append(begins, *(() if canary else (ends,)))
                 assert self.now is not None
                 return self.now
 
@@ -211,11 +213,14 @@ class Deployments:
 
     def _end(self, done: str, sentence: str) -> None:
         if self.now is not None and not self.now.done:
-            self._append("deployed", version=self.now.version, policy=self.now.policy, done=done, sentence=sentence)
+            which = {"version": self.now.version, "policy": self.now.policy}
+            self._append(("deployed", which | {"done": done, "sentence": sentence}))
 
-    def _append(self, event: str, **fields: Any) -> None:
-        self._journal.append(event, round=self._round, **fields)
-        self._apply({"event": event, "round": self._round} | fields)
+    def _append(self, *events: tuple[str, Mapping[str, Any]]) -> None:
+        """Write down events, all or none, and take note of them."""
+        self._journal.append_all([(event, {"round": self._round, **fields}) for event, fields in events])
+        for event, fields in events:
+            self._apply({"event": event, "round": self._round, **fields})
 
     def _apply(self, event: Mapping[str, Any]) -> None:
         """Take note of an event of the journal."""
@@ -227,6 +232,8 @@ class Deployments:
         elif kind == "deploy" and event["round"] == self._round:
             names = ("version", "policy", "previous", "canary", "wanted")
             self.now = Deployment(**{name: event[name] for name in names})
+            if not self.now.canary:  # also when the line that says so was torn: nobody tries it
+                self.now.done, self.now.sentence = "promoted", _FOR_ALL
             self._ids[self.now.version] = policy
             self._before = {where: tally for (name, where), tally in self._tallies.items() if name == policy}
         elif kind == "deployed" and event["round"] == self._round and self.now is not None:

@@ -1,7 +1,10 @@
 """One process of a computer drives a robot: a lock of the operating system, which goes with its process, however that ends.
 
 TMP/soar-robots-UID/ROBOT.lock    locked (flock) by the process that drives it, whose number it holds
-TMP/soar-robots-UID/place         what names this folder among those of all computers
+TMP/soar-robots-UID/place         names this computer, where its system does not say which start of which computer it is
+
+Whoever holds the lock of a place knows that nobody else drives the robot from there. A place is one file since one start of one
+computer. When somebody has removed the file while it is locked, the new one is another place; so is a copy elsewhere.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from pathlib import Path
 from soar.errors import ConfigError
 
 _TRIES, _ASKING_S = 5, 0.02
+_OPENED = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @contextlib.contextmanager
@@ -29,10 +34,14 @@ def robot_lock(robot: str) -> Iterator[str]:
     """
     path = lock_file(robot)
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.open(path, _OPENED, 0o600)
     try:
         try:
             _lock(handle)
+            while not _is_at(path, handle):  # somebody has removed it meanwhile, and others look at what is there
+                handle, before = os.open(path, _OPENED, 0o600), handle
+                os.close(before)
+                _lock(handle)
         except BlockingIOError:
             who = os.pread(handle, 40, 0).decode(errors="replace").strip() or "unknown"
             raise ConfigError(
@@ -43,7 +52,7 @@ def robot_lock(robot: str) -> Iterator[str]:
             return
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        yield _place(path.parent)
+        yield _place(path.parent, handle)
     finally:
         os.close(handle)
 
@@ -81,8 +90,26 @@ def _lock(handle: int) -> None:
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _place(folder: Path) -> str:
-    """Return what names a folder of locks, drawn once: two computers may have one name, and two containers one path."""
+def _is_at(path: Path, handle: int) -> bool:
+    """Whether an open file is the one of that name still."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def _place(folder: Path, handle: int) -> str:
+    """Return what names a locked file among those of all computers; no other has its number while somebody holds it open."""
+    try:
+        start = _BOOT.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        start = _drawn(folder)
+    status = os.fstat(handle)
+    return f"{start}-{status.st_dev:x}-{status.st_ino:x}"
+
+
+def _drawn(folder: Path) -> str:
+    """Return what names a folder of locks, drawn once."""
     path = folder / "place"
     with contextlib.suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
         file.write(uuid.uuid4().hex)

@@ -6,6 +6,8 @@ SPOOL/refused/…                what the coordinator will never take, kept for 
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,10 +77,21 @@ class Spool:
 
     def full(self) -> bool:
         """Whether nothing more may be kept."""
-        return sum(path.stat().st_size for path in self.waiting()) >= self._most
+        total = 0
+        for path in self.waiting():
+            with contextlib.suppress(FileNotFoundError):  # it was delivered meanwhile
+                total += path.stat().st_size
+        return total >= self._most
 
     def refuse(self, path: Path) -> Path:
-        """Put aside what the coordinator will never take; returns where it is now."""
-        aside = self.folder / "refused" / path.name
-        aside.parent.mkdir(exist_ok=True)
-        return path.rename(aside)
+        """Put aside what the coordinator will never take; returns where it is now.
+
+        Nothing that is there already is lost: each process counts its episodes from 1 when none wait.
+
+        Raises:
+            OSError: It cannot be moved.
+        """
+        refused = self.folder / "refused"
+        refused.mkdir(exist_ok=True)
+        names = itertools.chain([path.name], (f"{path.stem}-{number}{path.suffix}" for number in itertools.count(2)))
+        return path.rename(next(aside for name in names if not (aside := refused / name).exists()))

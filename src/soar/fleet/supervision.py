@@ -79,6 +79,10 @@ class Supervisor:
         self._orders = {name: _Orders(last=deque(maxlen=faults.of)) for name in self._robots}
         self._all_stopped = self._enough = False
 
+    def now_s(self) -> float:
+        """Return the time by the clock of all that is kept here [s]."""
+        return self._clock()
+
     def hear(self, robot: str, beat: Mapping[str, Any]) -> dict[str, Any]:
         """Take note of what a robot says, and return what it is told: `do` and `released`.
 
