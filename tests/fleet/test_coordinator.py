@@ -308,6 +308,16 @@ def test_robots_hear_with_every_beat_what_is_off_limits_and_which_round_is_colle
     assert robot.request("POST", "/v1/beat", said)["off_limits"] == ["open the drawer"]
 
 
+def test_robots_pause_and_hear_a_stop_while_what_is_off_limits_cannot_be_read(role: AsRole, tmp_path: Path) -> None:
+    robot = role("robot")
+    said = {"robot": "one", "epoch": acquire(robot)} | beat()
+    (tmp_path / "off_limits.json").write_text("no JSON")
+    told = robot.request("POST", "/v1/beat", said)
+    assert (told["do"], told["off_limits"]) == ("pause", [])
+    role("operator").request("POST", "/v1/orders", {"do": "stop", "robots": ["one"]})
+    assert robot.request("POST", "/v1/beat", said)["do"] == "stop"
+
+
 def test_a_robot_on_another_computer_shows_itself_while_somebody_looks(role: AsRole, served: str, tmp_path: Path) -> None:
     LiveView(tmp_path / "there", "one", clock=lambda: 1.0)(step(3))  # its clock is wrong
     robot, epoch = role("robot"), acquire(role("robot"))

@@ -31,7 +31,7 @@ _RARE: tuple[str, ...] = (
     "not_learned",
     "person_needed",
 )
-_RARE += ("orders", ORDERED, "recovered", "unrecoverable", "missing", "policy_refused", "refused", "phase")
+_RARE += ("orders", ORDERED, "recovered", "unrecoverable", "missing", "policy_refused", "refused", "undelivered", "phase")
 SPENT = ("calls", "tokens", "untold")
 _SUMS = {
     "proposal": ("asked", "random", "undecidable"),

@@ -19,10 +19,8 @@ episodes are on disk.
 from __future__ import annotations
 
 import asyncio
-import threading
+import logging
 import time
-from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,14 +35,13 @@ from soar.collect.live import FOLDER, file_name
 from soar.collect.models import Models
 from soar.episodes.encoded import EncodedEpisode
 from soar.errors import CheckpointError, ConfigError, SoarError, StoreError, UnknownNameError
-from soar.event_log import Journal, read_journal
+from soar.event_log import Journal
 from soar.files import refresh_json
 from soar.fleet.answering import at_once, explain_errors
-from soar.fleet.calling import keep_picture
 from soar.fleet.config import FleetConfig
 from soar.fleet.deploying import Deployments
-from soar.fleet.deployment import Tally
 from soar.fleet.episode_bytes import Delivery, unpack_episodes
+from soar.fleet.hearing import Hearing
 from soar.fleet.launching import RobotProcesses
 from soar.fleet.leases import Holder
 from soar.fleet.ledger import Ledger
@@ -52,7 +49,7 @@ from soar.fleet.link import PROTOCOL
 from soar.fleet.messages import AcquireBody, BeatBody, CountsBody, DeployBody, OrdersBody, ReleaseBody
 from soar.fleet.storing import Storing
 from soar.fleet.supervision import Supervisor
-from soar.fleet.telemetry import metrics, read_asked
+from soar.fleet.telemetry import metrics
 from soar.fleet.tokens import BY, TokenAuth, Tokens
 from soar.prometheus import CONTENT_TYPE
 from soar.serving.application import METRICS
@@ -61,6 +58,7 @@ from soar.serving.batching import BatchConfig, Batcher
 from soar.tasks.off_limits import OffLimits
 from soar.untrusted import parse_json
 
+log = logging.getLogger(__name__)
 REQUEST_MB = 64
 """Longest request: an episode of many large pictures [MB]."""
 _COMMIT = "/v1/commit/"
@@ -73,8 +71,6 @@ _REQUESTS = 128
 """That are answered at a time, besides a delivery of each robot."""
 _TOGETHER = BatchConfig(max_batch=16, wait_ms=0.0, every_ms=250.0, most_waiting=1024)
 """Deliveries that are stored in one append, which costs about as much for one as for some; nobody waits for them."""
-_SAID = ("fault", "person", "refused", "policy", "policy_refused", "asked")
-"""Events of robots that are journaled under their own names."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,10 +86,10 @@ class Fleet:
         journal: Of the run.
         deployments: Which policy each robot runs.
         processes: Of the robots that stand here; None before the address is known.
-        heard: Epoch and number of the last event of each robot.
-        hearing: Held for a robot while what it says is written down.
+        hearing: Journals what robots say that happened.
         off_limits: What no robot may attempt.
         watched_s: When somebody looked last at what robots do [s, monotonic].
+        complaint: What was said last of a file that cannot be read.
     """
 
     config: FleetConfig
@@ -104,31 +100,14 @@ class Fleet:
     journal: Journal
     deployments: Deployments
     processes: RobotProcesses | None = None
-    heard: dict[str, tuple[int, int]] = field(default_factory=dict)
-    hearing: dict[str, threading.Lock] = field(init=False)
+    hearing: Hearing = field(init=False)
     off_limits: OffLimits = field(init=False)
     watched_s: float = -float("inf")
+    complaint: str = ""
 
     def __post_init__(self) -> None:
-        """Take up what the journal says that a coordinator before this one heard."""
         self.off_limits = OffLimits(self.journal.path.parent)
-        self.hearing = {name: threading.Lock() for name in self.config.robots}
-        for event in read_journal(self.journal.path):
-            robot, epoch, number = event.get("robot"), event.get("epoch"), event.get("number")
-            if isinstance(robot, str) and isinstance(epoch, int) and isinstance(number, int):
-                self.heard[robot] = max(self.heard.get(robot, (0, 0)), (epoch, number))
-
-    def unheard(self, robot: str, epoch: int, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the events that are new: a beat whose answer was lost is said again, and must not count twice."""
-        return [event for event in events if (number := _number(event)) is None or (epoch, number) > self._last(robot)]
-
-    def heard_all(self, robot: str, epoch: int, events: list[dict[str, Any]]) -> None:
-        """Take note that events are written down."""
-        numbers = [(epoch, number) for event in events if (number := _number(event)) is not None]
-        self.heard[robot] = max([self._last(robot), *numbers])
-
-    def _last(self, robot: str) -> tuple[int, int]:
-        return self.heard.get(robot, (0, 0))
+        self.hearing = Hearing(self.journal, self.deployments)
 
     def watched(self, robot: str) -> bool:
         """Whether somebody looks at a robot whose file is on another computer."""
@@ -273,41 +252,21 @@ def _beat(fleet: Fleet, body: BeatBody) -> dict[str, Any]:
     """Take note of a beat, and return what the robot is told; only what happened is written down, and takes a while."""
     doing = (body.scene, body.instruction) if body.instruction else None
     fleet.ledger.renew(body.robot, body.epoch, doing)
-    with fleet.hearing[body.robot] if body.events else nullcontext():  # the same beat, said again, waits until this one counted
-        heard: list[dict[str, Any]] = []
-        try:
-            heard = _hear(fleet, body.robot, body.epoch, fleet.unheard(body.robot, body.epoch, body.events))
-        finally:  # what cannot be written down now comes again, all of it
-            told = fleet.supervisor.hear(body.robot, body.model_dump() | {"events": heard})
-    policy, off_limits = fleet.deployments.for_robot(body.robot), sorted(fleet.off_limits.now())
+    heard: list[dict[str, Any]] = []
+    try:
+        heard = fleet.hearing(body.robot, body.epoch, body.events)
+    finally:  # what cannot be written down now comes again, all of it
+        told = fleet.supervisor.hear(body.robot, body.model_dump() | {"events": heard})
+    policy, off_limits = fleet.deployments.for_robot(body.robot), list[str]()
+    try:
+        off_limits = sorted(fleet.off_limits.now())
+    except SoarError as error:  # nobody begins anything until it is known, and whoever is to stop hears of it
+        if fleet.complaint != str(error):
+            log.warning("%s. Robots pause until then", error)
+        fleet.complaint = str(error)
+        told["do"] = "pause" if told["do"] == "go" else told["do"]
     more = {"round": fleet.ledger.round, "off_limits": off_limits, "watched": fleet.watched(body.robot)}
     return told | {"policy": policy} | more
-
-
-def _hear(fleet: Fleet, robot: str, epoch: int, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Journal what a robot says that happened, in one write, and return it; episodes are journaled once they are stored."""
-    written = []
-    for event in events:
-        kind = str(event.get("kind"))[:40]
-        if kind == "policy_refused":  # first: it may be told twice, and not be forgotten
-            fleet.deployments.refused(robot, str(event.get("version")), str(event.get("detail"))[:300])
-        keep_picture(fleet.journal, robot, event.pop("picture", None))
-        asked = read_asked(event) if kind == "asked" else {}
-        event.update(asked)
-        if kind != "episode":
-            name = kind if kind in _SAID else f"robot_{kind}"
-            written.append((name, _journaled(event) | asked | {"robot": robot, "epoch": epoch}))
-    fleet.journal.append_all(written)
-    fleet.heard_all(robot, epoch, events)
-    for event in events:
-        if event.get("kind") == "fault":
-            fleet.deployments.count(str(event.get("policy", "")), str(event.get("scene", ""))[:300], Tally(faults=1))
-    return events
-
-
-def _number(event: Mapping[str, Any]) -> int | None:
-    number = event.get("number")
-    return number if isinstance(number, int) and not isinstance(number, bool) else None
 
 
 def _unpacked(data: bytes) -> list[EncodedEpisode]:
@@ -333,11 +292,3 @@ def _show(fleet: Fleet, robot: str, epoch: int, data: bytes) -> None:
         raise SoarError(
             f"{path}: cannot be written: {error.strerror}. Free some space; robots go on and say it again"
         ) from error
-
-
-def _journaled(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a robot's event is written down: short texts and numbers under plain names."""
-    kept = {name: value for name, value in list(event.items())[:20] if isinstance(value, str | int | float | bool | None)}
-    names = {name: value[:500] if isinstance(value, str) else value for name, value in kept.items()}
-    ours = ("time_s", "event", "schema", "robot", "epoch")
-    return {f"robot_{name}" if name in ours else name: value for name, value in names.items()}
