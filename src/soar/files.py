@@ -1,4 +1,4 @@
-"""Files that are never half-written: written aside, fsynced, renamed. Names that others give to files, judged."""
+"""Files that are never half-written: written aside, fsynced, renamed, the folder fsynced. Names that others give, judged."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,6 +16,8 @@ from soar.errors import SoarError
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is fsynced and renamed to `path`, otherwise removed.
+
+    A power cut after that does not bring back what was there before.
 
     Raises:
         SoarError: The folder is read-only or the disk is full; `path` is as it was.
@@ -28,9 +30,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary = Path(name)
         yield temporary
         temporary.chmod(0o644)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        sync_file(temporary)
         temporary.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         raise SoarError(
             f"cannot write {path}: {error.strerror or error}. Free some space or choose a folder that you may write to, "
@@ -39,6 +41,26 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until what a file holds is on the disk.
+
+    Raises:
+        OSError: It cannot be.
+    """
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk; where the platform cannot do that, nothing happens."""
+    with suppress(OSError):  # Windows opens no folders, and some file systems refuse
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -90,6 +90,72 @@ def test_what_breaks_a_batch_breaks_it_for_nobody_else() -> None:
     asyncio.run(run())
 
 
+class Panic(BaseException):
+    """As a panic of Rust comes: it is no Exception."""
+
+
+@pytest.mark.parametrize("kind", [Panic, asyncio.CancelledError, GeneratorExit])
+def test_a_panic_breaks_a_batch_for_nobody_else_either(kind: type[BaseException]) -> None:
+    def work(items: list[int]) -> list[int]:
+        if min(items) < 0:
+            raise kind("index out of bounds")
+        return items
+
+    async def run() -> None:
+        ask = batcher(work)
+        answers = await asyncio.wait_for(asyncio.gather(*(ask([item]) for item in (1, -2, 3)), return_exceptions=True), 60)
+        assert (answers[0], answers[2]) == ([1], [3])
+        assert isinstance(answers[1], ModelFailedError)
+        assert f"failed ({kind.__name__})" in str(answers[1])
+        assert (await ask([7]), ask.failed) == ([7], 1), "and it goes on"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_what_ends_the_process_ends_it_and_all_who_wait_get_an_error(kind: type[BaseException]) -> None:
+    begun, go, answered = threading.Event(), threading.Event(), list[int]()
+
+    def work(items: list[int]) -> list[int]:
+        begun.set()
+        go.wait(600)
+        raise kind
+
+    async def one(ask: Batcher[int, int], item: int) -> None:
+        try:
+            with pytest.raises((ModelFailedError, asyncio.CancelledError)):
+                await ask([item])
+        finally:
+            answered.append(item)
+
+    async def run() -> None:
+        ask = batcher(work, max_batch=2)
+        tasks = [asyncio.create_task(one(ask, item)) for item in range(5)]
+        await asyncio.to_thread(begun.wait)
+        go.set()
+        await asyncio.wait(tasks)
+
+    with pytest.raises(kind):
+        asyncio.run(run())
+    assert sorted(answered) == [0, 1, 2, 3, 4]
+
+
+def test_who_waits_for_a_model_that_is_closed_gets_an_error() -> None:
+    async def run() -> None:
+        model = Doubling()
+        ask = batcher(model)
+        first = await busy(model, ask)
+        waiting = asyncio.create_task(ask([1]))
+        await asyncio.sleep(0)
+        ask.close()
+        for asked in (first, waiting):
+            with pytest.raises(ModelFailedError, match="the model's server ends"):
+                await asyncio.wait_for(asked, 60)
+        model.go.set()
+
+    asyncio.run(run())
+
+
 def test_too_many_are_refused_at_once() -> None:
     async def run() -> None:
         model = Doubling()

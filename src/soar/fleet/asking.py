@@ -50,7 +50,8 @@ def ask(run: str, method: str, path: str, body: dict[str, Any] | None = None, *,
         url = str(there["url"])
     except FileNotFoundError as error:
         raise ConfigError(
-            f"no fleet runs in {folder}: start it with `soar fleet up FILE --run {folder}`, or name its address"
+            f"no fleet runs in {folder}: start it with `soar fleet up FILE --run {folder}`, or name its address. What one that "
+            f"ended came to says `soar fleet report {folder}`"
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{folder / 'fleet.json'}: cannot be read ({error}); it is made by `soar fleet up`") from error

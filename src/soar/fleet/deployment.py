@@ -3,7 +3,8 @@
     coordinator   version = sha256 of the list of files        a canary collects N episodes with it; then all, or nobody
     robot         fetch ─► sha256 of each file ─► folder aside ─► renamed ─► one action on a blank picture ─► next session
 
-A robot whose copy is damaged, or whose policy cannot act, goes on with the one that it has, and says so.
+A robot whose policy comes damaged, or cannot act, goes on with the one that it has, and says so. A copy that was damaged on its
+disk later is fetched again when it is wanted next.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 
 from soar.cameras import MAIN
 from soar.errors import CheckpointError, ConfigError, SoarError
+from soar.files import sync_file, sync_folder
 from soar.policies.base import Policy, begin, cameras_of, told
 from soar.types import Observation
 
@@ -111,7 +113,8 @@ def read_manifest(data: Any) -> Manifest:
 
 
 def fetched(version: str, cache: Path, ask: Callable[[], Any], read: Callable[[int, int], bytes]) -> Path:
-    """Return a policy on this computer: its folder, or its file when it is one file.
+    """Return a policy on this computer: its folder, or its file when it is one file. One that is there, and whole, is not
+    fetched again.
 
     Args:
         version: That is wanted.
@@ -126,7 +129,7 @@ def fetched(version: str, cache: Path, ask: Callable[[], Any], read: Callable[[i
     if not _VERSION.fullmatch(version):
         raise CheckpointError(f"the coordinator wants a policy {version[:40]!r}, which is no version")
     target = cache / version
-    if target.is_dir():
+    if _is_version(target, version):
         return policy_in(target)
     manifest = read_manifest(ask())
     if manifest.version != version:
@@ -146,11 +149,18 @@ def fetched(version: str, cache: Path, ask: Callable[[], Any], read: Callable[[i
             path = aside / file.name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
+            sync_file(path)
+        for folder in (aside, *(path for path in aside.rglob("*") if path.is_dir())):
+            sync_folder(folder)
+        if target.exists():  # damaged
+            target.rename(Path(tempfile.mkdtemp(prefix=".damaged-", dir=cache)) / version)
         aside.rename(target)
+        sync_folder(cache)
     except OSError as error:
         raise SoarError(f"{cache}: policy {version} cannot be kept there: {error.strerror}. Free some space there") from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        for left in (aside, *cache.glob(".damaged-*")):
+            shutil.rmtree(left, ignore_errors=True)
     return policy_in(target)
 
 
@@ -255,6 +265,16 @@ def _digest(path: Path) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _is_version(folder: Path, version: str) -> bool:
+    """Whether what is in a folder is a policy of that version, whole."""
+    if not folder.is_dir():
+        return False
+    try:
+        return manifest_of(policy_in(folder)).version == version
+    except (ConfigError, OSError):  # files are missing, or cannot be read
+        return False
 
 
 def policy_in(folder: Path) -> Path:

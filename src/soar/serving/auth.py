@@ -1,11 +1,14 @@
 """What every request must pass before anything reads it: the token, and limits on size, memory and time.
 
 no token, or a wrong one           401        (/health alone needs none: it tells nothing but that it lives, and reads nothing)
-longer than is allowed             413, as soon as that is known
+longer than is allowed             413, as soon as that is known; a GET has no body
 more memory than there is free     503 (`soar.serving.memory`); more than there is at all: 413
 too many requests in flight        503
 does not arrive within `slow_s`    408
 whoever asked is gone              what was begun for it is given up
+
+Where there may be several tokens (`AuthConfig.others`), none of them takes all places or all memory, and memory is booked for
+what has come, not for what is announced: whoever has a token that may do little keeps nobody else out by being slow.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import hmac
 import json
 import os
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +34,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 HEALTH = "/health"
+BY = "soar.by"
+"""Under this name a request's scope says whose token it carried, where there are several; nothing for none."""
 _SHORTEST_TOKEN = 16
+_OTHERS, _OTHERS_MEMORY = 32, 0.25
+"""Requests, and part of the memory, that one token's requests leave to others; of the requests half at most."""
 _COPIES = 4
 """Of a request's bytes that exist at a time: as they came, as text, as the bytes of pictures."""
 _PART_BYTES = 2**18
@@ -48,6 +55,7 @@ class AuthConfig:
         total: Memory of all requests in flight [bytes].
         values: Of a request's JSON, about: commas and opening brackets.
         requests: That are answered at a time.
+        others: Whether the requests of one token leave places and memory to those of others; there may be one token alone.
         slow_s: Longest time that a request may take to arrive.
     """
 
@@ -56,6 +64,7 @@ class AuthConfig:
     total: int = 2**30
     values: int = 100_000
     requests: int = 128
+    others: bool = True
     slow_s: float = 60.0
 
     def __post_init__(self) -> None:
@@ -63,6 +72,16 @@ class AuthConfig:
             raise ConfigError(
                 f"a token is at least {_SHORTEST_TOKEN} ASCII characters without spaces; leave it out, and one is made"
             )
+
+    @property
+    def each(self) -> int:
+        """Requests that are answered at a time of those that carry the same token."""
+        return max(self.requests // 2, self.requests - _OTHERS) if self.others else self.requests
+
+    @property
+    def each_total(self) -> int:
+        """Memory of the requests in flight that carry the same token [bytes]."""
+        return int(self.total * (1 - _OTHERS_MEMORY)) if self.others else self.total
 
 
 def choose_token() -> tuple[str, bool]:
@@ -83,7 +102,8 @@ class Auth:
 
     def __init__(self, app: App, config: AuthConfig) -> None:
         self._app, self._config, self._requests = app, config, 0
-        self.memory = Memory(config.total)
+        self._requests_of: Counter[str] = Counter()  # of each whose token they carry
+        self.memory = Memory(config.total, config.each_total)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -95,19 +115,24 @@ class Auth:
         else:
             try:
                 self._check_token(scope)
-                if self._requests >= self._config.requests:
-                    raise RequestRefusedError(503, f"{self._requests} requests are in flight; try again", _AGAIN)
+                self._check_places(who := str(scope.get(BY, "")))
             except RequestRefusedError as refused:
                 await _refuse(send, refused)
                 return
-            self._requests += 1
+            self._requests, self._requests_of[who] = self._requests + 1, self._requests_of[who] + 1
             try:
                 await self._answer(scope, receive, send)
             finally:
-                self._requests -= 1
+                self._requests, self._requests_of[who] = self._requests - 1, self._requests_of[who] - 1
+
+    def _check_places(self, who: str) -> None:
+        if self._requests >= self._config.requests:
+            raise RequestRefusedError(503, f"{self._requests} requests are in flight; try again", _AGAIN)
+        if (taken := self._requests_of[who]) >= self._config.each:
+            raise RequestRefusedError(503, f"{taken} requests with this token are in flight; try again", _AGAIN)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self.memory.booking() as booking:
+        with self.memory.booking(str(scope.get(BY, ""))) as booking:
             try:
                 parts = await self._body(scope, receive, booking)
             except NoRoomError as error:
@@ -159,14 +184,21 @@ class Auth:
     async def _body(self, scope: Scope, receive: Receive, booking: Booking) -> deque[bytearray]:
         """Return a request's body in parts, one at least: whoever needs it whole makes the only copy."""
         config = self._config
-        too_long = RequestRefusedError(413, f"a request may have {config.bytes} bytes")
-        booked = 0
+        without = scope["method"] in ("GET", "HEAD")
+        longest = 0 if without else config.bytes
+        too_long = RequestRefusedError(
+            413, f"a {scope['method']} has no body" if without else f"a request may have {longest} bytes"
+        )
+        announced = booked = 0
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit():
-                if len(value) > 18 or int(value) > config.bytes:
+                if len(value) > 18 or int(value) > longest:
                     raise too_long
-                booked = int(value)
-        booking.add(booked * _COPIES)
+                announced = int(value)
+        booking.check(announced * _COPIES)
+        if not config.others:  # all trust each other: nobody is refused in the midst of a body
+            booking.add(announced * _COPIES)
+            booked = announced
         parts, length, values, plain, more = deque([bytearray()]), 0, 0, True, True
         try:
             async with asyncio.timeout(config.slow_s):
@@ -176,9 +208,9 @@ class Auth:
                         raise RequestRefusedError(400, "the request was not complete")
                     part, more = message.get("body", b""), message.get("more_body", False)
                     length += len(part)
-                    if length > config.bytes:
+                    if length > longest:
                         raise too_long
-                    if (missing := length - booked) > 0:  # it does not say how long it is
+                    if (missing := length - booked) > 0:
                         booking.add(missing * _COPIES)
                         booked += missing
                     if len(parts[-1]) >= _PART_BYTES:

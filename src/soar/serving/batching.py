@@ -5,7 +5,8 @@
     request ─► [d]          … and wait here meanwhile; more than `most_waiting` are refused
 
 Who is gone is not worked for; one whose items are in the batch that is being made waits for its end, because they are memory.
-One batch that fails is tried again one by one, so that what one peer sends cannot spoil what others get.
+One batch that fails is tried again one by one, so that what one peer sends cannot spoil what others get. Whatever ends the
+work, a panic of a library in Rust or the end of this process, all who wait for it get an error.
 """
 
 from __future__ import annotations
@@ -136,6 +137,16 @@ class Batcher(Generic[In, Out]):
         return str(text)
 
     async def _run(self) -> None:
+        try:
+            await self._batches()
+        finally:  # nobody is left who would answer
+            for future in [*self._current, *(future for _, future in self._waiting)]:
+                _set(future, error=ModelFailedError("the model's server ends; ask again"))
+            self._waiting.clear()
+            self._current = set()
+            self._over.set()
+
+    async def _batches(self) -> None:
         next_s = -float("inf")
         while True:
             self._more.clear()
@@ -160,24 +171,31 @@ class Batcher(Generic[In, Out]):
                 self._over.set()
 
     async def _do(self, batch: list[tuple[In, asyncio.Future[Out]]]) -> None:
-        loop = asyncio.get_running_loop()
         self.batches, self.items = self.batches + 1, self.items + len(batch)
-        try:
-            results = await loop.run_in_executor(self._thread, self._work, [item for item, _ in batch])
-            if len(results) != len(batch):
-                raise ValueError(f"{len(results)} results for {len(batch)} items")
-        except Exception as error:
-            if len(batch) == 1:
-                self.failed += 1
-                log.exception("the model failed")
-                problem = ModelFailedError(f"the model failed ({type(error).__name__}); the server's log says more")
-                _set(batch[0][1], error=problem)
-                return
+        loop = asyncio.get_running_loop()
+        results, error = await loop.run_in_executor(self._thread, self._try, [item for item, _ in batch])
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise error  # which ends the process
+        if error is None:
+            for (_, future), result in zip(batch, results, strict=True):
+                _set(future, result=result)
+        elif len(batch) == 1:
+            self.failed += 1
+            log.error("the model failed", exc_info=error)
+            _set(batch[0][1], error=ModelFailedError(f"the model failed ({type(error).__name__}); the server's log says more"))
+        else:
             for one in batch:
                 await self._do([one])
-            return
-        for (_, future), result in zip(batch, results, strict=True):
-            _set(future, result=result)
+
+    def _try(self, items: list[In]) -> tuple[Sequence[Out], BaseException | None]:
+        """Work, in the thread. An error is returned and not raised: nothing that the work raises is a cancellation here."""
+        try:
+            results = self._work(items)
+            if len(results) != len(items):
+                raise ValueError(f"{len(results)} results for {len(items)} items")
+        except BaseException as error:  # noqa: BLE001 - a panic of Rust is no Exception
+            return [], error
+        return results, None
 
 
 def _set(future: asyncio.Future[Out], *, result: Out | None = None, error: Exception | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 
 import uvicorn
 
@@ -28,20 +29,35 @@ def protected(
         slow_s: Longest time for headers to come, and for an answer to be taken.
         waiting: Most connections without a request.
         certificate: PEM file, for TLS; empty for none.
-        key: PEM file of its key.
+        key: PEM file of its key, without a password.
+
+    Raises:
+        ConfigError: They are no certificate and its key.
     """
+    tls = _encryption(certificate, key) if certificate else None
     return uvicorn.Config(
         app,
-        http=bounded_protocol(slow_s, waiting),
+        http=bounded_protocol(slow_s, waiting, tls),
+        loop="asyncio" if tls else "auto",  # uvloop reads what comes before a protocol that was made can begin TLS
         ws="none",
         backlog=BACKLOG,
         h11_max_incomplete_event_size=_HEADER_BYTES,
         log_level="error",  # that something is no HTTP is no news
         server_header=False,
         timeout_graceful_shutdown=_LAST_S,
-        ssl_certfile=certificate or None,
-        ssl_keyfile=key or None,
     )
+
+
+def _encryption(certificate: str, key: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, password="")
+    except OSError as error:
+        raise ConfigError(
+            f"{certificate} and {key} are no certificate and its key without a password ({error.strerror or error}): name the "
+            "PEM files of both"
+        ) from error
+    return context
 
 
 def listen(host: str, port: int) -> socket.socket:

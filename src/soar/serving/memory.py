@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -40,21 +41,25 @@ class Memory:
 
     Args:
         total: Bytes.
+        each: Bytes that all requests of one peer may take together; None: all.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, each: int | None = None) -> None:
         self.total, self.taken, self._since_trimmed = total, 0, 0
+        self.each = total if each is None else each
+        self.taken_by: Counter[str] = Counter()
 
     @contextmanager
-    def booking(self) -> Iterator[Booking]:
-        """Take part of it; it is given back at the end. `book` within adds to it."""
-        booking = Booking(self)
+    def booking(self, who: str = "") -> Iterator[Booking]:
+        """Take part of it, for a request of a peer; it is given back at the end. `book` within adds to it."""
+        booking = Booking(self, who)
         token = _booking.set(booking)
         try:
             yield booking
         finally:
             _booking.reset(token)
             self.taken -= booking.taken
+            self.taken_by[who] -= booking.taken
             self._since_trimmed += booking.taken
             if self._since_trimmed > self.total // 4 and (self.taken == 0 or self._since_trimmed > self.total):
                 self._since_trimmed = 0
@@ -64,8 +69,27 @@ class Memory:
 class Booking:
     """What one request takes."""
 
-    def __init__(self, memory: Memory) -> None:
-        self._memory, self.taken = memory, 0
+    def __init__(self, memory: Memory, who: str) -> None:
+        self._memory, self._who, self.taken = memory, who, 0
+
+    def check(self, count: int) -> None:
+        """Refuse what there is no room for now; nothing is taken.
+
+        Raises:
+            NoRoomError: So many bytes more are not there.
+        """
+        memory = self._memory
+        if self.taken + count > memory.each:
+            raise NoRoomError(
+                f"this request would take {(self.taken + count) / 2**20:.0f} MB of memory, and all together may take "
+                f"{memory.each / 2**20:.0f}: send fewer or smaller pictures, or start the server with a larger "
+                "--max-total-megabytes",
+                ever=False,
+            )
+        if memory.taken + count > memory.total:
+            raise NoRoomError("other requests take all memory that there is; try again", ever=True)
+        if memory.taken_by[self._who] + count > memory.each:
+            raise NoRoomError("other requests with this token take all memory that there is for them; try again", ever=True)
 
     def add(self, count: int) -> None:
         """Take some bytes more.
@@ -73,17 +97,10 @@ class Booking:
         Raises:
             NoRoomError: They are not there.
         """
+        self.check(count)
         memory = self._memory
-        if self.taken + count > memory.total:
-            raise NoRoomError(
-                f"this request would take {(self.taken + count) / 2**20:.0f} MB of memory, and all together may take "
-                f"{memory.total / 2**20:.0f}: send fewer or smaller pictures, or start the server with a larger "
-                "--max-total-megabytes",
-                ever=False,
-            )
-        if memory.taken + count > memory.total:
-            raise NoRoomError("other requests take all memory that there is; try again", ever=True)
         self.taken, memory.taken = self.taken + count, memory.taken + count
+        memory.taken_by[self._who] += count
 
 
 _booking: ContextVar[Booking] = ContextVar("booking")

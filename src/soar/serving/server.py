@@ -63,7 +63,8 @@ class ServerConfig:
 
     def auth(self) -> AuthConfig:
         """Return who may ask."""
-        return AuthConfig(token=self.token, bytes=self.service.limits.bytes, total=self.service.total_megabytes * 2**20)
+        total = self.service.total_megabytes * 2**20
+        return AuthConfig(token=self.token, bytes=self.service.limits.bytes, total=total, others=False)
 
 
 def build(config: ServerConfig) -> tuple[App, str]:
