@@ -24,8 +24,8 @@ from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote
 
-from soar.fleet.tokens import BY, Right, Tokens, refusal
-from soar.serving.auth import App, Auth, AuthConfig, Message, Receive, RequestRefusedError, Scope, Send
+from soar.fleet.tokens import Right, Tokens, refusal
+from soar.serving.auth import BY, App, Auth, AuthConfig, Message, Receive, RequestRefusedError, Scope, Send
 
 MAY = "soar.may"
 """Under this name a request's scope has the rights of whoever asks, and under `BY` who that is."""

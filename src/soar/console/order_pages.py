@@ -23,11 +23,12 @@ from soar.console.run_journal import ORDERED
 from soar.console.sources import Source, chosen
 from soar.errors import ConfigError, ModelServerError, SoarError
 from soar.fleet.asking import ADDRESS, ask
-from soar.fleet.tokens import BY, Right, refusal
+from soar.fleet.tokens import Right, refusal
 from soar.robots.stopping import stop
 from soar.run_claim import CONFIG, who_works_in
 from soar.run_folder import RunFolder
 from soar.run_orders import Orders
+from soar.serving.auth import BY
 from soar.tasks.off_limits import OffLimits
 
 _WAIT_S = 5.0

@@ -50,10 +50,10 @@ from soar.fleet.messages import AcquireBody, BeatBody, CountsBody, DeployBody, O
 from soar.fleet.storing import Storing
 from soar.fleet.supervision import Supervisor
 from soar.fleet.telemetry import metrics
-from soar.fleet.tokens import BY, TokenAuth, Tokens
+from soar.fleet.tokens import TokenAuth, Tokens
 from soar.prometheus import CONTENT_TYPE
 from soar.serving.application import METRICS
-from soar.serving.auth import HEALTH, App
+from soar.serving.auth import BY, HEALTH, App
 from soar.serving.batching import BatchConfig, Batcher
 from soar.tasks.off_limits import OffLimits
 from soar.untrusted import parse_json

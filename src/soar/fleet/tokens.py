@@ -28,14 +28,12 @@ from typing import Literal, get_args
 
 from soar.configuration import read_yaml, validate
 from soar.errors import ConfigError
-from soar.serving.auth import App, Auth, AuthConfig, Receive, RequestRefusedError, Scope, Send
+from soar.serving.auth import BY, App, Auth, AuthConfig, Receive, RequestRefusedError, Scope, Send
 
 AtOnce = Callable[[bytes], Awaitable[App]]
 """From a request's body to what sends the answer."""
 Right = Literal["look", "label", "drive", "stop", "promote"]
 OPERATOR = "operator"
-BY = "soar.by"
-"""Under this name a request's scope says whose token it carried."""
 _NEEDS: dict[str, Right] = {
     "/v1/orders": "stop",
     "/v1/deploy": "promote",
