@@ -62,6 +62,14 @@ def test_a_command_that_is_stopped_while_it_loads_does_not_begin_and_the_next_on
     assert "stopped by ada before it began: nothing was done. Run the same command again to go on" in said[0][1]
     assert [out for out, _ in said] == ["", "works\n"]
     assert Orders(tmp_path).now() == Standing()
+    Orders(tmp_path).give("stop", "ada")  # which another process obeys
+    obeys = (
+        f"from pathlib import Path; from soar.run_orders import Orders; Orders(Path({str(tmp_path)!r})).check('all is there')"
+    )
+    assert "stopped by ada: all is there and kept" in subprocess.run(
+        [sys.executable, "-c", obeys], capture_output=True, text=True, check=False
+    ).stderr  # fmt: skip
+    assert Orders(tmp_path).begin() == Standing()
     (tmp_path / FILE).write_text('{"schema": 1, "stopped": {"by": "ada", "time_s": 1}}')  # of a command before this process
     assert Orders(tmp_path).begin() == Standing()
 

@@ -14,6 +14,7 @@ The console writes it, and needs not be there for it to hold. When it cannot be 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -46,15 +47,13 @@ class Order:
         by: Their name.
         time_s: When, in seconds since the Unix epoch.
         policy: Number of the policy that robots are to use; None where it is about no policy.
+        obeyed: Whether a command has ended by it: the next one is not meant.
     """
 
     by: str
     time_s: float
     policy: int | None = None
-
-
-_obeyed: set[Order] = set()
-"""What has ended a command of this process, which may begin another one: that one was not meant."""
+    obeyed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +143,7 @@ class Orders:
         if standing.stopped is not None:
             with self._file.alone():
                 standing = self._write(replace(before := self.now(), stopped=None))
-            if (stopped := before.stopped) is not None and stopped.time_s >= _started_s() and stopped not in _obeyed:
+            if (stopped := before.stopped) is not None and stopped.time_s >= _started_s() and not stopped.obeyed:
                 raise SoarError(
                     f"stopped by {stopped.by} before it began: nothing was done. Run the same command again to go on."
                 )
@@ -204,7 +203,9 @@ class Orders:
             SoarError: Somebody has.
         """
         if (stopped := self.now().stopped) is not None:
-            _obeyed.add(stopped)
+            with contextlib.suppress(SoarError), self._file.alone():  # on a full disk it is not written down
+                if (standing := self.now()).stopped == stopped and not stopped.obeyed:
+                    self._write(replace(standing, stopped=replace(stopped, obeyed=True)))
             raise SoarError(f"stopped by {stopped.by}: {kept} and kept. Run the same command again to go on.")
 
     def _write(self, standing: Standing) -> Standing:
@@ -230,7 +231,8 @@ def _order(said: Any, *, deploys: bool) -> Order:
         raise ValueError("an order's time_s is no time")
     if deploys and (type(policy) is not int or policy < 0):
         raise ValueError("an order to deploy names the number of a policy")
-    return Order(by=_one_line(by), time_s=float(time_s), policy=policy if deploys else None)
+    obeyed = said.get("obeyed") is True
+    return Order(by=_one_line(by), time_s=float(time_s), policy=policy if deploys else None, obeyed=obeyed)
 
 
 def _started_s() -> float:

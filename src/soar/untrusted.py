@@ -22,9 +22,12 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 def parse_json(text: str | bytes) -> Any:
     """Return the value in a JSON text; half a character in it (a lone surrogate), which can be written nowhere, is a `?`.
 
+    So is, in the name of a file, each byte that is no UTF-8.
+
     Raises:
         ValueError: It is not JSON, not in UTF-8, or nested more than `DEEPEST` deep.
     """
+    raw = isinstance(text, str) and not text.isascii()  # such a text may hold halves as they are
     text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
     try:
         value = json.loads(text)
@@ -32,7 +35,7 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError(_too_deep()) from error
     if text.count("[") + text.count("{") > DEEPEST:
         _check_depth(value, None)
-    if _HALF.search(text):
+    if (raw or "\\u" in text) and _HALF.search(text):
         value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     return value
 

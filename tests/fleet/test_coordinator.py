@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from soar import __version__
+from soar.cli import main
 from soar.collect.live import LiveView
 from soar.collect.models import Models
 from soar.collect.preset import load_collection
@@ -133,6 +134,16 @@ def test_a_deployed_policy_is_fetched_by_a_robot_and_tried_by_the_canary_alone(
     assert operator.request("GET", "/v1/status")["deployment"]["done"] == "rolled back"
     with pytest.raises(ModelServerError, match="no policy is there"):
         operator.request("POST", "/v1/deploy", {"policy": str(tmp_path / "nowhere")})
+
+
+def test_a_policy_that_comes_with_soar_is_deployed_by_its_name(
+    role: AsRole, served: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SOAR_TOKEN", TOKENS["operator"])
+    assert main(["fleet", "deploy", served, "--policy", "language", "--canary", "one"]) == 0
+    assert "one tries it: 0 of 20 attempts" in capsys.readouterr().out
+    assert role("viewer").request("GET", "/v1/status")["deployment"]["policy"].startswith("lcbc-")
+    assert main(["fleet", "deploy", served, "--policy", "nowhere"]) == 2
 
 
 def test_of_sixteen_who_deliver_at_once_each_episode_is_stored_once_and_nonsense_is_refused_alone(

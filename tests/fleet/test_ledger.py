@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import lance
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -187,6 +188,17 @@ def test_another_episode_under_a_known_id_is_refused_and_the_same_one_is_there_a
             with pytest.raises(LedgerRefusedError, match="another episode is stored as"):
                 there.commit("one", epoch, [other])
     assert ledger(tmp_path).commit("one", epoch, [first]) == [first.id]
+
+
+def test_a_known_id_whose_stored_steps_are_gone_is_refused_and_another_one_is_stored(tmp_path: Path) -> None:
+    kept = ledger(tmp_path)
+    epoch = kept.acquire("one", HERE)
+    kept.commit("one", epoch, [encoded(0)])
+    lance.dataset(str(tmp_path / "episodes" / "steps.lance")).delete("step = 1")
+    again = ledger(tmp_path)
+    with pytest.raises(LedgerRefusedError, match="cannot be read, to compare it"):
+        again.commit("one", epoch, [encoded(0)])
+    assert again.commit("one", epoch, [encoded(1)]) == []
 
 
 def test_an_append_that_stored_all_and_then_failed_has_stored_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

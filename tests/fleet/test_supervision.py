@@ -79,6 +79,31 @@ def test_while_a_person_is_called_other_robots_are_heard_and_nobody_is_called_tw
     assert names == ["one"]
 
 
+def test_who_cannot_be_told_for_want_of_files_is_told_later_and_nobody_else_waits_for_that() -> None:
+    told: list[str] = []
+    full = [True]
+
+    def tell(robot: str, why: str = "") -> None:
+        if full[0] and robot == "one":
+            raise OSError(24, "Too many open files")
+        told.append(robot)
+
+    clock = Clock()
+    boss = Supervisor(
+        ["one", "two"], faults=FaultBudget(most=2, of=4), rest=Rest(after_h=0), call=tell, lost=tell, lost_s=30, clock=clock
+    )
+    for robot in ("one", "two"):
+        assert boss.hear(robot, beat({"kind": "person", "detail": "hot"}))["do"] == "hold"
+    assert told == ["two"]
+    clock.now_s += 60
+    boss.tick()
+    boss.tick()
+    assert told == ["two", "two"]  # it is not heard of, either
+    full[0] = False
+    boss.tick()
+    assert told == ["two", "two", "one", "one"]
+
+
 def test_a_robot_that_cannot_be_recovered_calls_a_person() -> None:
     called = Called()
     boss = supervisor(called)

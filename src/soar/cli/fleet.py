@@ -211,7 +211,7 @@ class Deploy(_Asking):
     """
 
     policy: str
-    """Its folder, or ONNX file, on the coordinator's computer; `base` and `language` are those that come with SOAR."""
+    """Its folder, or ONNX file, on the coordinator's computer; or `base` or `language`, which come with SOAR."""
     canary: str = ""
     """The robot that tries it first; all robots have it at once by default."""
     episodes: int = 20
@@ -219,10 +219,11 @@ class Deploy(_Asking):
 
     def run(self) -> None:
         """Run it."""
-        from soar.base_models import policy_named
         from soar.fleet.asking import ask
 
-        body = {"policy": str(Path(policy_named(self.policy)).absolute()), "canary": self.canary, "episodes": self.episodes}
+        own = ("base", "language", "both")  # the coordinator knows where these are
+        policy = self.policy if self.policy in own else str(Path(self.policy).absolute())
+        body = {"policy": policy, "canary": self.canary, "episodes": self.episodes}
         _print(ask(self.run_name, "POST", "/v1/deploy", body, timeout_s=120.0))
 
 

@@ -78,7 +78,8 @@ class PersonCaller:
         if path.exists() and self._url.startswith(_TEXT_ONLY):
             text += f" (its last picture: {path})"
         elif path.exists():
-            picture = f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}"
+            with contextlib.suppress(OSError):  # the words matter more
+                picture = f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
         def sent() -> None:
             try:

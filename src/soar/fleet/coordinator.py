@@ -30,6 +30,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, Response
 
 from soar import __version__
+from soar.base_models import policy_named
 from soar.collect.config import CollectionConfig
 from soar.collect.live import FOLDER, file_name
 from soar.collect.models import Models
@@ -115,7 +116,8 @@ class Fleet:
 
     def state(self) -> dict[str, Any]:
         """Return how the fleet is, JSON-able."""
-        stored, clocks, now_s = self.ledger.stored, ("since_s", "counted_s", "heard_s"), self.supervisor.now_s()
+        stored, clocks = self.ledger.stored, ("since_s", "counted_s", "heard_s")
+        statuses, now_s = self.supervisor.status(), self.supervisor.now_s()
         robots = [
             {name: value for name, value in asdict(status).items() if name not in clocks}
             | {
@@ -126,7 +128,7 @@ class Fleet:
                 "driven_by": str(self.ledger.held(status.name) or ""),
                 "restarts": self.processes.restarts(status.name) if self.processes is not None else 0,
             }
-            for status in self.supervisor.status()
+            for status in statuses
         ]
         return {"name": self.config.name, "run": self.ledger.run, "round": self.ledger.round, "robots": robots} | {
             "episodes": self.ledger.total(),
@@ -224,7 +226,7 @@ def coordinator_application(fleet: Fleet, tokens: Tokens) -> App:
     @app.post("/v1/deploy")
     def deploy(body: DeployBody) -> dict[str, Any]:
         try:
-            fleet.deployments.begin(Path(body.policy), body.canary, body.episodes)
+            fleet.deployments.begin(Path(policy_named(body.policy)), body.canary, body.episodes)
         except (ConfigError, CheckpointError) as error:
             raise HTTPException(422, str(error)) from error
         return fleet.state()
@@ -259,7 +261,7 @@ def _beat(fleet: Fleet, body: BeatBody) -> dict[str, Any]:
         told = fleet.supervisor.hear(body.robot, body.model_dump() | {"events": heard})
     policy, off_limits = fleet.deployments.for_robot(body.robot), list[str]()
     try:
-        off_limits = sorted(fleet.off_limits.now())
+        off_limits, fleet.complaint = sorted(fleet.off_limits.now()), ""
     except SoarError as error:  # nobody begins anything until it is known, and whoever is to stop hears of it
         if fleet.complaint != str(error):
             log.warning("%s. Robots pause until then", error)

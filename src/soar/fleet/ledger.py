@@ -22,7 +22,7 @@ from soar.episodes.encoded import EncodedEpisode
 from soar.episodes.filters import quoted
 from soar.episodes.schema import EpisodeRecord, resolve
 from soar.episodes.store import EpisodeStore
-from soar.errors import SoarError
+from soar.errors import SoarError, StoreError
 from soar.event_log import read_journal
 from soar.fleet.episode_bytes import Delivery
 from soar.fleet.leases import Leases, LedgerRefusedError
@@ -186,7 +186,7 @@ class Ledger(Leases):
                 raise LedgerRefusedError(
                     f"another episode is stored as {episode.id[:80]!r}: (steps, seed) {there} there, {_what(episode)} here"
                 )
-            elif not _same(known or self._found(episode.id) or episode, episode):
+            elif not _same(known or self._there(episode.id) or episode, episode):
                 raise LedgerRefusedError(
                     f"another episode is stored as {episode.id[:80]!r}: its states, actions or task differ"
                 )
@@ -198,6 +198,13 @@ class Ledger(Leases):
             return all((there := self._found(id)) is not None and _same(there, episode) for id, episode in new.items())
         except SoarError:
             return False
+
+    def _there(self, id: str) -> EncodedEpisode | None:
+        """Return what is stored under a known id; None when somebody deleted it since."""
+        try:
+            return self._found(id)
+        except StoreError as error:  # whoever brings it keeps it aside, and goes on with the others
+            raise LedgerRefusedError(f"what is stored as {id[:80]!r} cannot be read, to compare it: {error}") from error
 
     def _found(self, id: str) -> EncodedEpisode | None:
         """Return what is stored; None when somebody deleted it since."""

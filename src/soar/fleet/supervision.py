@@ -28,6 +28,8 @@ from soar.prometheus import Histogram, merged
 log = logging.getLogger(__name__)
 SILENT_S = 10.0
 """After so long without a word a robot counts as silent [s]."""
+_CANNOT = (SoarError, OSError, RuntimeError)
+"""What telling somebody may end with: a disk, files, threads that are used up. It is tried again."""
 _WORKING = ("collecting",)
 _PHASES = ("starting", "collecting", "paused", "resting", "full", "away", "waiting", "stopped")
 
@@ -172,7 +174,11 @@ class Supervisor:
                     orders.lost = True
                     gone.append(status.name)
         for name in gone:
-            self._lost(name)
+            try:
+                self._lost(name)
+            except _CANNOT as error:
+                self._orders[name].lost = False
+                log.warning("that %s is not heard of cannot be told: %s", name, error)
         self._call_persons()
 
     def status(self) -> list[RobotStatus]:
@@ -241,9 +247,9 @@ class Supervisor:
         for name, why in due.items():
             try:
                 self._call(name, why)
-            except SoarError as error:
+            except _CANNOT as error:
                 self._orders[name].called = False
-                log.warning("that %s waits for a person cannot be written down: %s", name, error)
+                log.warning("that %s waits for a person cannot be told: %s", name, error)
 
     def _told(self, orders: _Orders) -> str:
         if orders.stopped or self._all_stopped:
