@@ -8,7 +8,8 @@
     day         an accelerated day: 100,000 episodes from 200 robots that take no time for any; memory of the coordinator
     kill        processes of robots are killed; how long until each robot collects again
     simulated   5 simulated WidowX collect for real
-    improve     five of them at five scenes, on two nodes (127.0.0.1 and 127.0.0.2), improve in one run (five_scenes.yaml)
+    improve     five of them at five scenes, on two nodes (127.0.0.1 and 127.0.0.2), improve in one run (five_scenes.yaml); then
+                trials of the first policy, the one that learns, and the last that was promoted. --run keeps the run
     paper       what the figures of `robots` and `store` say of 2,000 robots
 
     OMP_NUM_THREADS=1 python benchmarks/fleet.py ledger store robots day kill simulated improve paper
@@ -381,6 +382,12 @@ def improve(part: Path, more: list[str], folder: Path, trials: int) -> list[Row]
     return rows
 
 
+def improved(run: Path | None, more: list[str], trials: int) -> list[Row]:
+    """Return the rows of `improve`, of a run that stays in a folder, or of one that nobody keeps."""
+    with contextlib.nullcontext(run) if run else tempfile.TemporaryDirectory() as folder:
+        return improve(Path(__file__).parent, more, Path(folder), trials)
+
+
 def compared(policies: dict[str, Path], folder: Path, trials: int) -> list[Row]:
     """Return what policies do from the same starts of each scene, by the simulator's truth."""
 
@@ -624,9 +631,7 @@ def main() -> None:
         "day": lambda: day(options.robots, options.day_episodes, partial(land, "day")),
         "kill": lambda: kill(3, 1 if options.small else 4),
         "simulated": lambda: simulated(5, options.simulated_episodes),
-        "improve": lambda: improve(
-            Path(__file__).parent, SHORTER if options.small else [], options.run or Path(tempfile.mkdtemp()), options.trials
-        ),
+        "improve": lambda: improved(options.run, SHORTER if options.small else [], options.trials),
         "paper": lambda: paper(out),
     }
     for part in options.parts:

@@ -10,6 +10,7 @@ from soar.errors import CheckpointError, ConfigError
 
 Kind = Literal["policy", "language", "both", "subgoal", "vqa"]
 WEIGHTS = Path(__file__).parent / "weights"
+_OWN: dict[str, Kind] = {"base": "policy", "language": "language", "both": "both"}
 
 
 def named(name: str, kind: Kind) -> str:
@@ -34,15 +35,23 @@ def policy_named(name: str) -> str:
         CheckpointError: That is not there.
         ConfigError: Something of that name is in the current directory, too.
     """
-    kinds: dict[str, Kind] = {"": "policy", "base": "policy", "language": "language", "both": "both"}
-    if name not in kinds:
-        return name
-    if name and os.path.exists(name):
+    if not name:
+        return str(default_weights("policy"))
+    return str(default_weights(_OWN[name])) if is_own(name) else name
+
+
+def is_own(name: str) -> bool:
+    """Whether a policy's name is that of one that comes with SOAR, wherever that is on the computer which opens it.
+
+    Raises:
+        ConfigError: Something of that name is in the current directory, too.
+    """
+    if name in _OWN and os.path.exists(name):
         raise ConfigError(
             f"policy {name}: one of SOAR's own is called that, and {name} in this folder, too. Say ./{name} for the latter, or "
-            f"{WEIGHTS / kinds[name]} for SOAR's"
+            f"{WEIGHTS / _OWN[name]} for SOAR's"
         )
-    return str(default_weights(kinds[name]))
+    return name in _OWN
 
 
 def default_weights(kind: Kind) -> Path:

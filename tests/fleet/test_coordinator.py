@@ -137,13 +137,19 @@ def test_a_deployed_policy_is_fetched_by_a_robot_and_tried_by_the_canary_alone(
 
 
 def test_a_policy_that_comes_with_soar_is_deployed_by_its_name(
-    role: AsRole, served: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    role: AsRole, served: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SOAR_TOKEN", TOKENS["operator"])
     assert main(["fleet", "deploy", served, "--policy", "language", "--canary", "one"]) == 0
     assert "one tries it: 0 of 20 attempts" in capsys.readouterr().out
     assert role("viewer").request("GET", "/v1/status")["deployment"]["policy"].startswith("lcbc-")
     assert main(["fleet", "deploy", served, "--policy", "nowhere"]) == 2
+    with pytest.raises(ModelServerError, match="422: body.policy: "):
+        role("operator").request("POST", "/v1/deploy", {"policy": ""})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "base").mkdir()
+    assert main(["fleet", "deploy", served, "--policy", "base"]) == 2
+    assert "Say ./base for the latter" in capsys.readouterr().err
 
 
 def test_of_sixteen_who_deliver_at_once_each_episode_is_stored_once_and_nonsense_is_refused_alone(

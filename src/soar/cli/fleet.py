@@ -219,10 +219,11 @@ class Deploy(_Asking):
 
     def run(self) -> None:
         """Run it."""
+        from soar.base_models import is_own
         from soar.fleet.asking import ask
 
-        own = ("base", "language", "both")  # the coordinator knows where these are
-        policy = self.policy if self.policy in own else str(Path(self.policy).absolute())
+        # The coordinator knows where its own are.
+        policy = self.policy if is_own(self.policy) else str(Path(self.policy).absolute())
         body = {"policy": policy, "canary": self.canary, "episodes": self.episodes}
         _print(ask(self.run_name, "POST", "/v1/deploy", body, timeout_s=120.0))
 

@@ -57,17 +57,14 @@ class Hearing:
         if not events:
             return []
         with self._locks[robot]:  # the same events, said again, wait until these count
-            numbers = [(epoch, _number(event)) for event in events]
-            new = [event for event, (_, number) in zip(events, numbers, strict=True) if self._is_new(robot, epoch, number)]
+            heard = self._last[robot]
+            new = [event for event in events if (number := _number(event)) is None or (epoch, number) > heard]
             self._journal.append_all([one for event in new if (one := self._journaled(robot, epoch, event)) is not None])
-            self._last[robot] = max([self._last[robot], *((epoch, number) for epoch, number in numbers if number is not None)])
+            self._last[robot] = max([heard, *((epoch, number) for event in new if (number := _number(event)) is not None)])
         for event in new:
             if event.get("kind") == "fault":
                 self._deployments.count(str(event.get("policy", "")), str(event.get("scene", ""))[:300], Tally(faults=1))
         return new
-
-    def _is_new(self, robot: str, epoch: int, number: int | None) -> bool:
-        return number is None or (epoch, number) > self._last[robot]
 
     def _journaled(self, robot: str, epoch: int, event: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
         """Return what is written down of an event; None for an episode, which is journaled once it is stored."""

@@ -72,6 +72,6 @@ class OrdersBody(Body):
 class DeployBody(Body):
     """An operator brings a new policy."""
 
-    policy: str = _Text
+    policy: str = Field(min_length=1, max_length=2000)
     canary: str = _Text
     episodes: int = Field(default=20, ge=1, le=100_000)

@@ -334,10 +334,10 @@ def fleet_token(run: Path) -> str:
     if not os.environ.get(TOKEN) and path.exists():
         return read_token(run)
     token, new = choose_token()
-    if not new:
-        path.unlink(missing_ok=True)  # that of an earlier start, with which nobody is let in now
     if new:
         write_text(path, "")  # empty until nobody else can read it
         path.chmod(0o600)
         path.write_text(token, encoding="utf-8")
+    else:
+        path.unlink(missing_ok=True)  # that of an earlier start, with which nobody is let in now
     return token

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-NOT_STARTED, SILENT, WAITING, STOPPED, RESTING = "not started", "silent", "waiting", "stopped", "resting"
+NOT_STARTED, SILENT, WAITING, STOPPED = "not started", "silent", "waiting", "stopped"
 """Phases that are not, or not only, what a robot says."""
 
 
