@@ -144,7 +144,7 @@ def test_a_policy_that_comes_with_soar_is_deployed_by_its_name(
     assert "one tries it: 0 of 20 attempts" in capsys.readouterr().out
     assert role("viewer").request("GET", "/v1/status")["deployment"]["policy"].startswith("lcbc-")
     assert main(["fleet", "deploy", served, "--policy", "nowhere"]) == 2
-    with pytest.raises(ModelServerError, match="422: body.policy: "):
+    with pytest.raises(ModelServerError, match=r"422: body\.policy: "):
         role("operator").request("POST", "/v1/deploy", {"policy": ""})
     monkeypatch.chdir(tmp_path)
     (tmp_path / "base").mkdir()
