@@ -43,8 +43,8 @@ def test_a_method_is_a_curve_from_its_base_over_hours(tmp_path: Path) -> None:
     variants = {
         "pretrained": Variant(data="none"),
         "language pretrained": Variant(data="none", **told),  # type: ignore[arg-type]
-        "soar 2": Variant(data="autonomous", first_episodes=2),
-        "soar 4": Variant(data="autonomous", first_episodes=4),
+        "scene 2": Variant(data="autonomous", first_episodes=2),
+        "scene": Variant(data="autonomous"),
         "robofume 4": Variant(data="autonomous", first_episodes=4, learner="robofume", success_only=False, **told),  # type: ignore[arg-type]
     }
     experiment = Experiment(scenes=("scene1",), episodes=6, trials=1, variants=variants)
@@ -52,9 +52,9 @@ def test_a_method_is_a_curve_from_its_base_over_hours(tmp_path: Path) -> None:
     found = hour_rows(experiment, rows, tmp_path)
     # A step takes .2 s; the critic's actor begins with nothing, and has no point at zero hours.
     assert [(row["method"], row["hours"]) for row in found] == [
-        ("soar", 0.0),
-        ("soar", round(2 * 10 * 0.2 / 3600, 3)),
-        ("soar", round(4 * 10 * 0.2 / 3600, 3)),
+        ("scene", 0.0),
+        ("scene", round(2 * 10 * 0.2 / 3600, 3)),
+        ("scene", round(6 * 10 * 0.2 / 3600, 3)),  # all six
         ("robofume", round(4 * 10 * 0.2 / 3600, 3)),
     ]
     save(hour_curves(found, "hours"), tmp_path / "hours.svg")

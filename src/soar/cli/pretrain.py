@@ -46,6 +46,8 @@ class Pretrain:
     where the models go astray, `subgoal_correction` learns from it."""
     corrections: str = "corrections"
     """How these are recorded: `corrections`; `words`, where things look alike and every task is shown; or a YAML file."""
+    worlds: int | None = None
+    """In which demonstrations are recorded, 10 episodes each; the preset's number by default."""
     workers: int | None = None
     """Processes that record; the preset's number by default."""
     device: str = "cpu"
@@ -53,6 +55,7 @@ class Pretrain:
 
     def run(self) -> None:
         """Run it."""
+        from soar.cli.flags import changed
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
         from soar.improve.preset import load_preset
@@ -60,9 +63,10 @@ class Pretrain:
         from soar.training.distributed import joined
 
         preset = load_preset(self.preset)
+        config = changed(preset.pretraining, demonstration_worlds=self.worlds)
         with joined(self.device) as (group, device), progress_bars() as report:
             pretrain(
-                preset.pretraining,
+                config,
                 self.out,
                 self.weights,
                 stages=self.stages,

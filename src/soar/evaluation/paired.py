@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-from soar.evaluation.statistics import p_value, paired
+from soar.evaluation.statistics import common, p_value, paired
 from soar.evaluation.trials import Evaluation, TrialKey
 
 
@@ -24,17 +24,18 @@ def paired_rows(evaluations: Mapping[tuple[str, str], list[Evaluation]]) -> list
     for (before, first), (after, second) in combinations(variants.items(), 2):
         if first.keys() != second.keys():
             continue
-        change = {scene: sum(second[scene].values()) - sum(first[scene].values()) for scene in first}
+        pairs = {scene: common(first[scene], second[scene]) for scene in first}
+        change = {scene: sum(later.values()) - sum(earlier.values()) for scene, (earlier, later) in pairs.items()}
         most = max(change, key=lambda scene: abs(change[scene]))
         for without in ["", most] if len(change) > 1 else [""]:
             kept = [scene for scene in first if scene != without]
-            found = paired(*({key: ok for scene in kept for key, ok in variant[scene].items()} for variant in (first, second)))
+            found = paired(*({key: ok for scene in kept for key, ok in pairs[scene][which].items()} for which in (0, 1)))
             rows.append(
                 {
                     "before": before,
                     "after": after,
                     "without": without or None,
-                    "starts": sum(len(first[scene]) for scene in kept),
+                    "starts": sum(len(pairs[scene][0]) for scene in kept),
                     "gained": found.only_second,
                     "lost": found.only_first,
                     "after better, p": p_value(found.p_second_better),

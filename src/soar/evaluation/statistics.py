@@ -94,6 +94,12 @@ def fisher_p(better: Rate, worse: Rate) -> float:
     return float(fisher_exact(table, alternative="greater").pvalue)
 
 
+def common(first: Mapping[Key, bool], second: Mapping[Key, bool]) -> tuple[dict[Key, bool], dict[Key, bool]]:
+    """Return both with the starts that both have: what is not trained is tried from more of them than each training seed."""
+    keys = first.keys() & second.keys()
+    return {key: first[key] for key in first if key in keys}, {key: second[key] for key in second if key in keys}
+
+
 def paired(first: Mapping[Key, bool], second: Mapping[Key, bool]) -> Paired:
     """Compare two policies start by start (McNemar's exact test, one-sided either way).
 

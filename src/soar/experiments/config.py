@@ -124,7 +124,7 @@ class Experiment:
     Attributes:
         scenes: Their names, or paths of their YAML files.
         episodes: Autonomous episodes collected in each scene.
-        trials: In each scene and evaluation, shared out over its tasks and rounded up.
+        trials: In each scene and of each training seed, shared out over its tasks and rounded up.
         tasks: Instructions, some of the scenes': only they are attempted in the evaluations; all by default.
         baselines: Recipe of RoboFuME and of DIAL's labeller, see `configs/baselines`.
         first_trial: Index of the first start of each task; recipes are chosen on other starts than those of the figure.
@@ -239,6 +239,9 @@ class Experiment:
             trials=max(1, round(budget * self.trials)),
         )
 
-    def trials_of_each_task(self, scene: str) -> int:
-        """Return how often each task of a scene is tried."""
-        return -(-self.trials // len(self.tasks_of(scene)))
+    def trials_of_each_task(self, scene: str, untrained: bool = False) -> int:
+        """Return how often each task of a scene is tried in an evaluation.
+
+        What is not trained is one policy: it is tried from as many more starts, so that all variants have as many trials.
+        """
+        return -(-self.trials // len(self.tasks_of(scene))) * (self.training_seeds if untrained else 1)

@@ -1,8 +1,9 @@
 """Success against the time that robots spent practising: what an hour of a robot is worth to each method.
 
-Variants that are alike but for `first_episodes` are one method at several times. The first episodes are those that each robot
-made first. An hour is one of actions, 0.2 s each; the way home and the setting of tables are not counted. What a method begins
-with, at zero hours, is the untrained variant that is told the same; a method that begins with nothing has no such point.
+Variants that are alike but for `first_episodes` are one method at several times; without, it has all of them. The first
+episodes are those that each robot made first. An hour is one of actions, 0.2 s each; the way home and the setting of tables are
+not counted. What a method begins with, at zero hours, is the untrained variant that is told the same; a method that begins with
+nothing has no such point.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from soar.episodes.filters import quoted
 from soar.episodes.schema import EpisodeRecord
 from soar.episodes.store import EpisodeStore
-from soar.experiments.config import Experiment
+from soar.experiments.config import Experiment, Variant
 from soar.types import STEP_S
 
 
@@ -38,13 +39,13 @@ def hour_rows(experiment: Experiment, rows: Sequence[Mapping[str, Any]], run: Pa
     """
     store = EpisodeStore(run / "episodes")
     found = []
-    methods = {method_of(name): variant for name, variant in experiment.variants.items() if variant.first_episodes}
+    methods = {method_of(name, variant): variant for name, variant in experiment.variants.items() if variant.data != "none"}
     for row in rows:
         variant = experiment.variants[row["variant"]]
-        if variant.first_episodes:
-            records = first_episodes(store, row["scene"], variant.first_episodes)
+        if variant.data != "none":
+            records = first_episodes(store, row["scene"], variant.first_episodes or experiment.episodes)
             hours = sum(record.length for record in records) * STEP_S / 3600
-            found.append({**row, "method": method_of(row["variant"]), "hours": round(hours, 3)})
+            found.append({**row, "method": method_of(row["variant"], variant), "hours": round(hours, 3)})
         elif variant.data == "none":
             begun = [
                 method
@@ -55,6 +56,6 @@ def hour_rows(experiment: Experiment, rows: Sequence[Mapping[str, Any]], run: Pa
     return found
 
 
-def method_of(variant: str) -> str:
+def method_of(name: str, variant: Variant) -> str:
     """Return what a variant such as `dial 125` is called without its episodes."""
-    return variant.rpartition(" ")[0]
+    return name.rpartition(" ")[0] if variant.first_episodes else name

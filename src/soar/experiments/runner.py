@@ -90,10 +90,11 @@ def reproduce(
 
     def measure(names: list[str]) -> None:
         for variant in names:
+            untrained = is_untrained(variants[variant])
             for name, scene in scenes.items():
                 evaluations[name, variant] = [
-                    _evaluate(job_of(variant, name, seed), scene, experiment.trials_of_each_task(scene), report)
-                    for seed in range(1 if is_untrained(variants[variant]) else experiment.training_seeds)
+                    _evaluate(job_of(variant, name, seed), scene, experiment.trials_of_each_task(scene, untrained), report)
+                    for seed in range(1 if untrained else experiment.training_seeds)
                 ]
                 _write(results, command, variants, evaluations)
 
@@ -137,7 +138,7 @@ def reproduce(
             "baselines": experiment.baselines,
             "tasks": experiment.tasks_of(scenes[name]),
             "subgoals": models.subgoals,
-            "where": _own_episodes("" if variants[variant].pooled else name, collected),
+            "where": _own_episodes(list(scenes) if variants[variant].pooled else [name], collected),
             "preset": preset,
             "pretraining": str(pretraining),
             "run": str(run),
@@ -200,11 +201,10 @@ def reproduce(
     return evaluations
 
 
-def _own_episodes(scene: str, runs: Sequence[str]) -> str:
-    """Return SQL for what the base has collected, and what was collected in later rounds under these names."""
-    names = ", ".join(quoted(name) for name in runs)
-    which = f"(round = 0 OR run IN ({names}))" if runs else "round = 0"
-    return f"scene = {quoted(scene)} AND {which}" if scene else which
+def _own_episodes(scenes: Sequence[str], runs: Sequence[str]) -> str:
+    """Return SQL for what the base has collected in these scenes, and what was collected in later rounds under these names."""
+    which = f"(round = 0 OR run IN ({', '.join(map(quoted, runs))}))" if runs else "round = 0"
+    return f"scene IN ({', '.join(map(quoted, scenes))}) AND {which}"
 
 
 def is_untrained(variant: Variant) -> bool:
