@@ -20,7 +20,11 @@ from soar.robots.gymnasium_maps import EnvMap, MappedEnv
 
 
 class Libero(gymnasium.Env[Any, Any]):
-    """One task of a suite; equal seeds give equal ones of the initial states that come with it."""
+    """One task of a suite.
+
+    A start with a seed, as an evaluation asks for, is one of the initial states that come with the suite, the same for equal
+    seeds. One without is drawn anew: practice never begins where an evaluation does.
+    """
 
     def __init__(self, suite: str, task: int, size: int) -> None:
         self._suite = benchmark.get_benchmark_dict()[suite]()
@@ -39,28 +43,42 @@ class Libero(gymnasium.Env[Any, Any]):
         quality = self._env.sim.model.vis.quality
         quality.shadowsize = quality.offsamples = 0
         self._env.sim._render_context_offscreen.update_offscreen_size(size, size)
+        self.seen: dict[str, Any] = {}
+        """What it last said, where things are among it: a script may know, a policy does not."""
         self.action_space = Box(-1, 1, (7,), np.float32)
         self.observation_space = Dict({})  # what it shows is a dictionary of arrays; `MAP` says what is looked at
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin with one of the initial states, but with the arm where the first one has it: a robot has one home."""
+        """Begin, with the arm where the first of the initial states has it: a robot has one home."""
         super().reset(seed=seed)
         self._env.reset()
-        start = self._starts[int(self.np_random.integers(len(self._starts)))].copy()
+        if seed is None:
+            start = self._env.get_sim_state()
+        else:
+            start = self._starts[int(self.np_random.integers(len(self._starts)))].copy()
         joints = 1 + np.asarray(self._env.robots[0]._ref_joint_pos_indexes)  # behind the time
         start[joints] = self._starts[0][joints]
-        return _upright(self._env.set_init_state(start)), {}
+        self.seen = self._env.set_init_state(start)
+        return _upright(self.seen), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Step; `done` is success."""
-        observation, reward, done, _ = self._env.step(np.asarray(action))
-        return _upright(observation), float(reward), bool(done), False, {"done": bool(done)}
+        """Repeat an action for a fifth of a second; `done` is success."""
+        # What it says of a step was seen at its beginning. Drawing takes most of the time: only what is looked at is drawn.
+        camera = self._env.env._observables["agentview_image"]
+        camera.set_enabled(False)
+        for _ in range(STEPS):
+            _, reward, done, _ = self._env.step(np.asarray(action))
+        camera.set_enabled(True)
+        self.seen = self._env.env._get_observations(force_update=True)
+        return _upright(self.seen), float(reward), bool(done), False, {"done": bool(done)}
 
     def close(self) -> None:
         """Free the renderer."""
         self._env.close()
 
 
+STEPS = 4
+"""At 20 Hz, of one action of ours."""
 MAP = EnvMap(
     image="agentview_image",
     state={
@@ -70,9 +88,8 @@ MAP = EnvMap(
     },
     opening=(0.0, 0.04),
     action=["x", "y", "z", "roll", "pitch", "yaw", "gripper"],
-    units={"m": 0.013, "rad": 0.1},  # of what it is told in a step it gets so far
+    units={"m": 0.052, "rad": 0.4},  # so far it gets in that time, of what it is told
     gripper=(1.0, -1.0),
-    steps=4,  # at 20 Hz
     settle=2,
 )
 

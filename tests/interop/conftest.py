@@ -18,9 +18,9 @@ def _peer(name: str, script: str) -> Peer:
     # Nothing of ours is on their path, and they look for nothing on the network.
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "PYTHONPATH": ""}
 
-    def run(*arguments: object) -> None:
+    def run(*arguments: object, **variables: str) -> None:
         command = [made.stdout.strip(), str(Path(__file__).parent / script), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | offline, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | offline | variables, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
 
     return run
@@ -42,3 +42,9 @@ def tfds() -> Peer:
 def d3rlpy() -> Peer:
     """Run `peer_d3rlpy.py` with the released d3rlpy."""
     return _peer("d3rlpy", "peer_d3rlpy.py")
+
+
+@pytest.fixture(scope="session")
+def sarm() -> Peer:
+    """Run `peer_sarm.py` with the released LeRobot's SARM."""
+    return _peer("lerobot-reward", "peer_sarm.py")

@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+_PROBABILITY, _PROGRESS = 0.5, 0.9
+"""From where on it counts as success."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
@@ -60,11 +63,13 @@ class Label:
 
 @dataclass(frozen=True, kw_only=True)
 class Rejudge:
-    """Let another model, or the same by more frames, judge the success of stored episodes.
+    """Let another model, the same by more frames, or a file of progress judge the success of stored episodes.
 
     Old labels are kept, and a person's outranks a model's.
 
     Example: soar data rejudge runs/scene1/episodes --vlm vlm.yaml --threshold 0.8
+
+    Example: soar data rejudge runs/scene1/episodes --progress dataset/sarm_progress.parquet --threshold 0.9
     """
 
     store: Annotated[Path, tyro.conf.Positional]
@@ -75,14 +80,61 @@ class Rejudge:
     """YAML file of questions (see `soar tasks questions`), for instructions that the rules do not understand."""
     where: str = ""
     """SQL that selects some of the episodes."""
-    threshold: float = 0.5
-    """Least probability that counts as success."""
+    threshold: float | None = None
+    """Least probability, or progress, that counts as success; 0.5 of a probability and 0.9 of progress by default."""
     sees: str = "last"
     """What of an attempt the model judges by: `last` frame, `changed`, `looks:8`, `film:8` …
     (docs/how-to/foundation-models.md)."""
+    progress: Path | None = None
+    """Parquet file of curves that another program, such as LeRobot's for SARM, computed on an export of this store: the
+    progress at the last frame counts instead of a model's answer."""
+    dataset: Path | None = None
+    """That export, when the file is not in its folder."""
+    column: str = ""
+    """Where the progress stands: `progress_sparse`, `progress_dense` or `progress`; the first of them by default."""
+    judge: str = ""
+    """Name of the model whose curves they are; what the file says by default."""
 
     def run(self) -> None:
         """Run it."""
+        from soar.errors import ConfigError
+
+        if self.progress is not None:
+            self._by_progress(self.progress)
+        elif self.dataset or self.column or self.judge:
+            raise ConfigError("--dataset, --column and --judge are about the file that --progress names")
+        else:
+            self._by_model()
+
+    def _by_progress(self, path: Path) -> None:
+        from soar.cli.progress import progress_bars
+        from soar.cli.tables import say
+        from soar.episodes import EpisodeStore
+        from soar.errors import ConfigError
+        from soar.formats.progress import read_progress
+        from soar.tasks.rejudging import judge_by_progress
+
+        if self.vlm or self.questions or self.sees != "last":
+            raise ConfigError("--progress judges by the curves of a file: leave out --vlm, --questions and --sees")
+        store, found = EpisodeStore(self.store), read_progress(path, dataset=self.dataset, column=self.column)
+        name = self.judge or found.model
+        if not name:
+            raise ConfigError(f"{path} does not say whose curves it has: name the model with --judge")
+        source = f"{name} {found.column}"
+        with progress_bars() as report:
+            done = judge_by_progress(
+                store,
+                found.curves,
+                source=source,
+                threshold=_PROGRESS if self.threshold is None else self.threshold,
+                where=self.where or None,
+                report=lambda count, total: report("episodes", count, total),
+            )
+        if done.unknown:
+            say(f"skipped, the file has no curve of them: {len(done.unknown)} episodes, {done.unknown[0]} the first")
+        say(f"{done.judged} episodes judged by {source}, {done.changed} verdicts changed, {done.present} were judged before")
+
+    def _by_model(self) -> None:
         from soar.base_models import default_weights
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
@@ -93,7 +145,8 @@ class Rejudge:
         from soar.vlm.loading import load_vlm
 
         store = EpisodeStore(self.store)
-        detector = SuccessDetector(load_vlm(self.vlm or str(default_weights("vqa"))), self.threshold, sees=self.sees)
+        threshold = _PROBABILITY if self.threshold is None else self.threshold
+        detector = SuccessDetector(load_vlm(self.vlm or str(default_weights("vqa"))), threshold, sees=self.sees)
         detector.check()
         with progress_bars() as report:
             done = rejudge(

@@ -52,8 +52,8 @@ class SidecarWriter:
         self._rows.clear()
 
 
-def read(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the rows of the sidecar of a dataset by key; nothing when it has none.
+def read(folder: Path, columns: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
+    """Return the rows of the sidecar of a dataset by key; nothing when it has none. All columns, or some besides the key.
 
     Raises:
         FormatError: It is damaged or from a newer SOAR.
@@ -62,7 +62,7 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
     if not path.exists():
         return {}
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, columns=None if columns is None else ["key", *columns])
     except (OSError, pa.ArrowInvalid) as error:
         raise FormatError(f"{path} is damaged ({error}); restore it, or remove it to import without it") from error
     found = (table.schema.metadata or {}).get(schema.VERSION_KEY, b"").decode()

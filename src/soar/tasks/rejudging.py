@@ -1,17 +1,22 @@
-"""Judge stored episodes again, by another model or more frames. Old labels are kept, and a person's outranks every model's."""
+"""Judge stored episodes again, by another model, more frames, or curves of progress that another program computed.
+
+Old labels are kept, and a person's outranks every model's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from soar.episodes import EpisodeStore
-from soar.episodes.schema import PERSON
+from soar.episodes.schema import PERSON, SIMULATOR, EpisodeRecord
 from soar.errors import ConfigError
 from soar.instruction_grammar import task_from_instruction
 from soar.tasks.detection import SuccessDetector
+from soar.tasks.evidence import Evidence, written
 from soar.tasks.stored_films import films_of
-from soar.types import Task
+from soar.types import Label, Task
 
 Report = Callable[[int, int], None]
 """Is told how many of how many episodes are done."""
@@ -25,7 +30,7 @@ class Relabelled:
         judged: Episodes that got a label.
         changed: Those of them whose resolved verdict is another one now.
         present: Episodes that the model had judged before.
-        unknown: Instructions for which there is no question.
+        unknown: Instructions for which there is no question; of curves, episodes that have none.
     """
 
     judged: int
@@ -70,8 +75,75 @@ def rejudge(
         for record, label in zip(part, labels, strict=True):
             store.add_label(record.id, label)
             judged += 1
-            outranked = any(other.source.startswith(PERSON) for other in record.labels)
-            changed += not outranked and label.success is not record.success
+            changed += _changes(record, label)
             if report:
                 report(judged, len(known))
     return Relabelled(judged=judged, changed=changed, present=len(selected) - len(records), unknown=tuple(unknown))
+
+
+def judge_by_progress(
+    store: EpisodeStore,
+    curves: Mapping[str, tuple[tuple[int, float], ...]],
+    *,
+    source: str,
+    threshold: float,
+    where: str | None = None,
+    report: Report | None = None,
+) -> Relabelled:
+    """Give each episode that has a curve a label: a success if its progress at the last frame reaches the threshold.
+
+    Without a value at the last frame it is undecidable. A repeated call goes on; the curve stands in the label, and becomes the
+    progress of its score (`soar.tasks.scoring`).
+
+    Args:
+        store: Gets the labels.
+        curves: By episode: (frame, progress in 0..1), increasing.
+        source: Who judges.
+        threshold: Least progress of a success, over 0 and at most 1.
+        where: SQL that selects some of the episodes.
+        report: Is told how far it is.
+
+    Raises:
+        ConfigError: The source has no name, or is not a model's; the threshold is none.
+        StoreError: The SQL is invalid, or the store cannot be written.
+    """
+    if not source.strip() or source.startswith(PERSON) or source == SIMULATOR:
+        raise ConfigError(
+            f"a judge by progress says which model it is, and is neither a person nor the simulator; got {source!r}"
+        )
+    if not 0 < threshold <= 1:
+        raise ConfigError(f"progress is a success from a threshold on that is over 0 and at most 1, got {threshold}")
+    selected = store.episodes(where)
+    records = [record for record in selected if all(label.source != source for label in record.labels)]
+    known = [record for record in records if record.id in curves]
+    changed = 0
+    for number, record in enumerate(known, start=1):
+        curve = curves[record.id]
+        end = curve[-1][1] if curve and curve[-1][0] == record.length else None
+        success = None if end is None else end >= threshold
+        seen = Evidence(
+            judge=source,
+            frames=tuple(frame for frame, _ in curve),
+            probabilities=tuple(progress for _, progress in curve),
+            answers=(),
+            success=success,
+            probability=end,
+            curve=True,
+        )
+        label = Label(success=success, probability=end, source=source, answer=written([seen]), time_s=time.time())
+        store.add_label(record.id, label)
+        changed += _changes(record, label)
+        if report:
+            report(number, len(known))
+    return Relabelled(
+        judged=len(known),
+        changed=changed,
+        present=len(selected) - len(records),
+        unknown=tuple(record.id for record in records if record.id not in curves),
+    )
+
+
+def _changes(record: EpisodeRecord, label: Label) -> bool:
+    """Return whether a new label changes an episode's verdict."""
+    outranked = any(other.source.startswith(PERSON) for other in record.labels)
+    return not outranked and label.success is not record.success
