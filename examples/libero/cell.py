@@ -97,7 +97,15 @@ MAP = EnvMap(
 def open_libero(suite: str = "libero_object", task: int = 0, size: int = 128) -> GymCell:
     """Return the robot in front of a task: the driver to serve."""
     env = Libero(suite, task, size)
-    return GymCell(MappedEnv(env, MAP), success={env.task.language: "done"})
+    return LiberoCell(MappedEnv(env, MAP), success={env.task.language: "done"})
+
+
+class LiberoCell(GymCell):
+    """What its environment says of the one task is the model `oracle`'s answer to whatever is asked, too."""
+
+    def answer(self, question: str) -> bool:
+        """Return whether the task is done."""
+        return bool(self._info.get("done", False))
 
 
 def _upright(observation: dict[str, Any]) -> dict[str, Any]:

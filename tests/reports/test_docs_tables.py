@@ -44,6 +44,21 @@ def test_several_scenes_become_a_line_each_and_one_for_all() -> None:
     assert lines[4] == f"| all | {Rate(successes=3, trials=8)} | - |"
 
 
+def test_a_few_tasks_of_several_scenes_become_a_line_each() -> None:
+    tasks = [(1, "open the drawer"), (1, "close the drawer"), (2, "fold the cloth")]
+    rows = [
+        {"variant": "base", "scene": s, "task": t, "training_seed": seed, "successes": 1, "trials": 4}
+        for s, t in tasks
+        for seed in (0, 1)
+    ]
+    lines = results_to_markdown({"command": "c", "rows": rows}).splitlines()
+    assert lines[0] == "| task | base |"
+    assert lines[2:6] == [
+        *(f"| {task} ({scene}) | {Rate(successes=2, trials=8)} |" for scene, task in tasks),
+        f"| all | {Rate(successes=6, trials=24)} |",
+    ]
+
+
 def test_benchmarks_are_shown_as_they_are() -> None:
     rows = [{"metric": "rows|s", "ours": 20123.4, "peer": "lerobot", "theirs": None, "ratio": 2.5}]
     text = results_to_markdown({"command": "make bench", "rows": rows})

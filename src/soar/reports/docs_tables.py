@@ -25,6 +25,8 @@ from soar.evaluation.trials import Evaluation
 from soar.files import write_text
 
 logger = logging.getLogger(__name__)
+_FEW_TASKS = 8
+"""Of several scenes: as many have a line each."""
 _MARKED = re.compile(r"(<!-- table:(?P<name>[\w.-]+) -->\n)(?P<table>.*?)(<!-- /table -->)", re.DOTALL)
 
 
@@ -45,8 +47,8 @@ def comparison_table(before: Evaluation, after: Evaluation) -> Table:
 def results_to_markdown(results: Mapping[str, Any]) -> str:
     """Return a results file as a Markdown table, and under it the command that regenerates it.
 
-    Rows with `successes` become one line a variant, or with several scenes one line a scene; the p-values are Fisher's,
-    one-sided, for the variant named `improved` being better. Other rows are shown as they are.
+    Rows with `successes` become one line a variant, or with several scenes one line a scene (of few tasks, one a task); the
+    p-values are Fisher's, one-sided, for the variant named `improved` being better. Other rows are shown as they are.
 
     Args:
         results: The content of a results file, see `soar.evaluation.results`.
@@ -123,7 +125,13 @@ def _success_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         rates[task] = rates.get(task, Rate(successes=0, trials=0)) + Rate(successes=row["successes"], trials=row["trials"])
     totals = {key: sum(rates.values(), Rate(successes=0, trials=0)) for key, rates in cells.items()}
     if len(scenes) > 1:
-        return _scenes_by_variants(totals)
+        named = {(scene, task) for (scene, _), rates in cells.items() for task in rates}
+        if len(named) > _FEW_TASKS or len(named) == len(scenes):
+            return _rows_by_variants("scene", totals)
+        by_task = {
+            (f"{task} ({scene})", variant): rate for (scene, variant), rates in cells.items() for task, rate in rates.items()
+        }
+        return _rows_by_variants("task", by_task)
     # One scene: a line a variant, and its tasks beside it.
     tested = any(variant == "improved" for _, variant in totals)
     shown = tasks if len(tasks) > 1 else []
@@ -140,15 +148,15 @@ def _success_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return _markdown(head, lines)
 
 
-def _scenes_by_variants(totals: Mapping[tuple[Any, str], Rate]) -> list[str]:
-    """Return a line a scene with a column a variant, and under them all trials of a variant, where no scene lacks it."""
-    scenes, variants = ([*dict.fromkeys(key[i] for key in totals)] for i in (0, 1))
-    lines = [[str(scene), *(str(totals.get((scene, variant), "-")) for variant in variants)] for scene in scenes]
+def _rows_by_variants(what: str, rates: Mapping[tuple[Any, str], Rate]) -> list[str]:
+    """Return a line a scene or task with a column a variant, and under them all trials of a variant, where no line lacks it."""
+    named, variants = ([*dict.fromkeys(key[i] for key in rates)] for i in (0, 1))
+    lines = [[str(name), *(str(rates.get((name, variant), "-")) for variant in variants)] for name in named]
     together = []
     for variant in variants:
-        found = [totals[scene, variant] for scene in scenes if (scene, variant) in totals]
-        together.append(str(sum(found, Rate(successes=0, trials=0))) if len(found) == len(scenes) else "-")
-    return _markdown(["scene", *variants], [*lines, ["all", *together]])
+        found = [rates[name, variant] for name in named if (name, variant) in rates]
+        together.append(str(sum(found, Rate(successes=0, trials=0))) if len(found) == len(named) else "-")
+    return _markdown([what, *variants], [*lines, ["all", *together]])
 
 
 def _plain_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:

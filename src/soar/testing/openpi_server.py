@@ -12,6 +12,7 @@ import logging
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
@@ -21,6 +22,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
 log = logging.getLogger(__name__)
+_KEPT = 64
+"""Observations that are remembered."""
 Infer = Callable[[Mapping[Any, Any]], Any]
 """From an observation to an answer: a map; bytes, pieces of bytes or a text are sent as they are."""
 
@@ -37,8 +40,8 @@ class OpenPIServer:
 
     def __init__(self, infer: Infer, metadata: Mapping[str, Any] | None = None, *, port: int = 0, key: str = "") -> None:
         self.infer, self.metadata = infer, dict(metadata or {})
-        self.asked: list[Mapping[Any, Any]] = []
-        """The observations, oldest first."""
+        self.asked: deque[Mapping[Any, Any]] = deque(maxlen=_KEPT)
+        """The last observations, oldest first."""
         self._key = key
         options: dict[str, Any] = {"compression": None, "max_size": None, "process_request": self._admitted}
         # A client that does not listen just now is not waited for.
