@@ -20,17 +20,18 @@ from soar.robots.gymnasium import GymCell
 from soar.robots.gymnasium_maps import MappedEnv
 from soar.types import Episode, Observation, Provenance
 
-LONGEST, STUCK, NOISE_M, HIGH_M = 60, 15, 0.006, 0.30
+LONGEST, STUCK, NOISE_M, STILL_M, HIGH_M = 60, 15, 0.006, 0.004, 0.30
 OPEN, CLOSED = 1.0, 0.0
 
 
 class Script:
-    """Above the thing, down, close, up, above the basket, open."""
+    """Above the thing, down until it is there or touches, close, up, above the basket, open."""
 
     def __init__(self, env: Libero, rng: np.random.Generator) -> None:
         thing = env.task.language.removeprefix("pick up the ").removesuffix(" and place it in the basket")
         self._thing = f"{thing.replace(' ', '_')}_1_pos"
-        self._env, self._rng, self._phase, self._in_phase = env, rng, 0, 0
+        self._env, self._rng, self._phase, self._in_phase, self._still = env, rng, 0, 0, 0
+        self._was = np.zeros(3)
 
     @property
     def is_stuck(self) -> bool:
@@ -53,7 +54,9 @@ class Script:
         noise = self._rng.normal(0, NOISE_M, 3) if self._phase in (0, 3, 4) else np.zeros(3)
         action = np.array([*(np.clip(error, -0.05, 0.05) + noise), 0, 0, 0, CLOSED if carries else OPEN], np.float32)
         self._in_phase += 1
-        near = np.abs(error).max() < (0.03 if noise.any() else 0.012)
+        self._still = self._still + 1 if np.abs(hand - self._was).max() < STILL_M else 0
+        self._was = hand
+        near = np.abs(error).max() < (0.03 if noise.any() else 0.012) or (self._phase == 1 and self._still >= 2)
         if self._in_phase >= 3 if self._phase == 2 else near and self._phase < 5:
             self._phase, self._in_phase = self._phase + 1, 0
         return action
@@ -79,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("store", type=Path)
     parser.add_argument("--suite", default="libero_object")
-    parser.add_argument("--tasks", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--tasks", type=int, nargs="+", default=[0, 3, 4, 5, 7])
     parser.add_argument("--episodes", type=int, default=20, help="of each task")
     parser.add_argument("--size", type=int, default=128, help="of pictures [px]")
     told = parser.parse_args()
