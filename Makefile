@@ -24,7 +24,7 @@ test: .venv/ready ## run the tests
 test-interop: .venv/ready ## try other people's software: file formats and robots, most of it in environments of its own
 	scripts/peer.sh lerobot
 	scripts/peer.sh lerobot-arm
-	scripts/peer.sh lerobot-reward
+	scripts/peer.sh lerobot-policies
 	scripts/peer.sh tfds
 	scripts/peer.sh s3
 	scripts/peer.sh d3rlpy

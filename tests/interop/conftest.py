@@ -47,4 +47,4 @@ def d3rlpy() -> Peer:
 @pytest.fixture(scope="session")
 def sarm() -> Peer:
     """Run `peer_sarm.py` with the released LeRobot's SARM."""
-    return _peer("lerobot-reward", "peer_sarm.py")
+    return _peer("lerobot-policies", "peer_sarm.py")

@@ -1,4 +1,4 @@
-"""Runs under the Python of `scripts/peer.sh lerobot-reward`: SARM of the released LeRobot 0.4.4 looks at a dataset of ours.
+"""Runs under the Python of `scripts/peer.sh lerobot-policies`: SARM of the released LeRobot 0.4.4 looks at a dataset of ours.
 
     python peer_sarm.py REPO_ID SCRATCH CAMERA
 

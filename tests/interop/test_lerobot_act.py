@@ -11,8 +11,10 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from soar.episodes import EpisodeStore
@@ -38,7 +40,7 @@ def fewer(text: str) -> str:
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the example, LeRobot's environment in it, and a store of demonstrations."""
-    made = subprocess.run([ROOT / "scripts" / "peer.sh", "lerobot-arm"], check=True, stdout=subprocess.PIPE, text=True)
+    made = subprocess.run([ROOT / "scripts" / "peer.sh", "lerobot-policies"], check=True, stdout=subprocess.PIPE, text=True)
     folder = tmp_path / "lab"
     shutil.copytree(EXAMPLES / "lerobot_act", folder)
     (folder / "lerobot").symlink_to(Path(made.stdout.strip()).parents[1])
@@ -46,7 +48,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     preset.write_text(fewer(preset.read_text(encoding="utf-8")).replace("  cotraining_worlds: 1\n", QUICK), encoding="utf-8")
     store = EpisodeStore(folder / "demonstrations", mode="create")
     for number in range(4):
-        store.append(make_episode(f"{number}", steps=20, size=64, seed=number, instruction="open the drawer"))
+        episode = make_episode(f"{number}", steps=20, size=64, seed=number, instruction="open the drawer")
+        store.append(replace(episode, actions_TD=episode.actions_TD * np.float32([0.1] * 6 + [1])))
     # The operators of torchvision's wheel (tests/interop/operators), and SOAR as it is here.
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT / "tests" / "interop" / "operators", ROOT / "src"))))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -67,7 +70,7 @@ def test_its_page_leads_from_demonstrations_to_a_candidate(lab: Path) -> None:
             if words[1] == "serve.py":
                 serving = subprocess.Popen(words, cwd=lab, stdout=subprocess.PIPE, text=True)
                 assert serving.stdout is not None
-                assert "at ws://127.0.0.1:8000" in serving.stdout.readline()
+                assert any("at ws://127.0.0.1:8000" in line for line in serving.stdout)
             elif words[0] == "soar":
                 soar(*words[1:], folder=lab)
             else:
