@@ -59,7 +59,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def commands() -> Iterator[list[str]]:
     """The commands of the page, without the one that makes an environment."""
     for line in re.findall(r"^    (.+)$", PAGE, re.MULTILINE):
-        if not line.startswith("python3.11 -m venv"):
+        if not line.startswith("python3 -m venv"):
             yield shlex.split(line)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,13 @@ def test_metrics_are_written_without_a_network_and_a_resumed_run_keeps_its_name(
     identity = (folder / "wandb-id").read_text()
     files = list(folder.glob(f"wandb/offline-run-*-{identity}/run-{identity}.wandb"))
     assert files
-    assert all(b"loss" in file.read_bytes() for file in files)
+    # A process of its own writes them, and may be behind on a machine that is busy.
+    for _ in range(600):
+        if all(b"loss" in file.read_bytes() for file in files):
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail(f"{[(str(file), file.stat().st_size) for file in files]} have no loss")
 
 
 def test_without_the_package_the_message_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
