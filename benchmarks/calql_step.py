@@ -27,7 +27,7 @@ from soar.baselines.robofume import RoboFuMEConfig, train_robofume
 from soar.episodes import EpisodeStore
 from soar.evaluation.results import write_results
 from soar.improve.preset import load_preset
-from soar.training.config import following_instructions
+from soar.training.config import conditioned
 from soar.training.cotraining import cotrain
 from soar.types import Episode
 
@@ -74,7 +74,7 @@ def main() -> None:
     fit = dataclasses.replace(recipe.policy.fit, checkpoint_every=10_000, log_every=10_000)
     policy = dataclasses.replace(recipe.policy, fit=fit)
     cloning = dataclasses.replace(
-        following_instructions(load_preset("laptop").pretraining.policy, "hashed-words"),
+        conditioned(load_preset("laptop").pretraining.policy, "language", "hashed-words"),
         fit=dataclasses.replace(fit, ema=None),
         augmentation=policy.augmentation,
     )
