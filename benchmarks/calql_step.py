@@ -66,7 +66,7 @@ def cpu_s(train: Callable[[Path, Callable[..., None]], object]) -> float:
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--out", type=Path, default=Path("results/calql_step.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
