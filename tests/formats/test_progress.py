@@ -116,3 +116,8 @@ def test_a_file_that_names_no_model_and_words_without_a_file_are_asked_about(
     pq.write_table(pa.table({"episode_index": ["a"], "frame_index": [0], "progress": [0.5]}), folder / "text.parquet")
     with pytest.raises(FormatError, match="no numbers"):
         read_progress(folder / "text.parquet")
+    pq.write_table(
+        pa.table({"episode_index": [0, None], "frame_index": [0, 1], "progress": [0.5, None]}), folder / "gap.parquet"
+    )
+    with pytest.raises(FormatError, match="episode_index is missing in some rows"):
+        read_progress(folder / "gap.parquet")

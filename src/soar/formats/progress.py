@@ -87,6 +87,8 @@ def read_progress(path: Path, *, dataset: Path | None = None, column: str = "") 
 
 def _episodes(table: pa.Table, column: str, path: Path) -> Iterator[tuple[int, list[int], list[float]]]:
     """Yield number, frames in order, and their values, NaN for none."""
+    if empty := [name for name in ("episode_index", "frame_index") if table[name].null_count]:
+        raise FormatError(f"{path}: {empty[0]} is missing in some rows")
     try:
         numbers, frames = (table[name].cast(pa.int64()).to_numpy() for name in ("episode_index", "frame_index"))
         values = table[column].cast(pa.float64()).to_numpy()
