@@ -124,7 +124,10 @@ class Trunk(nn.Module):
 
 
 class QHead(nn.Module):
-    """A critic's layers behind the trunk: features are worked off once, however many actions are asked about."""
+    """A critic's layers behind the trunk: features are worked off once, however many actions are asked about.
+
+    The last layer is in float32 whatever precision is asked for: values of -50 that differ by 1 need more than 8 bits.
+    """
 
     def __init__(self, features: int, hidden: Sequence[int], *, every_layer: bool) -> None:
         super().__init__()
@@ -143,7 +146,8 @@ class QHead(nn.Module):
             if number < len(self.actions):
                 hidden = hidden + self.actions[number](action_BKD)
             hidden = F.silu(hidden)
-        return torch.as_tensor(self.out(hidden).squeeze(-1))
+        with torch.autocast(hidden.device.type, enabled=False):
+            return torch.as_tensor(self.out(hidden.float()).squeeze(-1))
 
 
 class Critics(nn.Module):
@@ -216,11 +220,9 @@ class ActorCritic(nn.Module):
         with torch.no_grad():
             next_BF = self.target_trunk(batch.next_image_BCHW, batch.embedding_BE)
             own_next_BF = next_BF if self.actor_trunk is None else self.actor_trunk(batch.next_image_BCHW, batch.embedding_BE)
-        # Densities and returns need more than the 8 bits of bfloat16.
-        with torch.autocast(features_BF.device.type, enabled=False):
-            looked = (features_BF, actor_features_BF, next_BF, own_next_BF)
-            critic = self._critic_losses(batch, looked, calql, discount)
-            actor = self._actor_losses(batch, features_BF.detach(), actor_features_BF)
+        looked = (features_BF, actor_features_BF, next_BF, own_next_BF)
+        critic = self._critic_losses(batch, looked, calql, discount)
+        actor = self._actor_losses(batch, features_BF.detach(), actor_features_BF)
         loss = critic["critic_loss"] + actor["actor_loss"] + actor.pop("temperature_loss")
         return {"loss": loss} | critic | actor
 
@@ -281,9 +283,11 @@ class ActorCritic(nn.Module):
 
     def _distribution(self, features_BF: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation (B, D) of the actor before it is squashed."""
-        hidden_BH = self.actor[:-1](features_BF)
-        mean_BD: Tensor = self.actor[-1](hidden_BH)
-        return mean_BD, self.actor_log_std(hidden_BH).clamp(*_LOG_STD).exp()
+        # Densities need more than the 8 bits of bfloat16.
+        with torch.autocast(features_BF.device.type, enabled=False):
+            hidden_BH = self.actor[:-1](features_BF)
+            mean_BD: Tensor = self.actor[-1](hidden_BH)
+            return mean_BD, self.actor_log_std(hidden_BH).clamp(*_LOG_STD).exp()
 
     def sample(self, features_BF: Tensor, samples: int) -> tuple[Tensor, Tensor]:
         """Draw actions (B, K, D) of the actor, and return the logarithms of their densities (B, K)."""
