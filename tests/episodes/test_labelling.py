@@ -63,7 +63,7 @@ def test_what_others_did_since_the_labels_were_read_is_kept(
             others.pop()(EpisodeStore(store.uri))
         return (*labels, ADA)
 
-    change_labels(open_table(store.uri, "episodes", None), store.uri, "a", add)
+    change_labels(open_table(store.uri, "episodes", None), store.uri, {"a": add})
     assert set(store.episodes("id = 'a'")[0].labels) == then
     assert {record.id for record in store.episodes()} >= {"a", "c", "d"}
 
@@ -77,8 +77,8 @@ def test_of_an_episode_that_was_deleted_meanwhile_nothing_comes_back(tmp_path: P
             store.delete("a")
         return (*labels, ADA)
 
-    with pytest.raises(StoreError, match="has no episode 'a'"):
-        change_labels(open_table(store.uri, "episodes", None), store.uri, "a", add)
+    with pytest.raises(StoreError, match="has no episode"):
+        change_labels(open_table(store.uri, "episodes", None), store.uri, {"a": add})
     assert [record.id for record in EpisodeStore(store.uri).episodes()] == ["c"]
 
 
@@ -115,3 +115,32 @@ def test_threads_of_one_store_and_processes_lose_no_label(tmp_path: Path) -> Non
     kept = [(f"person:p{n}", float(time_s)) for n in range(3) for time_s in (0, 2, 4)]
     kept += [(f"person:t{n}", float(time_s)) for n in range(3) for time_s in range(6)]
     assert labels_said(EpisodeStore(store.uri)) == sorted(kept)
+
+
+def test_many_labels_share_a_commit_and_of_one_that_is_not_there_nothing_is_written(tmp_path: Path) -> None:
+    store = EpisodeStore(tmp_path / "s", mode="create")
+    ids = [f"e'{number}" for number in range(300)]
+    store.append([make_episode(id, labels=(KIM,)) for id in ids])
+    before, seen = store.version["episodes"], []
+    store.add_labels({id: [ADA, LEE] for id in ids}, lambda done, total: seen.append((done, total)))
+    assert store.version["episodes"] - before == 2
+    assert seen == [(256, 300), (300, 300)]
+    assert all(record.labels == (KIM, ADA, LEE) for record in EpisodeStore(store.uri).episodes())
+    with pytest.raises(StoreError, match="has no episode"):
+        store.add_labels({ids[0]: [ADA], "e'299x": [ADA]})
+    assert store.episodes()[0].labels == (KIM, ADA, LEE)
+    store.add_labels({})
+
+
+def test_of_many_labels_none_is_lost_when_others_label_too(tmp_path: Path) -> None:
+    store = EpisodeStore(tmp_path / "s", mode="create")
+    store.append([make_episode(id, labels=()) for id in "abc"])
+    others = [KIM, LEE]
+
+    def add(labels: Labels) -> Labels:
+        if others:
+            EpisodeStore(store.uri).add_label("b", others.pop())
+        return (*labels, ADA)
+
+    change_labels(open_table(store.uri, "episodes", None), store.uri, dict.fromkeys("abc", add))
+    assert [set(record.labels) for record in store.episodes()] == [{ADA}, {ADA, KIM, LEE}, {ADA}]

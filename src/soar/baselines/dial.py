@@ -96,12 +96,12 @@ def label_episodes(
         own = [record for record in todo if record.scene == scene]
         for start in range(0, len(own), _BATCH):
             batch = own[start : start + _BATCH]
-            for record, labels in zip(batch, labels_of(store, labeller, config, batch, candidates[scene]), strict=True):
-                for label in labels[len(instruction_labels(record, maker)) :]:
-                    store.add_label(record.id, label)
-                done += 1
-                if report:
-                    report(done, len(todo))
+            labels = labels_of(store, labeller, config, batch, candidates[scene])
+            there = [len(instruction_labels(record, maker)) for record in batch]
+            store.add_labels({record.id: new[n:] for record, new, n in zip(batch, labels, there, strict=True)})
+            done += len(batch)
+            if report:
+                report(done, len(todo))
     return done
 
 

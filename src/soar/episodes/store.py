@@ -33,7 +33,7 @@ from soar.episodes.appending import append
 from soar.episodes.camera_view import CameraView, StepRows, cameras_in
 from soar.episodes.encoded import EncodedEpisode, check, decode, encode
 from soar.episodes.filters import check_filter, quoted
-from soar.episodes.labelling import Labels, change_labels, row_of
+from soar.episodes.labelling import Change, adding, change_labels, rows_of, taking_back
 from soar.episodes.schema import EpisodeRecord
 from soar.episodes.snapshot import Snapshot, positions_of, snapshot_of
 from soar.episodes.store_errors import explaining
@@ -41,7 +41,7 @@ from soar.errors import StoreError
 from soar.types import ACTION_DIM, STATE_DIM, Episode, Label
 
 Mode = Literal["open", "create", "open_or_create"]
-_TRIES = 20  # how often a change is tried when another process changed the same rows first
+_LABELLED_TOGETHER = 256
 _LARGE = (2**14, 2**10)  # rows of a file of `steps`, and of `episodes`, that is large already
 
 
@@ -161,7 +161,7 @@ class EpisodeStore:
             StoreError: There is no such episode (the message names a similar one), or steps or frames of it are missing.
         """
         self._refresh()
-        row, _ = row_of(self._episodes, self.uri, id)
+        row = rows_of(self._episodes, self.uri, [id])[id]
         self._view.check([schema.record(row, 0)])
         further = bool(further and row.get("cameras") and self._view.is_main)
         columns = ["step", "state", "action", self._view.column, *([extra_frames.COLUMN] if further else [])]
@@ -247,7 +247,19 @@ class EpisodeStore:
         Raises:
             StoreError: There is no such episode, or the store is pinned or cannot be written.
         """
-        self._label(id, lambda labels: (*labels, label))
+        self.add_labels({id: [label]})
+
+    def add_labels(self, labels: Mapping[str, Sequence[Label]], report: Callable[[int, int], None] | None = None) -> None:
+        """Add judgements to many episodes, by id, as `add_label`; much faster, since some hundred share a commit.
+
+        When it ends early, those of the first episodes were added. `report` is told how many of how many are done.
+        """
+        ids = list(labels)
+        for start in range(0, len(ids), _LABELLED_TOGETHER):
+            part = ids[start : start + _LABELLED_TOGETHER]
+            self._label({id: adding(labels[id]) for id in part})
+            if report:
+                report(start + len(part), len(ids))
 
     def take_back_label(self, id: str, label: Label) -> None:
         """Take a judgement back that was added by mistake; versions from before still show it.
@@ -255,19 +267,12 @@ class EpisodeStore:
         Raises:
             StoreError: There is no such episode, it has no such label, or the store is pinned or cannot be written.
         """
+        self._label({id: taking_back(self.uri, id, label)})
 
-        def without(labels: Labels) -> Labels:
-            if label not in labels:
-                raise StoreError(f"{self.uri}: episode {id!r} has no such label by {label.source}; it was taken back already")
-            place = len(labels) - 1 - labels[::-1].index(label)
-            return (*labels[:place], *labels[place + 1 :])
-
-        self._label(id, without)
-
-    def _label(self, id: str, change: Callable[[Labels], Labels]) -> None:
+    def _label(self, changes: Mapping[str, Change]) -> None:
         self._check_writable()
         self._refresh()
-        change_labels(self._episodes, self.uri, id, change)
+        change_labels(self._episodes, self.uri, changes)
         self._refresh()
 
     def delete(self, id: str) -> None:
@@ -278,7 +283,7 @@ class EpisodeStore:
         """
         self._check_writable()
         self._refresh()
-        row_of(self._episodes, self.uri, id)
+        rows_of(self._episodes, self.uri, [id])
         with self._explain("delete from"):
             # All rows of the id: what a writer that came second has left behind must not take its place.
             attempts = self._episodes.to_table(columns=["attempt"], filter=f"id = {quoted(id)}")["attempt"].to_pylist()
@@ -300,16 +305,9 @@ class EpisodeStore:
         """
         self._check_writable()
         with self._explain("compact"):
-            for attempt in range(1, _TRIES + 1):
-                self._refresh()
-                try:
-                    for dataset, rows in zip((self._steps, self._episodes), _LARGE if lately else (None, None), strict=True):
-                        tables.newest(dataset).optimize.compact_files(target_rows_per_fragment=rows)
-                    self._refresh()
-                    return
-                except OSError as error:
-                    if "Retryable commit conflict" not in str(error) or attempt == _TRIES:
-                        raise
+            for dataset, rows in zip((self._steps, self._episodes), _LARGE if lately else (None, None), strict=True):
+                tables.compact(dataset, rows)
+        self._refresh()
 
     def _refresh(self) -> None:
         """Look at the newest state, unless pinned. Episodes first: whatever is committed there has its steps."""

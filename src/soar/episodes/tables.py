@@ -21,7 +21,7 @@ from soar.errors import StoreError
 _CACHE_BYTES = 2**24
 """Of what Lance remembers of a table. By default it is a gigabyte, and every version that was ever looked at stays."""
 _TRIES = 20
-"""How often columns are added when another process does so at the same moment."""
+"""How often a change is tried when another process changes the same at the same moment."""
 _TABLES = {"steps": schema.STEPS, "episodes": schema.EPISODES}
 
 
@@ -148,6 +148,17 @@ def with_all_columns(dataset: lance.LanceDataset, columns: pa.Schema) -> lance.L
             if attempt == _TRIES:
                 raise
     return dataset
+
+
+def compact(dataset: lance.LanceDataset, large_rows: int | None) -> None:
+    """Merge the small files of a table: those with fewer rows than `large_rows`, or than Lance finds large."""
+    for attempt in range(1, _TRIES + 1):
+        try:
+            newest(dataset).optimize.compact_files(target_rows_per_fragment=large_rows)
+            return
+        except OSError as error:
+            if "Retryable commit conflict" not in str(error) or attempt == _TRIES:
+                raise
 
 
 def is_local(uri: str) -> bool:

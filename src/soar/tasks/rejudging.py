@@ -6,7 +6,7 @@ Old labels are kept, and a person's outranks every model's.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from soar.episodes import EpisodeStore
@@ -72,12 +72,11 @@ def rejudge(
     judged = changed = 0
     for part, films in films_of(store, known, detector):
         labels = detector.judge_all(films, [tasks[record.id] for record in part])
-        for record, label in zip(part, labels, strict=True):
-            store.add_label(record.id, label)
-            judged += 1
-            changed += _changes(record, label)
-            if report:
-                report(judged, len(known))
+        store.add_labels({record.id: [label] for record, label in zip(part, labels, strict=True)})
+        judged += len(part)
+        changed += sum(map(_changes, part, labels))
+        if report:
+            report(judged, len(known))
     return Relabelled(judged=judged, changed=changed, present=len(selected) - len(records), unknown=tuple(unknown))
 
 
@@ -116,8 +115,9 @@ def judge_by_progress(
     selected = store.episodes(where)
     records = [record for record in selected if all(label.source != source for label in record.labels)]
     known = [record for record in records if record.id in curves]
+    made: dict[str, Sequence[Label]] = {}
     changed = 0
-    for number, record in enumerate(known, start=1):
+    for record in known:
         curve = curves[record.id]
         end = curve[-1][1] if curve and curve[-1][0] == record.length else None
         success = None if end is None else end >= threshold
@@ -131,10 +131,9 @@ def judge_by_progress(
             curve=True,
         )
         label = Label(success=success, probability=end, source=source, answer=written([seen]), time_s=time.time())
-        store.add_label(record.id, label)
+        made[record.id] = [label]
         changed += _changes(record, label)
-        if report:
-            report(number, len(known))
+    store.add_labels(made, report)
     return Relabelled(
         judged=len(known),
         changed=changed,

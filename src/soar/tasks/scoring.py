@@ -134,10 +134,8 @@ def store_scores(
                 f"{store.uri}: episode {record.id!r} has another score by {maker!r}, from other verdicts or other episodes. A "
                 "score is never overwritten: choose another --name"
             )
-    missing = [id for id in missing if id in scored.scores]
-    for number, id in enumerate(missing, start=1):
-        store.add_label(id, score_label(maker, scored.scores[id], time.time()))
-        report(number, len(missing))
+    now = time.time()
+    store.add_labels({id: [score_label(maker, scored.scores[id], now)] for id in missing if id in scored.scores}, report)
     return scored
 
 
