@@ -74,3 +74,21 @@ def test_a_bad_scene_is_one_clear_error(tmp_path: Path, text: str, message: str)
 def test_the_ten_scenes_of_the_paper_are_scenes_for_any_robot() -> None:
     for number in range(1, 11):
         assert read_scene(f"scene{number}").scene().tasks
+
+
+def test_a_scene_extends_another_and_what_it_says_itself_counts_more(tmp_path: Path) -> None:
+    write(tmp_path, "open the drawer:\n  question: Is it open?\n  feasible_answer: no\n", "words.yaml")
+    write(
+        tmp_path,
+        "objects: [drawer]\ntasks: [open the drawer]\nquestions: words.yaml\nappearance: {table: slate, light: 0.9}\n",
+        "lab.yaml",
+    )
+    (tmp_path / "dim").mkdir()
+    dim = read_scene(write(tmp_path / "dim", "extends: ../lab.yaml\nappearance: {light: 0.5}\n", "dim.yaml"))
+    assert (dim.name, dim.objects) == ("dim", ("drawer",))
+    assert dim.appearance == {"table": "slate", "light": 0.5}
+    assert dim.scene().tasks[0].question == "Is it open?"
+    by_name = read_scene(write(tmp_path, "extends: scene4\nappearance: {light: 0.5}\n"))
+    assert by_name.appearance == read_scene("scene4").appearance | {"light": 0.5}
+    with pytest.raises(ConfigError, match="extends itself"):
+        read_scene(write(tmp_path, "extends: desk.yaml\n"))

@@ -9,7 +9,7 @@
     questions: questions.yaml                     # more of those, as `soar tasks questions` writes them
     workspace: {low: [0.15, -0.2, 0.01], high: [0.4, 0.2, 0.25]}
 
-A question of the task itself counts more than one of the file, and that more than the patterns. Nothing here draws: what a
+`extends: NAME` (or the path of a file beside it) takes over what another scene says; what stands here counts more. A question of the task itself counts more than one of the file, and that more than the patterns. Nothing here draws: what a
 simulator needs besides is under `appearance`, and the simulator alone reads it.
 """
 
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from soar.configuration import find, read_yaml, validate
+from soar.configuration import find, layers, merged, read_yaml, validate
 from soar.errors import ConfigError
 from soar.instruction_grammar import task_from_instruction
 from soar.types import Scene, Task, WorkspaceBox
@@ -163,11 +163,16 @@ def read_scene(name: str) -> SceneFile:
     """Read a scene by name (`scene1` … `scene10`) or by the path of a YAML file.
 
     Raises:
-        UnknownNameError: There is no such scene, or a key in its file is unknown.
-        ConfigError: The file cannot be read.
+        UnknownNameError: There is no such scene, also none of those that it extends, or a key in its file is unknown.
+        ConfigError: The file cannot be read, or it extends itself in the end.
     """
     path = find("scenes", name)
-    return scene_file(read_yaml(path), path.stem, path)
+    said = []
+    for layer, part in layers("scenes", name):
+        if questions := part.get("questions"):
+            part["questions"] = str(Path(layer).parent.absolute() / str(questions))
+        said.append(part)
+    return scene_file(merged(said), path.stem, path)
 
 
 def scene_file(data: Mapping[str, Any], name: str, path: Path | None = None) -> SceneFile:
