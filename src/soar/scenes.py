@@ -9,7 +9,9 @@
     questions: questions.yaml                     # more of those, as `soar tasks questions` writes them
     workspace: {low: [0.15, -0.2, 0.01], high: [0.4, 0.2, 0.25]}
 
-`extends: NAME` (or the path of a file beside it) takes over what another scene says; what stands here counts more. A question of the task itself counts more than one of the file, and that more than the patterns. Nothing here draws: what a
+`extends: NAME` (or the path of a file beside it) takes over what another scene says; what stands here counts more.
+
+A question of the task itself counts more than one of the file, and that more than the patterns. Nothing here draws: what a
 simulator needs besides is under `appearance`, and the simulator alone reads it.
 """
 

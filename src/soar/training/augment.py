@@ -6,7 +6,7 @@ one sample are independent of each other and of other samples, but for the optio
 Brightness, contrast, saturation and hue (a rotation of the chroma plane) are each an affine map of RGB. Their product is
 applied in one matrix multiplication and clipped once at the end, which is cheap beside even a small network.
 
-Shape suffixes: B batch, H height, W width, C channels (3 an image), I images of a sample, P pixels, U draws of a sample.
+Shape suffixes: B batch, H height, W width, C channels (3 an image), P pixels, R values of several pixels, U draws of a sample.
 """
 
 from __future__ import annotations
@@ -81,6 +81,8 @@ NO_AUGMENTATION = AugmentationConfig(
 )
 
 
+_PIXELS = 4
+"""As many that lie side by side are recoloured in one product."""
 DRAWS = 8
 """Numbers in 0..1 that decide the changes of a sample: area, ratio, x, y, brightness, contrast, saturation, hue."""
 
@@ -104,19 +106,21 @@ def augment_together(images: Sequence[Tensor], config: AugmentationConfig, draw_
     Returns:
         The images as floats (B, 3, H, W) in -1..1, channels last in memory.
     """
-    x_BHWC = torch.cat(list(images), dim=-1)
     if draw_BU is None:
-        draw_BU = torch.rand(len(x_BHWC), DRAWS)
+        draw_BU = torch.rand(len(images[0]), DRAWS)
     if config.one_draw:
         draw_BU = draw_BU[:, :1].expand(-1, DRAWS)
-    draw_BU = draw_BU.to(x_BHWC.device)
+    draw_BU = draw_BU.to(images[0].device)
+    return tuple(_augmented(image_BHWC, config, draw_BU).permute(0, 3, 1, 2) for image_BHWC in images)
+
+
+def _augmented(x_BHWC: Tensor, config: AugmentationConfig, draw_BU: Tensor) -> Tensor:
     if config.shift:
         x_BHWC = _shift(x_BHWC, config.shift, draw_BU)
     x_BHWC = x_BHWC.float()
     if config.crops:
         x_BHWC = _crop(x_BHWC, config, draw_BU)
-    x_BHWC = _recolour(x_BHWC, config, draw_BU) if config.colours else x_BHWC / 127.5 - 1
-    return torch.split(x_BHWC.permute(0, 3, 1, 2), 3, dim=1)
+    return _recolour(x_BHWC, config, draw_BU) if config.colours else x_BHWC / 127.5 - 1
 
 
 def _between(draw_B: Tensor, low: float, high: float) -> Tensor:
@@ -165,10 +169,13 @@ def _recolour(x_BHWC: Tensor, config: AugmentationConfig, draw_BU: Tensor) -> Te
     rotate_B33[:, 1, 2] = -angle_B.sin()
     chroma_B33 = torch.linalg.inv(yiq) @ rotate_B33 @ yiq @ saturate_B33
     matrix_B33 = contrast_B11 * chroma_B33 / 127.5
-    matrix_BCC = torch.kron(torch.eye(channels // 3, device=x_BHWC.device), matrix_B33)  # All images of a sample alike.
 
-    # Contrast is about each image's own mean, after the brightness has moved it; chroma acts on all of it.
-    mean_BIC = x_BPC.mean(1).view(batch, channels // 3, 3)
-    bias_BIC = (255 * brightness_B11 + (1 - contrast_B11) * mean_BIC) @ chroma_B33.mT / 127.5 - 1
-    out_BPC = torch.baddbmm(bias_BIC.reshape(batch, 1, channels), x_BPC, matrix_BCC.mT)
-    return out_BPC.clamp_(-1, 1).view(batch, height, width, channels)
+    # Contrast is about the image's own mean, after the brightness has moved it; chroma acts on all of it.
+    mean_B1C = x_BPC.mean(1, keepdim=True)
+    bias_B1C = (255 * brightness_B11 + (1 - contrast_B11) * mean_B1C) @ chroma_B33.mT / 127.5 - 1
+    # Several pixels a row: a product with so small a matrix costs three times as much, and one that adds the bias twice that.
+    several = math.gcd(height * width, _PIXELS)
+    blocks_BRR = torch.kron(torch.eye(several, device=x_BHWC.device), matrix_B33)
+    out_BPR = torch.bmm(x_BPC.reshape(batch, -1, several * channels), blocks_BRR.mT)
+    out_BPR += bias_B1C.repeat(1, 1, several)
+    return out_BPR.clamp_(-1, 1).view(batch, height, width, channels)
