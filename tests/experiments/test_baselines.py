@@ -62,7 +62,7 @@ def test_every_method_learns_from_the_same_episodes_and_has_its_row(tmp_path: Pa
             experiment,
             run=tmp_path / "run",
             models=Models(policy=f"{weights}/policy", subgoals=f"{weights}/subgoal", vlm=f"{weights}/vqa"),
-            language=f"{weights}/language",
+            bases={"language": f"{weights}/language"},
             preset=pretrained.preset,
             pretraining=pretrained.data / "demonstrations" / "episodes",
             results=tmp_path / "results" / "tiny.json",

@@ -17,7 +17,10 @@ from soar.evaluation.trials import read_evaluation
 from soar.experiments.collection_tables import attempt_rows, collection_rows, detector_rows
 from soar.experiments.config import Experiment, Variant
 from soar.experiments.runner import mean_speed_m, reproduce
+from soar.improve.preset import load_preset
 from soar.policies.learned import LearnedPolicy, read_lineage
+from soar.training.config import conditioned
+from soar.training.cotraining import cotrain
 from tests.conftest import Pretrained
 from tests.improve.tiny import SCENE, write
 
@@ -42,6 +45,43 @@ variants:
 """
 
 
+def test_a_policy_that_takes_both_is_tried_with_subgoals_and_with_the_instruction_alone(
+    tmp_path: Path, pretrained: Pretrained
+) -> None:
+    recipe = write(
+        tmp_path,
+        "both.yaml",
+        f"scenes: [{write(tmp_path, 'one.yaml', SCENE)}]\nepisodes: 2\ntrials: 1\nrollout: {{subgoals: 1}}\nvariants:\n"
+        "  pretrained: {data: none, conditioning: both}\n"
+        "  told: {data: none, conditioning: both, subgoals: none}\n"
+        "  scene: {data: autonomous, success_only: false, conditioning: both}\n"
+        "  scene, told: {data: autonomous, success_only: false, conditioning: both, subgoals: none}\n",
+    )
+    weights, demonstrations = pretrained.weights, pretrained.data / "demonstrations" / "episodes"
+    told = conditioned(load_preset(pretrained.preset).pretraining.policy, "both", "hashed-words")
+    base = cotrain(told, tmp_path / "both", pretraining=demonstrations)
+    reproduce(
+        load(Experiment, "reproduce", recipe),
+        run=tmp_path / "run",
+        models=Models(policy=f"{weights}/policy", subgoals=f"{weights}/subgoal", vlm=f"{weights}/vqa"),
+        bases={"both": str(base)},
+        preset=pretrained.preset,
+        pretraining=demonstrations,
+        results=tmp_path / "both.json",
+        command="soar reproduce both",
+        workers=1,
+        report=lambda what, done, total, note: None,
+    )
+    rows = {row["variant"]: row for row in read_results(tmp_path / "both.json")["rows"]}
+    assert rows["pretrained"]["policy"] == rows["told"]["policy"] == LearnedPolicy.load(base).id
+    assert rows["scene"]["policy"] == rows["scene, told"]["policy"] != rows["told"]["policy"]
+    assert LearnedPolicy.load(tmp_path / "run/policies/one/scene-0").conditioning == "both"
+    assert [rows[name]["subgoals"][:4] for name in ("pretrained", "scene")] == ["flow", "flow"]
+    assert {rows[name]["subgoals"] for name in ("told", "scene, told")} == {""}
+    with pytest.raises(ConfigError, match="set its conditioning to both"):
+        Variant(data="none", subgoals="none")
+
+
 def test_every_variant_is_trained_and_measured_on_the_same_starts(tmp_path: Path, pretrained: Pretrained) -> None:
     scenes = [write(tmp_path, f"{name}.yaml", SCENE) for name in ("one", "two")]
     recipe = write(tmp_path, "tiny.yaml", EXPERIMENT.format(scene=scenes[0], other=scenes[1]))
@@ -53,7 +93,7 @@ def test_every_variant_is_trained_and_measured_on_the_same_starts(tmp_path: Path
             load(Experiment, "reproduce", recipe),
             run=tmp_path / "run",
             models=Models(policy=f"{weights}/policy", subgoals=f"{weights}/subgoal", vlm=f"{weights}/vqa"),
-            language=f"{weights}/language",
+            bases={"language": f"{weights}/language"},
             preset=pretrained.preset,
             pretraining=pretrained.data / "demonstrations" / "episodes",
             results=tmp_path / "results" / "tiny.json",

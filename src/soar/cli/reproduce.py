@@ -12,6 +12,7 @@ import tyro
 from soar.cli.flags import changed, invocation
 
 if TYPE_CHECKING:
+    from soar.base_models import Kind
     from soar.collect.models import Models
 
 LEARNING_CURVE = "learning-curve"
@@ -66,6 +67,9 @@ class Reproduce:
     """Folder of the base policy; the one that comes with SOAR by default."""
     language: Path | None = None
     """Folder of the base policy that follows instructions, for variants that do; the one that comes with SOAR by default."""
+    both: Path | None = None
+    """Folder of the base policy that takes goal images and instructions, for variants that do; `soar pretrain --stages both`
+    makes one."""
     subgoals: str | None = None
     """Folder of the subgoal model, or `oracle`; the one that comes with SOAR by default."""
     vlm: str | None = None
@@ -115,15 +119,18 @@ class Reproduce:
         experiment = load(Experiment, "reproduce", self.experiment).restricted(self.scenes, self.variants, self.budget)
         run = self.run_folder or Path("runs") / f"reproduce-{experiment.episodes_of or name}"
         experiment = changed(experiment, training_seeds=self.seeds)
-        follows = any(variant.conditioning == "language" for variant in experiment.variants.values())
-        decide = ("scenes", "variants", "budget", "seeds", "run_folder", "policy", "language", "subgoals", "vlm", "preset")
+        told = {variant.conditioning for variant in experiment.variants.values()} - {"goal"}
+        named: dict[Kind, Path | None] = {"language": self.language, "both": self.both}
+        bases = {str(kind): str(folder or default_weights(kind)) for kind, folder in named.items() if kind in told}
+        models = ("policy", "language", "both", "subgoals", "vlm", "preset")
+        decide = ("scenes", "variants", "budget", "seeds", "run_folder", *models)
         command = invocation(f"soar reproduce {shlex.quote(self.experiment)}", self, *decide)
         with progress_bars() as report:
             evaluations = reproduce(
                 experiment,
                 run=run,
                 models=self._models(),
-                language=str(self.language or default_weights("language")) if follows else "",
+                bases=bases,
                 preset=self.preset,
                 pretraining=self.pretraining,
                 results=results,

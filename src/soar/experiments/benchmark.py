@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from soar.configuration import names
 from soar.episodes import EpisodeStore
 from soar.episodes.schema import SIMULATOR
 from soar.errors import CheckpointError, ConfigError
@@ -39,7 +38,7 @@ from soar.training.cotraining import AutonomousData
 from soar.training.learner import Learner, LearningData
 
 Progress = Callable[[str, int, int, str], None]
-SCENES = tuple(sorted((name for name in names("scenes") if name.startswith("scene")), key=lambda name: int(name[5:])))
+SCENES = tuple(f"scene{number}" for number in range(1, 11))
 TRIALS, SEEDS = 100, 3
 POLICY_FILE = "policy.yaml"
 """In a candidate's folder: how its policy is opened, where it is no policy of SOAR's."""

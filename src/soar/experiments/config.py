@@ -10,6 +10,7 @@ from typing import Literal
 
 from soar.collect.rollout import RolloutConfig
 from soar.errors import ConfigError, UnknownNameError
+from soar.policies.base import Conditioning
 from soar.scenes import load_scene
 from soar.training.cotraining import Judge
 
@@ -26,7 +27,8 @@ class Variant:
 
     Attributes:
         data: What the base is trained on further, beside its pre-training data: `none` is not trained at all.
-        conditioning: What the policy is told: a subgoal image, or the instruction itself (LCBC, paper §4).
+        conditioning: What the policy is told: a subgoal image (`goal`), the instruction itself (`language`: LCBC, paper §4), or
+            `both`.
         pooled: One policy for all scenes: trained on the episodes of all of them, the paper's generalist.
         success_only: Learn from successes only.
         label: Whose judgement counts; the VLM's with the preset's `improvement.threshold`.
@@ -54,12 +56,13 @@ class Variant:
         as_fast_as: The variant whose mean speed the actions are scaled to.
         after: A variant above, whose next round this is: its policy, that of the first training seed, collects as many episodes
             again in each scene, and learns from all until then.
-        subgoals: `oracle` replaces the subgoal model in the evaluation.
+        subgoals: `oracle` replaces the subgoal model in the evaluation; with `none` a policy that is told both gets the
+            instruction alone.
         rollout: What happens in an episode of the evaluation; the experiment's by default.
     """
 
     data: DataSource
-    conditioning: Literal["goal", "language"] = "goal"
+    conditioning: Conditioning = "goal"
     pooled: bool = False
     success_only: bool = True
     label: Judge = "vlm"
@@ -85,7 +88,7 @@ class Variant:
     first_episodes: int | None = None
     as_fast_as: str = ""
     after: str = ""
-    subgoals: Literal["", "oracle"] = ""
+    subgoals: Literal["", "oracle", "none"] = ""
     rollout: RolloutConfig | None = None
 
     def __post_init__(self) -> None:
@@ -97,10 +100,12 @@ class Variant:
             raise ConfigError(f"a variant's steps of training must be at least 1, got {self.steps}")
         if self.instructions not in INSTRUCTIONS:
             raise UnknownNameError("instructions", self.instructions, INSTRUCTIONS, "Of a variant.")
-        if self.instructions and (self.data != "autonomous" or self.conditioning != "language"):
+        if self.instructions and (self.data != "autonomous" or self.conditioning == "goal"):
             raise ConfigError("a variant's instructions are those of autonomous episodes, for a policy that follows them")
         if self.learner == "robofume" and (self.conditioning != "language" or self.data not in ("autonomous", "pretraining")):
             raise ConfigError("a variant with learner robofume has conditioning language, and data autonomous or pretraining")
+        if self.subgoals == "none" and self.conditioning != "both":
+            raise ConfigError("a variant without subgoals is told instructions, too: set its conditioning to both")
         if self.learner == "robofume" and self.data == "autonomous" and self.success_only:
             raise ConfigError("a variant with learner robofume learns from failures, too: set success_only to false")
         if bool(self.acts) != bool(self.critic) or (self.acts and self.data != "none"):

@@ -21,6 +21,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def reproduce(
     *,
     run: Path,
     models: Models,
-    language: str = "",
+    bases: Mapping[str, str] = MappingProxyType({}),
     preset: str,
     pretraining: Path,
     results: Path,
@@ -70,7 +71,7 @@ def reproduce(
         experiment: What is compared.
         run: Folder of the run: the dataset, the policies and the evaluations of all variants.
         models: The base policy, the subgoal model and the VLM.
-        language: The base policy of the variants that follow instructions.
+        bases: Those of the variants that are told something else than a goal image, by `conditioning`.
         preset: Of collection and training.
         pretraining: Store of the base's demonstrations.
         results: The results file.
@@ -109,7 +110,7 @@ def reproduce(
     def begins_with(variant: str, name: str) -> str:
         if variants[variant].after:
             return str(out_of(variants[variant].after, name, 0))
-        return language if variants[variant].conditioning == "language" else models.policy
+        return bases.get(variants[variant].conditioning, models.policy)
 
     def acting(variant: str, name: str, seed: int) -> Path | str:
         """Return what is evaluated: a policy, or a file that says whose actions whose critic chooses."""

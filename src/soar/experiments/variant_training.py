@@ -132,8 +132,8 @@ def _recipe(preset: Preset, variant: Variant) -> PolicyTrainingConfig:
 
 def _imitation(variant: Variant, preset: Preset, item: dict[str, Any]) -> Learner:
     config = _recipe(preset, variant)
-    if variant.conditioning == "language":
-        config = conditioned(config, "language", preset.pretraining.sentences)
+    if variant.conditioning != "goal":
+        config = conditioned(config, variant.conditioning, preset.pretraining.sentences)
     changes = [field.name for field in dataclasses.fields(SourceConfig) if hasattr(variant, field.name)]
     own = {name: value for name in changes if (value := getattr(variant, name)) is not None}
     source = dataclasses.replace(preset.improvement.policy.autonomous, **own)
