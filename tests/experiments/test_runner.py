@@ -17,6 +17,7 @@ from soar.evaluation.trials import read_evaluation
 from soar.experiments.collection_tables import attempt_rows, collection_rows, detector_rows
 from soar.experiments.config import Experiment, Variant
 from soar.experiments.runner import mean_speed_m, reproduce
+from soar.experiments.variant_training import train_variant
 from soar.improve.preset import load_preset
 from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.training.config import conditioned
@@ -43,6 +44,45 @@ variants:
   generalist: {{data: autonomous, success_only: false, pooled: true, share: 0.2, steps: 7}}
   second round: {{data: autonomous, success_only: false, conditioning: language, after: language scene}}
 """
+
+
+class Stopped:
+    """A parent that asks to stop after so many steps."""
+
+    def __init__(self, after: int) -> None:
+        self.asked, self.after, self.done = 0, after, list[int]()
+
+    def __call__(self, **fields: object) -> None:
+        self.done.append(int(str(fields["done"])))
+
+    @property
+    def stopping(self) -> bool:
+        self.asked += 1
+        return self.asked >= self.after
+
+
+def test_a_training_that_is_asked_to_stop_keeps_what_it_has_and_goes_on(tmp_path: Path, pretrained: Pretrained) -> None:
+    def train(out: Path, after: int) -> Stopped:
+        parent = Stopped(after)
+        item = {
+            "variant": dataclasses.asdict(Variant(data="pretraining")),
+            "preset": pretrained.preset,
+            "policy": f"{pretrained.weights}/policy",
+            "pretraining": str(pretrained.data / "demonstrations" / "episodes"),
+            "out": str(out),
+            "run": str(tmp_path),
+            "seed": 0,
+            "steps": 60,
+            "baselines": "laptop",
+        }
+        assert train_variant(item, parent) == {}  # type: ignore[arg-type]
+        return parent
+
+    assert train(tmp_path / "cut", 30).done == [20]
+    assert not (tmp_path / "cut" / "config.json").exists()
+    assert train(tmp_path / "cut", 1000).done == [40, 60]  # from the thirtieth step on
+    assert train(tmp_path / "whole", 1000).done == [20, 40, 60]
+    assert LearnedPolicy.load(tmp_path / "cut").id == LearnedPolicy.load(tmp_path / "whole").id
 
 
 def test_a_policy_that_takes_both_is_tried_with_subgoals_and_with_the_instruction_alone(

@@ -76,17 +76,31 @@ def label_by_dial(
 
 
 def train_variant(item: dict[str, Any], report: Reporter) -> dict[str, Any]:
-    """Train one variant with one seed (worker entry point); reports `done` and `total` steps."""
+    """Train one variant with one seed (worker entry point); reports `done` and `total` steps.
+
+    When it is asked to stop it does so after the step at hand, and what was trained so far is kept.
+    """
+
+    def on_step(done: int, total: int, _metrics: dict[str, float]) -> None:
+        if done % 20 == 0:
+            report(done=done, total=total)
+        if report.stopping:
+            raise KeyboardInterrupt
+
     variant = validate(Variant, item["variant"], "variant")
     preset: Preset = load_preset(item["preset"])
     learner = _robofume(variant, item) if variant.learner == "robofume" else _imitation(variant, preset, item)
-    learner.learn(
-        None if variant.from_scratch or variant.learner == "robofume" else Path(item["policy"]),
-        LearningData(pretraining=Path(item["pretraining"]), autonomous=_autonomous(variant, preset, item)),
-        Path(item["out"]),
-        seed=int(item["seed"]),
-        on_step=lambda done, total, _metrics: report(done=done, total=total) if done % 20 == 0 else None,
-    )
+    try:
+        learner.learn(
+            None if variant.from_scratch or variant.learner == "robofume" else Path(item["policy"]),
+            LearningData(pretraining=Path(item["pretraining"]), autonomous=_autonomous(variant, preset, item)),
+            Path(item["out"]),
+            seed=int(item["seed"]),
+            on_step=on_step,
+        )
+    except KeyboardInterrupt:
+        if not report.stopping:
+            raise
     return {}
 
 
