@@ -326,23 +326,24 @@ def _print(state: dict[str, Any]) -> None:
     from rich.text import Text
 
     table = Table(title=f"{state['name']}: {state['episodes']} of {state['wanted']} episodes of {state['run']}", box=None)
-    for column in ("robot", "does", "for", "task", "policy", "stored", "judged", "faults", "restarts", ""):
-        table.add_column(column)
+    for column in ("robot", "does", "for", "policy", "stored", "judged", "faults", "restarts"):
+        table.add_column(column, no_wrap=column in ("robot", "policy"), overflow="fold")
     for robot in state["robots"]:
         cells = (
             robot["name"],
             robot["phase"],
             f"{robot['for_s']:.0f} s",
-            robot["instruction"],
             robot["policy"],
             str(robot["stored"]),
             f"{robot['successes']}/{robot['episodes']}",
             str(sum(robot["faults"].values())),
             str(robot["restarts"]),
-            robot["detail"],
         )
         table.add_row(*(Text(cell) for cell in cells))
     Console().print(table)
+    for robot in state["robots"]:
+        if said := "; ".join(text for text in (robot["instruction"], robot["detail"]) if text):
+            Console().print(Text(f"{robot['name']}: {said}"))
     if deployment := state["deployment"]:
         tried = deployment["tried"]
         doing = f"{deployment['canary']} tries it: {tried['episodes'] + tried['faults']} of {deployment['wanted']} attempts"
