@@ -222,3 +222,27 @@ def test_the_commands_tune_label_and_learn(tmp_path: Path, capsys: pytest.Captur
     learn += ["--steps", "1", "--batch-size", "2", "--encoder", "hashed-words"]
     assert main([*learn, "--out", str(tmp_path / "policy")]) == 0
     assert main(["train", "gcbc", *learn[2:-2], "--out", str(tmp_path / "goals")]) != 0
+
+
+def test_candidates_are_those_of_the_scene_whichever_episodes_are_selected(tmp_path: Path, tuned: Path) -> None:
+    episodes = EpisodeStore(store(tmp_path / "own", tasks=("fold the cloth", "put the spoon in the cup")))
+    labeller, config = Labeller.load(tuned), LabellingConfig(top_k=5)
+    assert label_episodes(episodes, labeller, config, where="instruction = 'fold the cloth'") == 3
+    labelled = [labels for one in episodes.episodes() if (labels := instruction_labels(one, labeller.id))]
+    assert [{label.answer for label in labels} for labels in labelled] == [
+        {*labeller.texts, "fold the cloth", "put the spoon in the cup"}
+    ] * 3
+
+
+def test_episodes_of_a_scene_where_nothing_was_commanded_are_labelled_too(tmp_path: Path, tuned: Path) -> None:
+    episodes = EpisodeStore(store(tmp_path / "own", tasks=("",)))
+    labeller = Labeller.load(tuned)
+    assert label_episodes(episodes, labeller, LabellingConfig()) == 6
+    assert {label.answer for one in episodes.episodes() for label in one.labels} <= set(labeller.texts)
+
+
+def test_an_episode_that_has_all_labels_there_are_is_not_looked_at_again(tmp_path: Path, tuned: Path) -> None:
+    episodes = EpisodeStore(store(tmp_path / "own"))
+    labeller, config = Labeller.load(tuned), LabellingConfig(top_k=9)
+    assert label_episodes(episodes, labeller, config) == 6
+    assert label_episodes(episodes, labeller, config) == 0

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from soar.baselines.online import OnlineConfig, finetune_online
-from soar.baselines.robofume import train_robofume
+from soar.baselines.online import OnlineConfig, arrays_of, finetune_online
+from soar.baselines.robofume import load_actor_critic, train_robofume
 from soar.cli import main
 from soar.episodes import EpisodeStore
-from soar.errors import ConfigError, UnknownNameError
+from soar.errors import CheckpointError, ConfigError, UnknownNameError
 from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.types import Episode
 from tests.baselines.tiny import RECIPE, store
@@ -100,6 +103,47 @@ def test_the_command_practises(tmp_path: Path, begun: Path) -> None:
     flags = ["--initial", str(begun / "offline"), "--scene", str(begun / "scene.yaml"), "--tasks", FORWARD, BACK]
     flags += ["--vlm", "oracle", "--pretraining", str(begun / "old"), "--steps", "2", "--reset-every", "2"]
     small = ["robofume.policy.network.encoder.width=4", "robofume.critic.hidden=[8]", "robofume.policy.network.head.hidden=[8]"]
+    small += ["robofume.policy.network.instruction.features=16", "robofume.policy.network.instruction.hidden=8"]
     run = ["--run", str(tmp_path / "run"), "--batch-size", "4", "--set", *small]
     assert main(["train", "robofume-online", *flags, *run]) == 0
     assert LearnedPolicy.load(tmp_path / "run").conditioning == "language"
+
+
+def test_practice_learns_from_the_camera_that_the_actor_looks_at(tmp_path: Path, begun: Path) -> None:
+    old, seen = EpisodeStore(begun / "old"), EpisodeStore(tmp_path / "seen", mode="create")
+    for record in old.episodes():
+        episode = old.read(record.id)
+        seen.append(dataclasses.replace(episode, extra_images={"wrist": 255 - episode.images_THWC}))
+    network = dataclasses.replace(RECIPE.policy.network, camera="wrist")
+    recipe = dataclasses.replace(RECIPE, policy=dataclasses.replace(RECIPE.policy, network=network))
+    train_robofume(recipe, tmp_path / "offline", pretraining=seen.uri)
+    (tmp_path / "cell.yaml").write_text(f"robot: widowx-sim\nscene: {begun}/scene.yaml\ncameras: [wrist]\n")
+    changes: dict[str, Any] = {"initial": tmp_path / "offline", "pretraining": seen.uri, "tasks": (FORWARD, BACK)}
+    changes |= {"workcell": str(tmp_path / "cell.yaml"), "vlm": "oracle"}
+    with pytest.raises(CheckpointError, match="it has another network: camera"):
+        finetune_online(CONFIG, RECIPE, tmp_path / "blind", **changes)
+
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, total: int, last: Episode) -> None:
+        if done > 4:
+            raise Stop
+
+    whole = finetune_online(CONFIG, recipe, tmp_path / "whole", **changes)
+    with pytest.raises(Stop):
+        finetune_online(CONFIG, recipe, tmp_path / "cut", on_episode=stop, **changes)
+    assert weights(finetune_online(CONFIG, recipe, tmp_path / "cut", **changes)) == weights(whole)
+    own = EpisodeStore(whole / "episodes")
+    episode = own.read(own.episodes()[0].id)
+    assert np.array_equal(arrays_of([episode], "wrist").images_NHWC, episode.extra_images["wrist"])
+
+
+def test_how_critics_learn_in_practice_is_what_the_recipe_says(tmp_path: Path, begun: Path) -> None:
+    critic = dataclasses.replace(RECIPE.critic, bc_weight=0.0, target_rate=0.5)
+    given: dict[str, Any] = {"initial": begun / "offline", "workcell": f"sim:{begun}/scene.yaml", "tasks": (FORWARD, BACK)}
+    given |= {"vlm": "oracle", "pretraining": begun / "old"}
+    config = OnlineConfig(steps=2, reset_every=2)
+    changed = finetune_online(config, dataclasses.replace(RECIPE, critic=critic), tmp_path / "changed", **given)
+    assert load_actor_critic(changed).config.critic == critic
+    assert weights(changed) != weights(finetune_online(config, RECIPE, tmp_path / "same", **given))

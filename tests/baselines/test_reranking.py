@@ -128,3 +128,11 @@ def test_a_critic_of_another_range_is_refused(tmp_path: Path, critic: str) -> No
 def test_what_cannot_be_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(change))):
         reranked("a", "b", **change)  # type: ignore[arg-type]
+
+
+def test_a_part_of_a_candidate_is_none(tmp_path: Path, critic: str) -> None:
+    file = tmp_path / "mine.yaml"
+    folder = base(tmp_path / "base", GOALS)
+    file.write_text(f"backend: soar.baselines.reranking:reranked\nbase: {folder}\ncritic: {critic}\ncandidates: 2.5\n")
+    with pytest.raises(ConfigError, match=r"candidates"):
+        load_policy(str(file))

@@ -75,6 +75,9 @@ def test_a_discount_of_one_is_refused_since_a_failure_never_ends(discount: float
 def test_a_reward_for_failing_is_refused() -> None:
     with pytest.raises(ConfigError, match="must be below"):
         RewardConfig(step_reward=0.0)
+    with pytest.raises(ConfigError, match=r"step_reward must not be positive, got 0.5.*failing for ever"):
+        RewardConfig(step_reward=0.5, success_reward=1.0)
+    assert RewardConfig(step_reward=0.0, success_reward=1.0).failure_return == 0
 
 
 def test_episodes_that_nobody_judged_have_no_rewards() -> None:

@@ -151,3 +151,29 @@ def test_episodes_with_other_verdicts_are_another_run(tmp_path: Path, data: Lear
     truth = dataclasses.replace(data.autonomous, store=store(tmp_path / "true", verdicts=(True, True, None)))
     with pytest.raises(ConfigError, match="rewarded"):
         RoboFuMELearner(RECIPE).learn(None, dataclasses.replace(data, autonomous=truth), tmp_path / "run", seed=0)
+
+
+def test_verdicts_that_changed_places_are_another_run(tmp_path: Path, data: LearningData) -> None:
+    assert data.autonomous is not None
+    RoboFuMELearner(RECIPE).learn(None, data, tmp_path / "run", seed=0)
+    # As many successes of the same length, but of other episodes.
+    other = dataclasses.replace(data.autonomous, store=store(tmp_path / "other", verdicts=(False, True, None)))
+    with pytest.raises(ConfigError, match=r"another configuration: verdicts\.autonomous"):
+        RoboFuMELearner(RECIPE).learn(None, dataclasses.replace(data, autonomous=other), tmp_path / "run", seed=0)
+    # A run that was begun before verdicts were written down goes on.
+    file = tmp_path / "run/training/run.json"
+    said = json.loads(file.read_text())
+    file.write_text(json.dumps({key: value for key, value in said.items() if key != "verdicts"}))
+    RoboFuMELearner(RECIPE).learn(None, data, tmp_path / "run", seed=0)
+
+
+def test_instructions_by_somebody_else_are_not_silently_left_out(tmp_path: Path, data: LearningData) -> None:
+    assert data.autonomous is not None
+    told = dataclasses.replace(data.autonomous, instructions_by="dial-1")
+    with pytest.raises(ConfigError, match=r"verdict is about what was commanded.*instructions by 'dial-1'"):
+        train_robofume(RECIPE, tmp_path / "out", pretraining=data.pretraining, autonomous=told)
+
+
+def test_motions_in_millimetres_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="another unit"):
+        train_robofume(RECIPE, tmp_path / "out", pretraining=store(tmp_path / "far", reach=30.0))

@@ -11,6 +11,7 @@ from soar.errors import ConfigError
 from soar.experiments.appendix_d import PAPER, appendix_d, collection_caption, collector_rows
 from soar.types import Label, Provenance
 from tests.baselines.tiny import store
+from tests.conftest import Pretrained
 
 TASK = "put the mushroom in the blue bowl"
 
@@ -56,5 +57,26 @@ def test_other_scenes_are_none_of_the_appendix(tmp_path: Path) -> None:
             run=tmp_path,
             results=tmp_path / "results.json",
             scenes=("scene2",),
+            report=lambda *_: None,
+        )
+
+
+def test_a_scene_that_is_named_twice_counts_once(tmp_path: Path) -> None:
+    assert [row["scene"] for row in collector_rows(collected(tmp_path), "run", ["scene6", "scene6"])[: -len(PAPER)]] == [
+        "scene6"
+    ] * 2
+
+
+def test_episodes_of_another_policy_are_not_counted_as_a_collectors(tmp_path: Path, pretrained: Pretrained) -> None:
+    collected(tmp_path / "run")  # by the policy `p`
+    weights = pretrained.weights
+    with pytest.raises(ConfigError, match=r"run-scene6-soar .*by policy p, not by .*another --run"):
+        appendix_d(
+            models=Models(policy=f"{weights}/policy", subgoals=f"{weights}/subgoal", vlm=f"{weights}/vqa"),
+            language=f"{weights}/language",
+            preset=pretrained.preset,
+            run=tmp_path / "run",
+            results=tmp_path / "results.json",
+            scenes=("scene6",),
             report=lambda *_: None,
         )

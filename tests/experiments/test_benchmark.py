@@ -9,19 +9,20 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from soar.cli import main
 from soar.configuration import load
 from soar.episodes import EpisodeStore
-from soar.errors import CheckpointError, ConfigError
+from soar.errors import CheckpointError, ConfigError, StoreError
 from soar.evaluation.results import read_results
 from soar.experiments.benchmark import SCENES, benchmark, digest, opened, policy_in, share
 from soar.experiments.benchmark_data import small_store
 from soar.experiments.config import Experiment
 from soar.testing import ContractError
-from soar.types import Label
+from soar.types import Label, Provenance
 
 PAGE = Path(__file__).parents[2] / "docs" / "baselines.md"
 
@@ -53,6 +54,9 @@ def collected(folder: Path) -> EpisodeStore:
     for record in store.episodes():
         store.add_label(record.id, Label(success=True, probability=None, source="simulator"))
         store.add_label(record.id, Label(success=None, probability=None, source="instruction:simulator", answer="x"))
+        # What somebody made of the episodes, perhaps with the truth in it, is no verdict of the VLM either.
+        store.add_label(record.id, Label(success=None, probability=0.9, source="instruction:dial-1", answer="x"))
+        store.add_label(record.id, Label(success=None, probability=0.9, source="score:mine"))
     return store
 
 
@@ -148,3 +152,97 @@ def test_a_policy_is_measured_as_it_is(method: Path) -> None:
         report=lambda *_: None,
     )
     assert [(row["variant"], row["successes"]) for row in rows] == [("still", 0)] * 2
+
+
+def measure(method: Path, name: str = "my_method:MyLearner", **changes: Any) -> list[dict[str, Any]]:
+    """The benchmark in one scene, as small as it gets."""
+    given: dict[str, Any] = {
+        "run": method / "run",
+        "results": method / "results" / "mine.json",
+        "pretraining": method / "demonstrations",
+        "collected": method / "collected",
+        "subgoals": "",
+        "scenes": ("scene6",),
+        "trials": 2,
+        "seeds": 1,
+        "workers": 1,
+        "report": lambda *_: None,
+    }
+    return benchmark(name, **(given | changes))
+
+
+def test_a_trial_counts_once_whatever_is_named_twice(method: Path) -> None:
+    collected(method / "collected")
+    small_store(method / "demonstrations")
+    # Both seeds make the policy of the mean action, and the starts of all seeds are the same.
+    rows = measure(method, trials=4, seeds=2, scenes=("scene6", "scene6"))
+    assert [(row["training_seed"], row["trials"]) for row in rows] == [(0, 2), (0, 2)]
+    assert [row["trials"] for row in measure(method, trials=2)] == [1, 1]  # not what another call has tried
+
+
+def test_a_run_is_one_learners_and_of_the_same_episodes(method: Path) -> None:
+    store = collected(method / "collected")
+    small_store(method / "demonstrations")
+    (method / "lazy.py").write_text(
+        "class Lazy:\n"
+        "    def check(self, base):\n        return base.name\n"
+        "    def learn(self, base, data, folder, *, seed, device='cpu', on_step=None):\n        return folder\n"
+    )
+    (method / "other.py").write_text("from lazy import Lazy\n")
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match="the learner left no policy"):
+            measure(method, "lazy:Lazy")
+    # `soar benchmark` names the folder of a run by the class alone.
+    with pytest.raises(ConfigError, match=r"another configuration: method \(lazy:Lazy there, other:Lazy now\)"):
+        measure(method, "other:Lazy")
+    store.append(dataclasses.replace(store.read("small-00000"), id="small-00009"))
+    with pytest.raises(ConfigError, match=r"another configuration: episodes \("):
+        measure(method, "lazy:Lazy")
+
+
+def test_a_learner_that_changes_its_copy_of_the_episodes_is_refused(method: Path) -> None:
+    collected(method / "collected")
+    small_store(method / "demonstrations")
+    (method / "vandal.py").write_text(
+        "from my_method import MyLearner\nfrom soar.episodes import EpisodeStore\nfrom soar.types import Label\n\n"
+        "class Vandal(MyLearner):\n"
+        "    def learn(self, base, data, folder, **given):\n"
+        "        if not folder.exists():\n"
+        "            label = Label(success=True, probability=None, source='mine')\n"
+        "            EpisodeStore(data.autonomous.store).add_label('small-00001', label)\n"
+        "        return super().learn(base, data, folder, **given)\n"
+    )
+    with pytest.raises(ConfigError, match=r"seed 0 changed .*shared, from which other seeds learn, too"):
+        measure(method, "vandal:Vandal")
+    with pytest.raises(ConfigError, match="another configuration: episodes"):
+        measure(method, "vandal:Vandal")
+
+
+def test_what_the_simulator_judged_is_not_shared(tmp_path: Path) -> None:
+    store = collected(tmp_path / "collected")
+    oracle = Label(success=True, probability=0.6, source="oracle-recall1-precision0.63")
+    by_oracle = EpisodeStore(tmp_path / "by_oracle", mode="create")
+    by_oracle.append(dataclasses.replace(store.read("small-00000"), labels=(oracle,)))
+    later = EpisodeStore(tmp_path / "later", mode="create")
+    later.append(dataclasses.replace(store.read("small-00000"), provenance=Provenance(policy="p", round=1)))
+    with pytest.raises(StoreError, match=r"judged by the simulator \(oracle-recall1-precision0\.63\)"):
+        share(by_oracle, tmp_path / "shared")
+    with pytest.raises(StoreError, match="no episode that a base collected"):
+        share(later, tmp_path / "shared")
+    assert not (tmp_path / "shared").exists()
+
+
+class Counting(EpisodeStore):
+    """Counts how often its vectors are read, from end to end each time."""
+
+    reads = 0
+
+    def vectors(self, indices: Any) -> Any:
+        self.reads += 1
+        return super().vectors(indices)
+
+
+def test_a_digest_reads_a_store_once_however_many_episodes_it_has(tmp_path: Path) -> None:
+    store = Counting(small_store(tmp_path / "small"))
+    assert (digest(store), store.reads) == (digest(EpisodeStore(tmp_path / "small")), 1)
+    assert digest(store) == "7327c0327b6aadbf"  # as it always was

@@ -64,3 +64,32 @@ def test_a_method_is_a_curve_from_its_base_over_hours(tmp_path: Path) -> None:
 def test_first_episodes_are_of_autonomous_data_of_a_scene() -> None:
     with pytest.raises(ConfigError, match="not pooled"):
         Variant(data="autonomous", pooled=True, first_episodes=3)
+
+
+def test_hours_are_of_what_a_variant_learned_from(tmp_path: Path) -> None:
+    store(tmp_path)
+    told = {"conditioning": "language", "learner": "robofume"}
+    variants = {
+        "pretrained": Variant(data="none"),
+        "scene 2": Variant(data="autonomous", first_episodes=2),
+        "scene": Variant(data="autonomous"),
+        "all": Variant(data="autonomous", pooled=True),
+        "control": Variant(data="pretraining"),
+        "robofume 4": Variant(data="autonomous", first_episodes=4, success_only=False, **told),  # type: ignore[arg-type]
+        "critic": Variant(data="none", acts="scene 2", critic="robofume 4"),
+    }
+    # Fewer episodes than there are: of an experiment whose budget was larger before.
+    experiment = Experiment(scenes=("scene1",), episodes=4, trials=1, variants=variants)
+    rows = [{"variant": name, "scene": "scene1", "task": "t", "successes": 1, "trials": 2} for name in variants]
+    found = {(row["variant"], row["method"]): row["hours"] for row in hour_rows(experiment, rows, tmp_path)}
+    hours = [round(episodes * 10 * 0.2 / 3600, 3) for episodes in (0, 2, 4, 6)]
+    assert found == {
+        ("pretrained", "scene"): hours[0],
+        ("pretrained", "all"): hours[0],
+        ("scene 2", "scene"): hours[1],
+        ("scene", "scene"): hours[3],  # all that there are, which is what it learned from
+        ("all", "all"): hours[3],
+        ("control", "control"): hours[0],
+        ("robofume 4", "robofume"): hours[2],
+        ("critic", "critic"): hours[2],
+    }

@@ -89,8 +89,12 @@ def label_episodes(
     """
     maker = maker_of(labeller, config)
     selected = store.episodes(where)
-    candidates = candidates_by_scene(labeller, selected, config)
-    todo = [record for record in selected if len(instruction_labels(record, maker)) < config.top_k]
+    scenes = {record.scene for record in selected}
+    # Probabilities are relative to the other candidates, which do not depend on what is selected.
+    all_of_scenes = [record for record in (store.episodes() if where else selected) if record.scene in scenes]
+    candidates = candidates_by_scene(labeller, all_of_scenes, config)
+    most = {scene: min(config.top_k, len(texts)) for scene, texts in candidates.items()}
+    todo = [record for record in selected if len(instruction_labels(record, maker)) < most[record.scene]]
     done = 0
     for scene in candidates:
         own = [record for record in todo if record.scene == scene]
@@ -115,12 +119,12 @@ def candidates_by_scene(
     """
     commanded: dict[str, set[str]] = defaultdict(set)
     for record in records:
-        if record.instruction.strip():
-            commanded[record.scene].add(record.instruction)
+        # A scene where nothing was commanded has the labeller's own instructions.
+        commanded[record.scene] |= {record.instruction} if record.instruction.strip() else set()
     found = {}
     for scene, tasks in commanded.items():
         texts = set(labeller.texts) | (tasks if config.scene_tasks else set())
-        if not tasks & texts:
+        if tasks and not tasks & texts:
             raise ConfigError(
                 f"scene {scene!r}: none of its tasks ({', '.join(sorted(tasks))}) is among the {len(labeller.texts)} "
                 "instructions that the labeller was tuned on, so that every label would be wrong. Add the scene's tasks to the "

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from soar.baselines.actor_critic import ActorCritic, Transitions
 from soar.baselines.rewards import Rewards, rewards_of
-from soar.baselines.robofume import RoboFuMEConfig, load_actor_critic, save_actor_critic
+from soar.baselines.robofume import RoboFuMEConfig, load_actor_critic, network_config_of, save_actor_critic
 from soar.baselines.transitions import (
     check_range,
     mixture_of,
@@ -38,6 +38,7 @@ from soar.baselines.transitions import (
     statistics_of,
     transitions_of,
 )
+from soar.cameras import MAIN
 from soar.collect.models import open_vlm
 from soar.collect.rollout import stacked_cameras
 from soar.datasets import HindsightSampler, Mixture, StepArrays
@@ -124,17 +125,18 @@ def finetune_online(
 
     Raises:
         ConfigError: The workcell cannot set a start, a task is not its scene's, or the folder holds another run.
-        CheckpointError: `initial` has no critics.
+        CheckpointError: `initial` has no critics, or another network than the recipe's.
         StoreError: A store is missing or empty.
     """
     parent = LearnedPolicy.load(initial)
     model = load_actor_critic(initial)
+    model.config = network_config_of(recipe, (), model, initial)
     data = rewarded_data(recipe.policy, recipe.rewards, pretraining, autonomous)
     for name, arrays in data.sources.items():
         check_range(arrays.actions_ND[arrays.has_action_N], model.config, f"source {name!r}")
     what: dict[str, Any] = {"online": dataclasses.asdict(config), "recipe": dataclasses.asdict(recipe), "parent": parent.id}
     what |= {"workcell": workcell, "tasks": list(tasks), "vlm": vlm, "seed": seed, **data.description()}
-    claim(run / "online.json", what, {})
+    claim(run / "online.json", what, {"verdicts": what["verdicts"]})
     if (run / "config.json").exists():
         LearnedPolicy.load(run)
         return run
@@ -204,7 +206,8 @@ class _Practice:
         for record in store.episodes():
             if record.provenance.round >= state.step // config.reset_every:
                 store.delete(record.id)  # of a block that was not finished, and is begun again
-        own = [store.read(record.id, further=False) for record in store.episodes()]
+        further = self.model.config.network.camera != MAIN
+        own = [store.read(record.id, further=further) for record in store.episodes()]
         for block in range(state.step // config.reset_every, config.steps // config.reset_every):
             made: list[Episode] = []
             kept: list[EncodedEpisode] = []
@@ -271,13 +274,14 @@ class _Practice:
 
     def _learn(self, state: TrainingState, own: Sequence[Episode], updates: int) -> None:
         recipe, device = self.recipe, "cpu"
-        arrays = _arrays(own)
+        arrays = arrays_of(own, self.model.config.network.camera)
         success_E = np.array([episode.labels[0].success is True for episode in own])
         new_rewards = [rewards_of(arrays, success_E, recipe.rewards)]
         sampler: HindsightSampler = make_sampler(arrays, next_frame(recipe.policy.pretraining))
         new = Samples(recipe.policy, Mixture([("online", sampler, 1.0)]), self.instructions)
-        old_count = round(self.config.old_share * recipe.policy.fit.batch_size)
-        new_count = max(1, recipe.policy.fit.batch_size - old_count)
+        size = recipe.policy.fit.batch_size
+        old_count = max(1, min(round(self.config.old_share * size), size - 1))
+        new_count = max(1, size - old_count)
         self.model.train()
         for _ in range(updates):
             rng = generator(self.seed, "online batch", state.step)
@@ -295,12 +299,12 @@ class _Practice:
             state.step += 1
 
 
-def _arrays(episodes: Sequence[Episode]) -> StepArrays:
-    """Return episodes in memory as a trainer reads them."""
+def arrays_of(episodes: Sequence[Episode], camera: str) -> StepArrays:
+    """Return episodes in memory as a trainer reads them, with the pictures of a camera."""
     lengths_E = np.array([len(one.actions_TD) for one in episodes], np.int64)
     nothing = np.full((1, 7), np.nan, np.float32)
     return StepArrays(
-        images_NHWC=np.concatenate([one.images_THWC for one in episodes]),
+        images_NHWC=np.concatenate([one.images_THWC if camera == MAIN else one.extra_images[camera] for one in episodes]),
         states_ND=np.concatenate([one.states_TD for one in episodes]),
         actions_ND=np.concatenate([part for one in episodes for part in (one.actions_TD, nothing)]),
         starts_E=np.cumsum(lengths_E + 1) - (lengths_E + 1),

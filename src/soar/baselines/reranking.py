@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from soar.baselines.actor_critic import ActorCritic
 from soar.baselines.robofume import load_actor_critic
 from soar.baselines.transitions import statistics_of
+from soar.configuration import validate
 from soar.errors import ConfigError
 from soar.nn.model_files import digest_of
 from soar.policies.chunked import PlanningPolicy, Told
@@ -201,7 +202,7 @@ def reranked(base: str, critic: str, candidates: int = 10, sigma: float = 0.3, c
         CheckpointError: One of them is missing, or something else.
         ConfigError: They do not fit together.
     """
-    config = RerankingConfig(candidates=candidates, sigma=sigma, choice=choice)
+    config = validate(RerankingConfig, {"candidates": candidates, "sigma": sigma, "choice": choice}, "reranking")
     judge = LearnedPolicy.load(critic)
     return RerankedPolicy(
         LearnedPolicy.load(base),

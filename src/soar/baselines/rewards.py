@@ -34,7 +34,7 @@ class RewardConfig:
 
     Attributes:
         discount: Of the return, a step.
-        step_reward: Of every step but those of success; negative.
+        step_reward: Of every step but those of success; not positive.
         success_reward: Of the last steps of a success.
         success_steps: How many of its last steps a success has.
     """
@@ -49,6 +49,11 @@ class RewardConfig:
             raise ConfigError(
                 f"rewards.discount must lie between 0 and 1, both excluded, got {self.discount}: a failure never ends, and its "
                 "return, step_reward / (1 - discount), would not be finite. The published recipes have .98."
+            )
+        if self.step_reward > 0:
+            raise ConfigError(
+                f"rewards.step_reward must not be positive, got {self.step_reward}: failing for ever would be worth "
+                f"{self.failure_return:.4g}. The published recipes have -1."
             )
         if self.step_reward >= self.success_reward:
             raise ConfigError(

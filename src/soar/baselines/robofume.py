@@ -101,13 +101,15 @@ def train_robofume(
     check_parts(config.policy.fit, cuttable=False)
     parent = None if initial is None else load_actor_critic(initial)
     data = rewarded_data(config.policy, config.rewards, pretraining, autonomous)
-    network_config = _network_config(config, list(data.sources.values()), parent, initial)
+    network_config = network_config_of(config, list(data.sources.values()), parent, initial)
     for name, arrays in data.sources.items():
         check_range(arrays.actions_ND[arrays.has_action_N], network_config, f"source {name!r}")
     mixture = mixture_of(data, config.policy)
     parent_id = "" if initial is None else LearnedPolicy.load(initial).id
     run = dataclasses.asdict(config) | {"parent": parent_id, **data.description()}
-    claim(folder / "training" / "run.json", run, dataclasses.asdict(RoboFuMEConfig(policy=_DEFAULT)))
+    # Runs that were begun before verdicts were written down have them in `rewarded`, by their number.
+    defaults = dataclasses.asdict(RoboFuMEConfig(policy=_DEFAULT)) | {"verdicts": run["verdicts"]}
+    claim(folder / "training" / "run.json", run, defaults)
     if (folder / "config.json").exists():
         LearnedPolicy.load(folder)
         load_actor_critic(folder)
@@ -168,9 +170,14 @@ def load_actor_critic(folder: Path, device: str = "cpu") -> ActorCritic:
     return network.to(device).eval()
 
 
-def _network_config(
+def network_config_of(
     config: RoboFuMEConfig, sources: Sequence[StepArrays], parent: ActorCritic | None, initial: Path | None
 ) -> ActorCriticConfig:
+    """Return the network of a recipe, with the range of actions of the sources, or of the parent that is gone on from.
+
+    Raises:
+        CheckpointError: The parent, which is in the folder `initial`, has another network.
+    """
     if parent is not None:
         mine, theirs = dataclasses.asdict(config.policy.network), dataclasses.asdict(parent.config.network)
         mine |= {"critic": dataclasses.asdict(config.critic)}

@@ -8,6 +8,7 @@ Shape suffixes: B batch, N rows, E episodes, D action dimensions, H height, W wi
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from soar.baselines.rewards import RewardConfig, Rewards, rewards_of, verdicts
 from soar.datasets import Mixture, StepArrays, load_arrays
 from soar.episodes import EpisodeStore
 from soar.episodes.gripper import check_commands
+from soar.episodes.magnitudes import check_magnitudes
 from soar.errors import ConfigError
 from soar.normalization import ActionStatistics
 from soar.training.augment import augment
@@ -44,11 +46,18 @@ class RewardedData:
     versions: Mapping[str, Mapping[str, int]]
 
     def description(self) -> dict[str, Any]:
-        """Return what tells these data from others: the episodes, and how many steps end one in success."""
+        """Return what tells these data from others: the episodes, how many steps end one in success, and which succeeded."""
         return {
             "data": {name: fingerprint(arrays) for name, arrays in self.sources.items()},
             "rewarded": {name: int(table.terminal_N.sum()) for name, table in self.rewards.items()},
+            "verdicts": {name: self._successes(name) for name in self.sources},
         }
+
+    def _successes(self, name: str) -> str:
+        arrays, terminal_N = self.sources[name], self.rewards[name].terminal_N
+        ended_E = terminal_N[arrays.starts_E + arrays.lengths_E - 1].tolist()
+        ids = sorted(id_ for id_, ended in zip(arrays.ids, ended_E, strict=True) if ended)
+        return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:12]
 
 
 def rewarded_data(
@@ -57,8 +66,14 @@ def rewarded_data(
     """Read episodes and reward them by their verdicts; demonstrations are successes unless they were judged otherwise.
 
     Raises:
-        StoreError: A store is missing or empty, or autonomous episodes lack verdicts.
+        StoreError: A store is missing or empty, autonomous episodes lack verdicts, or actions are in another unit.
+        ConfigError: Somebody else's instructions are asked for.
     """
+    if autonomous is not None and autonomous.instructions_by:
+        raise ConfigError(
+            "a verdict is about what was commanded, and rewards are made of verdicts: leave out the instructions by "
+            f"{autonomous.instructions_by!r}"
+        )
     camera = policy.network.camera
     demonstrations = EpisodeStore(pretraining, camera=camera)
     stores: dict[str, tuple[EpisodeStore, str | None]] = {
@@ -72,6 +87,7 @@ def rewarded_data(
     for name, (store, where) in stores.items():
         arrays = load_arrays(store, where, fitter=policy.network.fitter)
         check_commands(arrays.actions_ND, store.uri)
+        check_magnitudes({"state": arrays.states_ND, "action": arrays.actions_ND}, store.uri)
         records = store.episodes(where)
         if name == "autonomous" and autonomous is not None:
             success_E = verdicts(records, autonomous.label, store.uri)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -129,14 +129,14 @@ class Status(_Asking):
         """Run it."""
         import json
 
-        from soar.cli.tables import say
+        from soar.cli.tables import print_fleet, say
         from soar.fleet.asking import ask
 
         state = ask(self.run_name, "GET", "/v1/status")
         if self.json:
             say(json.dumps(state, indent=1))
         else:
-            _print(state)
+            print_fleet(state)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,9 +145,10 @@ class _Order(_Asking):
     """Which robots; all by default."""
 
     def _order(self, do: Literal["pause", "resume", "stop"]) -> None:
+        from soar.cli.tables import print_fleet
         from soar.fleet.asking import ask
 
-        _print(ask(self.run_name, "POST", "/v1/orders", {"do": do, "robots": list(self.robot)}))
+        print_fleet(ask(self.run_name, "POST", "/v1/orders", {"do": do, "robots": list(self.robot)}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,12 +221,13 @@ class Deploy(_Asking):
     def run(self) -> None:
         """Run it."""
         from soar.base_models import is_own
+        from soar.cli.tables import print_fleet
         from soar.fleet.asking import ask
 
         # The coordinator knows where its own are.
         policy = self.policy if is_own(self.policy) else str(Path(self.policy).absolute())
         body = {"policy": policy, "canary": self.canary, "episodes": self.episodes}
-        _print(ask(self.run_name, "POST", "/v1/deploy", body, timeout_s=120.0))
+        print_fleet(ask(self.run_name, "POST", "/v1/deploy", body, timeout_s=120.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,34 +320,3 @@ def how_to_join(config: FleetConfig, url: str, run: Path) -> str:
         f"  on the computer of {name}: SOAR_TOKEN=… soar fleet join {url} --robot {name} --workcell FILE" for name in joining
     ]
     return "\n".join(lines) + "\n"
-
-
-def _print(state: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=f"{state['name']}: {state['episodes']} of {state['wanted']} episodes of {state['run']}", box=None)
-    for column in ("robot", "does", "for", "policy", "stored", "judged", "faults", "restarts"):
-        table.add_column(column, no_wrap=column in ("robot", "policy"), overflow="fold")
-    for robot in state["robots"]:
-        cells = (
-            robot["name"],
-            robot["phase"],
-            f"{robot['for_s']:.0f} s",
-            robot["policy"],
-            str(robot["stored"]),
-            f"{robot['successes']}/{robot['episodes']}",
-            str(sum(robot["faults"].values())),
-            str(robot["restarts"]),
-        )
-        table.add_row(*(Text(cell) for cell in cells))
-    Console().print(table)
-    for robot in state["robots"]:
-        if said := "; ".join(text for text in (robot["instruction"], robot["detail"]) if text):
-            Console().print(Text(f"{robot['name']}: {said}"))
-    if deployment := state["deployment"]:
-        tried = deployment["tried"]
-        doing = f"{deployment['canary']} tries it: {tried['episodes'] + tried['faults']} of {deployment['wanted']} attempts"
-        what = f"{deployment['done']}: {deployment['sentence']}" if deployment["done"] else doing
-        Console().print(Text(f"policy {deployment['policy']} ({deployment['version']}): {what}"))

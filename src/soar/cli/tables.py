@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from soar.console.run_facts import TaskFacts
 from soar.evaluation import Evaluation, Rate
@@ -67,6 +68,35 @@ def print_practice(practised: Sequence[Practice]) -> None:
     for one in practised:
         table.add_row(one.policy, str(one.judged), "-" if one.true is None else str(one.true), one.judge)
     _print(table)
+
+
+def print_fleet(state: dict[str, Any]) -> None:
+    """Print what each robot of a fleet does: a row of numbers, and a line of words; in 80 columns."""
+    show = Console().print
+    table = Table(title=f"{state['name']}: {state['episodes']} of {state['wanted']} episodes of {state['run']}", box=None)
+    for name in ("robot", "does", "for", "policy", "stored", "judged", "faults", "restarts"):
+        table.add_column(name, no_wrap=name in ("robot", "policy"), overflow="fold")
+    for robot in state["robots"]:
+        cells = (
+            robot["name"],
+            robot["phase"],
+            f"{robot['for_s']:.0f} s",
+            robot["policy"],
+            robot["stored"],
+            f"{robot['successes']}/{robot['episodes']}",
+            sum(robot["faults"].values()),
+            robot["restarts"],
+        )
+        table.add_row(*(Text(str(cell)) for cell in cells))
+    show(table)
+    for robot in state["robots"]:
+        if said := "; ".join(text for text in (robot["instruction"], robot["detail"]) if text):
+            show(Text(f"{robot['name']}: {said}"))
+    if deployment := state["deployment"]:
+        tried = sum(deployment["tried"][what] for what in ("episodes", "faults"))
+        doing = f"{deployment['canary']} tries it: {tried} of {deployment['wanted']} attempts"
+        what = f"{deployment['done']}: {deployment['sentence']}" if deployment["done"] else doing
+        show(Text(f"policy {deployment['policy']} ({deployment['version']}): {what}"))
 
 
 def print_statistics(statistics: dict[str, Any], vectors: dict[str, Any], *, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from soar.errors import SoarError
 Z_95 = 1.959964
 """Standard normal quantile of a two-sided 95 % interval."""
 Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,18 +95,19 @@ def fisher_p(better: Rate, worse: Rate) -> float:
     return float(fisher_exact(table, alternative="greater").pvalue)
 
 
-def common(first: Mapping[Key, bool], second: Mapping[Key, bool]) -> tuple[dict[Key, bool], dict[Key, bool]]:
+def common(first: Mapping[Key, Value], second: Mapping[Key, Value]) -> tuple[dict[Key, Value], dict[Key, Value]]:
     """Return both with the starts that both have: what is not trained is tried from more of them than each training seed."""
     keys = first.keys() & second.keys()
     return {key: first[key] for key in first if key in keys}, {key: second[key] for key in second if key in keys}
 
 
-def paired(first: Mapping[Key, bool], second: Mapping[Key, bool]) -> Paired:
+def paired(first: Mapping[Key, float], second: Mapping[Key, float]) -> Paired:
     """Compare two policies start by start (McNemar's exact test, one-sided either way).
 
     Args:
-        first: Success of the first policy by start.
-        second: Success of the second policy by start.
+        first: Success of the first policy by start; or of a method, the share of its policies that succeed there, so that
+            several policies at one start count once (a sign test).
+        second: Success of the second one by start.
 
     Raises:
         SoarError: The starts differ.
@@ -115,8 +117,8 @@ def paired(first: Mapping[Key, bool], second: Mapping[Key, bool]) -> Paired:
             f"a paired comparison needs equal starts: {len(first.keys() - second.keys())} are only in the first evaluation, "
             f"{len(second.keys() - first.keys())} only in the second. Evaluate both with the same scene, tasks and seed."
         )
-    only_first = sum(first[key] and not second[key] for key in first)
-    only_second = sum(second[key] and not first[key] for key in first)
+    only_first = sum(first[key] > second[key] for key in first)
+    only_second = sum(second[key] > first[key] for key in first)
     differ = only_first + only_second
 
     def tail(wins: int) -> float:

@@ -26,6 +26,7 @@ from soar.evaluation.results import write_results
 from soar.evaluation.statistics import Rate, fisher_p, p_value
 from soar.fleet.collection import collect
 from soar.improve.preset import load_preset
+from soar.policies.loading import load_policy
 from soar.robots.workcell import SIMULATED
 from soar.tasks.questions import task_finder
 
@@ -75,14 +76,17 @@ def appendix_d(
         report: Progress: (what, done, in all, note).
 
     Raises:
-        ConfigError: A scene is none of these.
+        ConfigError: A scene is none of these, or the run holds episodes of another policy.
     """
+    scenes = tuple(dict.fromkeys(scenes or SEEN))
     unknown = [scene for scene in scenes if scene not in SEEN]
     if unknown:
         raise ConfigError(f"appendix-d: {', '.join(unknown)} is none of its scenes, {', '.join(SEEN)}")
     config = dataclasses.replace(load_preset(preset).improvement.collection, episodes=episodes)
-    for scene in scenes or SEEN:
-        for collector, policy in (("soar", models.policy), ("lcbc", language)):
+    collectors = {"soar": models.policy, "lcbc": language}
+    _check_makers(run, scenes, {collector: load_policy(policy).id for collector, policy in collectors.items()})
+    for scene in scenes:
+        for collector, policy in collectors.items():
             what = f"{collector} collects in {scene}"
             collect(
                 dataclasses.replace(models, policy=policy),
@@ -97,10 +101,26 @@ def appendix_d(
                 on_episode=functools.partial(_report_episode, report, what),
             )
     store = EpisodeStore(run / "episodes")
-    rows = collector_rows(store, run.name, list(scenes or SEEN))
+    rows = collector_rows(store, run.name, scenes)
     write_results(results, command, rows, collection_caption(rows))
-    write_results(results.with_stem(f"{results.stem}-rates"), command, _rates(store, run.name, list(scenes or SEEN)))
+    write_results(results.with_stem(f"{results.stem}-rates"), command, _rates(store, run.name, scenes))
     return rows
+
+
+def _check_makers(run: Path, scenes: Sequence[str], policies: Mapping[str, str]) -> None:
+    """Refuse a run in which a collector's episodes are of another policy than the one that would go on."""
+    if not (run / "episodes").exists():
+        return
+    store = EpisodeStore(run / "episodes")
+    for scene in scenes:
+        for collector, policy in policies.items():
+            name = f"{run.name}-{scene}-{collector}"
+            makers = {record.provenance.policy for record in store.episodes(f"run = {quoted(name)}")} - {policy}
+            if makers:
+                raise ConfigError(
+                    f"{store.uri}: episodes of {name} are by policy {', '.join(sorted(makers))}, not by {policy}: name that "
+                    "policy to go on, or another --run"
+                )
 
 
 def _report_episode(report: Progress, what: str, done: int, total: int, last: Mapping[str, Any]) -> None:
@@ -111,7 +131,7 @@ def collector_rows(store: EpisodeStore, run: str, scenes: Sequence[str]) -> list
     """Return a row a scene and collector, and the paper's."""
     rows = []
     task_of = task_finder(None)
-    for scene in scenes:
+    for scene in dict.fromkeys(scenes):
         names = {collector: f"run = {quoted(f'{run}-{scene}-{collector}')}" for collector in ("soar", "lcbc")}
         records = {collector: store.episodes(where) for collector, where in names.items()}
         for collector, own in records.items():

@@ -2,10 +2,11 @@
 
     shared episodes ──► learner: one policy for all scenes, for each seed ──► the same starts as ours ──► a row of the table
 
-The shared episodes are what `soar reproduce figure5` collected, without what only a simulator knows: the labels by the
-simulator are left out. Their digest says that two people learned from the same.
+The shared episodes are what `soar reproduce figure5` collected, with the verdicts on them and no other labels: what only a
+simulator knows is left out. Their digest says that two people learned from the same.
 
     RUN/shared            the shared episodes, and RUN/shared.json with their digest
+    RUN/benchmark.json    who learned from which episodes; another learner, or other episodes, are another run
     RUN/policies/SEED     what the learner made
     RUN/evaluations       every trial, by scene and seed
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,19 +23,22 @@ from typing import Any
 
 import numpy as np
 
+from soar.collect.models import ORACLE
 from soar.episodes import EpisodeStore
-from soar.episodes.schema import SIMULATOR
-from soar.errors import CheckpointError, ConfigError
+from soar.episodes.schema import is_verdict
+from soar.errors import CheckpointError, ConfigError, StoreError
 from soar.evaluation.results import success_rows, write_results
 from soar.evaluation.runner import evaluate
 from soar.evaluation.statistics import Rate
 from soar.evaluation.trials import Evaluation
+from soar.experiments.runner import counted
 from soar.files import write_json
 from soar.policies.base import Policy
 from soar.policies.loading import load_policy
 from soar.references import build, is_reference, protocol_members
 from soar.robots.workcell import SIMULATED
 from soar.scenes import load_scene
+from soar.training.checkpoints import claim
 from soar.training.cotraining import AutonomousData
 from soar.training.learner import Learner, LearningData
 
@@ -43,20 +48,30 @@ TRIALS, SEEDS = 100, 3
 POLICY_FILE = "policy.yaml"
 """In a candidate's folder: how its policy is opened, where it is no policy of SOAR's."""
 _BATCH = 32
+_log = logging.getLogger(__name__)
 
 
 def share(source: EpisodeStore, target: Path, report: Progress | None = None) -> str:
     """Copy the base's episodes without what only a simulator knows, as far as they are not there, and return their digest.
 
     Raises:
-        StoreError: The source has no such episode, or the target cannot be written.
+        StoreError: The source has no such episode, the simulator judged some, or the target cannot be written.
     """
+    records = source.episodes("round = 0")
+    if not records:
+        raise StoreError(f"{source.uri} has no episode that a base collected (round 0): `soar reproduce figure5` collects some")
+    told = {one.source for record in records for one in record.labels if is_verdict(one) and one.source.startswith(ORACLE)}
+    if told:
+        raise StoreError(
+            f"{source.uri}: episodes were judged by the simulator ({', '.join(sorted(told))}), which a learner must not see. "
+            "Share episodes that a model judged."
+        )
     store = EpisodeStore(target, mode="open_or_create")
     have = {record.id for record in store.episodes()}
-    wanted = sorted(record.id for record in source.episodes("round = 0") if record.id not in have)
+    wanted = sorted(record.id for record in records if record.id not in have)
     for start in range(0, len(wanted), _BATCH):
         batch = [source.read_encoded(id_) for id_ in wanted[start : start + _BATCH]]
-        store.append([replace(one, labels=tuple(x for x in one.labels if not x.source.endswith(SIMULATOR))) for one in batch])
+        store.append([replace(one, labels=tuple(filter(is_verdict, one.labels))) for one in batch])
         if report:
             report("share episodes", min(start + _BATCH, len(wanted)), len(wanted), "")
     found = digest(store)
@@ -65,10 +80,19 @@ def share(source: EpisodeStore, target: Path, report: Progress | None = None) ->
 
 
 def digest(store: EpisodeStore) -> str:
-    """Return what tells these episodes from others: ids, instructions, verdicts, states, actions; not order, nor pictures."""
-    parts = []
-    for record in store.episodes():
-        states, actions = store.vectors(np.arange(record.first_row, record.first_row + record.length + 1))
+    """Return what tells these episodes from others: ids, instructions, verdicts, states, actions; not order, nor pictures.
+
+    Raises:
+        StoreError: There are none.
+    """
+    parts, records = [], store.episodes()
+    if not records:
+        raise StoreError(f"{store.uri} has no episodes")
+    # All rows at once: each call reads the store's vectors from end to end.
+    rows = [np.arange(record.first_row, record.first_row + record.length + 1) for record in records]
+    states_ND, actions_ND = store.vectors(np.concatenate(rows))
+    ends = np.cumsum([len(own) for own in rows])[:-1]
+    for record, states, actions in zip(records, np.split(states_ND, ends), np.split(actions_ND, ends), strict=True):
         said = f"{record.id}\n{record.scene}\n{record.instruction}\n{record.success}\n".encode()
         parts.append(hashlib.sha256(said + states.tobytes() + np.nan_to_num(actions).tobytes()).digest())
     return hashlib.sha256(b"".join(sorted(parts))).hexdigest()[:16]
@@ -149,14 +173,15 @@ def benchmark(
         report: Progress: (what, done, in all, note).
 
     Raises:
-        ConfigError: It is neither learner nor policy, or the episodes have another digest.
+        ConfigError: It is neither learner nor policy, the episodes have another digest, the run is another one's, or the
+            learner changed the episodes.
+        StoreError: There is nothing to share.
         CheckpointError: The learner left no policy, or the base is none that it can go on from.
     """
     method, label = opened(name), results.stem
     policies = [name]
     if isinstance(method, Learner):
-        if base is not None:
-            method.check(base)
+        base_id = "" if base is None else method.check(base)
         found = share(EpisodeStore(collected), run / "shared", report)
         if checksum and found != checksum:
             raise ConfigError(
@@ -164,25 +189,39 @@ def benchmark(
                 "published ones, or collect them with `soar reproduce figure5`"
             )
         data = LearningData(pretraining=pretraining, autonomous=AutonomousData(store=run / "shared", success_only=False))
+        what = {"method": name, "base": str(base_id), "episodes": found, "demonstrations": digest(EpisodeStore(pretraining))}
+        claim(run / "benchmark.json", what, {})
         policies = []
         for seed in range(seeds):
             folder = run / "policies" / str(seed)
             method.learn(base, data, folder, seed=seed, on_step=functools.partial(_report_step, report, f"train {seed}"))
+            if (now := digest(EpisodeStore(run / "shared"))) != found:
+                raise ConfigError(
+                    f"{name} with seed {seed} changed {run / 'shared'}, from which other seeds learn, too (digest {found} "
+                    f"before, {now} now): learn() leaves the data as they are. Copy what it changes into its folder, and begin "
+                    "with another --run."
+                )
             policies.append(policy_in(folder))
     evaluations: list[tuple[int, Evaluation]] = []
-    for seed, policy in enumerate(policies):
-        for scene in scenes:
+    # Seeds that made one and the same policy would do the same from the same starts: that counts once.
+    measured = {load_policy(policy).id: (seed, policy) for seed, policy in reversed(list(enumerate(policies)))}
+    if len(measured) < len(policies):
+        _log.warning("%d seeds made %d different policies: only these are measured", len(policies), len(measured))
+    for seed, policy in sorted(measured.values()):
+        for scene in dict.fromkeys(scenes):
+            tasks = [task.instruction for task in load_scene(scene).tasks]
+            each = -(-trials // len(tasks))
             evaluation = evaluate(
                 policy,
                 workcell=SIMULATED + scene,
                 subgoals=subgoals,
-                trials=-(-trials // len(load_scene(scene).tasks)),
+                trials=each,
                 out=run / "evaluations" / load_scene(scene).name / f"{label}-{seed}.json",
                 variant=label,
                 workers=workers,
                 on_trial=functools.partial(_report_trial, report, f"try in {scene}"),
             )
-            evaluations.append((seed, evaluation))
+            evaluations.append((seed, counted(evaluation, scene, tasks, range(each))))
             rows = [
                 row | {"training_seed": number, "policy": one.policy}
                 for number, one in evaluations

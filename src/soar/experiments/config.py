@@ -16,6 +16,19 @@ from soar.training.cotraining import Judge
 
 DataSource = Literal["none", "pretraining", "autonomous", "in_scene"]
 DIAL, NOTHING = "dial", "+nothing"
+LABELS = 3
+"""Labels that an episode gets of DIAL's labeller, of which variants take fewer."""
+_IMITATIONS = (
+    "goal_window",
+    "imagined_goals",
+    "gripper_weight",
+    "weigh_by_probability",
+    "sum_actions",
+    "drop_idle",
+    "clean_grasps",
+    "balance_places",
+)
+"""Fields of a variant that are of imitation."""
 INSTRUCTIONS = ("", DIAL, DIAL + NOTHING, "simulator")
 """Who says what was done in an autonomous episode: nobody, so that what was commanded counts; DIAL's labeller, which may know
 that nothing happened; or the simulator."""
@@ -114,6 +127,32 @@ class Variant:
             raise ConfigError(
                 f"a variant with data {self.data!r} cannot be pooled, only one with autonomous or pretraining data"
             )
+        self._check_learner()
+
+    def _check_learner(self) -> None:
+        """Refuse what the variant's learner has no use for."""
+        if self.learner == "robofume" and self.instructions:
+            raise ConfigError(
+                f"a variant with learner robofume is judged by what was commanded: leave out instructions ({self.instructions})"
+            )
+        if self.learner == "robofume" and (unused := [name for name in _IMITATIONS if getattr(self, name) is not None]):
+            raise ConfigError(f"a variant with learner robofume has no use for {', '.join(unused)}: they are of imitation")
+        if self.alpha is not None and self.learner != "robofume":
+            raise ConfigError("a variant's alpha is of learner robofume")
+        if self.alpha is not None and self.alpha < 0:
+            raise ConfigError(f"a variant's alpha must not be negative, got {self.alpha}")
+        if not 1 <= self.top_k <= LABELS or not 0 <= self.min_p < 1:
+            raise ConfigError(
+                f"a variant's top_k must lie between 1 and {LABELS}, the labels that an episode gets, and min_p between 0 and "
+                f"1, 1 excluded; got {self.top_k} and {self.min_p}"
+            )
+        if (self.top_k, self.min_p) != (1, 0.0) and not self.instructions:
+            raise ConfigError("top_k and min_p choose among a variant's instructions: say whose they are")
+
+
+def _share_of(variant: Variant, budget: float) -> Variant:
+    first = variant.first_episodes
+    return variant if first is None else dataclasses.replace(variant, first_episodes=max(1, round(budget * first)))
 
 
 def _can_go_on(first: Variant, second: Variant) -> bool:
@@ -164,6 +203,11 @@ class Experiment:
             if variant.as_fast_as and variant.as_fast_as not in self.variants:
                 raise ConfigError(
                     f"variant {name!r}: as_fast_as names {variant.as_fast_as!r}, which is none of {', '.join(self.variants)}"
+                )
+            if (variant.first_episodes or 0) > self.episodes:
+                raise ConfigError(
+                    f"variant {name!r}: first_episodes ({variant.first_episodes}) are more than the {self.episodes} episodes "
+                    "that are collected in a scene"
                 )
         above: dict[str, Variant] = {}
         for name, variant in self.variants.items():
@@ -227,7 +271,7 @@ class Experiment:
             budget: Factor of episodes and trials, above 0.
 
         Raises:
-            UnknownNameError: It has no such scene or variant.
+            UnknownNameError: It has no such scene or variant, or one of its tasks is none of its scenes'.
             ConfigError: The budget is not positive.
         """
         if not (math.isfinite(budget) and budget > 0):
@@ -236,10 +280,15 @@ class Experiment:
             for name in names:
                 if name not in known:
                     raise UnknownNameError(what, name, known, "In this experiment.")
+        attempted = {task.instruction for scene in self.scenes for task in load_scene(scene).tasks}
+        for task in self.tasks:
+            if task not in attempted:
+                raise UnknownNameError("task", task, attempted, "In this experiment's scenes.")
+        kept = {name: variant for name, variant in self.variants.items() if not variants or name in variants}
         return dataclasses.replace(
             self,
             scenes=scenes or self.scenes,
-            variants={name: variant for name, variant in self.variants.items() if not variants or name in variants},
+            variants={name: _share_of(variant, budget) for name, variant in kept.items()},
             episodes=max(1, round(budget * self.episodes)),
             trials=max(1, round(budget * self.trials)),
         )

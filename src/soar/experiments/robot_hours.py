@@ -16,11 +16,12 @@ from soar.episodes.filters import quoted
 from soar.episodes.schema import EpisodeRecord
 from soar.episodes.store import EpisodeStore
 from soar.experiments.config import Experiment, Variant
+from soar.scenes import load_scene
 from soar.types import STEP_S
 
 
-def first_episodes(store: EpisodeStore, scene: str, count: int) -> list[EpisodeRecord]:
-    """Return the episodes of a scene that its robots made first, as many of each robot as of any other."""
+def first_episodes(store: EpisodeStore, scene: str, count: int | None) -> list[EpisodeRecord]:
+    """Return the episodes of a scene that its robots made first, as many of each robot as of any other; None for all."""
     records = store.episodes(f"round = 0 AND scene = {quoted(scene)}")
     return sorted(records, key=lambda record: (_number(record), record.id))[:count]
 
@@ -39,14 +40,25 @@ def hour_rows(experiment: Experiment, rows: Sequence[Mapping[str, Any]], run: Pa
     """
     store = EpisodeStore(run / "episodes")
     found = []
-    methods = {method_of(name, variant): variant for name, variant in experiment.variants.items() if variant.data != "none"}
+    variants = experiment.variants
+    methods = {method_of(name, variant): variant for name, variant in variants.items() if variant.data == "autonomous"}
+    names = [load_scene(scene).name for scene in experiment.scenes]
+
+    def steps_of(variant: Variant, scene: str) -> int:
+        """Return the actions of a robot that a variant has learned from."""
+        if variant.acts:
+            return max(steps_of(variants[one], scene) for one in (variant.acts, variant.critic))
+        if variant.data != "autonomous":
+            return 0
+        scenes = names if variant.pooled else [scene]
+        return sum(record.length for one in scenes for record in first_episodes(store, one, variant.first_episodes))
+
     for row in rows:
-        variant = experiment.variants[row["variant"]]
-        if variant.data != "none":
-            records = first_episodes(store, row["scene"], variant.first_episodes or experiment.episodes)
-            hours = sum(record.length for record in records) * STEP_S / 3600
+        variant = variants[row["variant"]]
+        if variant.data != "none" or variant.acts:
+            hours = steps_of(variant, row["scene"]) * STEP_S / 3600
             found.append({**row, "method": method_of(row["variant"], variant), "hours": round(hours, 3)})
-        elif variant.data == "none":
+        else:
             begun = [
                 method
                 for method, one in methods.items()

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -35,7 +35,7 @@ from soar.episodes.filters import quoted
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError
 from soar.evaluation.results import success_rows, write_results
-from soar.evaluation.runner import evaluate, read_films
+from soar.evaluation.runner import evaluate, read_films, wanted_trials
 from soar.evaluation.trials import Evaluation
 from soar.experiments.config import Experiment, Variant
 from soar.experiments.variant_training import label_by_dial, steps_of, train_all
@@ -230,7 +230,7 @@ def _evaluate(job: Mapping[str, Any], scene: str, trials: int, report: Progress)
     if variant.as_fast_as:
         ours = mean_speed_m(out.with_name(f"{variant.as_fast_as}-0.json"))
         scale = round(ours / mean_speed_m(out.with_name("pretrained-0.json")), 2)
-    return evaluate(
+    evaluation = evaluate(
         job["acting"],
         workcell=SIMULATED + scene,
         subgoals=variant.subgoals or job["subgoals"],
@@ -245,6 +245,20 @@ def _evaluate(job: Mapping[str, Any], scene: str, trials: int, report: Progress)
         tasks=tuple(job["tasks"]),
         on_trial=functools.partial(_report_trial, report, f"evaluate {out.stem} in {job['scene']}"),
     )
+    return counted(evaluation, scene, tuple(job["tasks"]), range(int(job["first_trial"]), int(job["first_trial"]) + trials))
+
+
+def counted(evaluation: Evaluation, scene: str, tasks: Sequence[str], indices: Iterable[int]) -> Evaluation:
+    """Return an evaluation without what others tried for it: experiments share its file, not their starts and tasks.
+
+    Args:
+        evaluation: As it is in the file.
+        scene: Its scene.
+        tasks: What counts.
+        indices: Of the starts of each task that count.
+    """
+    wanted = set(wanted_trials(load_scene(scene), tasks, indices))
+    return dataclasses.replace(evaluation, trials=tuple(trial for trial in evaluation.trials if trial.key in wanted))
 
 
 def _report_trial(report: Progress, what: str, done: int, total: int, rate: float) -> None:

@@ -15,7 +15,7 @@ from soar.baselines.robofume import RoboFuMELearner
 from soar.configuration import validate
 from soar.episodes.filters import quoted
 from soar.episodes.store import EpisodeStore
-from soar.experiments.config import DIAL, NOTHING, Variant
+from soar.experiments.config import DIAL, LABELS, NOTHING, Variant
 from soar.experiments.robot_hours import first_episodes
 from soar.fleet.processes import Reporter, run_workers
 from soar.improve.preset import Preset, load_preset
@@ -25,8 +25,6 @@ from soar.training.data import SourceConfig
 from soar.training.learner import ImitationLearner, Learner, LearningData
 
 Progress = Callable[[str, int, int, str], None]
-LABELS = 3
-"""Labels that an episode gets of a labeller, of which variants take fewer."""
 
 
 def steps_of(preset: Preset, baselines: str, variant: Variant) -> int:

@@ -101,7 +101,7 @@ def page(scenes: Sequence[SceneConfig]) -> str:
         "Each picture pair is a start and what the scripted expert made of it. The camera faces the robot, so left in a "
         f"picture is the robot's right. `{COMMAND}` draws this page; "
         "[how often each task can be done](benchmarks.md#can-every-task-be-done) is measured.\n",
-        "Each scene is there once more, further from the demonstrations (`scene1-far` …): a camera that is some 10 cm away from "
+        "Each scene is there once more, further from the demonstrations (`scene1-far` …): a camera some 10 cm away from "
         "theirs, looks 2 cm beside and sees a little more or less, another light, a tint. The pictures of the subgoal model "
         "and of the VQA model show all of that.\n",
     ]
