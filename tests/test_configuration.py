@@ -62,7 +62,7 @@ def test_a_missing_key_is_named() -> None:
 
 
 def test_an_unknown_name_lists_the_valid_ones() -> None:
-    with pytest.raises(UnknownNameError, match=r"did you mean 'scene1'\? Valid choices: scene1, scene2"):
+    with pytest.raises(UnknownNameError, match=r"did you mean 'scene1'\? Valid choices: scene1, scene1-far, scene2"):
         find("scenes", "scene_1")
 
 

@@ -28,7 +28,7 @@ def test_unknown_scene(fails: Fails, tmp_path: Path, policy: Path) -> None:
     message = fails("improve", "--scene", "scen1", "--run", tmp_path / "run", "--policy", policy, "--subgoals", "oracle",
                     "--vlm", "oracle")  # fmt: skip
     assert "unknown scene 'scen1'; did you mean 'scene1'?" in message
-    assert "Valid choices: scene1, scene2" in message
+    assert "Valid choices: scene1, scene1-far, scene2" in message
     assert not (tmp_path / "run").exists()
 
 
