@@ -27,7 +27,8 @@ def test_a_scene_of_ones_own_is_loaded_by_its_path(tmp_path: Path) -> None:
 
 
 def test_an_unknown_scene_is_answered_with_those_that_exist() -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown scene 'scen1'; did you mean 'scene1'\? Valid choices: scene1, scene1-far, scene2"):
+    said = r"unknown scene 'scen1'; did you mean 'scene1'\? Valid choices: scene1, scene1-far, scene2"
+    with pytest.raises(UnknownNameError, match=said):
         load_scene("scen1")
 
 
