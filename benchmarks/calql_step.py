@@ -48,7 +48,7 @@ def store(folder: Path) -> Path:
                 scene="noise",
                 instruction=("open the drawer", "close the drawer")[number % 2],
                 images_THWC=rng.integers(0, 256, (LENGTH + 1, 64, 64, 3), np.uint8),
-                states_TD=rng.standard_normal((LENGTH + 1, 7), np.float32),
+                states_TD=0.1 * rng.standard_normal((LENGTH + 1, 7), np.float32),
                 actions_TD=actions,
             )
         )
