@@ -6,29 +6,19 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from soar.collect.rollout import RolloutConfig
 from soar.errors import ConfigError, UnknownNameError
 from soar.policies.base import Conditioning
 from soar.scenes import load_scene
 from soar.training.cotraining import Judge
+from soar.training.data import SourceConfig
 
 DataSource = Literal["none", "pretraining", "autonomous", "in_scene"]
 DIAL, NOTHING = "dial", "+nothing"
 LABELS = 3
 """Labels that an episode gets of DIAL's labeller, of which variants take fewer."""
-_IMITATIONS = (
-    "goal_window",
-    "imagined_goals",
-    "gripper_weight",
-    "weigh_by_probability",
-    "sum_actions",
-    "drop_idle",
-    "clean_grasps",
-    "balance_places",
-)
-"""Fields of a variant that are of imitation."""
 INSTRUCTIONS = ("", DIAL, DIAL + NOTHING, "simulator")
 """Who says what was done in an autonomous episode: nobody, so that what was commanded counts; DIAL's labeller, which may know
 that nothing happened; or the simulator."""
@@ -129,14 +119,22 @@ class Variant:
             )
         self._check_learner()
 
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """How autonomous data is imitated, as far as it is not the preset's: fields of `SourceConfig`."""
+        said = {field.name: getattr(self, field.name, None) for field in dataclasses.fields(SourceConfig)}
+        return {name: value for name, value in said.items() if value is not None}
+
     def _check_learner(self) -> None:
         """Refuse what the variant's learner has no use for."""
         if self.learner == "robofume" and self.instructions:
             raise ConfigError(
                 f"a variant with learner robofume is judged by what was commanded: leave out instructions ({self.instructions})"
             )
-        if self.learner == "robofume" and (unused := [name for name in _IMITATIONS if getattr(self, name) is not None]):
-            raise ConfigError(f"a variant with learner robofume has no use for {', '.join(unused)}: they are of imitation")
+        if self.learner == "robofume" and self.sampling:
+            raise ConfigError(
+                f"a variant with learner robofume has no use for {', '.join(self.sampling)}: they are of imitation"
+            )
         if self.alpha is not None and self.learner != "robofume":
             raise ConfigError("a variant's alpha is of learner robofume")
         if self.alpha is not None and self.alpha < 0:

@@ -21,7 +21,6 @@ from soar.fleet.processes import Reporter, run_workers
 from soar.improve.preset import Preset, load_preset
 from soar.training.config import PolicyTrainingConfig, conditioned
 from soar.training.cotraining import AutonomousData
-from soar.training.data import SourceConfig
 from soar.training.learner import ImitationLearner, Learner, LearningData
 
 Progress = Callable[[str, int, int, str], None]
@@ -146,9 +145,7 @@ def _imitation(variant: Variant, preset: Preset, item: dict[str, Any]) -> Learne
     config = _recipe(preset, variant)
     if variant.conditioning != "goal":
         config = conditioned(config, variant.conditioning, preset.pretraining.sentences)
-    changes = [field.name for field in dataclasses.fields(SourceConfig) if hasattr(variant, field.name)]
-    own = {name: value for name in changes if (value := getattr(variant, name)) is not None}
-    source = dataclasses.replace(preset.improvement.policy.autonomous, **own)
+    source = dataclasses.replace(preset.improvement.policy.autonomous, **variant.sampling)
     if variant.data == "in_scene":
         # Demonstrations are neither slow nor idle: they are learned from as the pre-training data is, but as often as own data.
         source = config.pretraining
