@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,13 +24,34 @@ TOKEN = "correct-horse-battery"
 SHORT = ("--improvement.collection.rollout.subgoals", 1, "--improvement.collection.rollout.steps_per_subgoal", 3)
 
 
+FEW = [
+    f"improvement.{name}"
+    for name in (
+        "success_only=false",
+        "threshold=0",
+        "collection.rollout.steps_per_subgoal=3",
+        "policy.fit.steps=2",
+        "policy.fit.batch_size=4",
+        "policy.fit.warmup_steps=1",
+        "policy.autonomous.drop_idle=false",
+        "policy.autonomous.clean_grasps=false",
+    )
+]
+
+
 @pytest.fixture(scope="module")
-def workcell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def there() -> str:
+    """The Python of LIBERO's environment."""
+    made = subprocess.run([ROOT / "scripts" / "peer.sh", "libero"], check=True, stdout=subprocess.PIPE, text=True)
+    return made.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def workcell(there: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The file of a workcell whose robot is LIBERO's, which is served in LIBERO's environment."""
     folder = tmp_path_factory.mktemp("libero")
-    made = subprocess.run([ROOT / "scripts" / "peer.sh", "libero"], check=True, stdout=subprocess.PIPE, text=True)
     shutil.copytree(EXAMPLES / "libero", folder / "there")
-    command = [made.stdout.strip(), "-m", "soar", "robot", "serve", "--robot", "robot.yaml", "--port", "0"]
+    command = [there, "-m", "soar", "robot", "serve", "--robot", "robot.yaml", "--port", "0"]
     # Its renderer takes one thread for a small picture sooner than many.
     environment = os.environ | {"SOAR_TOKEN": TOKEN, "PYTHONPATH": str(ROOT / "src"), "LP_NUM_THREADS": "0"}
     with subprocess.Popen(command, cwd=folder / "there", env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -73,3 +96,33 @@ def test_a_policy_practises_there_and_the_scene_tells_the_truth(workcell: Path) 
     (record,) = EpisodeStore(workcell.parent / "play" / "episodes").episodes()
     assert (record.scene, record.instruction, record.length, record.provenance.robot) == ("libero-object-0", TASK, 3, "libero")
     assert [(label.source, label.success) for label in record.labels] == [("fake-vlm", False), ("simulator", False)]
+
+
+def test_the_pages_commands_end_with_rates_before_and_after_practice(there: str, tmp_path: Path) -> None:
+    folder = tmp_path / "libero"
+    shutil.copytree(EXAMPLES / "libero", folder)
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "LP_NUM_THREADS": "0", "OMP_NUM_THREADS": "1"}
+    few = ["--tasks", "0", "--episodes", "1"]
+    subprocess.run([there, "demonstrate.py", "demonstrations", *few], cwd=folder, env=environment, check=True)
+    (shown,) = EpisodeStore(folder / "demonstrations").episodes()
+    assert shown.instruction == TASK
+    little = ("--steps", 2, "--batch-size", 4)
+    soar(
+        "train",
+        "lcbc",
+        "--pretraining",
+        "demonstrations",
+        "--preset",
+        "practise.yaml",
+        "--out",
+        "policy",
+        *little,
+        folder=folder,
+    )
+    ends = ["--policy", "policy", "--demonstrations", "demonstrations", *few, "--trials", "1", "--set", *FEW]
+    subprocess.run([sys.executable, "five_tasks.py", "--there", there, *ends], cwd=folder, env=environment, check=True)
+    rows = json.loads((folder / "results" / "libero.json").read_text(encoding="utf-8"))["rows"]
+    assert [(row["variant"], row["task"], row["trials"]) for row in rows] == [
+        ("demonstrations", TASK, 1),
+        ("practised", TASK, 1),
+    ]
