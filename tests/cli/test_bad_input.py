@@ -13,6 +13,7 @@ import pytest
 
 from soar.base_models import WEIGHTS, default_weights
 from soar.episodes import EpisodeStore
+from soar.run_claim import only_here
 from tests.episodes.builders import judged, make_episode
 from tests.improve.tiny import PRESET, SCENE, TASK, random_policy, write
 
@@ -43,6 +44,13 @@ def test_unknown_task(fails: Fails, tmp_path: Path, policy: Path) -> None:
 def test_unknown_preset(fails: Fails, tmp_path: Path) -> None:
     message = fails("collect", "--run", tmp_path / "run", "--preset", "labtop")
     assert "unknown preset 'labtop'; did you mean 'laptop'?" in message
+
+
+@pytest.mark.parametrize("experiment", ["figure5", "appendix-d", "judges"])
+def test_two_reproductions_in_one_folder(fails: Fails, tmp_path: Path, experiment: str) -> None:
+    with only_here(tmp_path / "run"):
+        message = fails("reproduce", experiment, "--run", tmp_path / "run", "--results", tmp_path / "out.json")
+    assert f"{tmp_path / 'run'} is in use by process {os.getpid()}" in message
 
 
 def test_a_preset_with_a_wrong_value_names_file_and_key(fails: Fails, tmp_path: Path) -> None:

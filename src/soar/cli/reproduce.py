@@ -94,15 +94,17 @@ class Reproduce:
         from soar.experiments.robot_hours import hour_rows
         from soar.experiments.runner import reproduce
         from soar.reports.plots import bars, hour_curves, round_curve, save
+        from soar.run_claim import only_here
 
         name = Path(self.experiment).stem
         results = self.results or Path("results") / f"{name.replace('-', '_')}.json"
         if self.experiment == LEARNING_CURVE:
-            with progress_bars() as report:
+            run = self.run_folder or Path("runs") / LEARNING_CURVE
+            with only_here(run), progress_bars() as report:
                 learning_curve(
                     preset=self.preset,
                     pretraining=self.pretraining,
-                    run=self.run_folder or Path("runs") / LEARNING_CURVE,
+                    run=run,
                     results=self.results or Path("results/learning_curve.json"),
                     picture=PICTURE,
                     workers=self.workers,
@@ -125,7 +127,7 @@ class Reproduce:
         models = ("policy", "language", "both", "subgoals", "vlm", "preset")
         decide = ("scenes", "variants", "budget", "seeds", "run_folder", *models)
         command = invocation(f"soar reproduce {shlex.quote(self.experiment)}", self, *decide)
-        with progress_bars() as report:
+        with only_here(run), progress_bars() as report:
             evaluations = reproduce(
                 experiment,
                 run=run,
@@ -182,15 +184,17 @@ class Reproduce:
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
         from soar.experiments.appendix_d import EPISODES, appendix_d
+        from soar.run_claim import only_here
 
+        run = self.run_folder or Path("runs/reproduce-appendix-d")
         results = self.results or Path("results/appendix_d.json")
         decide = ("scenes", "budget", "run_folder", "policy", "language", "subgoals", "vlm", "preset")
-        with progress_bars() as report:
+        with only_here(run), progress_bars() as report:
             appendix_d(
                 models=self._models(),
                 language=str(self.language or default_weights("language")),
                 preset=self.preset,
-                run=self.run_folder or Path("runs/reproduce-appendix-d"),
+                run=run,
                 results=results,
                 episodes=max(1, round(self.budget * EPISODES)),
                 scenes=self.scenes,
@@ -204,13 +208,15 @@ class Reproduce:
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
         from soar.experiments.judges import EPISODES, compare_judges
+        from soar.run_claim import only_here
 
+        run = self.run_folder or Path("runs/reproduce-judges")
         results = self.results or Path("results/judges.json")
-        with progress_bars() as report:
+        with only_here(run), progress_bars() as report:
             compare_judges(
                 models=self._models(),
                 preset=self.preset,
-                run=self.run_folder or Path("runs/reproduce-judges"),
+                run=run,
                 results=results,
                 episodes=max(1, round(self.budget * EPISODES)),
                 scenes=self.scenes,
