@@ -55,6 +55,25 @@ def test_an_episode_is_stored_whole_with_its_label_and_provenance(tmp_path: Path
     assert events(tmp_path) == ["proposal", "episode"] * 2
 
 
+@pytest.mark.parametrize(
+    ("truths", "said", "achieved"),
+    [
+        ((False, True), "undone before it began", True),
+        ((True, True), "done before it began", False),
+        ((None, True), "", True),  # nobody knew
+        ((True, False), "done before it began", False),
+    ],
+)
+def test_what_was_done_before_an_attempt_began_is_not_its_doing(
+    tmp_path: Path, truths: tuple[bool | None, bool], said: str, achieved: bool
+) -> None:
+    asked = iter(truths)
+    collector(tmp_path, truth=lambda task: next(asked, False)).run(1)
+    (record,) = EpisodeStore(tmp_path / "episodes").episodes()
+    assert record.labels[1].answer == said
+    assert (record.simulator_success, record.achieved) == (truths[1], achieved)
+
+
 def test_the_judge_sees_the_final_frame(tmp_path: Path) -> None:
     frames: list[np.ndarray] = []
     collector(tmp_path, script=lambda image, question: bool(frames.append(image)) or None).run(1)

@@ -48,6 +48,16 @@ def test_collectors_stand_beside_the_paper_and_what_contradicts_it_is_said(tmp_p
     assert collection_caption([soar]).startswith("In no scene LCBC does more than SOAR")
 
 
+def test_what_was_done_before_an_attempt_is_counted_apart(tmp_path: Path) -> None:
+    store = collected(tmp_path)
+    before = Label(success=True, probability=None, source="simulator", answer="done before it began")
+    for record in store.episodes("run = 'run-scene6-lcbc'")[:2]:
+        store.add_label(record.id, before)
+    _, lcbc, *_ = collector_rows(store, "run", ["scene6"])
+    assert (lcbc["success in truth"][:3], lcbc["done before"]) == ("4/6", 2)
+    assert lcbc["precision"][:3] == "6/6", "the judge is asked whether it is done"
+
+
 def test_other_scenes_are_none_of_the_appendix(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="scene2 is none of its scenes, scene6, scene1, scene9"):
         appendix_d(

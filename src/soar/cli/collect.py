@@ -157,7 +157,9 @@ class Collect:
         records = EpisodeStore(store).episodes(f"run = {quoted(run)} AND round = {self.round}")
         successes = f"{sum(record.success is True for record in records)} judged successes"
         if any(record.simulator_success is not None for record in records):
-            successes += f", {sum(record.simulator_success is True for record in records)} true ones"
+            true = sum(record.achieved for record in records)
+            before = sum(record.simulator_success is True for record in records) - true
+            successes += f", {true} true ones" + (f" and {before} whose task was done before they began" if before else "")
         rollout = config.rollout
         if rollout.early_success.looks:
             saved = [rollout.steps - record.length for record in records if record.length < rollout.steps]

@@ -25,7 +25,7 @@ from soar.collect.listeners import Listeners
 from soar.collect.model_events import journaled_models
 from soar.collect.rollout import Rollout, rollout
 from soar.episodes.filters import quoted
-from soar.episodes.schema import INSTRUCTION, SIMULATOR
+from soar.episodes.schema import DONE_BEFORE, INSTRUCTION, SIMULATOR, UNDONE_BEFORE
 from soar.errors import RobotFault
 from soar.event_log import Journal
 from soar.policies.base import Policy
@@ -223,6 +223,7 @@ class Collector:
             self._prepare(index)
         task = self._propose(index)
         self._listeners.tell("episode_begins", index=index, instruction=task.instruction)
+        done_before = self._truth(task) if self._truth is not None else None
         config = self._config.rollout
         judge = EarlySuccess(lambda film: self._detector.judge(film, task), config.early_success, self._tell_look)
         result = rollout(
@@ -246,7 +247,8 @@ class Collector:
         # A dropped attempt does not count as one: the task is still as unknown as before.
         self._proposer.record(task, verdict.success)
         if self._truth is not None:
-            labels.append(Label(success=self._truth(task), probability=None, source=SIMULATOR))
+            said = "" if done_before is None else DONE_BEFORE if done_before else UNDONE_BEFORE
+            labels.append(Label(success=self._truth(task), probability=None, source=SIMULATOR, answer=said))
             labels += [
                 Label(success=None, probability=None, source=f"{INSTRUCTION}{SIMULATOR}", answer=other.instruction)
                 for other in self._scene.tasks

@@ -36,6 +36,8 @@ VERSION = (1, 4)
 `origin`, 1.2 `reflex_steps`, 1.3 `cameras` and `extra_frames`, 1.4 `limited_steps`."""
 VERSION_KEY = b"soar.episodes"
 SIMULATOR = "simulator"
+DONE_BEFORE, UNDONE_BEFORE = "done before it began", "undone before it began"
+"""What the simulator's label of an autonomous attempt says, too (`answer`): a proposer that errs commands what is done."""
 PERSON = "person:"
 INSTRUCTION = "instruction:"
 """Before the maker of a label that says not whether an attempt worked, but what was done in it (`answer`); no verdict."""
@@ -139,6 +141,12 @@ class EpisodeRecord:
     reflex_steps: tuple[int, ...] = ()
     cameras: tuple[str, ...] = ()
     limited_steps: tuple[int, ...] | None = None
+
+    @property
+    def achieved(self) -> bool:
+        """Whether it is the attempt's doing that its task is done, says the simulator; not what was done before it began."""
+        done_before = any(label.source == SIMULATOR and label.answer == DONE_BEFORE for label in self.labels)
+        return self.simulator_success is True and not done_before
 
 
 def is_verdict(label: Label) -> bool:

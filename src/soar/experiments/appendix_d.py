@@ -135,10 +135,10 @@ def collector_rows(store: EpisodeStore, run: str, scenes: Sequence[str]) -> list
         names = {collector: f"run = {quoted(f'{run}-{scene}-{collector}')}" for collector in ("soar", "lcbc")}
         records = {collector: store.episodes(where) for collector, where in names.items()}
         for collector, own in records.items():
-            true = Rate(successes=sum(one.simulator_success is True for one in own), trials=len(own))
+            true = Rate(successes=sum(one.achieved for one in own), trials=len(own))
             judged = Rate(successes=sum(one.success is True for one in own), trials=len(own))
             other = records["lcbc" if collector == "soar" else "soar"]
-            against = Rate(successes=sum(one.simulator_success is True for one in other), trials=len(other))
+            against = Rate(successes=sum(one.achieved for one in other), trials=len(other))
             found = score(judge(store, "simulator", task_of=task_of, where=names[collector]))
             rows.append(
                 {
@@ -149,6 +149,7 @@ def collector_rows(store: EpisodeStore, run: str, scenes: Sequence[str]) -> list
                     "episodes": len(own),
                     "judged a success": str(judged),
                     "success in truth": str(true),
+                    "done before": sum(one.simulator_success is True for one in own) - true.successes,
                     "better in truth, p": p_value(fisher_p(true, against)),
                     "accuracy": str(found.accuracy),
                     "precision": str(found.precision),
@@ -170,7 +171,7 @@ def _rates(store: EpisodeStore, run: str, scenes: Sequence[str]) -> list[dict[st
             "scene": scene,
             "task": task,
             "training_seed": 0,
-            "successes": sum(record.simulator_success is True for record in own),
+            "successes": sum(record.achieved for record in own),
             "trials": len(own),
         }
         for (collector, scene, task), own in groups.items()

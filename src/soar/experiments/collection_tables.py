@@ -64,10 +64,11 @@ def attempt_rows(store: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _successes(records: Sequence[EpisodeRecord]) -> dict[str, str]:
+def _successes(records: Sequence[EpisodeRecord]) -> dict[str, str | int]:
     judged = sum(record.success is True for record in records)
-    true = sum(record.simulator_success is True for record in records)
+    true = sum(record.achieved for record in records)
     return {
         "judged a success": str(Rate(successes=judged, trials=len(records))),
         "success in truth": str(Rate(successes=true, trials=len(records))),
+        "done before": sum(record.simulator_success is True for record in records) - true,
     }
