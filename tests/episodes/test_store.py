@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from soar.episodes import EpisodeStore, schema, tables
+from soar.episodes import EpisodeStore, reading, schema, tables
 from soar.episodes.copying import merge
 from soar.episodes.encoded import encode
 from soar.episodes.integrity import examine
@@ -162,6 +162,44 @@ def test_an_episode_whose_steps_were_lost_is_reported_not_invented(store: Episod
         store.read("a")
     with pytest.raises(StoreError, match=r"12 rows, 11 were found.*restore"):
         store.rows([0])
+
+
+def test_many_are_read_in_the_order_that_is_asked_for_with_few_looks(
+    store: EpisodeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side = {"side": make_episode(size=16).images_THWC}
+    made = [make_episode(str(number), seed=number, extra_images=side if number == 3 else {}) for number in range(20)]
+    for episode in made:
+        store.append(episode)
+    looks: list[int] = []
+    real = reading.encoded_episodes
+
+    def counting(steps: Any, rows: Any, view: Any, *, further: bool) -> Any:
+        looks.append(len(rows))
+        return real(steps, rows, view, further=further)
+
+    monkeypatch.setattr("soar.episodes.store.encoded_episodes", counting)
+    asked = ["7", "3", "19", "3", "0"]
+    many = list(store.read_many(asked))
+    assert looks == [1, 4]
+    assert [one.id for one in many] == asked
+    for one in many:
+        alone = store.read_encoded(one.id)
+        assert (one.frames, one.extra_frames, one.labels, one.created_s) == (
+            alone.frames,
+            alone.extra_frames,
+            alone.labels,
+            alone.created_s,
+        )
+        np.testing.assert_array_equal(one.states_TD, made[int(one.id)].states_TD)
+        np.testing.assert_array_equal(one.actions_TD, made[int(one.id)].actions_TD)
+        assert list(one.extra_frames) == (["side"] if one.id == "3" else [])
+    assert [list(one.extra_frames) for one in store.read_many(asked, further=False)] == [[]] * 5
+    assert list(store.read_many([])) == []
+    read = store.read_many(["1", "none", "2"])
+    assert next(read).id == "1"
+    with pytest.raises(StoreError, match="has no episode 'none'"):
+        next(read)
 
 
 def test_labels_are_added_and_the_verdict_follows(store: EpisodeStore) -> None:

@@ -79,7 +79,7 @@ def test_the_pages_learner_keeps_the_contract_and_has_its_row(method: Path, caps
     assert main(["benchmark", "my_method:MyLearner", *flags, "--workers", "1"]) == 0
     out = capsys.readouterr().out
     assert "| method | scene6 | all |" in out
-    assert re.search(r"\| benchmark-mylearner \| \d/\d = ", out)
+    assert re.search(r"\| MyLearner \| \d/\d = ", out)
     rows = read_results(method / "results/benchmark-mylearner.json")["rows"]
     assert [(row["scene"], row["training_seed"], row["trials"]) for row in rows] == [("scene6", seed, 1) for seed in (0, 0)]
     assert {row["policy"][:5] for row in rows} == {"mean-"}

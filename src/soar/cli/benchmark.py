@@ -32,7 +32,7 @@ class Benchmark:
     episodes: Path = Path("runs/reproduce-figure5/episodes")
     """Store of the collected episodes: your own collection, or the published store."""
     checksum: str = ""
-    """Digest that the shared episodes must have (it is printed, and written to RUN/shared.json); any by default."""
+    """Digest that the shared episodes must have (it is in RUN/shared.json and in the results file); any by default."""
     pretraining: Path = Path("data/demonstrations/episodes")
     """Store of the demonstrations."""
     run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
@@ -44,7 +44,7 @@ class Benchmark:
     scenes: tuple[str, ...] = ()
     """Some of the scenes; all ten by default, which the table needs."""
     trials: int = 100
-    """Of each seed in each scene, shared out over its tasks."""
+    """Of each seed in each scene, shared out over its tasks: as many of each, rounded up."""
     seeds: int = 3
     """Training seeds of a learner."""
     workers: int = 2
@@ -56,11 +56,12 @@ class Benchmark:
         from soar.cli.progress import progress_bars
         from soar.cli.tables import say
         from soar.errors import ConfigError
-        from soar.experiments.benchmark import SCENES, benchmark, table_row
+        from soar.experiments.benchmark import SCENES, benchmark, label_of, table_row
 
         if self.trials < 1 or self.seeds < 1:
             raise ConfigError(f"benchmark: trials and seeds must be at least 1, got {self.trials} and {self.seeds}")
-        name = Path(self.method.rpartition(":")[2]).name.lower()
+        label = label_of(self.method)
+        name = label.lower()
         results = self.results or Path("results") / f"benchmark-{name}.json"
         run = self.run_folder or Path("runs") / f"benchmark-{name}"
         decide = ("base", "episodes", "checksum", "pretraining", "subgoals", "scenes", "trials", "seeds")
@@ -81,5 +82,5 @@ class Benchmark:
                 command=invocation(f"soar benchmark {shlex.quote(self.method)}", self, *decide),
                 report=report,
             )
-        say(table_row(results.stem, rows))
-        say(f"every trial is in {run}/evaluations, the rates are in {results}")
+        say(table_row(label, rows))
+        say(f"every trial is in {run}/evaluations, the rates and what was learned from are in {results}")

@@ -6,8 +6,9 @@ Where two episodes of one id meet, the same one is left out, and another one get
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,9 +109,8 @@ def _copy(chosen: Sequence[tuple[EpisodeStore, EpisodeRecord]], target: EpisodeS
     batch: list[EncodedEpisode] = []
     renamed: list[str] = []
     copied = 0
-    for done, (source, record) in enumerate(chosen, start=1):
-        if not known.has(*source_of(record)):
-            encoded = source.read_encoded(record.id)
+    for done, (source, record, encoded) in enumerate(_read(chosen, known), start=1):
+        if encoded is not None and not known.has(*source_of(record)):
             placed = known.place(encoded)
             if placed is not None:
                 known.add(placed)
@@ -127,6 +127,18 @@ def _copy(chosen: Sequence[tuple[EpisodeStore, EpisodeRecord]], target: EpisodeS
     _say_renamed(target, renamed)
     _say_lacking(target, known, [record for _, record in chosen])
     return Copied(copied=copied, present=len(chosen) - copied)
+
+
+def _read(
+    chosen: Sequence[tuple[EpisodeStore, EpisodeRecord]], known: KnownEpisodes
+) -> Iterator[tuple[EpisodeStore, EpisodeRecord, EncodedEpisode | None]]:
+    """Yield each with what is stored of it; None where the target has it already."""
+    for source, group in itertools.groupby(chosen, key=lambda one: one[0]):
+        records = [record for _, record in group]
+        missing = {record.id for record in records if not known.has(*source_of(record))}
+        read = source.read_many([record.id for record in records if record.id in missing])
+        for record in records:
+            yield source, record, next(read) if record.id in missing else None
 
 
 def _say_renamed(target: EpisodeStore, renamed: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -69,8 +70,9 @@ def share(source: EpisodeStore, target: Path, report: Progress | None = None) ->
     store = EpisodeStore(target, mode="open_or_create")
     have = {record.id for record in store.episodes()}
     wanted = sorted(record.id for record in records if record.id not in have)
+    read = source.read_many(wanted)
     for start in range(0, len(wanted), _BATCH):
-        batch = [source.read_encoded(id_) for id_ in wanted[start : start + _BATCH]]
+        batch = list(itertools.islice(read, _BATCH))
         store.append([replace(one, labels=tuple(filter(is_verdict, one.labels))) for one in batch])
         if report:
             report("share episodes", min(start + _BATCH, len(wanted)), len(wanted), "")
@@ -178,7 +180,7 @@ def benchmark(
         StoreError: There is nothing to share.
         CheckpointError: The learner left no policy, or the base is none that it can go on from.
     """
-    method, label = opened(name), results.stem
+    method, label, caption = opened(name), label_of(name), ""
     policies = [name]
     if isinstance(method, Learner):
         base_id = "" if base is None else method.check(base)
@@ -191,9 +193,11 @@ def benchmark(
         data = LearningData(pretraining=pretraining, autonomous=AutonomousData(store=run / "shared", success_only=False))
         what = {"method": name, "base": str(base_id), "episodes": found, "demonstrations": digest(EpisodeStore(pretraining))}
         claim(run / "benchmark.json", what, {})
+        caption = f"Learned from {run / 'shared'} (digest {found}) and {pretraining} (digest {what['demonstrations']})."
         policies = []
         for seed in range(seeds):
             folder = run / "policies" / str(seed)
+            report(f"train {seed}", 0, 1, "begins")
             method.learn(base, data, folder, seed=seed, on_step=functools.partial(_report_step, report, f"train {seed}"))
             if (now := digest(EpisodeStore(run / "shared"))) != found:
                 raise ConfigError(
@@ -227,8 +231,13 @@ def benchmark(
                 for number, one in evaluations
                 for row in success_rows([one])
             ]
-            write_results(results, command, rows)
+            write_results(results, command, rows, caption)
     return rows
+
+
+def label_of(name: str) -> str:
+    """Return what a method is called in tables: the name of its class, or of its folder or file."""
+    return Path(name.rpartition(":")[2]).name
 
 
 def _report_step(report: Progress, what: str, done: int, total: int, _metrics: dict[str, float]) -> None:

@@ -119,8 +119,8 @@ class _Export:
 
     def write(self, store: EpisodeStore, records: list[EpisodeRecord], report: Report | None) -> None:
         with closing(SidecarWriter(self._folder)) as known:
-            for number, record in enumerate(records):
-                encoded = store.read_encoded(record.id, further=len(self._names) > 1)
+            read = store.read_many([record.id for record in records], further=len(self._names) > 1)
+            for number, (record, encoded) in enumerate(zip(records, read, strict=True)):
                 self._add(number, encoded, record)
                 known.add(str(number), encoded)
                 if report:

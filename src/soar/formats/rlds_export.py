@@ -135,14 +135,14 @@ def _shards(
     records: Sequence[EpisodeRecord], store: EpisodeStore, shard_bytes: int, *, further: bool
 ) -> Iterator[tuple[int, Iterator[EncodedEpisode]]]:
     """Yield the episodes of one file after the other; a file ends when it is large enough."""
-    queue = iter(records)
+    read = store.read_many([record.id for record in records], further=further)
     left = len(records)
 
     def episodes() -> Iterator[EncodedEpisode]:
         nonlocal left
         size = 0
         while left and size < shard_bytes:
-            encoded = store.read_encoded(next(queue).id, further=further)
+            encoded = next(read)
             left -= 1
             # Goals are repeated at each step, so an example is about twice as large as its frames.
             size += encoded.bytes + sum(len(jpeg) for jpeg in encoded.frames)
