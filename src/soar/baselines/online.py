@@ -207,7 +207,7 @@ class _Practice:
             if record.provenance.round >= state.step // config.reset_every:
                 store.delete(record.id)  # of a block that was not finished, and is begun again
         further = self.model.config.network.camera != MAIN
-        own = [store.read(record.id, further=further) for record in store.episodes()]
+        own = [decode(one) for one in store.read_many([record.id for record in store.episodes()], further=further)]
         for block in range(state.step // config.reset_every, config.steps // config.reset_every):
             made: list[Episode] = []
             kept: list[EncodedEpisode] = []

@@ -22,6 +22,7 @@ from typing import Any
 
 from soar.collect.models import ORACLE, open_subgoals, wants_subgoals
 from soar.collect.rollout import RolloutConfig
+from soar.episodes.encoded import decode
 from soar.episodes.store import EpisodeStore
 from soar.errors import ConfigError, UnknownNameError
 from soar.evaluation.trial_running import JudgeName, TrialConfig, check_judge, check_looks, policy_of, run_chunk, run_trials
@@ -208,7 +209,7 @@ def read_films(out: Path) -> list[Episode]:
     if not folder.exists():
         return []
     store = EpisodeStore(folder)
-    return [store.read(record.id, further=False) for record in store.episodes()]
+    return [decode(one) for one in store.read_many([record.id for record in store.episodes()], further=False)]
 
 
 class _Record:
