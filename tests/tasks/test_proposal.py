@@ -51,6 +51,29 @@ def test_attempts_spread_evenly_over_what_is_feasible() -> None:
     }
 
 
+def test_after_enough_attempts_in_a_row_another_task_comes_feasible_or_not() -> None:
+    vlm = Answering({BLOCK: 0.1})  # only this one is ever feasible
+    tasks = TaskProposer(vlm, TASKS[:2], UCBSelector(), in_a_row=3, own=[PUT_BLOCK.instruction])
+    told = []
+    for _ in range(7):
+        proposal = tasks.propose(IMAGE)
+        assert proposal.feasible == (PUT_BLOCK.instruction,)
+        assert proposal.passed_over == (PUT_BLOCK.instruction if proposal.task == REMOVE_BLOCK else "")
+        assert proposal.random is (proposal.task == REMOVE_BLOCK)
+        told.append(proposal.task == PUT_BLOCK)
+        tasks.record(proposal.task)
+    assert told == [True, True, False, True, True, True, False]
+
+
+def test_the_only_task_goes_on_however_often_and_by_default_any_does() -> None:
+    for tasks in (TASKS[:1], TASKS):
+        vlm = Answering({BLOCK: 0.1, FRUIT: "hm"})
+        only = TaskProposer(vlm, tasks, UCBSelector(), in_a_row=2 if len(tasks) == 1 else 0)
+        for _ in range(5):
+            assert only.propose(IMAGE).task == PUT_BLOCK
+            only.record(PUT_BLOCK)
+
+
 def test_an_undecidable_answer_makes_neither_task_feasible_and_none_feasible_means_random() -> None:
     tasks, _ = proposer(block="hm", fruit="I cannot see it")
     proposal = tasks.propose(IMAGE)

@@ -67,6 +67,7 @@ def test_uniform_reaches_every_feasible_task() -> None:
     [
         ({"zone_center": 1.5, "selection": "zone"}, "zone_center and random_share must be in 0..1"),
         ({"reproposals": -1}, "must not be negative"),
+        ({"in_a_row": -1}, "in_a_row must be at least 1, or 0 for any number"),
         ({"notify": "me@example.org"}, "must be a URL"),
     ],
 )

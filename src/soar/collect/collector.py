@@ -310,6 +310,7 @@ class Collector:
             feasible=list(proposal.feasible),
             random=proposal.random,
             vetoed=list(proposal.vetoed),
+            passed_over=proposal.passed_over,
             asked=len(proposal.answers),
             undecidable=sum(decide(answer) is None for answer in proposal.answers.values()),
             listed=list(proposal.listed),

@@ -156,6 +156,7 @@ def run_session(
         seed=derive_seed(session.seed, session.robot) % 2**31,
         past=[record.instruction for record in past],
         past_successes=[record.instruction for record in past if record.success],
+        own=[one.instruction for one in past if one.provenance.robot == session.robot],
         detector=detector if proposal.reproposals else None,
     )
     presence = None

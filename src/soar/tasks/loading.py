@@ -22,6 +22,7 @@ def open_proposer(
     seed: int,
     past: Sequence[str] = (),
     past_successes: Sequence[str] = (),
+    own: Sequence[str] = (),
     detector: SuccessDetector | None = None,
 ) -> TaskProposer:
     """Return the proposer of a scene's tasks, or with a constitution that of the tasks which a model lists.
@@ -34,6 +35,7 @@ def open_proposer(
         seed: Of the selector.
         past: Instructions of the attempts so far, which count wherever they came from.
         past_successes: Instructions of those that were judged successes.
+        own: Instructions of the robot's own attempts so far, oldest first.
         detector: Vets what was chosen; None: nobody does.
 
     Raises:
@@ -41,7 +43,15 @@ def open_proposer(
     """
     if not config.constitution:
         return TaskProposer(
-            vlm, tasks, config.selector(seed), past, past_successes, detector=detector, reproposals=config.reproposals
+            vlm,
+            tasks,
+            config.selector(seed),
+            past,
+            past_successes,
+            detector=detector,
+            reproposals=config.reproposals,
+            in_a_row=config.in_a_row,
+            own=own,
         )
     return OpenVocabularyProposer(
         vlm,
@@ -53,4 +63,6 @@ def open_proposer(
         past_successes=past_successes,
         detector=detector,
         reproposals=config.reproposals,
+        in_a_row=config.in_a_row,
+        own=own,
     )

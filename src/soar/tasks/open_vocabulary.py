@@ -138,6 +138,8 @@ class OpenVocabularyProposer(TaskProposer):
         past_successes: Instructions of those that were judged successes.
         detector: See `TaskProposer`.
         reproposals: See `TaskProposer`.
+        in_a_row: See `TaskProposer`.
+        own: See `TaskProposer`.
     """
 
     def __init__(
@@ -152,8 +154,20 @@ class OpenVocabularyProposer(TaskProposer):
         past_successes: Iterable[str] = (),
         detector: SuccessDetector | None = None,
         reproposals: int = 4,
+        in_a_row: int = 0,
+        own: Sequence[str] = (),
     ) -> None:
-        super().__init__(vlm, tasks, selector, past, past_successes, detector=detector, reproposals=reproposals)
+        super().__init__(
+            vlm,
+            tasks,
+            selector,
+            past,
+            past_successes,
+            detector=detector,
+            reproposals=reproposals,
+            in_a_row=in_a_row,
+            own=own,
+        )
         self._lister, self._constitution = lister, constitution
 
     def propose(self, image_HWC: Image, off_limits: Collection[str] = (), missing: Collection[str] = ()) -> Proposal:

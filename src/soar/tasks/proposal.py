@@ -38,6 +38,8 @@ class ProposalConfig:
         random_share: Of `zone`.
         reproposals: How often another task is chosen because the success detector says that the chosen one is done already;
             the released code has 4.
+        in_a_row: How many attempts in a row a robot makes at one task before another one comes, feasible or not: a table with
+            which it can do nothing, or of which the model is wrong, would keep it for the rest of the night. 0 for any number.
         questions: YAML file of reviewed questions, see `soar.tasks.questions`; the rules' questions by default.
         notify: URL of a webhook (Slack's, or any that takes {"text": …}) that hears of objects that went missing, and of a
             robot that cannot be recovered.
@@ -51,6 +53,7 @@ class ProposalConfig:
     ucb_weight: float = 100.0
     random_share: float = 0.0
     reproposals: int = 0
+    in_a_row: int = 0
     questions: str = ""
     notify: str = ""
     constitution: str = ""
@@ -59,6 +62,8 @@ class ProposalConfig:
     def __post_init__(self) -> None:
         if self.reproposals < 0:
             raise ConfigError(f"proposal.reproposals must not be negative, got {self.reproposals}")
+        if self.in_a_row < 0:
+            raise ConfigError(f"proposal.in_a_row must be at least 1, or 0 for any number; got {self.in_a_row}")
         if self.notify and not self.notify.startswith(("http://", "https://")):
             raise ConfigError(f"proposal.notify must be a URL, got {self.notify!r}")
         if self.lister and not self.constitution:
@@ -92,6 +97,7 @@ class Proposal:
         answers: The model's answer to each question that was asked.
         random: No task was feasible, so that a random one was taken.
         vetoed: Instructions that were chosen before, and that the success detector calls done already.
+        passed_over: The instruction that was attempted often enough in a row; empty when there was none.
         listed: Instructions that a model listed itself, see `soar.tasks.open_vocabulary`.
         off_limits: Instructions that a person has set off limits, and that were there to choose from otherwise.
     """
@@ -101,6 +107,7 @@ class Proposal:
     answers: dict[str, Answer]
     random: bool
     vetoed: tuple[str, ...] = ()
+    passed_over: str = ""
     listed: tuple[str, ...] = ()
     off_limits: tuple[str, ...] = ()
 
@@ -116,6 +123,8 @@ class TaskProposer:
         past_successes: Instructions of those that were judged successes.
         detector: Vets what was chosen; None: nobody does.
         reproposals: How often another task is chosen because the detector says that the chosen one is done.
+        in_a_row: How many attempts in a row at one task are enough; 0 for any number.
+        own: Instructions of the robot's own attempts so far, oldest first.
     """
 
     def __init__(
@@ -128,6 +137,8 @@ class TaskProposer:
         *,
         detector: SuccessDetector | None = None,
         reproposals: int = 4,
+        in_a_row: int = 0,
+        own: Sequence[str] = (),
     ) -> None:
         if not tasks:
             raise ConfigError("the scene has no tasks: list at least one instruction under `tasks` in its YAML file")
@@ -135,6 +146,7 @@ class TaskProposer:
         self._scene, self._forbidden = dict(self._tasks), frozenset[Hashable]()
         self._past, self._past_successes = Counter(past), Counter(past_successes)
         self._detector, self._reproposals = detector, reproposals
+        self._in_a_row, self._own = in_a_row, list(own)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -163,13 +175,17 @@ class TaskProposer:
         replies = self._vlm.answer([image_HWC] * len(questions), questions) if questions else []
         answers = dict(zip(questions, replies, strict=True))
         feasible = tuple(name for name, task in allowed.items() if decide(answers[task.question]) is task.feasible_answer)
-        chosen, vetoed = self._choose(image_HWC, feasible, {name: self._past[name] for name in allowed or permitted})
+        counts = {name: self._past[name] for name in allowed or permitted}
+        passed_over = self._often_enough(counts)
+        counts.pop(passed_over, None)
+        chosen, vetoed = self._choose(image_HWC, tuple(name for name in feasible if name in counts), counts)
         return Proposal(
             task=self._tasks[chosen],
             feasible=feasible,
             answers=answers,
             random=chosen not in feasible,
             vetoed=vetoed,
+            passed_over=passed_over,
             off_limits=tuple(name for name in self._tasks if name not in permitted),
         )
 
@@ -184,6 +200,12 @@ class TaskProposer:
 
     def _permitted(self, tasks: Mapping[str, Task]) -> dict[str, Task]:
         return {name: task for name, task in tasks.items() if _meaning(name) not in self._forbidden}
+
+    def _often_enough(self, counts: Mapping[str, int]) -> str:
+        """Return the task that the last attempts were all at, if they were enough and there is another one."""
+        last = self._own[-self._in_a_row :] if self._in_a_row else []
+        enough = len(last) == self._in_a_row and len(set(last)) == 1 and len(counts) > 1
+        return last[0] if last and enough and last[0] in counts else ""
 
     def _choose(self, image_HWC: Image, feasible: tuple[str, ...], counts: dict[str, int]) -> tuple[str, tuple[str, ...]]:
         """Return the chosen task, and those that were chosen before it and are done already."""
@@ -210,6 +232,7 @@ class TaskProposer:
         if task.instruction not in self._tasks:
             raise UnknownNameError("task", task.instruction, self._tasks)
         self._past[task.instruction] += 1
+        self._own.append(task.instruction)
         self._past_successes[task.instruction] += success is True
 
 
