@@ -31,7 +31,7 @@ def _number(record: EpisodeRecord) -> int:
 
 
 def hour_rows(experiment: Experiment, rows: Sequence[Mapping[str, Any]], run: Path) -> list[dict[str, Any]]:
-    """Return the rows of a results file with `method` and `hours` of the robot, those of bases once for each method.
+    """Return the rows of a results file with `hours` of the robot and the `methods` of which they are a point.
 
     Args:
         experiment: Whose variants they are.
@@ -57,14 +57,15 @@ def hour_rows(experiment: Experiment, rows: Sequence[Mapping[str, Any]], run: Pa
         variant = variants[row["variant"]]
         if variant.data != "none" or variant.acts:
             hours = steps_of(variant, row["scene"]) * STEP_S / 3600
-            found.append({**row, "method": method_of(row["variant"], variant), "hours": round(hours, 3)})
+            found.append({**row, "methods": [method_of(row["variant"], variant)], "hours": round(hours, 3)})
         else:
             begun = [
                 method
                 for method, one in methods.items()
                 if one.conditioning == variant.conditioning and one.learner == "imitation" and not one.from_scratch
             ]
-            found += [{**row, "method": method, "hours": 0.0} for method in begun]
+            if begun:
+                found.append({**row, "methods": begun, "hours": 0.0})
     return found
 
 

@@ -115,14 +115,15 @@ def hour_curves(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     """Return a curve a method: success against hours of the robot, with 95 % intervals; scenes and training seeds are pooled.
 
     Args:
-        rows: With `method`, `hours`, `successes` and `trials`.
+        rows: With `methods` (those of which it is a point), `hours`, `successes` and `trials`.
         title: Above the curves.
     """
     points: dict[str, dict[float, Rate]] = {}
     for row in rows:
-        own = points.setdefault(str(row["method"]), {})
-        hours = float(row["hours"])
-        own[hours] = own.get(hours, Rate(successes=0, trials=0)) + Rate(successes=row["successes"], trials=row["trials"])
+        hours, rate = float(row["hours"]), Rate(successes=row["successes"], trials=row["trials"])
+        for method in row["methods"]:
+            own = points.setdefault(str(method), {})
+            own[hours] = own.get(hours, Rate(successes=0, trials=0)) + rate
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.subplots()
     for method, own in points.items():
