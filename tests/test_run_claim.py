@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 import subprocess
@@ -7,8 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from soar.collect.models import Models
+from soar.configuration import names
 from soar.errors import ConfigError, SoarError
+from soar.improve.config import ImproveConfig, claim_of, plain
+from soar.improve.preset import load_preset
 from soar.run_claim import RunClaim, who_works_in
 
 
@@ -29,6 +35,33 @@ def test_what_may_change_changes_and_nothing_else_does(tmp_path: Path) -> None:
     assert (tmp_path / "config.yaml").read_text() == before
     assert "rounds: 2" in before
     assert "command: soar collect" in before
+
+
+def test_what_was_written_before_a_value_existed_counts_as_its_default(tmp_path: Path) -> None:
+    with claim(tmp_path).hold({"a": {"steps": 3}}):
+        pass
+    later = RunClaim(folder=tmp_path, command="soar collect", defaults={"a": {"new": 0, "of something else": 1}})
+    later.check({"a": {"steps": 3, "new": 0}})
+    with pytest.raises(ConfigError, match=r"a\.new \(0 there, 5 now\)"):
+        later.check({"a": {"steps": 3, "new": 5}})
+    with pytest.raises(ConfigError, match=r"a\.new \(None there, 0 now\)"):
+        claim(tmp_path).check({"a": {"steps": 3, "new": 0}})
+
+
+@pytest.mark.parametrize("preset", names("presets"))
+def test_a_run_of_an_earlier_version_goes_on(tmp_path: Path, preset: str) -> None:
+    models = Models(policy="p", subgoals="s", vlm="v")
+    config = ImproveConfig(run=tmp_path, workcell="sim:scene1", models=models, preset=load_preset(preset))
+    with claim_of(config).hold(plain(config)):
+        pass
+    file = tmp_path / "config.yaml"
+    written = yaml.safe_load(file.read_text())
+    del written["preset"]["improvement"]["collection"]["proposal"]["in_a_row"]
+    file.write_text(yaml.safe_dump(written))
+    claim_of(config).check(plain(config))
+    changed = load_preset(preset, ["improvement.collection.proposal.in_a_row=5"])
+    with pytest.raises(ConfigError, match=r"proposal\.in_a_row \(0 there, 5 now\)"):
+        claim_of(config).check(plain(dataclasses.replace(config, preset=changed)))
 
 
 def test_another_commands_run_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -87,15 +88,35 @@ def differences(
     Args:
         theirs: One of them, such as what a file says.
         mine: The other.
-        defaults: What counts where `theirs` lacks a key; None otherwise.
+        defaults: What counts where `theirs` lacks a key that `mine` has; None otherwise.
         ignoring: Dotted names that may differ, with all that is inside of them.
     """
-    then, now = _flat(defaults or {}) | _flat(theirs), _flat(mine)
+    now = _flat(mine)
+    then = {name: value for name, value in _flat(defaults or {}).items() if name in now} | _flat(theirs)
     return [
         f"{name} ({then.get(name)} there, {now.get(name)} now)"
         for name in then | now
         if then.get(name) != now.get(name) and not any(f"{name}.".startswith(f"{ignored}.") for ignored in ignoring)
     ]
+
+
+def defaults(cls: type[Any]) -> dict[str, Any]:
+    """Return the default values of a dataclass, plain, as far as it has any; of dataclasses inside of it, too.
+
+    What was written before a field existed, with whose default it acts as before, is compared with these.
+    """
+    hints, found = get_type_hints(cls), dict[str, Any]()
+    for field in dataclasses.fields(cls):
+        if field.default is not dataclasses.MISSING:
+            found[field.name] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            found[field.name] = field.default_factory()
+        elif isinstance(hint := hints[field.name], type) and dataclasses.is_dataclass(hint):
+            found[field.name] = defaults(hint)
+        if dataclasses.is_dataclass(value := found.get(field.name)) and not isinstance(value, type):
+            found[field.name] = dataclasses.asdict(value)
+    plain: dict[str, Any] = json.loads(json.dumps(found, default=str))
+    return plain
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -18,7 +18,7 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,13 @@ class RunClaim:
         folder: Of the run.
         command: What makes the run, such as `soar collect`; another command's run is refused.
         changeable: Dotted names of what may differ from call to call.
+        defaults: What counts where a folder's configuration lacks a name, because it was written before that existed.
     """
 
     folder: Path
     command: str
     changeable: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, config: Mapping[str, Any] | None = None) -> None:
         """Refuse a folder that cannot be used; makes nothing.
@@ -101,7 +103,7 @@ class RunClaim:
             raise ConfigError(
                 f"{self.folder} holds a run of `{other}`, and this is `{self.command}`: name another folder with --run."
             )
-        fields = differences(theirs, mine, ignoring=[*self.changeable, "command"])
+        fields = differences(theirs, mine, defaults=self.defaults, ignoring=[*self.changeable, "command"])
         if fields:
             raise ConfigError(
                 f"{self.folder} holds a run with another configuration: {', '.join(fields)}. "

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from soar.collect.models import Models, check_models
+from soar.configuration import defaults
 from soar.errors import ConfigError
 from soar.evaluation.trial_running import check_judge, check_named
 from soar.fleet.collection import check_abilities
@@ -19,6 +20,7 @@ from soar.fleet.tokens import Bearer
 from soar.improve.preset import Preset
 from soar.policies.named import read_named
 from soar.robots.workcell import load_workcell
+from soar.run_claim import RunClaim
 
 EvaluateName = Literal["truth", "person", "vlm", "off"]
 CHANGEABLE = ("preset.improvement.rounds", "preset.workers")
@@ -135,6 +137,11 @@ def holds_network(name: str) -> bool:
     """Whether a policy's name is the folder of a network of SOAR's, which can be trained and copied."""
     folder = Path(name)
     return os.path.isdir(folder) and read_named(folder) is None
+
+
+def claim_of(config: ImproveConfig) -> RunClaim:
+    """Return what a run asks of its folder; what an earlier version wrote there goes on with the defaults of what is new."""
+    return RunClaim(folder=config.run, command="soar improve", changeable=CHANGEABLE, defaults={"preset": defaults(Preset)})
 
 
 def plain(config: ImproveConfig) -> dict[str, Any]:

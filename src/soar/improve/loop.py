@@ -36,14 +36,13 @@ from soar.evaluation.runner import evaluate
 from soar.fleet.collection import collect
 from soar.fleet.session import paused_words
 from soar.improve.asked import Asked
-from soar.improve.config import CHANGEABLE, ImproveConfig, check, plain
+from soar.improve.config import ImproveConfig, check, claim_of, plain
 from soar.improve.fleet_rounds import FleetRounds
 from soar.improve.learners import checked_base, checked_learner, keep_policy, learner_of
 from soar.improve.person import judged_by_person
 from soar.improve.run_report import write_run_report
 from soar.policies.named import id_in
 from soar.progress import Progress, ProgressFile
-from soar.run_claim import RunClaim
 from soar.run_folder import RunFolder
 from soar.run_orders import Orders
 from soar.training.cotraining import AutonomousData
@@ -92,7 +91,7 @@ def improve(
         SoarError: Something cannot be written, or a person has stopped the run; what was finished is kept.
     """
     # What is wrong with the models, the scene or the folder must not leave anything behind.
-    claim = RunClaim(folder=config.run, command="soar improve", changeable=CHANGEABLE)
+    claim = claim_of(config)
     claim.check()
     with served(Path(config.models.policy)):
         check(config)
