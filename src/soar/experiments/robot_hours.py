@@ -8,6 +8,7 @@ nothing has no such point.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ def hour_rows(experiment: Experiment, rows: Sequence[Mapping[str, Any]], run: Pa
     methods = {method_of(name, variant): variant for name, variant in variants.items() if variant.data == "autonomous"}
     names = [load_scene(scene).name for scene in experiment.scenes]
 
+    records = functools.cache(functools.partial(first_episodes, store))  # a store is read in seconds, and each row asks
+
     def steps_of(variant: Variant, scene: str) -> int:
         """Return the actions of a robot that a variant has learned from."""
         if variant.acts:
@@ -51,7 +54,7 @@ def hour_rows(experiment: Experiment, rows: Sequence[Mapping[str, Any]], run: Pa
         if variant.data != "autonomous":
             return 0
         scenes = names if variant.pooled else [scene]
-        return sum(record.length for one in scenes for record in first_episodes(store, one, variant.first_episodes))
+        return sum(record.length for one in scenes for record in records(one, variant.first_episodes))
 
     for row in rows:
         variant = variants[row["variant"]]

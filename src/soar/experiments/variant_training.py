@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,8 +112,8 @@ def _autonomous(variant: Variant, preset: Preset, item: dict[str, Any]) -> Auton
             maker = maker_of(labeller, LabellingConfig(nothing=NOTHING in variant.instructions))
         where = str(item["where"])
         if variant.first_episodes is not None:
-            first = first_episodes(EpisodeStore(run / "episodes"), item["scene"], variant.first_episodes)
-            where = f"({where}) AND id IN ({', '.join(quoted(record.id) for record in first)})"
+            first = _in_order(run / "episodes", item["scene"])[: variant.first_episodes]
+            where = f"({where}) AND id IN ({', '.join(map(quoted, first))})"
         return AutonomousData(
             store=run / "episodes",
             success_only=variant.success_only,
@@ -126,6 +127,12 @@ def _autonomous(variant: Variant, preset: Preset, item: dict[str, Any]) -> Auton
     if variant.data == "in_scene":
         return AutonomousData(store=run / "in_scene" / item["scene"] / "episodes", success_only=False)
     return None
+
+
+@functools.cache
+def _in_order(store: Path, scene: str) -> list[str]:
+    """Return the ids of a scene's episodes, those that its robots made first before others; asked once for many trainings."""
+    return [record.id for record in first_episodes(EpisodeStore(store), scene, None)]
 
 
 def _robofume(variant: Variant, item: dict[str, Any]) -> Learner:
