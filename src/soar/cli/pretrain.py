@@ -78,4 +78,5 @@ class Pretrain:
             )
             if not group.leads:
                 return
-        say(f"models: {self.weights}, what they saw: {self.out / 'manifest.json'}")
+        models = f"models: {self.weights}, what they saw: " if self.weights.exists() else "what was recorded: "
+        say(f"{models}{self.out / 'manifest.json'}")
