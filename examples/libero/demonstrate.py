@@ -20,7 +20,8 @@ from soar.robots.gymnasium import GymCell
 from soar.robots.gymnasium_maps import MappedEnv
 from soar.types import Episode, Observation, Provenance
 
-LONGEST, STUCK, NOISE_M, STILL_M, HIGH_M = 60, 15, 0.006, 0.004, 0.30
+LONGEST, STUCK, NOISE_M, STILL_M, HIGH_M = 60, 15, 0.015, 0.004, 0.30
+NEAR_M = 0.03
 OPEN, CLOSED = 1.0, 0.0
 
 
@@ -51,12 +52,13 @@ class Script:
         ]
         error = np.asarray(goals[self._phase]) - hand
         carries = self._phase in (2, 3, 4)
-        noise = self._rng.normal(0, NOISE_M, 3) if self._phase in (0, 3, 4) else np.zeros(3)
+        far = np.abs(error).max() > NEAR_M
+        noise = self._rng.normal(0, NOISE_M, 3) if self._phase in (0, 3, 4) or (self._phase == 1 and far) else np.zeros(3)
         action = np.array([*(np.clip(error, -0.05, 0.05) + noise), 0, 0, 0, CLOSED if carries else OPEN], np.float32)
         self._in_phase += 1
         self._still = self._still + 1 if np.abs(hand - self._was).max() < STILL_M else 0
         self._was = hand
-        near = np.abs(error).max() < (0.03 if noise.any() else 0.012) or (self._phase == 1 and self._still >= 2)
+        near = np.abs(error).max() < (NEAR_M if self._phase in (0, 3, 4) else 0.012) or (self._phase == 1 and self._still >= 2)
         if self._in_phase >= 3 if self._phase == 2 else near and self._phase < 5:
             self._phase, self._in_phase = self._phase + 1, 0
         return action
@@ -83,17 +85,21 @@ def main() -> None:
     parser.add_argument("store", type=Path)
     parser.add_argument("--suite", default="libero_object")
     parser.add_argument("--tasks", type=int, nargs="+", default=[0, 3, 4, 5, 7])
-    parser.add_argument("--episodes", type=int, default=20, help="of each task")
+    parser.add_argument("--episodes", type=int, default=40, help="of each task")
     parser.add_argument("--size", type=int, default=128, help="of pictures [px]")
     told = parser.parse_args()
     store = EpisodeStore(told.store, mode="open_or_create")
+    have = {record.id for record in store.episodes()}
     for task in told.tasks:
         env = Libero(told.suite, task, told.size)
         cell = GymCell(MappedEnv(env, MAP), success={env.task.language: "done"})
         number, kept = 0, 0
         while kept < told.episodes and number < 4 * told.episodes:
-            seen, done, worked = attempt(cell, env, np.random.default_rng([task, number]))
             id, number = f"{told.suite}-{task}-{number:04d}", number + 1
+            if id in have:
+                kept += 1
+                continue
+            seen, done, worked = attempt(cell, env, np.random.default_rng([task, number]))
             sys.stdout.write(f"{id}: {len(done)} steps, {'kept' if worked else 'failed'}\n")
             sys.stdout.flush()
             if not worked:
