@@ -33,6 +33,7 @@ from soar.base_models import named, unnamed
 from soar.collect.config import CollectionConfig
 from soar.collect.models import Models, check_models
 from soar.collect.preset import load_collection
+from soar.configuration import defaults
 from soar.errors import ConfigError, SoarError
 from soar.event_log import Journal, read_journal
 from soar.files import write_json, write_text
@@ -127,6 +128,7 @@ def run_fleet(
         folder=run,
         command="soar fleet up",
         changeable=("fleet.robots", "fleet.episodes", "fleet.notify", "fleet.canary", "fleet.tls", "settings"),
+        defaults={"fleet": defaults(FleetConfig)},
     )
     what = {"fleet": asdict(config), "settings": {"round": round}}
     if not held:

@@ -6,7 +6,7 @@ that restarts passes those in and goes on as if it had never stopped.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -146,7 +146,7 @@ class TaskProposer:
         self._scene, self._forbidden = dict(self._tasks), frozenset[Hashable]()
         self._past, self._past_successes = Counter(past), Counter(past_successes)
         self._detector, self._reproposals = detector, reproposals
-        self._in_a_row, self._own = in_a_row, list(own)
+        self._last = deque(own, maxlen=in_a_row)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -203,9 +203,8 @@ class TaskProposer:
 
     def _often_enough(self, counts: Mapping[str, int]) -> str:
         """Return the task that the last attempts were all at, if they were enough and there is another one."""
-        last = self._own[-self._in_a_row :] if self._in_a_row else []
-        enough = len(last) == self._in_a_row and len(set(last)) == 1 and len(counts) > 1
-        return last[0] if last and enough and last[0] in counts else ""
+        enough = self._last and len(self._last) == self._last.maxlen and len(set(self._last)) == 1
+        return self._last[0] if enough and len(counts) > 1 and self._last[0] in counts else ""
 
     def _choose(self, image_HWC: Image, feasible: tuple[str, ...], counts: dict[str, int]) -> tuple[str, tuple[str, ...]]:
         """Return the chosen task, and those that were chosen before it and are done already."""
@@ -232,7 +231,7 @@ class TaskProposer:
         if task.instruction not in self._tasks:
             raise UnknownNameError("task", task.instruction, self._tasks)
         self._past[task.instruction] += 1
-        self._own.append(task.instruction)
+        self._last.append(task.instruction)
         self._past_successes[task.instruction] += success is True
 
 
