@@ -68,13 +68,24 @@ if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2
     "$python" -m venv --clear .venv
 fi
 
+# pip is quiet for minutes: how much has come so far is said every half minute.
+count() {
+    while sleep 30 >/dev/null 2>&1; do
+        say "$(du -sh .venv | cut -f1) of some 4 GB"
+    done
+}
+
 say "installing the dependencies that constraints.txt pins (minutes the first time)"
+count &
+counting=$!
+trap 'kill "$counting" 2>/dev/null || true' EXIT
 pip=(.venv/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt)
 [ -z "${TORCH_INDEX:-}" ] || pip+=(--extra-index-url "$TORCH_INDEX")
 # The build tools come first and from the same pins, so that no build environment of unpinned ones is made.
 "${pip[@]}" hatchling editables
 extras=dev,train,sim,foundation,language,onnx,wandb,hub,view,serve,console,replicas,widowx,openpi,lerobot
 "${pip[@]}" --no-build-isolation --editable ".[$extras]"
+kill "$counting" 2>/dev/null || true
 
 if ! .venv/bin/python scripts/check_rendering.py; then
     install_packages "headless rendering does not work" "$(.venv/bin/python scripts/check_rendering.py --packages)"

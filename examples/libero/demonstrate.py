@@ -20,8 +20,8 @@ from soar.robots.gymnasium import GymCell
 from soar.robots.gymnasium_maps import MappedEnv
 from soar.types import Episode, Observation, Provenance
 
-LONGEST, STUCK, NOISE_M, STILL_M, HIGH_M = 60, 15, 0.015, 0.004, 0.30
-NEAR_M = 0.03
+LONGEST, STUCK, NOISE_M, STILL_M, HIGH_M = 60, 15, 0.01, 0.004, 0.30
+NEAR_M, CLOSE_M = 0.03, 0.08  # so close it may touch a tall bottle, and noise would keep it from standing still there
 OPEN, CLOSED = 1.0, 0.0
 
 
@@ -52,7 +52,7 @@ class Script:
         ]
         error = np.asarray(goals[self._phase]) - hand
         carries = self._phase in (2, 3, 4)
-        far = np.abs(error).max() > NEAR_M
+        far = np.abs(error).max() > CLOSE_M
         noise = self._rng.normal(0, NOISE_M, 3) if self._phase in (0, 3, 4) or (self._phase == 1 and far) else np.zeros(3)
         action = np.array([*(np.clip(error, -0.05, 0.05) + noise), 0, 0, 0, CLOSED if carries else OPEN], np.float32)
         self._in_phase += 1
