@@ -15,8 +15,8 @@ setup: .venv/ready ## make .venv with everything in it
 .venv/ready: pyproject.toml constraints.txt scripts/setup.sh scripts/check_rendering.py
 	@bash scripts/setup.sh
 
-demo: .venv/ready ## simulated robots improve themselves on scene 6; run it again to resume
-	$(BIN)/soar improve --scene scene6 --preset laptop --episodes 400 --trials 40 --run runs/demo
+demo: .venv/ready ## a policy improves by what simulated robots practise in scene 1; run it again to resume
+	$(BIN)/soar improve --scene scene1 --policy language --collector base --episodes 60 --trials 20 --run runs/demo
 
 test: .venv/ready ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal

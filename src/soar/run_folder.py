@@ -54,6 +54,11 @@ class RunFolder:
         return self.path / "policies" / f"{number:03d}"
 
     @property
+    def collector(self) -> Path:
+        """The policy that collects, where it is not the deployed one."""
+        return self.path / "policies" / "collector"
+
+    @property
     def learner(self) -> Path:
         """The folder of another policy that learns from what the first one collects, if there is one."""
         return self.path / "policies" / "learner"

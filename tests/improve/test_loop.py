@@ -165,3 +165,37 @@ def test_another_policy_learns_from_what_the_deployed_one_collects_until_it_is_d
 
     with pytest.raises(ConfigError, match=r"another configuration: learner \(lcbc-.* there, None now\)"):
         improve(dataclasses.replace(config, learner=None))
+
+
+def test_another_policy_collects_for_the_deployed_one_in_all_rounds(tmp_path: Path, pretrained: Pretrained) -> None:
+    base, language = f"{pretrained.weights}/policy", f"{pretrained.weights}/language"
+    preset = load_preset(pretrained.preset)
+    twice = dataclasses.replace(preset, improvement=dataclasses.replace(preset.improvement, rounds=2))
+    config = configured(tmp_path, pretrained)
+    config = dataclasses.replace(
+        config,
+        models=dataclasses.replace(config.models, policy=language),
+        collector=base,
+        pretraining=str(pretrained.data / "demonstrations" / "episodes"),
+        preset=twice,
+    )
+    result = improve(config)
+    policies = [LearnedPolicy.load(config.run / "policies" / f"00{i}") for i in range(3)]
+    assert [policy.conditioning for policy in policies] == ["language"] * 3
+    assert read_lineage(config.run / "policies" / "002").parent == policies[1].id
+    records = EpisodeStore(config.run / "episodes").episodes()
+    assert {record.provenance.policy for record in records} == {LearnedPolicy.load(base).id}
+    assert {record.provenance.round for record in records} == {1, 2}
+    assert (result.before.policy, result.after.policy) == (policies[0].id, policies[2].id)
+
+    with pytest.raises(ConfigError, match=r"another configuration: collector \(gcbc-.* there, None now\)"):
+        improve(dataclasses.replace(config, collector=None))
+
+
+def test_a_collector_is_refused_where_candidates_are_tried_by_practice(tmp_path: Path, pretrained: Pretrained) -> None:
+    config = dataclasses.replace(configured(tmp_path, pretrained), collector=f"{pretrained.weights}/policy")
+    with pytest.raises(ConfigError, match=r"--collector collects.*--evaluate off tries candidates"):
+        improve(dataclasses.replace(config, evaluate="off"))
+    with pytest.raises(ConfigError, match=r"--collector collects.*--fleet tries candidates"):
+        improve(dataclasses.replace(config, fleet=tmp_path / "fleet.yaml"))
+    assert not config.run.exists()

@@ -46,6 +46,9 @@ class Improve:
     """Another policy that learns from what the deployed one collects, until it is deployed itself: `language` for the one that
     comes with SOAR and follows instructions without subgoals, `both` for one that takes subgoals and instructions, or a
     folder. The deployed policy learns itself by default."""
+    collector: str | None = None
+    """Another policy that collects in all rounds, such as `base`, the one with subgoals that comes with SOAR, for a --policy
+    that succeeds too rarely to collect for itself. The deployed policy collects by default."""
     pretraining: str | None = None
     """Store of demonstrations to co-train on, such as data/demonstrations/episodes after `soar pretrain --stages
     demonstrations`; by default a few of the base's (the preset's `cotraining_worlds`) are recorded again."""
@@ -150,6 +153,7 @@ class Improve:
             preset=changed(preset, improvement=improvement, workers=self.workers),
             seed=self.seed,
             learner=policy_named(self.learner) if self.learner else None,
+            collector=policy_named(self.collector) if self.collector else None,
             pretraining=self.pretraining,
             evaluate=self.evaluate,
             judge_name=self.judge_name,
@@ -183,6 +187,7 @@ class Improve:
                 "scene",
                 "policy",
                 "learner",
+                "collector",
                 "pretraining",
                 "subgoals",
                 "vlm",

@@ -39,6 +39,7 @@ class ImproveConfig:
         seed: Of collection and training. Evaluation has seeds of its own.
         learner: Folder of another policy that learns from what is collected, as long as none of its descendants is deployed;
             the deployed policy learns itself by default.
+        collector: Name of another policy, which collects in all rounds; the deployed policy collects itself by default.
         demonstrations: Configuration of the base's demonstrations, some of which are recorded again to co-train on.
         pretraining: Store of demonstrations to co-train on instead; outside of the simulated tabletop there is no other way.
         evaluate: Who says in evaluations whether it worked: the workcell's truth, a person at the terminal, the vision-language
@@ -59,6 +60,7 @@ class ImproveConfig:
     preset: Preset
     seed: int = 0
     learner: str | None = None
+    collector: str | None = None
     demonstrations: str = "demonstrations"
     pretraining: str | None = None
     evaluate: EvaluateName = "truth"
@@ -103,6 +105,12 @@ def check(config: ImproveConfig) -> None:
                 "use one of them"
             )
         improvement.learner.check_programs()
+    if config.collector is not None and (config.fleet is not None or config.evaluate == "off"):
+        flag = "--fleet" if config.fleet is not None else "--evaluate off"
+        raise ConfigError(
+            f"--collector collects, so that no candidate practises, and {flag} tries candidates by letting them practise: "
+            "use one of them"
+        )
     if config.fleet is not None:
         from soar.fleet.running import check_reachable  # needs what servers need; a loop without a fleet does not
 
@@ -124,6 +132,9 @@ def check(config: ImproveConfig) -> None:
     questions = Path(collection.proposal.questions) if collection.proposal.questions else None
     with cell.open(image_size=policy.image_size, questions=questions) as workcell:
         check_abilities(workcell, config.models, policy, collection)
+        if config.collector is not None:
+            models = dataclasses.replace(config.models, policy=config.collector)
+            check_abilities(workcell, models, check_models(models), collection)
         if config.evaluate != "off":
             if config.ask == "page":
                 check_named(config.judge_name)

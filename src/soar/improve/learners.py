@@ -57,6 +57,15 @@ def checked_learner(config: ImproveConfig) -> str | None:
     return None if config.learner is None else ImitationLearner(recipe).check(Path(config.learner))
 
 
+def checked_collector(config: ImproveConfig) -> str | None:
+    """Return the id of the policy that collects, whatever is deployed; None: who is deployed does.
+
+    Raises:
+        SoarError: It cannot be loaded.
+    """
+    return None if config.collector is None else load_policy(config.collector).id
+
+
 def keep_policy(name: str, folder: Path) -> None:
     """Keep in a folder of a run what it begins with: a copy of a network, or the name of somebody else's policy and its id.
 

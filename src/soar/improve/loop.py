@@ -11,9 +11,9 @@ Rounds are numbered from 1; candidate N is the one that round N trains. A round 
 the next one collects more. Every phase is skipped when the run's folder says that it is finished (see
 `soar.run_folder`).
 
-Whoever is deployed collects. It learns itself, or with `ImproveConfig.learner` another policy does, such as one that follows
-instructions: subgoals lead the arm to successes at which such a policy could not arrive, and the instructions of those
-successes are all that it needs.
+Whoever is deployed collects and learns, unless another policy collects for it (`ImproveConfig.collector`) or learns from what
+it collects (`ImproveConfig.learner`): subgoals lead the arm to successes at which a policy that follows instructions could
+not arrive, and the instructions of those successes are all that it needs (paper §5.2).
 
 What a person asks for meanwhile, another policy or the end, is heeded between two episodes or phases (`soar.improve.asked`).
 """
@@ -38,7 +38,7 @@ from soar.fleet.session import paused_words
 from soar.improve.asked import Asked
 from soar.improve.config import ImproveConfig, check, claim_of, plain
 from soar.improve.fleet_rounds import FleetRounds
-from soar.improve.learners import checked_base, checked_learner, keep_policy, learner_of
+from soar.improve.learners import checked_base, checked_collector, checked_learner, keep_policy, learner_of
 from soar.improve.person import judged_by_person
 from soar.improve.run_report import write_run_report
 from soar.policies.named import id_in
@@ -95,14 +95,14 @@ def improve(
     claim.check()
     with served(Path(config.models.policy)):
         check(config)
-        base, learner = checked_base(config), checked_learner(config)
+        base, learner, collector = checked_base(config), checked_learner(config), checked_collector(config)
         if config.pretraining is not None:
             EpisodeStore(config.pretraining)
         if any(event["round"] == 0 for event in RunFolder(config.run).events("round_finished")):
             raise ConfigError(
                 f"{config.run} holds a run of an earlier version, whose rounds began with 0: name another folder with --run"
             )
-        what = plain(config) | {"base": base, "learner": learner}
+        what = plain(config) | {"base": base, "learner": learner, "collector": collector}
         claim.check(what)
         with claim.hold(what):
             return _improve(config, on_progress, on_fleet)
@@ -111,7 +111,8 @@ def improve(
 def _improve(config: ImproveConfig, on_progress: Progress, on_fleet: Callable[[str], None]) -> Improvement:
     folder = RunFolder(config.run)
     Orders(folder.path).begin()
-    for source, target in ((config.models.policy, folder.policy(0)), (config.learner, folder.learner)):
+    kept = ((config.models.policy, folder.policy(0)), (config.learner, folder.learner), (config.collector, folder.collector))
+    for source, target in kept:
         if source is not None and not (target / "config.json").exists():
             keep_policy(source, target)
     loop = _Loop(config, folder, ProgressFile(folder.path, on_progress), on_fleet)
@@ -276,11 +277,12 @@ class _Loop:
         return (self._folder.policy(candidate) / "config.json").exists()
 
     def _collect(self, round: int) -> None:
-        """Collect with the policy in use, and with another one from when a person asks for it."""
+        """Collect with the collector, or else with the policy in use, from when a person asks for another one with that."""
         wanted, count = self._improvement.collection.episodes, -1
         while count < wanted:
             self.asked.take_over()
-            count = self._collect_with(round, self._folder.policy(self._folder.in_use()))
+            deployed = self._folder.policy(self._folder.in_use())
+            count = self._collect_with(round, deployed if self._config.collector is None else self._folder.collector)
 
     def _collect_with(self, round: int, policy: Path) -> int:
         phase, judged = f"collect, round {round}", 0
