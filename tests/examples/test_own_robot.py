@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -114,6 +115,18 @@ def test_the_commands_of_a_page_lead_from_the_contract_to_an_improved_policy_wor
     decided = (lab / "runs" / "mine" / "policies" / "current").resolve()
     assert decided.name in ("000", "001")
     assert "gcbc-" in (lab / "runs" / "mine" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.interop  # half a minute: the arm moves at its own pace
+def test_the_check_of_the_page_is_ready_for_the_night_with_models_that_know_the_words(lab: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "your-robot.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"`soar (robot check --workcell [^`]*)`", page)
+    said = soar(*shlex.split(command), "--yes", "--dry-run", 1, folder=lab)
+    assert said.splitlines()[-1] == "ready for the night"
+    own = [word for word in shlex.split(command) if not word.startswith("models:") and word not in MODELS]
+    said = soar(*own, "--yes", "--dry-run", 0, folder=lab, status=2)
+    assert "does not know half, picture of 'Is the red block in the left half of the picture?'" in said
+    assert "not ready for the night: words of --vlm, words of --subgoals" in said
 
 
 def test_the_limits_of_the_file_bound_every_step(lab: Path) -> None:

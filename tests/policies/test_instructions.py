@@ -51,6 +51,19 @@ def test_hashed_words_share_words_and_tell_their_order() -> None:
     assert 0.4 < similarity(green, swapped) < 0.99
 
 
+def test_hashed_words_are_known_of_the_instructions_that_were_trained_on_whatever_was_asked_since() -> None:
+    trained = InstructionEncoder(WORDS, {"open the drawer": np.zeros(64, np.float32)})
+    trained(["shut the drawer"])
+    assert trained.unknown_words("Shut the drawer, gently") == ["shut", "gently"]
+    assert trained.unknown_words("open the drawer") == []
+
+
+def test_who_was_trained_on_nothing_and_who_knows_other_words_besides_cannot_say_which_are_unknown() -> None:
+    assert InstructionEncoder(WORDS).unknown_words("open the drawer") is None
+    sentences = InstructionEncoder(InstructionConfig(features=64), {"open the drawer": np.zeros(64, np.float32)})
+    assert sentences.unknown_words("shut the drawer") is None
+
+
 def test_the_packaged_sentence_model_knows_synonyms() -> None:
     pytest.importorskip("sentence_transformers", reason="the extra `language` is not installed")
     cup, mug, drawer = InstructionEncoder(InstructionConfig())(["pick up the cup", "grasp the mug", "open the drawer"])

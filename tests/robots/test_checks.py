@@ -161,6 +161,7 @@ def test_the_command_says_what_will_move_asks_and_writes_what_it_found(
     assert rows["dry run"]["detail"].startswith("1 of 1 episodes")
     assert rows["disk"]["ok"] is True
     assert said.out.splitlines()[-1] == "ready for the night"
+    assert "words of" not in said.out  # who cannot say which words it knows is not accused
     assert all(f"✓ {name}: " in said.out for name in ("models", "box", "home", "reboot", "lost connection"))
 
 
@@ -173,6 +174,24 @@ def test_the_command_fails_with_the_names_of_what_is_wrong(tmp_path: Path, capsy
     assert "move +x" in captured.err
     assert "models" in captured.err
     assert "✗ move +x: told 10 mm, moved 0.0 mm that way\n    → the driver's axes are others" in captured.out
+
+
+def test_models_that_do_not_know_the_scenes_words_are_not_ready_for_the_night(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = Path(swapped(tmp_path, "Live")), tmp_path / "check.json"
+    task = "{instruction: shove the carrot over to the plate, question: 'Is the carrot beside the plate?', feasible_answer: no}"
+    path.write_text(path.read_text().replace("[put the carrot on the plate]", f"[{task}]"))
+    command = ["robot", "check", "--workcell", str(path), "--run", str(tmp_path), "--yes", "--dry-run", "0", "--json", str(out)]
+    assert main(command) == 2
+    captured = capsys.readouterr()
+    assert "ready for the night" not in captured.out
+    assert "error: not ready for the night: words of --vlm, words of --subgoals. Do what stands there" in captured.err
+    assert re.search(
+        r"✗ words of --vlm: vqa-\w+ does not know beside of 'Is the carrot beside the plate\?'\n    →", captured.out
+    )
+    assert re.search(r"✗ words of --subgoals: flow-\w+ does not know shove, over of 'shove the carrot over to", captured.out)
+    assert not json.loads(out.read_text())["ok"]
 
 
 def test_a_check_that_could_not_begin_is_no_good_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -114,6 +114,7 @@ def test_unknown_words_are_warned_about_once(network: FlowNetwork, caplog: pytes
         for _ in range(2):
             model.generate([noise_image()], ["open the zebra"], [0])
     assert [record.getMessage() for record in caplog.records] == ["flow-test does not know the words zebra of 'open the zebra'"]
+    assert model.unknown_words("open the zebra") == ["zebra"]
 
 
 def test_a_saved_model_makes_the_same_subgoals(network: FlowNetwork, tmp_path: Path) -> None:

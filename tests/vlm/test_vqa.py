@@ -73,6 +73,7 @@ def test_unknown_words_are_warned_about_once(model: VQAModel, caplog: pytest.Log
     assert [record.getMessage() for record in caplog.records] == [
         "vqa-test does not know the words zebra of 'Is the zebra open?'"
     ]
+    assert model.unknown_words("Is the Zebra open?") == ["zebra"]
 
 
 def test_a_saved_model_answers_alike(model: VQAModel, tmp_path: Path) -> None:

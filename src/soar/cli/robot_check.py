@@ -18,10 +18,11 @@ class Check:
     """Try all that an unattended night needs of a workcell, and say what to do where something is missing.
 
     Connection, camera, motors, home, motions along and about each axis, gripper, the corners of the box and that beyond it is
-    refused, a lost connection, a reboot, the models, the disk, and some episodes that are thrown away. Nothing moves before it
-    was said what will move and somebody said yes. Status 0 when everything is well, 2 when something is not.
+    refused, a lost connection, a reboot, the models and whether they know the scene's words, the disk, and some episodes that
+    are thrown away. Nothing moves before it was said what will move and somebody said yes. Status 0 when everything is well,
+    2 when something is not.
 
-    Example: soar robot check --workcell bench.yaml --run runs/tonight
+    Example: soar robot check --workcell bench.yaml --run runs/tonight --subgoals susie.yaml --vlm vlm.yaml
     """
 
     workcell: str
@@ -29,9 +30,9 @@ class Check:
     policy: str | None = None
     """The policy of the night, as `soar collect` takes it; the one that comes with SOAR by default."""
     subgoals: str | None = None
-    """Its subgoal model; the one that comes with SOAR by default."""
+    """Its subgoal model; by default the one that comes with SOAR, which knows the words of the simulated tabletop."""
     vlm: str | None = None
-    """Its vision-language model; the one that comes with SOAR by default."""
+    """Its vision-language model; by default the one that comes with SOAR, which knows the words of the simulated tabletop."""
     run_folder: Annotated[Path, tyro.conf.arg(name="run")] = Path("runs")
     """Where the night's episodes will go: is there room?"""
     episodes: int = 300
@@ -71,7 +72,7 @@ class Check:
             reference = _reference(config.reference)
             with config.open(image_size=None) as workcell:
                 works = check_robot(workcell, reference, tell)
-                models = self._models(tell)
+                models = self._models(workcell, tell)
                 self._disk(workcell, tell)
                 if works and models is not None and self.dry_run:
                     self._practise(workcell, models, tell)
@@ -92,9 +93,10 @@ class Check:
             raise SoarError(f"not ready for the night: {', '.join(wrong)}. Do what stands there at →, and check again.")
         sys.stdout.write("ready for the night\n")
 
-    def _models(self, tell: Any) -> Any:
+    def _models(self, workcell: Workcell, tell: Any) -> Any:
         from soar.base_models import default_weights, policy_named
         from soar.collect.models import Models, check_models
+        from soar.collect.words import check_words
         from soar.errors import SoarError
         from soar.extras import advice
         from soar.robots.checks import Finding
@@ -115,6 +117,8 @@ class Check:
             tell(Finding(check="models", ok=False, detail=said, advice="install that, or name models behind URLs"))
             return None
         tell(Finding(check="models", ok=True, detail=f"{policy.id}, {models.subgoals}, {models.vlm} answer"))
+        for finding in check_words(models, policy, workcell.scene.tasks):
+            tell(finding)
         return models
 
     def _disk(self, workcell: Workcell, tell: Any) -> None:

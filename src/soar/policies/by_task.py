@@ -33,6 +33,7 @@ from soar.base_models import policy_named
 from soar.errors import ConfigError, SoarError
 from soar.policies.base import Conditioning, Instructed, Policy, cameras_of
 from soar.types import Goal, Observation
+from soar.words import unknown_to
 
 BACKEND = "by-task"
 
@@ -106,6 +107,10 @@ class PolicyByTask:
     def acts(self, instruction: str) -> Policy:
         """Return who acts for an instruction."""
         return self._tasks.get(instruction, self._otherwise)
+
+    def unknown_words(self, text: str) -> Sequence[str] | None:
+        """Return what the one that is for this instruction does not know of it."""
+        return unknown_to(self.acts(text), text)
 
     def instruct(self, instruction: str) -> None:
         """Let the one that is for this instruction act."""

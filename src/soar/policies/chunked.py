@@ -109,6 +109,10 @@ class PlanningPolicy(ABC):
         """Forget what was planned."""
         self._planner.reset()
 
+    def unknown_words(self, text: str) -> list[str] | None:
+        """Return the words of an instruction that it was never trained on; None when it cannot say (see `soar.words`)."""
+        return self.instructions.unknown_words(text)
+
     @abstractmethod
     def predict(
         self,

@@ -65,6 +65,8 @@ class InstructionEncoder:
         self.config = config
         self.known: dict[str, NDArray[np.float32]] = dict(known or {})
         self._embed: Embed | None = None
+        # `known` grows by what is asked, and what nobody was trained on is not learned by that.
+        self._taught = frozenset(word for text in self.known for word in _words(text))
 
     def __call__(self, instructions: Sequence[str]) -> NDArray[np.float32]:
         """Return embeddings (B, E).
@@ -84,6 +86,15 @@ class InstructionEncoder:
                 )
             self.known |= zip(new, vectors, strict=True)
         return np.stack([self.known[text] for text in instructions])
+
+    def unknown_words(self, text: str) -> list[str] | None:
+        """Return the words of an instruction that none of those has that were known at first (see `soar.words`).
+
+        None when that says nothing: no instruction was known, or an encoder knows words that nobody was trained on.
+        """
+        if self.config.encoder != HASHED_WORDS or not self._taught:
+            return None
+        return [word for word in _words(text) if word not in self._taught]
 
 
 def _open(config: InstructionConfig) -> Embed:
@@ -115,8 +126,12 @@ def _packaged() -> Path:
     return Path(get_model_path())
 
 
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.lower())
+
+
 def _hashed_words(text: str, features: int) -> NDArray[np.float32]:
-    words = re.findall(r"[^\W_]+", text.lower())
+    words = _words(text)
     tokens = words + [f"{first} {second}" for first, second in itertools.pairwise(words)]
     if not tokens:
         return np.zeros(features, np.float32)

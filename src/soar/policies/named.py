@@ -27,6 +27,7 @@ from soar.policies.lineage import NAMED, Lineage, policy_id
 from soar.references import is_reference
 from soar.types import Goal, Observation
 from soar.untrusted import parse_json
+from soar.words import unknown_to
 
 SCHEMA_VERSION = 1
 OWN_FILE = "policy.yaml"
@@ -195,6 +196,10 @@ class NamedPolicy:
     def reset(self) -> None:
         """Forget the last episode."""
         self._policy.reset()
+
+    def unknown_words(self, text: str) -> Sequence[str] | None:
+        """Return what the policy does not know of an instruction."""
+        return unknown_to(self._policy, text)
 
     def instruct(self, instruction: str) -> None:
         """Pass on what the coming episode is about, to a policy that wants to know."""

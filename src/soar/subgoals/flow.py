@@ -297,6 +297,10 @@ class FlowSubgoalModel:
     def reset(self) -> None:
         """Nothing is kept."""
 
+    def unknown_words(self, text: str) -> list[str]:
+        """Return the words of an instruction that it does not know (see `soar.words`)."""
+        return unknown_words(self.network.config.text, text)
+
     def generate(self, images: Sequence[Image], instructions: Sequence[str], seeds: Sequence[int]) -> list[Image]:
         """Return one subgoal a (image, instruction), of the image's own size.
 
@@ -304,7 +308,7 @@ class FlowSubgoalModel:
         else is asked for in the same call.
         """
         for text in set(instructions) - self._warned:
-            if unknown := unknown_words(self.network.config.text, text):
+            if unknown := self.unknown_words(text):
                 log.warning("%s does not know the words %s of %r", self.id, ", ".join(unknown), text)
             self._warned.add(text)
         return [self._generate(*item) for item in zip(images, instructions, seeds, strict=True)]

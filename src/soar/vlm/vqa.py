@@ -149,12 +149,16 @@ class VQAModel:
     def check(self) -> None:
         """Nothing can be wrong once it is there."""
 
+    def unknown_words(self, text: str) -> list[str]:
+        """Return the words of a question that it does not know (see `soar.words`)."""
+        return unknown_words(self.network.config.text, text)
+
     def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
         """Answer question i about image i; a question with unknown words is answered all the same, with a warning."""
         if len(images) != len(questions):
             raise ValueError(f"{len(images)} images but {len(questions)} questions")
         for text in set(questions) - self._warned:
-            if unknown := unknown_words(self.network.config.text, text):
+            if unknown := self.unknown_words(text):
                 log.warning("%s does not know the words %s of %r", self.id, ", ".join(unknown), text)
             self._warned.add(text)
         answers: list[Answer] = []
