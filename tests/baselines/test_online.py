@@ -15,10 +15,12 @@ from soar.baselines.online import OnlineConfig, arrays_of, finetune_online
 from soar.baselines.robofume import load_actor_critic, train_robofume
 from soar.cli import main
 from soar.episodes import EpisodeStore
+from soar.episodes.schema import DONE_BEFORE, UNDONE_BEFORE
 from soar.errors import CheckpointError, ConfigError, UnknownNameError
 from soar.policies.learned import LearnedPolicy, read_lineage
 from soar.types import Episode
 from tests.baselines.tiny import RECIPE, store
+from tests.improve.judges import mood
 
 FORWARD = "put the green block in the wooden bowl"
 BACK = "remove the green block from inside the wooden bowl and put it on the table"
@@ -75,9 +77,11 @@ def test_practice_alternates_learns_and_goes_on_where_it_was_interrupted(tmp_pat
     assert {record.provenance.round for record in records} == {0, 1}
     assert max(record.length for record in records) <= 3
     assert all(record.simulator_success is not None and record.labels[0].source for record in records)
+    # What was done before an attempt began is not its doing (`EpisodeRecord.achieved`).
+    assert all(record.labels[1].answer in (DONE_BEFORE, UNDONE_BEFORE) for record in records)
     for block in (0, 1):
         own = [record for record in records if record.provenance.round == block]
-        assert own[0].instruction == FORWARD
+        assert (own[0].instruction, own[0].labels[1].answer) == (FORWARD, UNDONE_BEFORE)
         for one, following in itertools.pairwise(own):
             assert (following.instruction != one.instruction) == (one.success is True)
     assert [one.id for one in EpisodeStore(cut / "episodes").episodes()] == [one.id for one in records]
@@ -147,3 +151,15 @@ def test_how_critics_learn_in_practice_is_what_the_recipe_says(tmp_path: Path, b
     changed = finetune_online(config, dataclasses.replace(RECIPE, critic=critic), tmp_path / "changed", **given)
     assert load_actor_critic(changed).config.critic == critic
     assert weights(changed) != weights(finetune_online(config, RECIPE, tmp_path / "same", **given))
+
+
+def test_a_way_back_that_was_done_before_it_began_is_no_success_of_practice(tmp_path: Path, begun: Path) -> None:
+    # To whoever answers yes the block is in the bowl after one action, and there is nothing to bring back.
+    mood["says"] = True
+    once = dataclasses.replace(CONFIG, episode_steps=1)
+    run = practise(begun, tmp_path / "run", once, vlm="tests.improve.judges:moody")
+    back = [record for record in EpisodeStore(run / "episodes").episodes() if record.instruction == BACK]
+    assert back
+    assert all(record.simulator_success for record in back)
+    assert {record.labels[1].answer for record in back} == {DONE_BEFORE}
+    assert not any(record.achieved for record in back)

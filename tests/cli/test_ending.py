@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from soar.cli import RESUME
+from soar.cli import RESUME, STOPPED, last_words
+from soar.cli.console import console_beside
 from soar.cli.ending import Terminated, ending
 from soar.cli.run import run
 from soar.episodes import EpisodeStore
@@ -79,9 +83,11 @@ def test_ctrl_c_before_there_is_anything_of_ours_is_one_line_and_130() -> None:
         ("serve policy", "uvicorn.protocols.http.h11_impl", signal.SIGINT, 130),
         ("robot serve --workcell sim:scene1", "mujoco", signal.SIGTERM, 143),
         ("robot serve --workcell sim:scene1", "OpenGL.EGL", signal.SIGINT, 130),
+        ("console RUN --wait", "soar.cli.commands", signal.SIGINT, 130),
+        ("console RUN --wait", "fastapi", signal.SIGTERM, 143),
     ],
 )
-def test_a_server_that_is_stopped_while_it_starts_says_one_line(
+def test_a_server_that_is_stopped_while_it_starts_says_so_and_nothing_of_resuming(
     command: str, module: str, number: signal.Signals, status: int
 ) -> None:
     with start(sys.executable, "-X", "importtime", "-m", "soar.cli", *command.split(), "--port", "0") as process:
@@ -91,10 +97,51 @@ def test_a_server_that_is_stopped_while_it_starts_says_one_line(
                 break
         os.killpg(process.pid, number)
         rest = [line for line in process.stderr if not line.startswith("import time:")]
-        served = process.stdout is not None and " is served at " in process.stdout.read()
     assert process.returncode == status
-    # On a busy machine the signal comes late: a server that is ready ends without a word.
-    assert [line.strip() for line in rest if line.strip()] == ([] if served else [RESUME])
+    # On a busy machine the signal comes late, when the server is ready: it says the same then.
+    assert [line.strip() for line in rest if line.strip()] == [STOPPED]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize("command", ["console RUN --wait", "serve policy"])
+def test_a_server_that_served_says_that_it_stopped(command: str, number: signal.Signals, status: int) -> None:
+    with start(*SOAR, *command.split(), "--port", "0") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while not ("open http" in (line := process.stdout.readline()) or " is served at " in line):
+            assert line, process.stderr.read()
+        with contextlib.suppress(urllib.error.HTTPError):  # whoever has no token hears so: the server is at work
+            urllib.request.urlopen(line.split()[-1].partition("#")[0], timeout=600).close()
+        os.killpg(process.pid, number)
+        rest = process.stderr.read()
+    assert process.returncode == status
+    assert rest.strip() == STOPPED
+
+
+def test_a_console_beside_a_run_ends_with_it_and_says_nothing_of_resuming(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with console_beside(tmp_path / "run"):
+        pass
+    said = [line for line in capfd.readouterr().err.splitlines() if line]
+    assert said[0].startswith("open http://127.0.0.1:")
+    assert said[1:] == [STOPPED]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["serve", "policy"], STOPPED),
+        (["console", "runs/a"], STOPPED),
+        (["robot", "serve", "--driver", "x"], STOPPED),
+        (["console", "runs/a", "--freeze", "a.html"], RESUME),
+        (["robot", "check"], RESUME),
+        (["collect"], RESUME),
+        ([], RESUME),
+    ],
+)
+def test_only_what_can_be_resumed_is_said_to_be(words: list[str], said: str) -> None:
+    assert last_words(words) == said
 
 
 @pytest.mark.parametrize(

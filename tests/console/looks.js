@@ -1,4 +1,5 @@
-// What is wrong with how a page looks: texts and signs that stand out too little (WCAG 2.2 AA), things without a name.
+// What is wrong with how a page looks: texts and signs that stand out too little (WCAG 2.2 AA), things without a name,
+// and cells of tables that nobody sees without moving them.
 () => {
   const parse = (text) => {
     const [r, g, b, a = 1] = text.match(/[\d.]+/g).map(Number);
@@ -60,6 +61,10 @@
     if (element.matches("input:not([type=hidden]), select, textarea") && !(element.labels && element.labels.length) && !element.getAttribute("aria-label")) {
       found.push(`<${element.tagName} name="${element.name}"> has no name`);
     }
+  }
+  for (const cell of document.querySelectorAll("th, td")) {
+    const beyond = Math.round(cell.getBoundingClientRect().right - document.documentElement.clientWidth);
+    if (seen(cell) && beyond > 0) found.push(`"${cell.textContent.trim().slice(0, 30)}" of a table ends ${beyond} px beyond the page`);
   }
   const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
   if (wide > 0) found.push(`${wide} px too wide`);

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from soar.console.findings import Findings, decisions_of, findings_of
+from soar.console.findings import Findings, Lead, decisions_of, findings_of
 from soar.console.run_journal import RunJournals
 from soar.console.sources import open_sources
 from soar.episodes import EpisodeStore
 from soar.episodes.encoded import encode
+from soar.episodes.schema import DONE_BEFORE, UNDONE_BEFORE
 from soar.evaluation import Evaluation, not_worse
+from soar.evaluation.statistics import fisher_p, p_value, paired
 from soar.evaluation.trials import write_evaluation
 from soar.event_log import Journal
 from soar.improve.run_report import round_rows
@@ -59,7 +62,7 @@ def test_before_and_after_stand_beside_each_other_with_intervals_the_verdict_and
         *TASKS,
         "before: policy-000<br>judged by truth",
         "after: policy-001<br>judged by truth",
-        "Promoted policy-001: it is not significantly worse than policy-000",
+        "Promoted policy-001: it is significantly better than policy-000",
         "<b>.25</b> <small>[.14, .40] 10/40</small>",
         "<b>.75</b>",
         "Success rates, from the same starts: before: 10/40 = .25 [.14, .40]; after: 30/40",
@@ -67,8 +70,42 @@ def test_before_and_after_stand_beside_each_other_with_intervals_the_verdict_and
         "policy-002</b> from policy-001, never deployed",
     ):
         assert part in text
-    assert [p is None or round(p, 3) for _, p in found(run).variants] == [0.0, True, 0.0]
-    assert text.count('<td class="n">&lt; .001</td>') == 2
+    leads = [lead for _, lead in found(run).variants]
+    assert leads[1] is None
+    assert [round(lead.better, 3) for lead in leads if lead] == [0.0, 0.0]
+    assert text.count('is better, p">&lt; .001</td>') == 2
+
+
+def test_a_pair_has_one_test_the_one_that_decided_about_the_candidate(tmp_path: Path) -> None:
+    before, after = evaluation([1, 1, 1, 0, 0] * 4), evaluation([1, 0, 1, 0, 1] * 4, variant="round 1", policy="policy-001")
+    decided = not_worse(after, before)
+    run = improved(tmp_path, before, after)
+    (_, lead), (_, itself) = found(run).variants
+    assert itself is None
+    assert lead == Lead(
+        better=paired(after.outcomes(), before.outcomes()).p_first_better, worse=decided.p_worse, test="McNemar's"
+    )
+    with console(run) as url:
+        text = Client(url).page("/s/run/run")
+    assert f'is worse, p">{p_value(decided.p_worse)}</td>' in text
+    assert f"p = {p_value(decided.p_worse)}" in text
+    assert "McNemar&#39;s exact test on the same starts" in text.replace("'", "&#39;")
+    assert "Fisher" not in text
+
+
+@pytest.mark.parametrize("how", ["nobody restored the starts", "other starts"])
+def test_fishers_test_is_named_where_starts_are_not_the_same(tmp_path: Path, how: str) -> None:
+    after = replace(AFTER, restored=False) if how == "nobody restored the starts" else replace(AFTER, trials=AFTER.trials[:30])
+    run = improved(tmp_path, BEFORE, after, promote=())
+    Journal(run / "events.jsonl").append("promotion", round=1, candidate=1, deployed=0, promote=True, sentence="So it is.")
+    lead = found(run).variants[0][1]
+    assert lead == Lead(
+        better=fisher_p(after.rate(), BEFORE.rate()), worse=fisher_p(BEFORE.rate(), after.rate()), test="Fisher's"
+    )
+    with console(run) as url:
+        text = Client(url).page("/s/run/run")
+    assert "exact test where the starts were not the same" in text
+    assert "McNemar" not in text
 
 
 def test_a_candidate_that_was_refused_stands_beside_what_stays(tmp_path: Path) -> None:
@@ -78,17 +115,46 @@ def test_a_candidate_that_was_refused_stands_beside_what_stays(tmp_path: Path) -
     assert [one.good for one in findings.decisions] == [False]
 
 
-def test_what_was_judged_and_what_is_true_are_both_said(tmp_path: Path) -> None:
-    run = make_run(tmp_path, 1)
-    made = [encode(episode(n)) for n in (20, 21, 22, 23)]
-    truth = [Label(success=n != 20, probability=None, source="simulator") for n in (20, 21, 22, 23)]
-    EpisodeStore(run / "episodes").append([replace(one, labels=(*one.labels, t)) for one, t in zip(made, truth, strict=True)])
-    records = EpisodeStore(run / "episodes").episodes()
-    judged = [record.success is True for record in records]
-    right = sum(record.success is True and record.simulator_success is True for record in records)
-    assert found(run).summary.startswith(
-        f"5 autonomous episodes, {sum(judged)} judged successes, {right} of them true; 3 true successes in all. No policy was"
-    )
+LEARNING = "command: soar improve\npreset: {improvement: {rounds: 1, success_only: %s, threshold: %s}}\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("command: soar collect\n", "6 autonomous episodes, 4 judged successes, 3 of them true; "),
+        (
+            LEARNING % ("true", 0.85),
+            "6 autonomous episodes, 4 judged successes, 2 of them sure enough to be learned from (p at least .85), 1 of these "
+            "true; ",
+        ),
+        (LEARNING % ("true", 0), "6 autonomous episodes, 4 judged successes, 3 of them true; "),
+        (LEARNING % ("false", 0), "6 autonomous episodes, all of them learned from, 4 judged successes, 3 of them true; "),
+    ],
+    ids=["collect", "threshold", "no threshold", "everything"],
+)
+def test_what_was_judged_what_is_learned_from_and_what_is_true_are_all_said(tmp_path: Path, config: str, said: str) -> None:
+    run = tmp_path / "run"
+    # What the judge thought, what the simulator knows, and whether the task was done before the attempt began.
+    known = [
+        (0.9, True, UNDONE_BEFORE),
+        (0.95, True, DONE_BEFORE),
+        (0.5, True, UNDONE_BEFORE),
+        (None, True, ""),  # a person's word has no probability, and is not filtered by one
+        (0.1, True, UNDONE_BEFORE),
+        (0.05, False, UNDONE_BEFORE),
+    ]
+    made = []
+    for number, (p, true, before) in enumerate(known):
+        verdict = Label(success=p is None or p >= 0.2, probability=p, source="vqa-1" if p else "person:ada")
+        truth = Label(success=true, probability=None, source="simulator", answer=before)
+        made.append(replace(encode(episode(number)), labels=(verdict, truth)))
+    EpisodeStore(run / "episodes", mode="create").append(made)
+    (run / "config.yaml").write_text(config)
+    assert found(run).summary.startswith(f"{said}4 true successes in all, and 1 whose task was done before they began. No")
+    with console(run) as url:
+        text = Client(url).page("/s/run/run")
+    assert ".67 [.30, .90] 4/6" in re.sub(r"<[^>]+>", "", text[text.index("<td>all tasks") :])
+    assert "What was done before an attempt began is no true success." in text
 
 
 def test_without_evaluations_practice_is_shown_and_who_is_on_trial(tmp_path: Path) -> None:
@@ -158,8 +224,9 @@ def test_tasks_that_nobody_chose_and_models_that_were_away_are_counted(tmp_path:
     with console(run) as url:
         text = Client(url).page("/s/run/run")
     assert "Tasks were chosen 3 times, 1 times at random because none was feasible. 4 of 10 answers about" in text
-    assert '<td>gpt&lt;b&gt;</td><td>a random task</td><td class="n">5</td><td class="n">2</td>' in text
-    assert '<td>models of bench-1</td><td>told in its own journal</td><td class="n">5</td><td class="n">2</td>' in text
+    plain = re.sub(r' (class|data-name)="[^"]*"', "", text)
+    assert "<td>gpt&lt;b&gt;</td><td>a random task</td><td>5</td><td>2</td>" in plain
+    assert "<td>models of bench-1</td><td>told in its own journal</td><td>5</td><td>2</td>" in plain
 
 
 def test_a_learned_system_gets_no_warning(tmp_path: Path) -> None:

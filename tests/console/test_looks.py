@@ -6,24 +6,32 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Literal
 
 import pytest
 from PIL import Image as Pillow
 
+from soar.collect.listeners import Event
 from soar.collect.live import LiveView
 from soar.console.freezing import freeze
 from soar.console.sources import open_sources
 from soar.episodes import EpisodeStore
 from soar.evaluation.dialogue import PageDialogue
+from soar.types import Label
+from soar.vlm.base import Answer
 from tests.collect.test_live import step
 from tests.console.browsing import in_browser, until
 from tests.console.building import console, make_run
+from tests.console.test_findings import AFTER, BEFORE, CONTROL, improved
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -60,6 +68,7 @@ CANDIDATES = (
     ".filter(e => !e.disabled && e.checkVisibility())"
 )
 LOADED = "[...document.images].every(i => i.complete || i.getBoundingClientRect().top > innerHeight || !i.checkVisibility())"
+NAMES = "[...document.querySelectorAll('#evaluations td')].map(e => getComputedStyle(e, '::before').content)"
 LISTEN = """() => {
   window.reached = new Set();
   window.unseen = [];
@@ -192,6 +201,41 @@ def test_every_page_fits_stands_out_and_works_by_keyboard(
             by_keyboard(page)
     assert {look: complaints for look, complaints in found.items() if complaints} == {}
     assert wrong == []
+
+
+@pytest.mark.parametrize("width", [400, 560, 720, 880])
+def test_no_column_of_a_report_hides_beyond_the_edge(tmp_path: Path, enter: Callable[..., Page], width: int) -> None:
+    run = improved(tmp_path, BEFORE, AFTER, CONTROL, promote=(True, False))
+    freeze(next(iter(open_sources([str(run)]).values())), tmp_path / "report.html")
+    with console(run) as url:
+        page = enter(url)
+        page.set_viewport_size({"width": width, "height": 800})
+        for address in (f"file://{tmp_path / 'report.html'}", f"{url}/s/run/run"):
+            page.goto(address, wait_until="load")
+            assert page.evaluate(LOOKS) == []
+            # At the head of its column, or where that has no room, before each cell.
+            heads = page.locator("#evaluations th").all_inner_texts() if width > 832 else page.evaluate(NAMES)
+            for name in ("before: policy-000", "after: policy-001"):
+                assert any(name in head for head in heads), heads
+
+
+def test_a_verdict_is_told_with_its_answer_and_its_probability(tmp_path: Path, enter: Callable[..., Page]) -> None:
+    run = make_run(tmp_path, 1)
+    view = LiveView(run / "live", "bench", clock=itertools.count(time.time()).__next__)  # nothing comes too soon to be written
+    no = Label(success=False, probability=0.26, source="vqa", question="is it in the bowl?", answer="no")
+    view(step(1))
+    view(Event(kind="judged", robot="bench", fields={"label": no}))
+    view(Event(kind="judged", robot="bench", fields={"label": replace(no, success=True, probability=0.97)}))
+    proposal = SimpleNamespace(answers={"is there a bowl?": Answer(text="yes", p_yes=0.9)})
+    view(Event(kind="proposal", robot="bench", fields={"proposal": proposal}))
+    with console(run) as url:
+        page = enter(url, "/s/run/live")
+        page.wait_for_selector(".answers li")
+        assert page.locator(".answers li").all_inner_texts() == [
+            "is there a bowl? yes (p = .90)",
+            "is it in the bowl? no ✓ success (p = .97)",
+            "is it in the bowl? no ✕ failure (p = .26)",
+        ]
 
 
 def test_what_stands_out_too_little_or_has_no_name_is_found(enter: Callable[..., Page], audited: Path) -> None:

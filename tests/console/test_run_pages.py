@@ -14,6 +14,7 @@ from soar.console.sources import open_sources
 from soar.episodes import EpisodeStore
 from soar.episodes.browsing import Browser
 from soar.episodes.encoded import encode
+from soar.evaluation.practice import attempts_of
 from soar.event_log import Journal
 from soar.progress import ProgressFile
 from soar.tasks.selection import UCBSelector
@@ -48,7 +49,7 @@ def test_a_journal_is_read_as_it_grows_and_torn_lines_are_left_out(tmp_path: Pat
 def test_tasks_have_their_rates_their_course_and_their_place_in_equation_1(tmp_path: Path) -> None:
     run = make_run(tmp_path, 31)
     records = EpisodeStore(run / "episodes").episodes()
-    facts = tasks_of(Browser(run / "episodes").table())
+    facts = tasks_of(attempts_of(Browser(run / "episodes")))
     assert [one.task for one in facts] == list(TASKS)
     counts = {task: sum(record.instruction == task for record in records) for task in TASKS}
     for one in facts:

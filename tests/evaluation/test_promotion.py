@@ -20,8 +20,9 @@ def test_an_equal_or_better_candidate_is_promoted() -> None:
     assert judged([1, 0] * 10, [1, 0] * 10).promote
     verdict = judged([1] * 20, [1, 0] * 10)
     assert verdict.promote
+    assert verdict.sentence.endswith("for the candidate being better, one-sided: p < .001).")
     assert verdict.sentence.startswith(
-        "Promoted policy-001: it is not significantly worse than policy-000. Candidate 20/20 = 1.00 ["
+        "Promoted policy-001: it is significantly better than policy-000. Candidate 20/20 = 1.00 ["
     )
 
 
@@ -30,6 +31,9 @@ def test_a_significantly_worse_candidate_is_refused() -> None:
     assert verdict.p_worse == pytest.approx(1 / 32)
     assert not verdict.promote
     assert "Kept policy-000: policy-001 is significantly worse" in verdict.sentence
+    assert verdict.sentence.endswith(
+        "for the candidate being worse, one-sided: p = .031; refused below .05, or if lower by more than .05)."
+    )
 
 
 def test_a_loss_beyond_the_margin_is_refused_without_significance() -> None:

@@ -149,7 +149,7 @@ def test_somebody_who_is_no_simulator_evaluates_and_the_loop_goes_on_as_in_simul
     assert [evaluation.variant for evaluation in result.compared] == ["before", "after"]
     page = result.report.read_text()
     assert f"judged by {result.before.judge}" in page
-    assert "4 autonomous episodes, 4 judged successes. " in page
+    assert "4 autonomous episodes, all of them learned from, 4 judged successes. " in page
     assert "round 0" not in page
 
 
@@ -262,6 +262,7 @@ def test_judged_successes_are_called_so_and_the_truth_stands_beside_them(tmp_pat
     mood["says"] = False
     result = improve(configured(tmp_path, driver="Cell"))
     page = result.report.read_text()
-    assert "4 autonomous episodes, 0 judged successes, 0 of them true; 4 true successes in all." in page
+    assert "4 autonomous episodes, all of them learned from, 0 judged successes, 0 of them true; " in page
+    assert "0 true successes in all, and 4 whose task was done before they began." in page
     assert page.count('class="v v-failure"') == page.count("in truth success") == 4
     assert "judged by truth" in page

@@ -44,7 +44,7 @@ from soar.collect.rollout import stacked_cameras
 from soar.datasets import HindsightSampler, Mixture, StepArrays
 from soar.episodes import EpisodeStore
 from soar.episodes.encoded import EncodedEpisode, decode, encode
-from soar.episodes.schema import SIMULATOR
+from soar.episodes.schema import DONE_BEFORE, SIMULATOR, UNDONE_BEFORE
 from soar.errors import ConfigError, UnknownNameError
 from soar.policies.base import check_cameras
 from soar.policies.instructions import InstructionEncoder
@@ -235,6 +235,8 @@ class _Practice:
     def _attempt(self, task: Task, detector: SuccessDetector, block: int, number: int, steps: int) -> Episode:
         robot = self.workcell.robot
         robot.home()
+        assert self.workcell.truth is not None
+        done_before = self.workcell.truth(task.instruction)
         self.model.eval()
         seen: list[Observation] = [robot.observe()]
         done: list[NDArray[np.float32]] = []
@@ -256,8 +258,8 @@ class _Practice:
                 verdict = detector.detect(seen[-1].image_HWC, task)
                 if verdict.success:
                     break
-        assert self.workcell.truth is not None
-        truth = Label(success=self.workcell.truth(task.instruction), probability=None, source=SIMULATOR)
+        said = "" if done_before is None else DONE_BEFORE if done_before else UNDONE_BEFORE
+        truth = Label(success=self.workcell.truth(task.instruction), probability=None, source=SIMULATOR, answer=said)
         return Episode(
             id=f"online-{block:04d}-{number:05d}",
             scene=self.workcell.scene.name,

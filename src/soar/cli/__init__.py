@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 RESUME = "Interrupted. Everything that was finished is kept: run the same command again to resume."
+STOPPED = "Stopped serving."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,11 +28,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGINT, _leave)  # until `ending` is there
     from soar.cli.ending import ending
 
-    return ending(lambda: _run(arguments), own_process=arguments is None)
+    words = sys.argv[1:] if arguments is None else arguments
+    return ending(lambda: _run(arguments), own_process=arguments is None, last_words=last_words(words))
+
+
+def last_words(words: Sequence[str]) -> str:
+    """Return what a command says when a signal ends it: of what served there is nothing to resume."""
+    serves = list(words[:1]) in (["serve"], ["console"]) or list(words[:2]) == ["robot", "serve"]
+    return STOPPED if serves and not any(word.startswith("--freeze") for word in words) else RESUME
 
 
 def _leave(number: int, _frame: object) -> None:
-    os.write(2, f"\n{RESUME}\n".encode())
+    os.write(2, f"\n{last_words(sys.argv[1:])}\n".encode())
     os._exit(128 + number)
 
 

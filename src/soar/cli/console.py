@@ -53,7 +53,6 @@ class Console:
         import os
         import secrets
 
-        from soar.cli.ending import stopped
         from soar.cli.tables import say
         from soar.console.freezing import freeze
         from soar.console.sources import open_sources
@@ -86,20 +85,12 @@ class Console:
             others[role] = Bearer(token=given, may=rights[role])
         tokens = Tokens(operator=os.environ.get(TOKEN) or secrets.token_urlsafe(32), others=others)
         config = ConsoleConfig(tokens=tokens, host=self.host, port=self.port)
-        started = False
 
         def ready(_url: str, entrance: str) -> None:
-            nonlocal started
-            started = True  # from now on an end is no interruption
             say(f"open {entrance}")
             sys.stdout.flush()  # whoever reads it through a pipe waits for it
 
-        try:
-            serve_console(sources, config, ready)
-        except KeyboardInterrupt as error:
-            if not started:
-                raise
-            raise stopped(error) from None
+        serve_console(sources, config, ready)
 
 
 def check_installed() -> None:

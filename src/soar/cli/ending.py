@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from soar.cli import RESUME
+from soar.cli import RESUME, STOPPED
 
 _AGAIN_S = 0.05
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -36,28 +36,29 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM: like Ctrl-C for all that is under way."""
 
 
-def ending(work: Callable[[], int], *, own_process: bool) -> int:
+def ending(work: Callable[[], int], *, own_process: bool, last_words: str = RESUME) -> int:
     """Do the work, and return the status that the process is to exit with.
 
     Args:
         work: Returns that status when it ends by itself.
         own_process: Whether the process is there for this work alone, so that it may be ended from within.
+        last_words: What is said when a signal ends it.
     """
     came = _came
     came.clear()
-    with _signals_raise(came, own_process):
+    with _signals_raise(came, own_process, last_words):
         try:
             status = work()
             sys.stdout.flush()
             return status
         except KeyboardInterrupt as error:
-            return _interrupted(came[-1] if came else _number(error))
+            return _interrupted(came[-1] if came else _number(error), last_words)
         except BaseException as error:
             # Rich makes a SystemExit of it.
             if isinstance(error, BrokenPipeError | SystemExit) and not came and _reader_has_gone():
                 return 128 + signal.SIGPIPE
             if came and isinstance(error, Exception):
-                return _interrupted(came[-1])  # some library made another exception of it
+                return _interrupted(came[-1], last_words)  # some library made another exception of it
             if isinstance(error, MemoryError | OSError) and (why := _no_room(error)):
                 sys.stderr.write(f"error: {why}\n")
                 return 2
@@ -68,7 +69,8 @@ def ending(work: Callable[[], int], *, own_process: bool) -> int:
 
 
 def stopped(error: KeyboardInterrupt) -> SystemExit:
-    """Return what ends a command that leaves nothing to resume, such as a server: its status, without a word."""
+    """Say that a server has ended, and return what ends its command: its status."""
+    _say(STOPPED)
     return SystemExit(128 + _number(error))
 
 
@@ -81,11 +83,15 @@ def interrupted() -> bool:
     return bool(_came)
 
 
-def _interrupted(number: int) -> int:
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"\n{RESUME}\n")
-        sys.stderr.flush()
+def _interrupted(number: int, last_words: str) -> int:
+    _say(last_words)
     return 128 + number
+
+
+def _say(words: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"\n{words}\n")
+        sys.stderr.flush()
 
 
 def _reader_has_gone() -> bool:
@@ -130,7 +136,7 @@ def _anything_open() -> bool:
 
 
 @contextlib.contextmanager
-def _signals_raise(came: list[int], own_process: bool) -> Iterator[None]:
+def _signals_raise(came: list[int], own_process: bool, last_words: str) -> Iterator[None]:
     """Let SIGINT and SIGTERM raise `KeyboardInterrupt` within, and remember their numbers in `came`."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals go to the main thread
@@ -140,7 +146,7 @@ def _signals_raise(came: list[int], own_process: bool) -> Iterator[None]:
         came.append(number)
         if own_process and _importing(frame):
             if not _anything_open():
-                os._exit(_interrupted(number))
+                os._exit(_interrupted(number, last_words))
             _again(number)
             return
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt

@@ -61,7 +61,6 @@ class Serve:
             raise ConfigError(f"serving needs {', '.join(missing)}. Install it: pip install 'soar-robot[serve]'")
 
         from soar.base_models import default_weights
-        from soar.cli.ending import stopped
         from soar.cli.tables import say
         from soar.remote.wire import Limits
         from soar.serving.application import ServiceConfig
@@ -85,24 +84,16 @@ class Serve:
             ),
         )
 
-        started = False
-
         def ready(url: str, name: str) -> None:
-            nonlocal started
-            started = True  # from now on an end is no interruption
             if new:
                 say(f"clients need the token: export SOAR_TOKEN={token}")
             say(f"{name} is served at {url}")
             sys.stdout.flush()  # whoever reads it through a pipe waits for it
 
-        try:
-            if self.replicas:
-                from soar.serving.replicas import serve_replicas
+        # A signal comes out of both as KeyboardInterrupt, after the last answers are out.
+        if self.replicas:
+            from soar.serving.replicas import serve_replicas
 
-                serve_replicas(config, self.replicas, self.gpus, ready)
-            else:
-                serve(config, ready)
-        except KeyboardInterrupt as error:  # after the last answers are out
-            if not started:
-                raise
-            raise stopped(error) from None
+            serve_replicas(config, self.replicas, self.gpus, ready)
+        else:
+            serve(config, ready)

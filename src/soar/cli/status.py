@@ -28,26 +28,32 @@ class Status:
         import json
 
         from soar.cli.tables import print_tasks, say
-        from soar.console.findings import decisions_of
+        from soar.console.findings import decisions_of, findings_of
         from soar.console.run_facts import cost_of, phase_of, policies_of, settings_of, tasks_of
         from soar.console.run_journal import RunJournals
+        from soar.console.run_plan import finished
         from soar.console.sources import open_sources
+        from soar.evaluation.practice import attempts_of
         from soar.run_claim import who_works_in
         from soar.run_orders import Orders
 
         (source,) = open_sources([self.run_folder]).values()
         browser, journal, phase = source.browser, RunJournals().of(source), phase_of(source)
-        table = None if browser is None or not len(browser.table()) else browser.table()
+        table = None if browser is None or not len(browser.table()) else attempts_of(browser)
         tasks = [] if table is None else tasks_of(table)
         decisions, faults = decisions_of(source, journal), [] if journal is None else journal.fault_kinds.most_common()
         cost, settings = cost_of(table, journal), settings_of(source)
         policies = [] if table is None else policies_of(table)
         works = "" if source.run is None else who_works_in(source.run)
+        ended = "" if works else finished(source.run)
+        if not works and dict(settings).get("command") == "soar collect" and phase is not None and phase.done >= phase.total:
+            ended = f"finished: all {phase.total} episodes are there. The same command with more --episodes would go on"
         orders = "" if source.run is None else Orders(source.run).now().words
         if self.as_json:
             facts = {
                 "run": source.title,
                 "works": works,
+                "finished": ended,
                 "orders": orders,
                 "phase": None if phase is None else {"name": phase.name, "done": phase.done, "total": phase.total},
                 "episodes": 0 if table is None else len(table),
@@ -62,7 +68,8 @@ class Status:
         for name, value in settings:
             say(f"{name}: {value}")
         if source.run is not None:
-            say(f"works here now: {works or 'nobody; the command that began it goes on where it stopped'}")
+            goes_on = "the command that began it goes on where it stopped"
+            say(f"works here now: {works or f'nobody; {ended or goes_on}'}")
         if orders:
             say(orders)
         if phase is not None:
@@ -72,6 +79,7 @@ class Status:
         if table is None:
             say("no episodes yet")
         else:
+            say(findings_of(source, journal).summary)
             print_tasks(tasks)
             for name, rate in policies:
                 say(f"policy {name}: {rate} judged successes")

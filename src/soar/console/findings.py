@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from soar.console.run_journal import RunJournal
+from soar.console.run_plan import Plan, name_in, plan_of
 from soar.console.sources import Source
-from soar.errors import CheckpointError, SoarError
-from soar.evaluation.practice import COLUMNS, practice_of
+from soar.errors import SoarError
+from soar.evaluation.practice import ACHIEVED, COLUMNS, attempts_of, practice_of
 from soar.evaluation.promotion import Practice
-from soar.evaluation.statistics import Rate, fisher_p
+from soar.evaluation.statistics import Rate, fisher_p, paired, short
 from soar.evaluation.trials import Evaluation, read_evaluation
-from soar.policies.named import id_in
 from soar.run_folder import RunFolder
 
 ORACLE = "oracle"
@@ -42,6 +42,21 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lead:
+    """How probable it is by chance that one evaluation leads over another one.
+
+    Attributes:
+        better: One-sided p-value of its being better.
+        worse: Of its being worse; a decision about a candidate looks at this.
+        test: Whose exact test it is: McNemar's where both tried the same starts, or Fisher's.
+    """
+
+    better: float
+    worse: float
+    test: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """What is known of the policies.
 
@@ -49,7 +64,7 @@ class Findings:
         summary: What happened, in a sentence or two.
         compared: One evaluation or two on the same starts, named by their variants: before and after, or the deployed policy
             and a candidate that was refused. Empty when nobody evaluated.
-        variants: Every evaluation, and the p-value of the last compared one being better; None for itself, or without trials.
+        variants: Every evaluation, and the lead of the last compared one over it; None for itself, or without trials.
         practised: What each policy did while it practised, oldest first, where that is all that is known.
         decisions: Of the loop, oldest first.
         oracles: Ids of what took part and looked at the simulator's state.
@@ -59,7 +74,7 @@ class Findings:
 
     summary: str = ""
     compared: tuple[Evaluation, ...] = ()
-    variants: tuple[tuple[Evaluation, float | None], ...] = ()
+    variants: tuple[tuple[Evaluation, Lead | None], ...] = ()
     practised: tuple[Practice, ...] = ()
     decisions: tuple[Decision, ...] = ()
     oracles: tuple[str, ...] = ()
@@ -85,7 +100,7 @@ def findings_of(source: Source, journal: RunJournal | None) -> Findings:
         StoreError: The store cannot be read.
     """
     browser = source.browser
-    table = None if browser is None else browser.table(columns=COLUMNS)
+    table = None if browser is None else attempts_of(browser, COLUMNS)
     if source.run is None or journal is None:
         return Findings(summary=_summary(table, ()), models=_models(table), oracles=_oracles(table))
     folder, wrong = _Heard(source.run, journal), list[str]()
@@ -96,13 +111,13 @@ def findings_of(source: Source, journal: RunJournal | None) -> Findings:
     if not read and (folder.path / "policies").is_dir():
         practised = tuple(practice_of(browser, name_in(folder, number)) for number in numbers)
     decisions = decided(folder)
-    summary = _summary(table, compared)
+    summary = _summary(table, compared, plan_of(folder.path))
     if not compared and summary:
         summary += " No policy was evaluated: all that is known of them is how their practice was judged."
     return Findings(
         summary=summary + _outcome(folder),
         compared=compared,
-        variants=tuple((one, _p(one, compared[-1])) for one in read.values()) if compared else (),
+        variants=tuple((one, _lead(one, compared[-1])) for one in read.values()) if compared else (),
         practised=practised,
         decisions=decisions,
         oracles=_oracles(table, *read.values(), *practised),
@@ -144,14 +159,6 @@ def decided(folder: RunFolder) -> tuple[Decision, ...]:
     return tuple(made)
 
 
-def name_in(folder: RunFolder, number: int) -> str:
-    """Return the id of policy `number` of a run; while its folder does not say it, the folder's name."""
-    try:
-        return id_in(folder.policy(number))
-    except CheckpointError:
-        return folder.policy(number).name
-
-
 def _candidates(folder: RunFolder) -> list[int]:
     """Return the numbers of the candidates about which something was decided, or that are on trial."""
     return sorted({int(event["candidate"]) for name in ("promotion", "on_trial") for event in folder.events(name)} - {0})
@@ -187,20 +194,31 @@ def _compared(folder: RunFolder, read: dict[int, Evaluation], wrong: list[str]) 
     return kept, dataclasses.replace(read[last], variant=f"candidate {last}, not deployed")
 
 
-def _summary(table: pa.Table | None, compared: tuple[Evaluation, ...]) -> str:
-    said = ""
-    if table is not None and len(table):
-        judged, true = table["success"].to_pylist(), table["simulator_success"].to_pylist()
-        said = f"{len(table)} autonomous episodes, {judged.count(True)} judged successes"
-        if any(success is not None for success in true):
-            right = sum(one is True and other is True for one, other in zip(judged, true, strict=True))
-            said += f", {right} of them true; {true.count(True)} true successes in all"
-        said += "."
+def _summary(table: pa.Table | None, compared: tuple[Evaluation, ...], plan: Plan | None = None) -> str:
+    said = _judged(table, plan) if table is not None and len(table) else ""
     if compared:
         starts = "the same starts" if all(one.restored for one in compared) else "starts that nobody restored"
         said += f" Success rates, from {starts}: " + "; ".join(f"{one.variant}: {one.rate()}" for one in compared) + "."
         said += "".join(f" {one.left_out}." for one in compared if one.left_out)
     return said.strip()
+
+
+def _judged(table: pa.Table, plan: Plan | None) -> str:
+    """Return in words how many attempts were judged successes, how many of them are learned from, and what is true."""
+    judged, these, said = pc.fill_null(table["success"], False), "them", f"{len(table)} autonomous episodes"
+    if plan is not None and not plan.success_only:
+        said += ", all of them learned from"
+    said += f", {pc.sum(judged).as_py()} judged successes"
+    if plan is not None and plan.success_only and plan.threshold:  # as `AutonomousData.filter` chooses
+        sure = pc.fill_null(pc.greater_equal(table["probability"], plan.threshold), False)
+        judged, these = pc.and_(judged, sure), "these"
+        said += f", {pc.sum(judged).as_py()} of them sure enough to be learned from (p at least {short(plan.threshold)})"
+    if table["simulator_success"].null_count < len(table):
+        right, true = (int(pc.sum(one).as_py() or 0) for one in (pc.and_(judged, table[ACHIEVED]), table[ACHIEVED]))
+        before = int(pc.sum(table["simulator_success"]).as_py()) - true
+        said += f", {right} of {these} true; {true} true successes in all"
+        said += f", and {before} whose task was done before they began" if before else ""
+    return said + "."
 
 
 def _outcome(folder: RunFolder) -> str:
@@ -214,10 +232,16 @@ def _outcome(folder: RunFolder) -> str:
     return ""
 
 
-def _p(one: Evaluation, last: Evaluation) -> float | None:
-    """Return how probable the last one's lead over another is by chance; None for itself, or without trials."""
+def _lead(one: Evaluation, last: Evaluation) -> Lead | None:
+    """Return the last one's lead over another, by the test that decides about candidates; None for itself, or no trials."""
     itself = one.policy == last.policy and one.subgoal_model == last.subgoal_model
-    return None if itself or not one.trials or not last.trials else fisher_p(last.rate(), one.rate())
+    if itself or not one.trials or not last.trials:
+        return None
+    first, second = last.outcomes(), one.outcomes()
+    if last.restored and one.restored and first.keys() == second.keys():
+        same = paired(first, second)
+        return Lead(better=same.p_first_better, worse=same.p_second_better, test="McNemar's")
+    return Lead(better=fisher_p(last.rate(), one.rate()), worse=fisher_p(one.rate(), last.rate()), test="Fisher's")
 
 
 def _models(table: pa.Table | None) -> tuple[tuple[str, str], ...]:

@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from soar.configuration import read_yaml
 from soar.console.access import MAY
-from soar.console.findings import name_in
 from soar.console.pages import Console
 from soar.console.run_journal import ORDERED
+from soar.console.run_plan import finished, name_in
 from soar.console.sources import Source, chosen
 from soar.errors import ConfigError, ModelServerError, SoarError
 from soar.fleet.asking import ADDRESS, ask
@@ -122,13 +122,15 @@ def policies_of_run(source: Source) -> list[tuple[str, str]]:
 
 
 def standing_in(source: Source) -> dict[str, Any]:
-    """Return what holds in a run without a fleet: `words`, empty for nothing, and whether a command `works` there.
+    """Return what holds in a run without a fleet: `words`, empty for nothing, whether a command `works` there, and if none
+    does, whether the run is `finished`, in words.
 
     Raises:
         SoarError: The orders cannot be read.
     """
     assert source.run is not None
-    return {"words": Orders(source.run).now().words, "works": bool(who_works_in(source.run))}
+    works = bool(who_works_in(source.run))
+    return {"words": Orders(source.run).now().words, "works": works, "finished": "" if works else finished(source.run)}
 
 
 def _config(source: Source) -> dict[str, Any]:

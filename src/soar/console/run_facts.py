@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from soar.collect.preset import load_collection
 from soar.configuration import names, read_yaml
-from soar.console.findings import name_in
 from soar.console.run_journal import SPENT, RunJournal
+from soar.console.run_plan import name_in
 from soar.console.sources import Source
 from soar.errors import SoarError
+from soar.evaluation.practice import ACHIEVED
 from soar.evaluation.statistics import Rate
 from soar.progress import FILE
 from soar.run_folder import RunFolder
@@ -44,7 +45,7 @@ class TaskFacts:
         task: The instruction.
         judged: Judged successes among its attempts; what could not be judged is none.
         undecided: Attempts that could not be judged.
-        true: True ones, as far as a simulator says so; None elsewhere.
+        true: True ones, as far as a simulator says so, without those done before they began; None elsewhere.
         ucb: Its score in equation 1, were all tasks feasible: the next attempt goes to the greatest.
         pieces: The same in up to ten equal parts, oldest first.
     """
@@ -124,7 +125,7 @@ def threshold_of(source: Source) -> float:
 
 
 def tasks_of(table: pa.Table) -> list[TaskFacts]:
-    """Return what is known of each task, most attempts first."""
+    """Return what is known of each task of `attempts_of`, most attempts first."""
     encoded = pc.fill_null(table["instruction"], "").combine_chunks().dictionary_encode()
     task_E, names = np.asarray(encoded.indices, np.int64), encoded.dictionary.to_pylist()
     counts = np.bincount(task_E, minlength=len(names))
@@ -135,7 +136,7 @@ def tasks_of(table: pa.Table) -> list[TaskFacts]:
 
 
 def all_tasks_of(table: pa.Table) -> TaskFacts:
-    """Return what is known of all tasks together, which have no score."""
+    """Return what is known of all tasks of `attempts_of` together, which have no score."""
     return _facts("all tasks", _columns(table), np.arange(len(table)), math.nan)
 
 
@@ -245,7 +246,7 @@ class _Columns(NamedTuple):
 
 def _columns(table: pa.Table) -> _Columns:
     created_E = np.asarray(table["created_s"], np.float64)
-    return _Columns(_verdicts(table["success"]), _verdicts(table["simulator_success"]), created_E)
+    return _Columns(_verdicts(table["success"]), _verdicts(table[ACHIEVED]), created_E)
 
 
 def _facts(task: str, columns: _Columns, mine: NDArray[np.int64], ucb: float) -> TaskFacts:

@@ -24,6 +24,7 @@ from soar.console.run_facts import (
 from soar.console.run_journal import ORDERED, RunJournals
 from soar.console.sources import Source, episodes_of
 from soar.episodes.schema import INSTRUCTION, SCORE, SIMULATOR, resolve
+from soar.evaluation.practice import attempts_of
 from soar.tasks.off_limits import OffLimits
 from soar.types import Label
 from soar.untrusted import parse_json
@@ -34,7 +35,7 @@ _LAST = 12
 def run_values(source: Source, journals: RunJournals) -> dict[str, Any]:
     """Return what is said of a run; for a store without a run, what follows from its episodes."""
     browser, journal = source.browser, journals.of(source)
-    table = None if browser is None else browser.table()
+    table = None if browser is None else attempts_of(browser)
     if table is not None and not len(table):
         table = None
     pieces = () if table is None else pieces_of(table)

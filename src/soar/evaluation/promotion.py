@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from soar.evaluation.statistics import Rate, fisher_p, paired, short
+from soar.evaluation.statistics import Rate, fisher_p, p_value, paired, short
 from soar.evaluation.trials import Evaluation
 
 LEVEL = 0.05
@@ -60,13 +60,13 @@ def not_worse(candidate: Evaluation, deployed: Evaluation, level: float = LEVEL,
     new, old = candidate.rate(), deployed.rate()
     if candidate.restored and deployed.restored:
         comparison = paired(candidate.outcomes(), deployed.outcomes())
-        p_worse = comparison.p_second_better
+        p_worse, p_better = comparison.p_second_better, comparison.p_first_better
         basis = (
             f"of the same starts, {comparison.only_first} succeeded only with the candidate and {comparison.only_second} only "
             "with the deployed policy (McNemar's exact test"
         )
     else:
-        p_worse = fisher_p(old, new) if new.trials and old.trials else 1.0
+        p_worse, p_better = (fisher_p(old, new), fisher_p(new, old)) if new.trials and old.trials else (1.0, 1.0)
         left_out = "".join(f", {one.left_out}" for one in (candidate, deployed) if one.left_out)
         basis = f"nobody restored the starts, which were not the same{left_out} (Fisher's exact test"
     # In counts, so that a loss of exactly the margin is not refused by rounding.
@@ -76,6 +76,7 @@ def not_worse(candidate: Evaluation, deployed: Evaluation, level: float = LEVEL,
         candidate.policy,
         deployed.policy,
         trials=both,
+        better=p_better < level,
         significant=p_worse < level,
         much_lower=much_lower,
         margin=margin,
@@ -85,8 +86,8 @@ def not_worse(candidate: Evaluation, deployed: Evaluation, level: float = LEVEL,
         candidate=new,
         deployed=old,
         p_worse=p_worse,
-        sentence=f"{verdict}. Candidate {new}, deployed {old}; {basis} for the candidate being worse, one-sided: p = "
-        f"{p_worse:.3f}; refused below {short(level)}, or if lower by more than {short(margin)}).",
+        sentence=f"{verdict}. Candidate {new}, deployed {old}; {basis} "
+        + _tested(p_worse, p_better, level, f", or if lower by more than {short(margin)}"),
     )
 
 
@@ -120,10 +121,16 @@ def practised_not_worse(candidate: Practice, deployed: Practice, level: float = 
         margin: Largest loss of judged success rate that is tolerated, 0..1.
     """
     new, old = candidate.judged, deployed.judged
-    p_worse = fisher_p(old, new) if new.trials and old.trials else 1.0
+    p_worse, p_better = (fisher_p(old, new), fisher_p(new, old)) if new.trials and old.trials else (1.0, 1.0)
     much_lower = bool(new.trials and old.trials) and old.value - new.value > margin + 1e-9
     verdict = _verdict(
-        candidate.policy, deployed.policy, trials=new.trials, significant=p_worse < level, much_lower=much_lower, margin=margin
+        candidate.policy,
+        deployed.policy,
+        trials=new.trials,
+        better=p_better < level,
+        significant=p_worse < level,
+        much_lower=much_lower,
+        margin=margin,
     )
     lower = f", or if lower by more than {short(margin)}" if margin < 1 else ""
     return Promotion(
@@ -132,16 +139,32 @@ def practised_not_worse(candidate: Practice, deployed: Practice, level: float = 
         deployed=old,
         p_worse=p_worse,
         sentence=f"{verdict}. Not evaluated; judged by {candidate.judge} while practising: candidate {new}, deployed {old}, "
-        "each with the tasks and from the starts that its practice brought (Fisher's exact test for the candidate being worse, "
-        f"one-sided: p = {p_worse:.3f}; refused below {short(level)}{lower}).",
+        "each with the tasks and from the starts that its practice brought (Fisher's exact test "
+        + _tested(p_worse, p_better, level, lower),
     )
 
 
-def _verdict(candidate: str, deployed: str, *, trials: int, significant: bool, much_lower: bool, margin: float) -> str:
+def _tested(p_worse: float, p_better: float, level: float, lower: str) -> str:
+    """Return what was tested, and what came of it, to the end of the sentence."""
+    if p_better < level:
+        return f"for the candidate being better, one-sided: p {_equal(p_better)})."
+    return f"for the candidate being worse, one-sided: p {_equal(p_worse)}; refused below {short(level)}{lower})."
+
+
+def _equal(p: float) -> str:
+    text = p_value(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _verdict(
+    candidate: str, deployed: str, *, trials: int, better: bool, significant: bool, much_lower: bool, margin: float
+) -> str:
     if significant:
         return f"Kept {deployed}: {candidate} is significantly worse"
     if much_lower:
         return f"Kept {deployed}: {candidate} is lower by more than the tolerated {short(margin)}"
     if not trials:
         return f"Kept {deployed}: there are no trials to judge {candidate} by"
-    return f"Promoted {candidate}: it is not significantly worse than {deployed}"
+    return (
+        f"Promoted {candidate}: it is {'' if better else 'not '}significantly {'better' if better else 'worse'} than {deployed}"
+    )

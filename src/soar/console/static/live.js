@@ -17,7 +17,7 @@ function card(key) {
 
 function seconds(age) { return age < 1.5 ? "now" : age < 90 ? `${age.toFixed(0)} s ago` : `${(age / 60).toFixed(0)} min ago`; }
 
-function sure(p) { return p === null || p === undefined ? "" : ` (${Number(p).toFixed(2)})`; }
+function sure(p) { return p === null || p === undefined ? "" : ` (p = ${Number(p).toFixed(2).replace(/^0/, "")})`; }
 
 function fill(element, robot) {
   const part = (name) => soar.find(`.${name}`, element);
@@ -36,10 +36,16 @@ function fill(element, robot) {
     element.dataset.drawn = "yes";
   }
   soar.fill(part("answers"), robot.answers, () => robot.answers.map((one) => {
-    const said = one.what === "success" ? soar.verdict(one.said) : soar.el("b", "", one.said === true ? "yes" : one.said === false ? "no" : "undecidable");
     const line = soar.el("li", "", `${one.question} `);
-    line.append(said, sure(one.probability));
-    if (one.answer) line.append(soar.el("small", "", ` “${String(one.answer).slice(0, 120)}”`));
+    const words = String(one.answer || "").slice(0, 120);
+    if (one.what === "success") { // what the model answered, and the verdict that follows: they differ where "no" means success
+      if (words) line.append(soar.el("b", "", words), " ");
+      line.append(soar.verdict(one.said), sure(one.probability));
+      return line;
+    }
+    const said = one.said === true ? "yes" : one.said === false ? "no" : "undecidable";
+    line.append(soar.el("b", "", said), sure(one.probability));
+    if (words && words.toLowerCase() !== said) line.append(soar.el("small", "", ` “${words}”`));
     return line;
   }));
   soar.fill(part("attempts"), robot.attempts, () => robot.attempts.map((one) => {
@@ -117,7 +123,12 @@ function row(robot) {
   if (!rows.has(robot.name)) {
     const made = soar.el("tr");
     made.dataset.robot = robot.name;
-    for (let number = 0; number < 8; number += 1) made.append(soar.el("td", number === 1 ? "does" : ""));
+    const names = [...fleet.querySelectorAll("th")].map((head) => head.textContent);
+    names.forEach((name, number) => {
+      const cell = soar.el("td", number === 1 ? "does" : "");
+      if (number > 0 && name) cell.dataset.name = name;
+      made.append(cell);
+    });
     rows.set(robot.name, made);
   }
   const line = rows.get(robot.name);
@@ -138,7 +149,8 @@ function row(robot) {
 function drawFleet(said) {
   if (!said.state) { soar.find(".words", fleet).textContent = said.away || ""; return; } // of a run, nothing has begun
   if (said.state.words !== undefined) { // a run without a fleet: its robots are below, and hear what is said to all
-    const works = said.state.works ? "At work." : "No command works here now: the one that began it goes on where it stopped.";
+    const goesOn = said.state.finished || "the one that began it goes on where it stopped";
+    const works = said.state.works ? "At work." : `No command works here now: ${goesOn}.`;
     soar.find(".words", fleet).textContent = said.state.words && said.state.works ? said.state.words : `${said.state.words} ${works}`.trim();
     fleet.classList.toggle("hidden", !fleet.dataset.may && !said.state.words); // who may only look hears of orders that hold
     return;
