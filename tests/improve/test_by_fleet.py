@@ -72,9 +72,9 @@ def test_robots_go_on_while_a_candidate_is_trained_and_have_it_once_one_of_them_
     assert {(RIGHT, 1), (RIGHT, 2)} <= made_by  # which one process did; the other may have come late
     assert {robot for robot, _ in made_by} <= {LEFT, RIGHT}
     assert not list((tmp_path / "there").glob("*/*.episode"))
-    assert [one.policy for one in result.practised[:2]] == ids
+    assert [one.policy for one in result.findings.practised[:2]] == ids
     phases.clear()
-    assert improve(config, on_progress).verdicts == result.verdicts  # what was finished is not done again
+    assert improve(config, on_progress).findings.decisions == result.findings.decisions  # what was finished is not done again
     assert phases == {}
 
 

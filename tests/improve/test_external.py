@@ -95,11 +95,14 @@ def test_a_command_that_fails_is_a_round_that_did_not_promote_and_its_reason_is_
     config = configured(tmp_path, "fails", rounds=2)
     result = improve(config)
     run = config.run
-    assert len(result.verdicts) == 2
-    assert result.verdicts[0].startswith(
+    assert len(result.findings.decisions) == 2
+    assert result.findings.decisions[0].sentence.startswith(
         "Kept own: round 1 has no candidate. The command ended with status 1. It said last: 2 episodes / out of memory"
     )
-    assert "round 2 has no candidate. The command ended with status 1. It said last: 4 episodes" in result.verdicts[1]
+    assert (
+        "round 2 has no candidate. The command ended with status 1. It said last: 4 episodes"
+        in result.findings.decisions[1].sentence
+    )
     assert "round 1 has no candidate" in result.report.read_text()
     assert result.after == result.before
     assert read_evaluation(run / "evaluations" / "000.json").policy == "own"
@@ -110,8 +113,10 @@ def test_a_command_that_fails_is_a_round_that_did_not_promote_and_its_reason_is_
 def test_without_evaluations_a_candidate_of_a_command_is_on_trial_too(tmp_path: Path) -> None:
     config = configured(tmp_path, evaluate="off")
     result = improve(config)
-    assert f"Candidate 1 ({id_in(config.run / 'policies' / '001')}) is deployed on trial" in result.verdicts[0]
-    assert [one.policy for one in result.practised] == ["own", id_in(config.run / "policies" / "001")]
+    assert (
+        f"Candidate 1 ({id_in(config.run / 'policies' / '001')}) is deployed on trial" in result.findings.decisions[0].sentence
+    )
+    assert [one.policy for one in result.findings.practised] == ["own", id_in(config.run / "policies" / "001")]
 
 
 def test_a_loop_that_is_killed_goes_on_with_the_command_that_went_on_without_it(tmp_path: Path) -> None:

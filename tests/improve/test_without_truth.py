@@ -69,11 +69,11 @@ def current(config: ImproveConfig) -> str:
 def test_without_evaluations_a_candidate_stays_unless_it_is_judged_to_do_worse_while_practising(tmp_path: Path) -> None:
     first = configured(tmp_path, evaluate="off")
     result = in_moods(first, True)
-    assert (result.before, result.after, result.compared) == (None, None, ())
+    assert (result.before, result.after, result.findings.compared) == (None, None, ())
     # Nobody knows the candidate yet: it is on trial, and everything says so.
     assert current(first) == "001"
-    assert "Candidate 1" in result.verdicts[0]
-    assert "is deployed on trial: it was not evaluated and has not practised yet" in result.verdicts[0]
+    assert "Candidate 1" in result.findings.decisions[0].sentence
+    assert "is deployed on trial: it was not evaluated and has not practised yet" in result.findings.decisions[0].sentence
 
     config = configured(tmp_path, evaluate="off", rounds=3)
     result = in_moods(config, True, False, True)
@@ -88,7 +88,7 @@ def test_without_evaluations_a_candidate_stays_unless_it_is_judged_to_do_worse_w
     )
     assert "candidate 0/4 = .00" in refused["sentence"]
     assert kept["sentence"].startswith(f"Promoted {ids[2]}: it is not significantly worse than {ids[0]}")
-    assert [str(one.judged)[:3] for one in result.practised] == ["4/4", "0/4", "4/4", "no "]
+    assert [str(one.judged)[:3] for one in result.findings.practised] == ["4/4", "0/4", "4/4", "no "]
     assert not (config.run / "evaluations").exists()
     page = result.report.read_text()
     for said in (
@@ -102,7 +102,7 @@ def test_without_evaluations_a_candidate_stays_unless_it_is_judged_to_do_worse_w
 
     # Fewer rounds than the run has behind it change nothing.
     assert current(config) == "003"
-    assert in_moods(first, True).verdicts == result.verdicts
+    assert in_moods(first, True).findings.decisions == result.findings.decisions
     assert current(config) == "003"
     assert len(EpisodeStore(config.run / "episodes").episodes()) == 12
 
@@ -146,7 +146,7 @@ def test_somebody_who_is_no_simulator_evaluates_and_the_loop_goes_on_as_in_simul
     assert ("of the same starts" in verdict["sentence"]) == (judge == "person")
     assert result.after.policy == LearnedPolicy.load(config.run / "policies" / "001").id
     assert read_evaluation(config.run / "evaluations" / "001.json").variant == "round 1"
-    assert [evaluation.variant for evaluation in result.compared] == ["before", "after"]
+    assert [evaluation.variant for evaluation in result.findings.compared] == ["before", "after"]
     page = result.report.read_text()
     assert f"judged by {result.before.judge}" in page
     assert "4 autonomous episodes, all of them learned from, 4 judged successes. " in page
@@ -224,7 +224,7 @@ def test_a_refused_candidate_is_compared_with_the_deployed_policy(tmp_path: Path
         monkeypatch.setattr("soar.terminal.TERMINAL", somebody.path)
         result = improve(config)
     assert result.after == result.before
-    deployed, refused = result.compared
+    deployed, refused = result.findings.compared
     assert (deployed.variant, refused.variant) == ("deployed, before and after", "candidate 1, not deployed")
     assert (deployed.rate().value, refused.rate().value) == (1, 0)
     page = result.report.read_text()

@@ -202,10 +202,11 @@ class Improve:
                 round_curve(rows, f"{Path(workcell.removeprefix(SIMULATED)).stem}: each round's policy"),
                 self.results.with_suffix(".svg"),
             )
-        if result.compared:
-            print_rates(result.compared)
-        if result.practised:
-            print_practice(result.practised)
-        for sentence in result.verdicts:
-            say(sentence)
+        if result.findings.compared:
+            print_rates(result.findings.compared)
+        if result.findings.practised:
+            print_practice(result.findings.practised)
+        say(result.findings.summary)
+        for decision in result.findings.decisions:
+            say(decision.sentence)
         say(f"report:  {result.report.resolve()}\ndataset: {result.dataset.resolve()}")

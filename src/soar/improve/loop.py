@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from soar.console.findings import Findings
 from soar.episodes import EpisodeStore
 from soar.episodes.browsing import Browser
 from soar.errors import ConfigError, LearnerError, NothingToLearnError
@@ -57,18 +58,14 @@ class Improvement:
     Attributes:
         before: Evaluation of the policy that it began with; None without evaluations.
         after: Evaluation, on the same starts, of the policy that is deployed now; None, too, where a person was faster.
-        compared: What there is to compare: `before` and `after`, or the deployed policy and a candidate that was refused.
-        practised: What each policy did while it practised, as judged, oldest first.
-        verdicts: On each candidate, oldest first, and on one that is on trial.
+        findings: What the report says of the policies: what happened, the verdict on each candidate, and one that is on trial.
         report: The page.
         dataset: The store of episodes.
     """
 
     before: Evaluation | None
     after: Evaluation | None
-    compared: tuple[Evaluation, ...]
-    practised: tuple[Practice, ...]
-    verdicts: tuple[str, ...]
+    findings: Findings
     report: Path
     dataset: Path
 
@@ -134,9 +131,7 @@ def _improve(config: ImproveConfig, on_progress: Progress, on_fleet: Callable[[s
     return Improvement(
         before=read_evaluation(folder.evaluation(0)) if evaluated else None,
         after=read_evaluation(deployed) if evaluated and deployed.exists() else None,
-        compared=found.compared,
-        practised=found.practised,
-        verdicts=tuple(decision.sentence for decision in found.decisions),
+        findings=found,
         report=folder.report,
         dataset=folder.episodes,
     )
