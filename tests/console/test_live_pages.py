@@ -299,7 +299,7 @@ def test_an_operator_pauses_resumes_stops_and_gives_another_policy_to_a_run_with
             assert part in page
         assert "Pause all" not in Client(url, "viewer").page("/s/run/live")
         assert Client(url, "labeller").post("/s/run/orders", do="pause", who="ada").status_code == 403
-        assert client.get("/s/run/fleet").json() == {"state": {"words": "", "works": False}}
+        assert client.get("/s/run/fleet").json() == {"state": {"words": "", "works": False, "finished": ""}}
         said = client.post("/s/run/orders", do="pause", who=" ada ").json()["state"]["words"]
         assert said.startswith("Paused by ada since ")
         assert client.post("/s/run/orders", do="deploy", who="ada", policy="0").status_code == 200
