@@ -101,7 +101,7 @@ def open_libero(suite: str = "libero_object", task: int = 0, size: int = 128) ->
 
 
 class LiberoCell(GymCell):
-    """What its environment says of the one task is the model `oracle`'s answer to whatever is asked, too."""
+    """What its environment says of the one task is the answer of the models `truth` and `oracle` to whatever is asked, too."""
 
     def answer(self, question: str) -> bool:
         """Return whether the task is done."""

@@ -43,7 +43,7 @@ def practise(task: int, told: argparse.Namespace) -> None:
             (folder / "workcell.yaml").write_text(text.replace("alphabet soup", THINGS[task]), encoding="utf-8")
             command = [sys.executable, "-m", "soar", "improve", "--workcell", folder / "workcell.yaml", "--run", folder / "run"]
             command += ["--policy", told.policy, "--pretraining", told.demonstrations]
-            command += ["--vlm", "oracle", "--preset", HERE / "practise.yaml", *told.more]
+            command += ["--vlm", "truth", "--preset", HERE / "practise.yaml", *told.more]
             with (folder / "improve.log").open("a") as said_here:
                 subprocess.run([str(word) for word in command], check=True, stdout=said_here, stderr=said_here)
         finally:

@@ -42,8 +42,8 @@ class Collect:
     """Folder of the subgoal model, YAML file of one, URL of one behind `soar serve`, `oracle`, or `none` (a policy
     that takes both follows the instruction alone); the one that comes with SOAR by default."""
     vlm: str | None = None
-    """Folder of the VQA model, YAML file of any other (docs/how-to/foundation-models.md), `human`, or `oracle` (true answers
-    with the paper's noise); the one that comes with SOAR by default."""
+    """Folder of the VQA model, YAML file of any other (docs/how-to/foundation-models.md), `human`, `truth` (a simulator's
+    own answers) or `oracle` (those with the paper's noise); the one that comes with SOAR by default."""
     sigma: float | None = None
     """Exploration: standard deviation of the noise, in units of the action's; the preset's by default."""
     threshold: float | None = None

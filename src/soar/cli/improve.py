@@ -55,8 +55,8 @@ class Improve:
     subgoals: str | None = None
     """Folder of the subgoal model, YAML file of one, or `oracle`; the one that comes with SOAR by default."""
     vlm: str | None = None
-    """Folder of the VQA model, YAML file of any other (docs/how-to/foundation-models.md), `human`, or `oracle` (true answers
-    with the paper's noise); the one that comes with SOAR by default."""
+    """Folder of the VQA model, YAML file of any other (docs/how-to/foundation-models.md), `human`, `truth` (a simulator's
+    own answers) or `oracle` (those with the paper's noise); the one that comes with SOAR by default."""
     rounds: int | None = None
     """Of collection and training, in all; the preset's number by default."""
     episodes: int | None = None

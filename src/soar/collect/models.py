@@ -13,10 +13,12 @@ from soar.subgoals.loading import load_subgoal_model
 from soar.subgoals.oracle import OracleSubgoals
 from soar.vlm.base import VisionLanguageModel
 from soar.vlm.loading import check_vlm, load_vlm
-from soar.vlm.oracle import OracleVLM
+from soar.vlm.oracle import PAPER_PRECISION, OracleVLM
 
 ORACLE = "oracle"
 """In place of a model's name: the workcell itself, which only a simulator can."""
+ORACLE_PRECISION = {ORACLE: PAPER_PRECISION, "truth": 1.0}
+"""In place of a vision-language model's name: the workcell's own answers, and what share of the "yes" is right."""
 NONE = "none"
 """In place of a subgoal model's name: there are no subgoals; a policy that takes both follows the instruction alone."""
 
@@ -49,7 +51,7 @@ def check_models(models: Models) -> Policy:
     policy = load_policy(models.policy)
     if wants_subgoals(policy, models.subgoals) and models.subgoals != ORACLE:
         load_subgoal_model(models.subgoals)
-    if models.vlm != ORACLE:
+    if models.vlm not in ORACLE_PRECISION:
         check_vlm(models.vlm)
     return policy
 
@@ -80,27 +82,27 @@ def open_subgoals(name: str, workcell: Workcell) -> SubgoalModel:
         return load_subgoal_model(name)
     imagine = workcell.imagine
     if imagine is None:
-        raise ConfigError(_no_oracle("--subgoals", workcell, "imagine(instruction, seed)"))
+        raise ConfigError(_no_oracle(f"--subgoals {name}", workcell, "imagine(instruction, seed)"))
     return OracleSubgoals(imagine)
 
 
 def open_vlm(name: str, workcell: Workcell, seed: int = 0) -> VisionLanguageModel:
-    """Return the model of that name, or with `oracle` the workcell's noisy answers.
+    """Return the model of that name, or with `oracle` the workcell's noisy answers, and with `truth` its answers.
 
     Raises:
         CheckpointError: It cannot be loaded.
         ConfigError: Its YAML file is invalid, or the workcell has no answers.
     """
-    if name != ORACLE:
+    if name not in ORACLE_PRECISION:
         return load_vlm(name)
     answer = workcell.answer
     if answer is None:
-        raise ConfigError(_no_oracle("--vlm", workcell, "answer(question)"))
-    return OracleVLM(answer, seed=seed)
+        raise ConfigError(_no_oracle(f"--vlm {name}", workcell, "answer(question)"))
+    return OracleVLM(answer, precision=ORACLE_PRECISION[name], seed=seed)
 
 
 def _no_oracle(flag: str, workcell: Workcell, method: str) -> str:
     return (
-        f"{flag} oracle: workcell {workcell.name!r} has no oracle, since its driver lacks {method}; that is for simulators. "
+        f"{flag}: workcell {workcell.name!r} has no oracle, since its driver lacks {method}; that is for simulators. "
         "Name a model."
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from soar.collect.models import NONE, ORACLE, Models
+from soar.collect.models import NONE, ORACLE, ORACLE_PRECISION, Models
 from soar.policies.base import Policy, begin
 from soar.robots.checks import Finding
 from soar.subgoals.loading import load_subgoal_model
@@ -37,7 +37,7 @@ def check_words(models: Models, policy: Policy, tasks: Sequence[Task]) -> Iterat
         begin(policy, text)  # who acts may depend on it
         conditioning[text] = policy.conditioning
     policy.reset()
-    if models.vlm != ORACLE:
+    if models.vlm not in ORACLE_PRECISION:
         questions = list(dict.fromkeys(task.question for task in tasks))
         advice = (
             f"it answers these by guessing, and what it calls a success is learned from: another model by --vlm ({_PAGE}), or "

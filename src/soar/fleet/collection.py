@@ -18,7 +18,7 @@ from typing import Any
 
 from soar.collect.config import CollectionConfig
 from soar.collect.listeners import Listener
-from soar.collect.models import NONE, ORACLE, Models, check_models, open_subgoals, open_vlm, wants_subgoals
+from soar.collect.models import NONE, ORACLE_PRECISION, Models, check_models, open_subgoals, open_vlm, wants_subgoals
 from soar.episodes import tables
 from soar.episodes.filters import quoted
 from soar.episodes.store import EpisodeStore
@@ -181,7 +181,7 @@ def what_it_is(cell: WorkcellConfig, models: Models, policy: Policy, seed: int, 
 
 
 def _kind(model: str) -> str:
-    return model if model in (ORACLE, NONE, "human") else "model"
+    return model if model in (*ORACLE_PRECISION, NONE, "human") else "model"
 
 
 def _place(store: str | Path, folder: Path) -> str:
