@@ -174,7 +174,7 @@ class Check:
             done, faults = len(read_journal(journal, "episode")), read_journal(journal, "fault")
             minutes = (time.monotonic() - begun) / 60
         rate = (
-            f", {minutes / done:.1f} minutes each: {self.episodes} take {self.episodes * minutes / done / 60:.1f} hours"
+            f", {60 * minutes / done:.0f} s each: {self.episodes} take {self.episodes * minutes / done / 60:.1f} hours"
             if done
             else ""
         )

@@ -72,7 +72,7 @@ class Status:
             say(f"works here now: {works or f'nobody; {ended or goes_on}'}")
         if orders:
             say(orders)
-        if phase is not None:
+        if phase is not None and not ended:
             left = "" if phase.left_s is None or not phase.fresh else f", about {phase.left_s / 60:.0f} min left"
             when = "" if phase.fresh else f" (said {(time.time() - phase.said_s) / 60:.0f} min ago)"
             say(f"{phase.name}: {phase.done} of {phase.total}{left}{when}")

@@ -322,6 +322,7 @@ class _Loop:
             return False
         if not begun:
             self._folder.journal.append("training", round=round, data=version, initial=number)
+        unit = "" if learned.learner is None else "seconds at most"
         phase, report = f"train, round {round}", self.asked.stoppable(self._on_progress, "the last checkpoint is there")
         pretraining = self._config.pretraining or self._folder.pretraining / "episodes"
         try:
@@ -333,7 +334,7 @@ class _Loop:
                     seed=self._config.seed,
                     device=self._config.device,
                     on_step=lambda done, total, metrics: report(
-                        phase, done, total, f"loss {metrics['loss']:.2f}" if "loss" in metrics else "seconds at most"
+                        phase, done, total, f"loss {metrics['loss']:.2f}" if "loss" in metrics else unit
                     ),
                 )
         except NothingToLearnError as error:  # the recipe keeps no step of what was collected; the next round collects more
