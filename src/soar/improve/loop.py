@@ -13,7 +13,7 @@ the next one collects more. Every phase is skipped when the run's folder says th
 
 Whoever is deployed collects and learns, unless another policy collects for it (`ImproveConfig.collector`) or learns from what
 it collects (`ImproveConfig.learner`): subgoals lead the arm to successes at which a policy that follows instructions could
-not arrive, and the instructions of those successes are all that it needs (paper §5.2).
+not arrive, and the instructions of those successes are all that it needs.
 
 What a person asks for meanwhile, another policy or the end, is heeded between two episodes or phases (`soar.improve.asked`).
 """
