@@ -22,6 +22,7 @@ from soar.errors import SoarError
 from soar.event_log import read_journal
 from soar.fleet.collection import collect
 from soar.run_orders import Orders
+from soar.testing.fakes import FakeVLM
 from tests.fleet.test_same_run import SHORT, collected
 from tests.improve.tiny import write
 from tests.interrupts import heard
@@ -33,6 +34,13 @@ scene: {tasks: [put the carrot on the plate, put the carrot in the pot]}
 """
 MODELS = Models(policy="soar.testing:FakePolicy", subgoals="soar.testing:FakeSubgoals", vlm="soar.testing:FakeVLM")
 QUICK = dataclasses.replace(SHORT, watch_objects=False)
+
+
+class Sure(FakeVLM):
+    """A model that says yes to everything."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda image, question: True)
 
 
 def bench(folder: Path, simulated: bool = False) -> str:
@@ -57,6 +65,7 @@ def test_a_robot_whose_run_is_paused_begins_no_episode_and_says_so_everywhere_un
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run, told = tmp_path / "run", list[tuple[int, dict[str, Any]]]()
+    models = dataclasses.replace(MODELS, vlm="tests.fleet.test_orders:Sure")
     orders = Orders(run)
 
     def on_episode(done: int, total: int, last: dict[str, Any]) -> None:
@@ -65,20 +74,24 @@ def test_a_robot_whose_run_is_paused_begins_no_episode_and_says_so_everywhere_un
             orders.give("pause", "ada")
 
     config = dataclasses.replace(QUICK, episodes=4, robots=1)
-    places = {"workcell": bench(tmp_path), "store": run / "episodes", "journal": run / "events.jsonl"}
+    places: dict[str, Any] = {"workcell": bench(tmp_path), "store": run / "episodes", "journal": run / "events.jsonl"}
     how: dict[str, Any] = {"run": "run", "round": 0, "seed": 0, "config": config, "on_episode": on_episode}
-    thread = threading.Thread(target=collect, args=(MODELS,), kwargs=places | how, daemon=True)
+    thread = threading.Thread(target=collect, args=(models,), kwargs=places | how, daemon=True)
     thread.start()
-    until(lambda: does(run) == "paused by ada" and told[-1] == (2, {"paused": "ada"}), thread.is_alive)
+    until(lambda: does(run) == "paused by ada" and told[-1][1].get("paused") == "ada", thread.is_alive)
     assert "bench waits. Paused by ada since" in caplog.text
     proposals = len(read_journal(run / "events.jsonl", "proposal"))
     assert (proposals, EpisodeStore(run / "episodes").count()) == (2, 2)
     orders.give("resume", "bob")
     thread.join()
     assert [done for done, last in told if "instruction" in last] == [1, 2, 3, 4]
-    assert (2, {"paused": ""}) in told
+    assert (2, {"paused": "", "judged": 2}) in told
     assert does(run) == "goes home"
     assert EpisodeStore(run / "episodes").count() == 4
+    # Whoever goes on counts what an earlier call made, too.
+    how |= {"config": dataclasses.replace(config, episodes=5)}
+    collect(models, **places, **how)
+    assert [(done, last["judged"]) for done, last in told[-2:]] == [(4, 4), (5, 5)]
 
 
 def begun(folder: Path, episodes: int = 4) -> subprocess.Popen[str]:

@@ -126,16 +126,13 @@ class Collect:
         proposal = changed(config.proposal, selection=self.selection, **paths)
         config = dataclasses.replace(config, proposal=proposal)
         store, run = self.store or str(self.run_folder / "episodes"), self.run_folder.name
-        judged = 0
 
         with progress_bars() as bars, served(Path(self.policy or "")):
             report = ProgressFile(self.run_folder, bars)
 
             def on_episode(done: int, total: int, last: dict[str, Any]) -> None:
-                nonlocal judged
-                judged += last.get("success") is True
-                said = f"{judged} judged successes, {last['instruction']}" if "instruction" in last else ""
-                report("episodes", done, total, paused_words(last) or said)
+                said = [f"{last['judged']} judged successes", *([last["instruction"]] if "instruction" in last else [])]
+                report("episodes", done, total, paused_words(last) or ", ".join(said))
 
             count = collect(
                 Models(

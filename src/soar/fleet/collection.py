@@ -67,7 +67,7 @@ def collect(
         workers: Processes for simulated robots.
         image_size: Of simulated cameras [px]; the policy's by default.
         on_episode: Called after each episode with (episodes done, episodes in all, see `episode_report`), and while a person
-            has paused the run with `paused`: who, or "" when it goes on.
+            has paused the run with `paused`: who, or "" when it goes on. `judged` of those done are judged successes.
         listeners: Told what a real robot does (see `soar.collect.listeners`).
         claim: Of the run's folder, which is compared when all else was found valid, and held while robots work.
 
@@ -102,8 +102,9 @@ def collect(
                 _take_no_other_policy(orders)
             mine = episodes.episodes(f"run = {quoted(run)} AND round = {round}")
             left, done = max(0, config.episodes - len(mine)), len(mine)
+            judged = sum(record.success is True for record in mine)
             if on_episode is not None:
-                on_episode(done, config.episodes, {})
+                on_episode(done, config.episodes, {"judged": judged})
             names = [f"{cell.name}-{number}" for number in range(config.robots)] if cell.simulated else [cell.name]
             have = {name: sum(record.provenance.robot == name for record in mine) for name in names}
             sessions = [
@@ -126,10 +127,11 @@ def collect(
             sessions = [session for session in sessions if session.episodes > have[session.robot]]
 
             def receive(report: dict[str, Any]) -> None:
-                nonlocal done
+                nonlocal done, judged
                 done += "paused" not in report
+                judged += report.get("success") is True
                 if on_episode is not None:
-                    on_episode(done, config.episodes, report)
+                    on_episode(done, config.episodes, report | {"judged": judged})
 
             if not cell.simulated and sessions:
                 run_session(

@@ -280,13 +280,10 @@ class _Loop:
             count = self._collect_with(round, deployed if self._config.collector is None else self._folder.collector)
 
     def _collect_with(self, round: int, policy: Path) -> int:
-        phase, judged = f"collect, round {round}", 0
+        phase = f"collect, round {round}"
 
         def on_episode(done: int, total: int, last: dict[str, Any]) -> None:
-            nonlocal judged
-            judged += last.get("success") is True
-            said = f"{judged} judged successes" if last else ""
-            self._on_progress(phase, done, total, paused_words(last) or said)
+            self._on_progress(phase, done, total, paused_words(last) or f"{last['judged']} judged successes")
 
         with self._folder.timed(phase), served(policy):
             return collect(
