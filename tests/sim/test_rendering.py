@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes.util
+import gc
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from soar.errors import ConfigError, RenderingError
-from soar.sim.rendering import INSTALL_COMMAND, choose_library
+from soar.sim.rendering import INSTALL_COMMAND, Camera, choose_library, mujoco
 from soar.sim.scene import load_scene
 from soar.sim.world import World
 from tests.improve.tiny import random_policy
@@ -54,6 +55,21 @@ def test_a_machine_without_libraries_is_told_what_to_install(monkeypatch: pytest
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: None)
     with pytest.raises(RenderingError, match=r"no headless rendering library .* sudo apt-get install"):
         choose_library()
+
+
+def test_a_renderer_that_ctrl_c_leaves_half_made_frees_its_context_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ctrl_c(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def contexts() -> int:
+        return sum(type(thing).__name__ == "GLContext" for thing in gc.get_objects())
+
+    model, before = World(load_scene("scene5"), image_size=32).model, contexts()
+    monkeypatch.setattr(mujoco, "MjrContext", ctrl_c)
+    with pytest.raises(KeyboardInterrupt) as kept:  # as the command keeps it, with all frames, until it has said how to go on
+        Camera(model, 32)
+    assert contexts() == before
+    assert kept.tb is not None
 
 
 @pytest.mark.parametrize("size", [1, 48, 200, 600])

@@ -64,7 +64,14 @@ SUPERSAMPLED_BELOW = 160
 
 
 class _Renderer(mujoco.Renderer):  # type: ignore[misc]
-    """One that may be left half made, as Ctrl-C leaves it."""
+    """One that may be left half made, as Ctrl-C leaves it: its GL context is freed at once, not after the GL library."""
+
+    def __init__(self, model: mujoco.MjModel, size: int) -> None:
+        try:
+            super().__init__(model, height=size, width=size)
+        except BaseException:
+            self.__del__()
+            raise
 
     def __del__(self) -> None:
         # The end of the process may have freed the GL library before; what is wrong then helps nobody.
@@ -92,7 +99,7 @@ class Camera:
         buffer = model.vis.global_
         buffer.offwidth, buffer.offheight = max(buffer.offwidth, size), max(buffer.offheight, size)
         try:
-            self._renderer = _Renderer(model, height=size, width=size)
+            self._renderer = _Renderer(model, size)
         except Exception as error:  # every GL binding raises its own
             raise RenderingError(
                 f"headless rendering failed ({error}). Install a library: {INSTALL_COMMAND}. If there is one, MuJoCo "
