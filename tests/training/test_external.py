@@ -94,6 +94,13 @@ def test_the_command_gets_the_chosen_episodes_and_its_checkpoint_becomes_a_polic
     assert id_in(second) == policy.id, "equal weights have equal ids"
 
 
+def test_a_command_never_sees_what_a_reflex_did(data: LearningData, tmp_path: Path, policies: Path) -> None:
+    EpisodeStore(tmp_path / "episodes").append([make_episode("e9", steps=9, size=32, reflex_steps=(2, 3, 8))])
+    candidate = learner().learn(None, data, policies / "1", seed=0)
+    rows = pq.read_table(candidate / "training" / "dataset" / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
+    assert [(row["soar/id"], row["length"]) for row in rows] == [("e0", 5), ("e1", 5), ("e9-own", 5)]
+
+
 def test_what_it_goes_on_from_is_the_checkpoint_of_the_base(data: LearningData, policies: Path) -> None:
     going_on = learner(command=f"{PROGRAM} learn {{dataset}} {{out}} {{base}}", base="the first weights")
     first = going_on.learn(None, data, policies / "1", seed=0)

@@ -44,6 +44,8 @@ class ExportRLDS:
     """For the dataset's card."""
     scores: str = ""
     """Whose scores become columns (`soar data score` makes some); episodes without one are left out. None by default."""
+    cut_reflexes: bool = False
+    """Write of each episode only what its policy did after the last reflex, for learners that imitate whole episodes."""
 
     def run(self) -> None:
         """Run it."""
@@ -64,6 +66,7 @@ class ExportRLDS:
                 version=self.version,
                 license=self.license,
                 scores=_scores(store, self.where, self.scores),
+                cut_reflexes=self.cut_reflexes,
                 report=lambda done, total: report("episodes", done, total),
             )
         say(f"dataset: {folder}")
@@ -92,6 +95,8 @@ class ExportLeRobot:
     """For the dataset's card."""
     scores: str = ""
     """Whose scores become columns (`soar data score` makes some); episodes without one are left out. None by default."""
+    cut_reflexes: bool = False
+    """Write of each episode only what its policy did after the last reflex, for learners that imitate whole episodes."""
 
     def run(self) -> None:
         """Run it."""
@@ -111,6 +116,7 @@ class ExportLeRobot:
                 codec=self.codec,
                 license=self.license,
                 scores=_scores(store, self.where, self.scores),
+                cut_reflexes=self.cut_reflexes,
                 report=lambda done, total: report("episodes", done, total),
             )
         say(f"dataset: {self.out}")

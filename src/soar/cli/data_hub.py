@@ -100,9 +100,9 @@ class Push:
                     license=self.license,
                     report=report,
                 )
-            chosen(store, where)
+            records = chosen(store, where)
             merge([store], aside / name, where=where, report=report)
-        write_card(aside / name, store, where, name=name, license=self.license, tags=("soar-store",))
+        write_card(aside / name, records, name=name, license=self.license, tags=("soar-store",))
         return aside / name
 
 

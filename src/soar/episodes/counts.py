@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from soar.episodes.schema import EpisodeRecord
@@ -10,17 +10,22 @@ from soar.episodes.store import EpisodeStore
 
 
 def dataset_statistics(store: EpisodeStore, where: str | None = None) -> dict[str, Any]:
-    """Count the episodes that match an SQL filter (see `EpisodeStore.episodes`).
-
-    Returns:
-        A JSON-able mapping. `total`, and each entry of `by_task`, `by_scene`, `by_policy` and `by_robot` (in order of first
-        appearance): `attempts`, `labelled` (episodes with a verdict), `successes`, `failures`, `steps` (actions). `table6` is
-        the store's row of the paper's Table 6.
+    """Count the episodes that match an SQL filter (see `EpisodeStore.episodes`), see `statistics_of`.
 
     Raises:
         StoreError: The SQL is invalid.
     """
-    records = store.episodes(where)
+    return statistics_of(store.episodes(where))
+
+
+def statistics_of(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
+    """Count some episodes.
+
+    Returns:
+        A JSON-able mapping. `total`, and each entry of `by_task`, `by_scene`, `by_policy` and `by_robot` (in order of first
+        appearance): `attempts`, `labelled` (episodes with a verdict), `successes`, `failures`, `steps` (actions). `table6` is
+        their row of the paper's Table 6.
+    """
     total = _count(records)
     # A vision-language model proposes the task of every autonomous episode, and of no demonstration.
     autonomous = sum(bool(record.provenance.vlm) for record in records)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from soar.cameras import listed
-from soar.episodes.counts import dataset_statistics
+from soar.episodes.counts import statistics_of
 from soar.episodes.schema import EpisodeRecord
 from soar.episodes.scores import Score, only_scored
 from soar.episodes.store import EpisodeStore
@@ -116,9 +116,9 @@ def further_cameras(records: Sequence[EpisodeRecord], main: str, *, wanted: bool
     return first.cameras
 
 
-def write_card(folder: Path, store: EpisodeStore, where: str | None, *, name: str, license: str, tags: tuple[str, ...]) -> None:
-    """Write README.md, the dataset's card on the Hugging Face Hub."""
-    statistics = dataset_statistics(store, where)
+def write_card(folder: Path, records: Sequence[EpisodeRecord], *, name: str, license: str, tags: tuple[str, ...]) -> None:
+    """Write README.md, the card of a dataset of these episodes on the Hugging Face Hub."""
+    statistics = statistics_of(records)
     total, table6 = statistics["total"], statistics["table6"]
     rows = [
         f"| {task or '(none)'} | {group['attempts']} | {group['labelled']} | {group['successes']} |"

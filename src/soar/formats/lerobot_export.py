@@ -26,6 +26,7 @@ from soar.episodes.store import EpisodeStore
 from soar.errors import FormatError
 from soar.formats.exporting import Report, chosen, further_cameras, new_folder, write_card
 from soar.formats.lerobot import CAMERA, DATA_PATH, EPISODES_PATH, VERSION, VIDEO_PATH
+from soar.formats.own_steps import cut_episode, cut_records
 from soar.formats.score_columns import write_lerobot_scores
 from soar.formats.sidecar import SidecarWriter
 from soar.formats.steps import actions_of_steps
@@ -63,6 +64,7 @@ def export_lerobot(
     license: str = "cc-by-4.0",
     video_bytes: int = _VIDEO_MB * 10**6,
     scores: Mapping[str, Score] | None = None,
+    cut_reflexes: bool = False,
     report: Report | None = None,
 ) -> Path:
     """Write episodes as a LeRobotDataset v3.0.
@@ -77,6 +79,7 @@ def export_lerobot(
         license: For the card.
         video_bytes: About how large a file of video, and of data, becomes.
         scores: By episode: columns beside the verdicts, and a file of weights; episodes without one are left out.
+        cut_reflexes: Write of each episode what its policy did after the last reflex, and nothing else.
         report: Is told how far it is.
 
     Returns:
@@ -88,11 +91,13 @@ def export_lerobot(
     """
     records = chosen(store, where, scores)
     further = further_cameras(records, camera, wanted=other_cameras)
+    if cut_reflexes:
+        records, scores = cut_records(records, scores)
     with new_folder(out) as aside:
-        _Export(aside, (camera, *further), codec, video_bytes).write(store, records, report)
+        _Export(aside, (camera, *further), codec, video_bytes).write(store, records, cut_reflexes, report)
         if scores is not None:
             write_lerobot_scores(aside, records, scores)
-        write_card(aside, store, where, name=out.name, license=license, tags=("LeRobot",))
+        write_card(aside, records, name=out.name, license=license, tags=("LeRobot",))
     return out
 
 
@@ -117,10 +122,11 @@ class _Export:
         self._vectors: dict[str, list[NDArray[Any]]] = {name: [] for name in ("observation.state", "action", *self._cameras)}
         self._index = 0
 
-    def write(self, store: EpisodeStore, records: list[EpisodeRecord], report: Report | None) -> None:
+    def write(self, store: EpisodeStore, records: list[EpisodeRecord], cut: bool, report: Report | None) -> None:
         with closing(SidecarWriter(self._folder)) as known:
             read = store.read_many([record.id for record in records], further=len(self._names) > 1)
-            for number, (record, encoded) in enumerate(zip(records, read, strict=True)):
+            for number, (record, whole) in enumerate(zip(records, read, strict=True)):
+                encoded = cut_episode(whole) if cut else whole
                 self._add(number, encoded, record)
                 known.add(str(number), encoded)
                 if report:

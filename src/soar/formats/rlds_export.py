@@ -21,6 +21,7 @@ from soar.episodes.scores import Score
 from soar.episodes.store import EpisodeStore
 from soar.formats import tfrecord
 from soar.formats.exporting import Report, chosen, further_cameras, new_folder, write_card
+from soar.formats.own_steps import cut_episode, cut_records
 from soar.formats.score_columns import DESCRIBED, DESCRIBED_STEPS, any_curve, rlds_scores
 from soar.formats.sidecar import SidecarWriter
 from soar.formats.steps import actions_of_steps
@@ -49,6 +50,7 @@ def export_rlds(
     license: str = "cc-by-4.0",
     shard_bytes: int = _SHARD_BYTES,
     scores: Mapping[str, Score] | None = None,
+    cut_reflexes: bool = False,
     report: Report | None = None,
 ) -> Path:
     """Write episodes as an RLDS dataset.
@@ -64,6 +66,7 @@ def export_rlds(
         license: For the card.
         shard_bytes: About how large a file becomes.
         scores: By episode: features of episodes and steps; episodes without one are left out.
+        cut_reflexes: Write of each episode what its policy did after the last reflex, and nothing else.
         report: Is told how far it is.
 
     Returns:
@@ -74,6 +77,8 @@ def export_rlds(
         FormatError: The folder exists already or cannot be written, or episodes differ in their cameras.
     """
     records = chosen(store, where, scores)
+    if cut_reflexes:
+        records, scores = cut_records(records, scores)
     curves = scores is not None and any_curve(scores, records)
     cameras = (camera, *further_cameras(records, camera, wanted=other_cameras))
     folder = out / name / version
@@ -87,10 +92,10 @@ def export_rlds(
             own = [record for record in records if record.success is success]
             for shard, episodes in _shards(own, store, shard_bytes, further=len(cameras) > 1):
                 with (aside / f"{split}-{shard}").open("wb") as file:
-                    for number, encoded in enumerate(episodes):
-                        more = {}
+                    for number, whole in enumerate(episodes):
+                        encoded, more = cut_episode(whole) if cut_reflexes else whole, {}
                         if scores is not None:
-                            more = rlds_scores(scores[encoded.id], len(encoded.actions_TD), curves=curves)
+                            more = rlds_scores(scores[whole.id], len(encoded.actions_TD), curves=curves)
                         shots = _shots(encoded, cameras)
                         tfrecord.write(file, _example(encoded, shots, success is True, more))
                         # The names of the files are known only when their number is; a file is known by split and shard.
@@ -127,7 +132,7 @@ def export_rlds(
                 "version": version,
             },
         )
-        write_card(aside, store, where, name=name, license=license, tags=("rlds",))
+        write_card(aside, records, name=name, license=license, tags=("rlds",))
     return folder
 
 

@@ -32,22 +32,38 @@ def split_at_instructions(episode: EncodedEpisode) -> list[EncodedEpisode]:
     ]
 
 
-def _part(episode: EncodedEpisode, number: int, instruction: str, begin: int, end: int) -> EncodedEpisode:
-    """Return the actions `begin` … `end` - 1 of an episode."""
-    steps = len(episode.actions_TD)
-    origin = {name: value for name, value in episode.origin.items() if name != INSTRUCTIONS}
-    if end < steps:
-        origin[FINAL_ACTION] = episode.actions_TD[end].tolist()
+def stretch(episode: EncodedEpisode, begin: int, end: int) -> EncodedEpisode:
+    """Return the actions `begin` … `end` - 1 of an episode; the subgoal that is pursued then is the first.
+
+    The action at its last observation is known, unless that was a reflex's, which nobody imitates.
+    """
+    origin = dict(episode.origin)
+    if end < len(episode.actions_TD):
+        origin.pop(FINAL_ACTION, None)
+        if end not in episode.reflex_steps:
+            origin[FINAL_ACTION] = episode.actions_TD[end].tolist()
     goals = {max(step, begin) - begin: goal for step, goal in episode.subgoals if step < end}
+    limited = episode.limited_steps
     return replace(
         episode,
-        id=f"{episode.id}-part-{number}",
-        instruction=instruction,
         frames=episode.frames[begin : end + 1],
         extra_frames={camera: jpegs[begin : end + 1] for camera, jpegs in episode.extra_frames.items()},
         states_TD=episode.states_TD[begin : end + 1],
         actions_TD=episode.actions_TD[begin:end],
         subgoals=tuple(sorted(goals.items())),
-        labels=episode.labels if end == steps else (),
+        origin=origin,
+        reflex_steps=tuple(step - begin for step in episode.reflex_steps if begin <= step < end),
+        limited_steps=None if limited is None else tuple(step - begin for step in limited if begin <= step < end),
+    )
+
+
+def _part(episode: EncodedEpisode, number: int, instruction: str, begin: int, end: int) -> EncodedEpisode:
+    part = stretch(episode, begin, end)
+    origin = {name: value for name, value in part.origin.items() if name != INSTRUCTIONS}
+    return replace(
+        part,
+        id=f"{episode.id}-part-{number}",
+        instruction=instruction,
+        labels=episode.labels if end == len(episode.actions_TD) else (),
         origin={**origin, "part": {"of": episode.id, "first_step": begin}},
     )

@@ -1,6 +1,7 @@
 """A learner of somebody else's: any command that makes a checkpoint of a dataset (see `soar.training.learner.Learner`).
 
-    FOLDER/training/dataset    the chosen episodes, LeRobot v3 or RLDS, with success and probability as columns
+    FOLDER/training/dataset    the chosen episodes, LeRobot v3 or RLDS, with success and probability as columns, and of each
+                               what its policy did after the last reflex (`soar.formats.own_steps`): nobody imitates those
     FOLDER/training/command.*  log, process and status of the command (`soar.training.commands`)
     FOLDER/training/out        what it made
     FOLDER/policy.yaml, …      the candidate, which names what it made (`soar.policies.named`)
@@ -181,8 +182,8 @@ class ExternalLearner:
         scores = scores_of(store.episodes()).scores if scored else None
         if self.config.format == "rlds":
             whole = out / "soar_dataset" / "1.0.0"
-            return whole if whole.exists() else export_rlds(store, out, where=where, scores=scores)
-        return out if out.exists() else export_lerobot(store, out, where=where, scores=scores)
+            return whole if whole.exists() else export_rlds(store, out, where=where, scores=scores, cut_reflexes=True)
+        return out if out.exists() else export_lerobot(store, out, where=where, scores=scores, cut_reflexes=True)
 
     def _pretraining(self, data: LearningData, work: Path) -> str:
         if not self.config.wants_pretraining:
