@@ -66,7 +66,8 @@ def test_before_and_after_stand_beside_each_other_with_intervals_the_verdict_and
         "<b>.25</b> <small>[.14, .40] 10/40</small>",
         "<b>.75</b>",
         "Success rates, from the same starts: before: 10/40 = .25 [.14, .40]; after: 30/40",
-        "policy-001</b> from policy-000, deployed",
+        "policy-000</b>, deployed before",
+        "policy-001</b> from policy-000, deployed.",
         "policy-002</b> from policy-001, never deployed",
     ):
         assert part in text

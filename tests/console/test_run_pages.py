@@ -115,7 +115,7 @@ def test_policies_are_named_as_they_name_themselves(tmp_path: Path) -> None:
     source = open_sources([str(run)])["run"]
     nodes = lineage_of(source, None, None)
     assert [node["id"] for node in nodes] == [LearnedPolicy.load(policy).id]
-    assert nodes[0]["state"] == "deployed"
+    assert nodes[0]["state"] == "deployed before"
 
 
 def test_the_page_says_what_the_run_came_to(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def settings_of(source: Source) -> list[tuple[str, str]]:
         config = read_yaml(source.run / "config.yaml")
     except SoarError:
         return []
-    names = ("command", "workcell", "scene", "seed", "models", "evaluate", "learner", "fleet")
+    names = ("command", "workcell", "scene", "seed", "models", "collector", "evaluate", "learner", "fleet")
     return [(name, _in_words(config[name])) for name in names if config.get(name) not in (None, "", {})]
 
 
@@ -220,7 +220,9 @@ def lineage_of(source: Source, table: pa.Table | None, journal: RunJournal | Non
         if not folder.name.isdecimal() or (lineage := _lineage(folder)) is None:
             continue
         number = int(folder.name)
-        state = "deployed" if number in promoted or number == 0 else "never deployed" if number in judged else "not decided"
+        state = "never deployed" if number in judged else "not decided"
+        if number in promoted or number == 0:
+            state = "deployed" if number == run.deployed() else "deployed before"
         id, on_trial = name_in(run, number), number in trial - judged
         data = [f"{name} {'.'.join(str(v) for v in versions.values())}" for name, versions in lineage.get("data", {}).items()]
         about = {"number": number, "id": id, "parent": str(lineage.get("parent", "")), "data": data, "made": made.get(id)}
