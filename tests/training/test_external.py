@@ -101,6 +101,36 @@ def test_a_command_never_sees_what_a_reflex_did(data: LearningData, tmp_path: Pa
     assert [(row["soar/id"], row["length"]) for row in rows] == [("e0", 5), ("e1", 5), ("e9-own", 5)]
 
 
+@pytest.mark.parametrize(
+    "format",
+    [
+        {},
+        {
+            "format": "rlds",
+            "command": "cp -r {dataset} {out}",
+            "checkpoint": "dataset_info.json",
+            "policy": "soar.testing:FakePolicy",
+        },
+    ],
+    ids=["lerobot", "rlds"],
+)
+def test_with_co_training_the_dataset_has_the_demonstrations_too(
+    tmp_path: Path, policies: Path, format: dict[str, str]
+) -> None:
+    for name, ids in (("demonstrations", ("d0", "d1")), ("episodes", ("good", "bad"))):
+        labels = {"bad": (judged(False, probability=0.1),), "good": (judged(True, probability=0.9),)}
+        episodes = [make_episode(id, steps=4, size=32, labels=labels.get(id, ())) for id in ids]
+        EpisodeStore(tmp_path / name, mode="create").append(episodes)
+    data = LearningData(pretraining=tmp_path / "demonstrations", autonomous=AutonomousData(store=tmp_path / "episodes"))
+    candidate = learner(cotrain=True, **format).learn(None, data, policies / "1", seed=0)
+    known = next((candidate / "training" / "dataset").rglob("soar/episodes.parquet"))
+    assert sorted(pq.read_table(known)["id"].to_pylist()) == ["d0", "d1", "good"]
+    assert not (candidate / "training" / "episodes").exists()
+    assert config(cotrain=True).wants_pretraining
+    with pytest.raises(ConfigError, match="demonstrations have no scores"):
+        config(cotrain=True, scores=True)
+
+
 def test_what_it_goes_on_from_is_the_checkpoint_of_the_base(data: LearningData, policies: Path) -> None:
     going_on = learner(command=f"{PROGRAM} learn {{dataset}} {{out}} {{base}}", base="the first weights")
     first = going_on.learn(None, data, policies / "1", seed=0)

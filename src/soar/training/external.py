@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from soar.episodes import EpisodeStore
+from soar.episodes.copying import merge
 from soar.errors import ConfigError, LearnerError, SoarError
 from soar.formats.lerobot_export import export_lerobot
 from soar.formats.rlds_export import export_rlds
@@ -56,6 +57,8 @@ class ExternalLearnerConfig:
         serve: Words of its server, with {checkpoint} and {port}, which runs while the candidate is used; empty: none is needed.
         base: What {base} is as long as no candidate is deployed.
         format: Of the dataset.
+        cotrain: Whether it has the demonstrations, too, so that what was learned from them is not forgotten (the paper's
+            co-training); their `soar/success` is null.
         scores: Whether it has weights, advantages and progress as columns (`soar.tasks.scoring`); what has no verdict is left
             out.
         timeout_s: For the command.
@@ -68,6 +71,7 @@ class ExternalLearnerConfig:
     serve: str = ""
     base: str = ""
     format: Literal["lerobot", "rlds"] = "lerobot"
+    cotrain: bool = False
     scores: bool = False
     timeout_s: float = 86_400.0
     serve_timeout_s: float = 600.0
@@ -87,6 +91,8 @@ class ExternalLearnerConfig:
             raise ConfigError(f"{where}.policy asks at {{port}}, and nobody serves there: give `serve` that place, too")
         if "base" in places_in(self.command) and not self.base:
             raise ConfigError(f"{where}.command has a {{base}}: say with `base` what that is before a candidate is deployed")
+        if self.cotrain and self.scores:
+            raise ConfigError(f"{where}: demonstrations have no scores: leave out `cotrain` or `scores`")
         if min(self.timeout_s, self.serve_timeout_s) <= 0:
             raise ConfigError(
                 f"{where}: timeout_s and serve_timeout_s must be positive, got {self.timeout_s} and {self.serve_timeout_s}"
@@ -110,7 +116,7 @@ class ExternalLearnerConfig:
     @property
     def wants_pretraining(self) -> bool:
         """Whether the command learns from the demonstrations, too."""
-        return "pretraining" in places_in(self.command)
+        return self.cotrain or "pretraining" in places_in(self.command)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +164,7 @@ class ExternalLearner:
         work = folder.absolute() / "training"
         store = EpisodeStore(data.autonomous.store, version=data.autonomous.version)
         values = {
-            "dataset": str(self._exported(store, data.autonomous.filter(), work / "dataset", scored=self.config.scores)),
+            "dataset": str(self._dataset(store, data, work)),
             "out": str(work / "out"),
             "base": self._checkpoint(base),
             "pretraining": self._pretraining(data, work),
@@ -176,17 +182,33 @@ class ExternalLearner:
         self._take(checkpoint, folder, base, store, data.autonomous)
         return folder
 
+    def _dataset(self, store: EpisodeStore, data: LearningData, work: Path) -> Path:
+        """Return the folder of what the command learns from."""
+        assert data.autonomous is not None
+        where, out = data.autonomous.filter(), work / "dataset"
+        if not self.config.cotrain or self._folder(out).exists():
+            return self._exported(store, where, out, scored=self.config.scores)
+        together = work / "episodes"
+        merge([EpisodeStore(data.pretraining)], together)
+        merge([store], together, where=where)
+        folder = self._exported(EpisodeStore(together), None, out)
+        shutil.rmtree(together)
+        return folder
+
+    def _folder(self, out: Path) -> Path:
+        return out / "soar_dataset" / "1.0.0" if self.config.format == "rlds" else out
+
     def _exported(self, store: EpisodeStore, where: str | None, out: Path, *, scored: bool = False) -> Path:
         """Return the folder of a dataset, which appears whole or not at all."""
+        if self._folder(out).exists():
+            return self._folder(out)
         # An advantage is over all attempts at a task, whichever are learned from.
         scores = scores_of(store.episodes()).scores if scored else None
-        if self.config.format == "rlds":
-            whole = out / "soar_dataset" / "1.0.0"
-            return whole if whole.exists() else export_rlds(store, out, where=where, scores=scores, cut_reflexes=True)
-        return out if out.exists() else export_lerobot(store, out, where=where, scores=scores, cut_reflexes=True)
+        export = export_rlds if self.config.format == "rlds" else export_lerobot
+        return export(store, out, where=where, scores=scores, cut_reflexes=True)
 
     def _pretraining(self, data: LearningData, work: Path) -> str:
-        if not self.config.wants_pretraining:
+        if "pretraining" not in places_in(self.config.command):
             return ""
         return str(self._exported(EpisodeStore(data.pretraining), None, work / "pretraining"))
 
