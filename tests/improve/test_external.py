@@ -21,8 +21,11 @@ from soar.improve.config import ImproveConfig
 from soar.improve.loop import improve
 from soar.improve.preset import load_preset
 from soar.policies.named import id_in
+from soar.training.cotraining import AutonomousData
+from soar.training.learner import LearningData
+from tests.episodes.builders import make_episode
 from tests.robots.test_workcell import cell
-from tests.training.test_external import PROGRAM
+from tests.training.test_external import PROGRAM, SERVED, learner
 
 from .tiny import PRESET, write
 
@@ -89,6 +92,20 @@ def test_a_candidate_of_a_command_is_evaluated_promoted_and_practises_like_any_o
     stamps = {path: path.stat().st_mtime_ns for path in (run / "policies").rglob("*") if path.is_file()}
     assert improve(config) == result
     assert stamps == {path: path.stat().st_mtime_ns for path in (run / "policies").rglob("*") if path.is_file()}
+
+
+def test_a_candidate_with_a_server_collects_for_another_run(tmp_path: Path) -> None:
+    store = EpisodeStore(tmp_path / "shown", mode="create")
+    store.append([make_episode("e", steps=4, size=32)])
+    policies = tmp_path / "former" / "policies"
+    policies.mkdir(parents=True)
+    (policies.parent / "config.yaml").touch()
+    data = LearningData(pretraining=tmp_path / "shown", autonomous=AutonomousData(store=tmp_path / "shown", success_only=False))
+    former = learner(serve=f"{PROGRAM} serve {{checkpoint}} {{port}}", policy=SERVED).learn(None, data, policies / "1", seed=0)
+    (tmp_path / "now").mkdir()
+    improve(configured(tmp_path / "now", collector=str(former)))
+    made = {record.provenance.policy for record in EpisodeStore(tmp_path / "now" / "run" / "episodes").episodes()}
+    assert made == {id_in(former)}
 
 
 def test_a_command_that_fails_is_a_round_that_did_not_promote_and_its_reason_is_in_the_report(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def improve(
     # What is wrong with the models, the scene or the folder must not leave anything behind.
     claim = claim_of(config)
     claim.check()
-    with served(Path(config.models.policy)):
+    with served(Path(config.models.policy)), served(Path(config.collector or "")):
         check(config)
         base, learner, collector = checked_base(config), checked_learner(config), checked_collector(config)
         if config.pretraining is not None:
