@@ -20,6 +20,7 @@ from soar.event_log import read_journal
 from soar.improve.config import ImproveConfig
 from soar.improve.loop import improve
 from soar.improve.preset import load_preset
+from soar.policies.loading import load_policy
 from soar.policies.named import id_in
 from soar.training.cotraining import AutonomousData
 from soar.training.learner import LearningData
@@ -103,6 +104,7 @@ def test_a_candidate_with_a_server_collects_for_another_run(tmp_path: Path) -> N
     data = LearningData(pretraining=tmp_path / "shown", autonomous=AutonomousData(store=tmp_path / "shown", success_only=False))
     former = learner(serve=f"{PROGRAM} serve {{checkpoint}} {{port}}", policy=SERVED).learn(None, data, policies / "1", seed=0)
     (tmp_path / "now").mkdir()
+    load_policy.cache_clear()  # this process knows it from its training
     improve(configured(tmp_path / "now", collector=str(former)))
     made = {record.provenance.policy for record in EpisodeStore(tmp_path / "now" / "run" / "episodes").episodes()}
     assert made == {id_in(former)}
