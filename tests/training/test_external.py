@@ -98,7 +98,7 @@ def test_a_command_never_sees_what_a_reflex_did(data: LearningData, tmp_path: Pa
     EpisodeStore(tmp_path / "episodes").append([make_episode("e9", steps=9, size=32, reflex_steps=(2, 3, 8))])
     candidate = learner().learn(None, data, policies / "1", seed=0)
     rows = pq.read_table(candidate / "training" / "dataset" / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
-    assert [(row["soar/id"], row["length"]) for row in rows] == [("e0", 5), ("e1", 5), ("e9-own", 5)]
+    assert [(row["soar/id"], row["length"]) for row in rows] == [("e0", 5), ("e1", 5), ("e9-own-4-8", 5)]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_command_never_sees_what_a_reflex_did(data: LearningData, tmp_path: Pa
 def test_with_co_training_the_dataset_has_the_demonstrations_too(
     tmp_path: Path, policies: Path, format: dict[str, str]
 ) -> None:
-    for name, ids in (("demonstrations", ("d0", "d1")), ("episodes", ("good", "bad"))):
+    for name, ids in (("demonstrations", ("d0", "d1", "bad")), ("episodes", ("good", "bad"))):
         labels = {"bad": (judged(False, probability=0.1),), "good": (judged(True, probability=0.9),)}
         episodes = [make_episode(id, steps=4, size=32, labels=labels.get(id, ())) for id in ids]
         EpisodeStore(tmp_path / name, mode="create").append(episodes)
@@ -126,9 +126,30 @@ def test_with_co_training_the_dataset_has_the_demonstrations_too(
     known = next((candidate / "training" / "dataset").rglob("soar/episodes.parquet"))
     assert sorted(pq.read_table(known)["id"].to_pylist()) == ["d0", "d1", "good"]
     assert not (candidate / "training" / "episodes").exists()
+    assert read_lineage(candidate).data["pretraining"] == EpisodeStore(tmp_path / "demonstrations").version
     assert config(cotrain=True).wants_pretraining
     with pytest.raises(ConfigError, match="demonstrations have no scores"):
         config(cotrain=True, scores=True)
+
+
+def test_demonstrations_that_do_not_fit_are_a_round_without_a_candidate_and_can_be_mended(
+    tmp_path: Path, policies: Path
+) -> None:
+    EpisodeStore(tmp_path / "episodes", mode="create").append([make_episode("own", steps=4, size=32)])
+    data = LearningData(
+        pretraining=tmp_path / "demonstrations", autonomous=AutonomousData(store=tmp_path / "episodes", success_only=False)
+    )
+    demonstrations = EpisodeStore(tmp_path / "demonstrations", mode="create")
+    with pytest.raises(LearnerError, match="has no demonstration that is not a failure"):
+        learner(cotrain=True).learn(None, data, policies / "1", seed=0)
+    demonstrations.append([make_episode("larger", steps=4, size=64)])
+    with pytest.raises(LearnerError, match=r"do not fit in one dataset \(episode 'own' has frames of 32x32"):
+        learner(cotrain=True).learn(None, data, policies / "1", seed=0)
+    demonstrations.delete("larger")
+    demonstrations.append([make_episode("fits", steps=4, size=32)])
+    candidate = learner(cotrain=True).learn(None, data, policies / "1", seed=0)
+    known = next((candidate / "training" / "dataset").rglob("soar/episodes.parquet"))
+    assert sorted(pq.read_table(known)["id"].to_pylist()) == ["fits", "own"]
 
 
 def test_what_it_goes_on_from_is_the_checkpoint_of_the_base(data: LearningData, policies: Path) -> None:

@@ -26,7 +26,7 @@ from soar.episodes.store import EpisodeStore
 from soar.errors import FormatError
 from soar.formats.exporting import Report, chosen, further_cameras, new_folder, write_card
 from soar.formats.lerobot import CAMERA, DATA_PATH, EPISODES_PATH, VERSION, VIDEO_PATH
-from soar.formats.own_steps import cut_episode, cut_records
+from soar.formats.own_steps import say_what_was_cut, with_own_steps
 from soar.formats.score_columns import write_lerobot_scores
 from soar.formats.sidecar import SidecarWriter
 from soar.formats.steps import actions_of_steps
@@ -79,7 +79,7 @@ def export_lerobot(
         license: For the card.
         video_bytes: About how large a file of video, and of data, becomes.
         scores: By episode: columns beside the verdicts, and a file of weights; episodes without one are left out.
-        cut_reflexes: Write of each episode what its policy did after the last reflex, and nothing else.
+        cut_reflexes: Write of each episode only a stretch without a reflex (`soar.formats.own_steps`).
         report: Is told how far it is.
 
     Returns:
@@ -91,13 +91,13 @@ def export_lerobot(
     """
     records = chosen(store, where, scores)
     further = further_cameras(records, camera, wanted=other_cameras)
-    if cut_reflexes:
-        records, scores = cut_records(records, scores)
     with new_folder(out) as aside:
-        _Export(aside, (camera, *further), codec, video_bytes).write(store, records, cut_reflexes, report)
+        own = dict(scores or {})
+        export = _Export(aside, (camera, *further), codec, video_bytes)
+        written = export.write(store, records, own if cut_reflexes else None, report)
         if scores is not None:
-            write_lerobot_scores(aside, records, scores)
-        write_card(aside, records, name=out.name, license=license, tags=("LeRobot",))
+            write_lerobot_scores(aside, written, own)
+        write_card(aside, written, name=out.name, license=license, tags=("LeRobot",))
     return out
 
 
@@ -122,17 +122,24 @@ class _Export:
         self._vectors: dict[str, list[NDArray[Any]]] = {name: [] for name in ("observation.state", "action", *self._cameras)}
         self._index = 0
 
-    def write(self, store: EpisodeStore, records: list[EpisodeRecord], cut: bool, report: Report | None) -> None:
+    def write(
+        self, store: EpisodeStore, records: list[EpisodeRecord], own: dict[str, Score] | None, report: Report | None
+    ) -> list[EpisodeRecord]:
+        """Write episodes, or with `own` scores, which are cut, too, their own steps; return what is known of them then."""
+        written = list[EpisodeRecord]()
         with closing(SidecarWriter(self._folder)) as known:
             read = store.read_many([record.id for record in records], further=len(self._names) > 1)
             for number, (record, whole) in enumerate(zip(records, read, strict=True)):
-                encoded = cut_episode(whole) if cut else whole
+                encoded, known_of = (whole, record) if own is None else with_own_steps(whole, record, own)
+                written.append(known_of)
                 self._add(number, encoded, record)
                 known.add(str(number), encoded)
                 if report:
                     report(number + 1, len(records))
         self._close_files()
         self._write_meta()
+        say_what_was_cut(records, written)
+        return written
 
     def _add(self, number: int, encoded: EncodedEpisode, record: EpisodeRecord) -> None:
         jpegs = (encoded.frames, *(encoded.extra_frames[name] for name in self._names[1:]))

@@ -21,7 +21,7 @@ from soar.episodes.scores import Score
 from soar.episodes.store import EpisodeStore
 from soar.formats import tfrecord
 from soar.formats.exporting import Report, chosen, further_cameras, new_folder, write_card
-from soar.formats.own_steps import cut_episode, cut_records
+from soar.formats.own_steps import say_what_was_cut, with_own_steps
 from soar.formats.score_columns import DESCRIBED, DESCRIBED_STEPS, any_curve, rlds_scores
 from soar.formats.sidecar import SidecarWriter
 from soar.formats.steps import actions_of_steps
@@ -66,7 +66,7 @@ def export_rlds(
         license: For the card.
         shard_bytes: About how large a file becomes.
         scores: By episode: features of episodes and steps; episodes without one are left out.
-        cut_reflexes: Write of each episode what its policy did after the last reflex, and nothing else.
+        cut_reflexes: Write of each episode only a stretch without a reflex (`soar.formats.own_steps`).
         report: Is told how far it is.
 
     Returns:
@@ -77,25 +77,26 @@ def export_rlds(
         FormatError: The folder exists already or cannot be written, or episodes differ in their cameras.
     """
     records = chosen(store, where, scores)
-    if cut_reflexes:
-        records, scores = cut_records(records, scores)
     curves = scores is not None and any_curve(scores, records)
     cameras = (camera, *further_cameras(records, camera, wanted=other_cameras))
     folder = out / name / version
     sizes: dict[str, set[tuple[int, int] | None]] = {one: set() for one in cameras}
-    splits = []
+    splits, own = [], dict(scores or {})
+    written = {record.id: record for record in records}
     done = 0
     with new_folder(folder) as aside, closing(SidecarWriter(aside)) as known:
         for split, success in (("success", True), ("failure", False), ("unlabelled", None)):
             shards: list[int] = []
             size = 0
-            own = [record for record in records if record.success is success]
-            for shard, episodes in _shards(own, store, shard_bytes, further=len(cameras) > 1):
+            these = [record for record in records if record.success is success]
+            for shard, episodes in _shards(these, store, shard_bytes, further=len(cameras) > 1):
                 with (aside / f"{split}-{shard}").open("wb") as file:
                     for number, whole in enumerate(episodes):
-                        encoded, more = cut_episode(whole) if cut_reflexes else whole, {}
+                        encoded, more = whole, {}
+                        if cut_reflexes:
+                            encoded, written[whole.id] = with_own_steps(whole, written[whole.id], own)
                         if scores is not None:
-                            more = rlds_scores(scores[whole.id], len(encoded.actions_TD), curves=curves)
+                            more = rlds_scores(own[whole.id], len(encoded.actions_TD), curves=curves)
                         shots = _shots(encoded, cameras)
                         tfrecord.write(file, _example(encoded, shots, success is True, more))
                         # The names of the files are known only when their number is; a file is known by split and shard.
@@ -132,7 +133,8 @@ def export_rlds(
                 "version": version,
             },
         )
-        write_card(aside, records, name=name, license=license, tags=("rlds",))
+        say_what_was_cut(records, list(written.values()))
+        write_card(aside, list(written.values()), name=name, license=license, tags=("rlds",))
     return folder
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,9 +91,10 @@ def improve(
     # What is wrong with the models, the scene or the folder must not leave anything behind.
     claim = claim_of(config)
     claim.check()
-    with served(Path(config.models.policy)), served(Path(config.collector or "")):
-        check(config)
-        base, learner, collector = checked_base(config), checked_learner(config), checked_collector(config)
+    with served(Path(config.models.policy)):
+        with nullcontext() if config.collector is None else served(Path(config.collector)):
+            check(config)
+            base, learner, collector = checked_base(config), checked_learner(config), checked_collector(config)
         if config.pretraining is not None:
             EpisodeStore(config.pretraining)
         if any(event["round"] == 0 for event in RunFolder(config.run).events("round_finished")):
@@ -111,7 +113,8 @@ def _improve(config: ImproveConfig, on_progress: Progress, on_fleet: Callable[[s
     kept = ((config.models.policy, folder.policy(0)), (config.learner, folder.learner), (config.collector, folder.collector))
     for source, target in kept:
         if source is not None and not (target / "config.json").exists():
-            keep_policy(source, target)
+            with served(Path(source)):
+                keep_policy(source, target)
     loop = _Loop(config, folder, ProgressFile(folder.path, on_progress), on_fleet)
     folder.point_at(folder.in_use())
     if config.evaluate in ("truth", "vlm"):

@@ -1,7 +1,7 @@
 """A learner of somebody else's: any command that makes a checkpoint of a dataset (see `soar.training.learner.Learner`).
 
     FOLDER/training/dataset    the chosen episodes, LeRobot v3 or RLDS, with success and probability as columns, and of each
-                               what its policy did after the last reflex (`soar.formats.own_steps`): nobody imitates those
+                               a stretch without a reflex (`soar.formats.own_steps`): nobody imitates those
     FOLDER/training/command.*  log, process and status of the command (`soar.training.commands`)
     FOLDER/training/out        what it made
     FOLDER/policy.yaml, …      the candidate, which names what it made (`soar.policies.named`)
@@ -26,7 +26,7 @@ from typing import Any, Literal
 
 from soar.episodes import EpisodeStore
 from soar.episodes.copying import merge
-from soar.errors import ConfigError, LearnerError, SoarError
+from soar.errors import ConfigError, FormatError, LearnerError, SoarError
 from soar.formats.lerobot_export import export_lerobot
 from soar.formats.rlds_export import export_rlds
 from soar.policies.lineage import Lineage, git_revision
@@ -58,7 +58,7 @@ class ExternalLearnerConfig:
         base: What {base} is as long as no candidate is deployed.
         format: Of the dataset.
         cotrain: Whether it has the demonstrations, too, so that what was learned from them is not forgotten (the paper's
-            co-training); their `soar/success` is null.
+            co-training); those that were judged failures are left out.
         scores: Whether it has weights, advantages and progress as columns (`soar.tasks.scoring`); what has no verdict is left
             out.
         timeout_s: For the command.
@@ -179,7 +179,7 @@ class ExternalLearner:
                 f"the command left no {self.config.checkpoint} in {work / 'out'}. It said last: {command.last_words()}; all of "
                 f"it is in {command.log}"
             )
-        self._take(checkpoint, folder, base, store, data.autonomous)
+        self._take(checkpoint, folder, base, store, data)
         return folder
 
     def _dataset(self, store: EpisodeStore, data: LearningData, work: Path) -> Path:
@@ -189,11 +189,19 @@ class ExternalLearner:
         if not self.config.cotrain or self._folder(out).exists():
             return self._exported(store, where, out, scored=self.config.scores)
         together = work / "episodes"
-        merge([EpisodeStore(data.pretraining)], together)
+        shutil.rmtree(together, ignore_errors=True)  # of one that was stopped: demonstrations may be others now
+        demonstrations = EpisodeStore(data.pretraining)
+        if not merge([demonstrations], together, where="success IS NULL OR success").copied:
+            raise LearnerError(f"cotrain: {data.pretraining} has no demonstration that is not a failure")
         merge([store], together, where=where)
-        folder = self._exported(EpisodeStore(together), None, out)
-        shutil.rmtree(together)
-        return folder
+        try:
+            return self._exported(EpisodeStore(together), None, out)
+        except FormatError as error:
+            raise LearnerError(
+                f"cotrain: the demonstrations in {data.pretraining} and what was collected do not fit in one dataset ({error})"
+            ) from error
+        finally:
+            shutil.rmtree(together, ignore_errors=True)
 
     def _folder(self, out: Path) -> Path:
         return out / "soar_dataset" / "1.0.0" if self.config.format == "rlds" else out
@@ -238,8 +246,12 @@ class ExternalLearner:
             how = f"did not end in {self.config.timeout_s:g} s (timeout_s), and was stopped"
         raise LearnerError(f"the command {how}. It said last: {command.last_words()}; all of it is in {command.log}")
 
-    def _take(self, checkpoint: Path, folder: Path, base: Path | None, store: EpisodeStore, autonomous: AutonomousData) -> None:
+    def _take(self, checkpoint: Path, folder: Path, base: Path | None, store: EpisodeStore, data: LearningData) -> None:
         """Serve and probe what the command left, and write the candidate's folder."""
+        assert data.autonomous is not None
+        versions = {"autonomous": store.version}
+        if self.config.wants_pretraining:
+            versions["pretraining"] = EpisodeStore(data.pretraining).version
         config, where = self.config, folder.absolute()
         path = os.path.relpath(checkpoint, where)
         more = {CHECKPOINT: path, "serve": config.serve, "policy": config.policy, "serve_timeout_s": config.serve_timeout_s}
@@ -250,7 +262,7 @@ class ExternalLearner:
                 write_policy_file(unproven)
             with serving(unproven) if config.serve else nullcontext():
                 policy = load_policy(unproven.target)
-                wrong = [one for one in probe(policy, self._situation(store, autonomous), _ASKS) if one.ok is False]
+                wrong = [one for one in probe(policy, self._situation(store, data.autonomous), _ASKS) if one.ok is False]
         except LearnerError:
             raise
         except SoarError as error:
@@ -259,7 +271,7 @@ class ExternalLearner:
             said = "; ".join(f"{one.check}: {one.detail}" for one in wrong)
             raise LearnerError(f"what the command left cannot be used: {said}")
         parent = "" if base is None else id_in(base)
-        lineage = Lineage(parent=parent, data={"autonomous": store.version}, revision=git_revision())
+        lineage = Lineage(parent=parent, data=versions, revision=git_revision())
         id = f"{policy.id}@{_digest(checkpoint)}"
         write_named(Named(id=id, behind=policy.id, name=name, folder=where, more=more), lineage)
 
