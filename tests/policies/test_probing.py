@@ -58,6 +58,13 @@ def test_a_slow_one_makes_the_arm_wait() -> None:
     assert found(probed.Own(), step_s=0.5)["latency"].ok is None
 
 
+@pytest.mark.parametrize(("step_m", "ok"), [(0.049, True), (0.06, None), (0.11, False)])
+def test_a_policy_that_is_somewhat_faster_than_the_robot_may_be_is_asked_about_and_other_units_are_refused(
+    step_m: float, ok: bool | None
+) -> None:
+    assert found(FakePolicy((0, step_m, 0, 0, 0, 0, 1.0)))["translation of a step"].ok is ok
+
+
 def test_motions_beyond_the_workcells_limits_and_box_are_counted() -> None:
     findings = found(probed.Fast())
     assert findings["translation of a step"].ok is False
