@@ -45,7 +45,8 @@ class ExportRLDS:
     scores: str = ""
     """Whose scores become columns (`soar data score` makes some); episodes without one are left out. None by default."""
     cut_reflexes: bool = False
-    """Write of each episode only what its policy did after the last reflex, for learners that imitate whole episodes."""
+    """Write of each episode only a stretch without a reflex, the last in which the hand went somewhere, for learners that
+    imitate whole episodes."""
 
     def run(self) -> None:
         """Run it."""
@@ -96,7 +97,8 @@ class ExportLeRobot:
     scores: str = ""
     """Whose scores become columns (`soar data score` makes some); episodes without one are left out. None by default."""
     cut_reflexes: bool = False
-    """Write of each episode only what its policy did after the last reflex, for learners that imitate whole episodes."""
+    """Write of each episode only a stretch without a reflex, the last in which the hand went somewhere, for learners that
+    imitate whole episodes."""
 
     def run(self) -> None:
         """Run it."""

@@ -30,8 +30,9 @@ from soar.types import ACTION_DIM, STEP_S, Goal, Observation, WorkspaceBox
 NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
 _GRIPPER = 6
 _SAME = 1e-5
-_FAR = 2.0
 """By how much two actions may differ that count as equal: arithmetic rounds."""
+_FAR = 2.0
+"""A motion beyond so many times the robot's limit speaks of other units."""
 
 
 @runtime_checkable

@@ -1,7 +1,7 @@
 """A learner of somebody else's: any command that makes a checkpoint of a dataset (see `soar.training.learner.Learner`).
 
     FOLDER/training/dataset    the chosen episodes, LeRobot v3 or RLDS, with success and probability as columns, and of each
-                               a stretch without a reflex (`soar.formats.own_steps`): nobody imitates those
+                               a stretch without a reflex (`soar.formats.own_steps`), since nobody imitates reflexes
     FOLDER/training/command.*  log, process and status of the command (`soar.training.commands`)
     FOLDER/training/out        what it made
     FOLDER/policy.yaml, …      the candidate, which names what it made (`soar.policies.named`)
