@@ -1,12 +1,12 @@
 """How near are the models that stand in for SuSIE and the VLM to what was to be reached? From what was measured elsewhere:
 
-    soar reproduce limits --variants pretrained "pretrained, oracle subgoals" --run runs/subgoals \
-        --results results/subgoals.json
+    soar reproduce limits --scenes scene1 scene2 scene3 scene4 scene5 scene6 scene7 scene8 scene9 --budget .5 \
+        --variants pretrained "pretrained, oracle subgoals" --run runs/subgoals --results results/subgoals.json
     python benchmarks/standins.py --out results/standins.json
 
 Rows: `metric`, `scene`, `ours`, its 95 % interval and `limit`, what was to be reached.
 
-    generated/oracle                        success with generated subgoals over that with the simulator's (subgoals.json)
+    generated/oracle                        success with generated subgoals over the simulator's (subgoals.json, unshifted.json)
     first subgoals                          the hand that follows one goes to the named thing (first_subgoals.json)
     judge accuracy, precision and recall    of attempts while practising, at the labels' threshold (detector.json)
 
@@ -35,13 +35,15 @@ NONE = Rate(successes=0, trials=0)
 Row = dict[str, Any]
 
 
-def rows_of(subgoals: Mapping[str, Any], firsts: Mapping[str, Any], detector: Mapping[str, Any]) -> list[Row]:
-    """Return all rows, from the contents of three results files."""
+def rows_of(
+    unshifted: Mapping[str, Any], subgoals: Mapping[str, Any], firsts: Mapping[str, Any], detector: Mapping[str, Any]
+) -> list[Row]:
+    """Return all rows, from the contents of four results files."""
     generated, oracle = (_by_scene(subgoals, variant) for variant in ("pretrained", "pretrained, oracle subgoals"))
-    scenes = [scene for scene in generated if scene != "unshifted"]
-    rows = [_ratio(scene, generated[scene], oracle[scene]) for scene in generated]
-    both = (_together(rates[scene] for scene in scenes) for rates in (generated, oracle))
-    rows.append(_ratio(f"{len(scenes)} scenes", *both))
+    shown = (_by_scene(unshifted, variant)["unshifted"] for variant in ("generated subgoals", "oracle subgoals"))
+    rows = [_ratio("unshifted", *shown)]
+    rows += [_ratio(scene, generated[scene], oracle[scene]) for scene in generated]
+    rows.append(_ratio(f"{len(generated)} scenes", *(_together(rates.values()) for rates in (generated, oracle))))
     for row in firsts["rows"]:
         if row["metric"] == FOLLOWED:
             rate = Rate(successes=row["successes"], trials=row["trials"])
@@ -102,7 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="How near are the stand-ins to a limit?")
     parser.add_argument("--out", type=Path, default=RESULTS / "standins.json", help="The results file.")
     out = parser.parse_args(arguments).out
-    rows = rows_of(*(read_results(RESULTS / f"{name}.json") for name in ("subgoals", "first_subgoals", "detector")))
+    rows = rows_of(
+        *(read_results(RESULTS / f"{name}.json") for name in ("unshifted", "subgoals", "first_subgoals", "detector"))
+    )
     write_results(out, "python benchmarks/standins.py --out results/standins.json", rows)
     for row in rows:
         sys.stdout.write(f"{row['metric']:<18} {row['scene']:<12} {row['ours']:.2f} {row['95 %']} (to reach: {row['limit']})\n")
